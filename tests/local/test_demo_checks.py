@@ -1,0 +1,144 @@
+"""The demo's own checks find what they are there to find: each is shown a run that holds and runs that do not."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from leftoff.local.demo import checks
+from leftoff.local.demo.checks import Answer, Guarantees
+from leftoff.local.demo.conversation import Script, State, apply, build
+
+ANSWERS = [Answer("a", 1), Answer("b", 2), Answer("c", 3), Answer("c", 3, replayed=True)]
+
+
+@pytest.fixture(scope="module")
+def script() -> Script:
+    return build(30)
+
+
+@pytest.fixture
+def state(script: Script) -> State:
+    state: State = {}
+    for step in script.steps:
+        apply(state, step)
+    return copy.deepcopy(state)
+
+
+def test_saved_exactly_once__holds() -> None:
+    assert checks.saved_exactly_once(ANSWERS, [3, 2, 1]) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "numbers", "problem"),
+    [
+        (ANSWERS, [1, 3], "number 2 was answered but is not there"),
+        (ANSWERS, [1, 2], "number 3 was answered but is not there"),
+        (ANSWERS, [1, 2, 3, 3], "number 3 is there 2 times"),
+        (ANSWERS, [1, 2, 3, 4], "number 4 is there, but nobody was told so"),
+        ([Answer("a", 1), Answer("b", 1)], [1], "number 1 was given to 2 saves"),
+        ([Answer("a", 1), Answer("a", 2)], [1, 2], "one save got the numbers [1, 2]"),
+        ([Answer("a", 1), Answer("b", 3)], [1, 3], "number 2 is missing between others"),
+    ],
+    ids=["lost", "last-lost", "duplicated", "unknown", "shared", "saved-twice", "gap"],
+)
+def test_saved_exactly_once__finds(answers: list[Answer], numbers: list[int], problem: str) -> None:
+    assert problem in checks.saved_exactly_once(answers, numbers)
+
+
+def test_same_messages__holds(script: Script, state: State) -> None:
+    assert checks.same_messages(script.messages, state["messages"]) == []
+
+
+def test_same_messages__finds_missing_doubled_foreign_changed_and_moved(script: Script, state: State) -> None:
+    sent, back = script.messages, state["messages"]
+    assert checks.same_messages(sent, back[:4] + back[5:]) == ["message msg_0004 is missing"]
+    assert checks.same_messages(sent, back + back[4:5]) == ["message msg_0004 is there 2 times"]
+    assert checks.same_messages(sent, [*back, {"id": "x"}]) == ["message x was never sent"]
+    changed = [*back[:4], back[4] | {"content": "…"}, *back[5:]]
+    assert checks.same_messages(sent, changed) == ["message msg_0004 came back changed"]
+    moved = [*back[:4], back[5], back[4], *back[6:]]
+    assert checks.same_messages(sent, moved) == [f"message msg_000{n} came back changed" for n in (4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "back"),
+    [(1, 1.0), (1, True), (0.0, -0.0), ("\0", ""), ("\udcfc", "\ufffd"), ({}, []), ({"a": None}, {}), ([1, 2], [2, 1])],
+)
+def test_same_state__tells_close_values_apart(mine: Any, back: Any) -> None:
+    assert checks.same_state({"a": mine}, {"a": mine}, "number 7") == []
+    assert checks.same_state({"a": mine}, {"a": back}, "number 7") != []
+
+
+def test_same_state__names_the_address(state: State) -> None:
+    other = copy.deepcopy(state)
+    other["memory"]["blackboard"]["heapq/merge"] = "?"
+    other["messages"][3]["content"] = "?"
+    problems = checks.same_state(state, other, "number 7")
+    assert problems == [
+        "number 7: /messages/3/content differs",
+        "number 7: /memory/blackboard/heapq~1merge differs",
+    ]
+
+
+def test_merged__finds() -> None:
+    first, second = {"number": 8, "merged": False}, {"number": 9, "merged": True, "others": {"set": {"/a": 1}}}
+    assert checks.merged([second, first], before=7) == []
+    assert checks.merged([first, second | {"number": 8}], before=7)[0] == "two saves after 7 became [8, 8]"
+    assert "merged" in checks.merged([first, second | {"merged": False}], before=7)[0]
+    assert "told" in checks.merged([first, second | {"others": None}], before=7)[0]
+
+
+def test_refused__finds() -> None:
+    assert checks.refused(409, "conflict", ["/a"], ["/a"]) == []
+    assert checks.refused(200, "", ["/a"], ["/a"]) == ["answered 200  instead of 409 conflict"]
+    assert checks.refused(409, "label_taken", ["/a"], ["/a"]) == ["answered 409 label_taken instead of 409 conflict"]
+    assert checks.refused(409, "conflict", ["/a", "/b"], ["/a"]) == ["named ['/a', '/b'] instead of ['/a']"]
+
+
+def test_same_diff__finds() -> None:
+    before = {"step": 1, "messages": ["a"], "memory": {"board": {"x/y": {"deep": [1]}}}, "gone": None}
+    after = {"step": 2, "messages": ["a", "b"], "memory": {"board": {"x/y": {"deep": [1, 2]}}}, "more": {}}
+    rows = [
+        {"address": "/gone", "change": "removed", "before": None, "after": None},
+        {"address": "/memory/board/x~1y", "change": "changed", "before": {"deep": [1]}, "after": {"deep": [1, 2]}},
+        {"address": "/messages/1", "change": "added", "before": None, "after": "b"},
+        {"address": "/more", "change": "added", "before": None, "after": {}},
+        {"address": "/step", "change": "changed", "before": 1, "after": 2},
+    ]
+    assert checks.same_diff(rows, before, after) == []
+    assert checks.same_diff(rows[1:], before, after) == ["the diff lacks /gone"]
+    extra = {"address": "/messages/0", "change": "changed", "before": "a", "after": "a"}
+    assert checks.same_diff([*rows, extra], before, after) == ["the diff names /messages/0, which did not change"]
+    wrong = rows[4] | {"after": 3}
+    assert checks.same_diff([*rows[:4], wrong], before, after) == ["the diff tells /step wrongly"]
+    assert checks.same_diff([*rows, rows[0]], before, after) == ["the diff names an address twice"]
+
+
+def test_kept__finds() -> None:
+    assert checks.kept([2, 5], [5, 2], gone=[1, 3, 4]) == []
+    assert checks.kept([2, 5], [5], gone=[1, 2, 3, 4]) == ["number 2 should have been kept"]
+    assert checks.kept([2, 5], [1, 2, 5], gone=[3, 4]) == ["number 1 should have been removed"]
+    assert checks.kept([2, 5], [2, 5], gone=[1, 3, 4, 5]) == ["number 5 is listed, but does not restore"]
+
+
+def test_guarantees__hold_only_if_all_were_looked_at_and_nothing_was_found() -> None:
+    guarantees = Guarantees(("one", "two"))
+    assert not guarantees.hold
+    guarantees.report("one", [], "seen")
+    assert not guarantees.hold
+    assert guarantees.problems("two") == ["was not checked"]
+    assert guarantees.report("two", [], "seen")
+    assert guarantees.hold
+    assert not guarantees.report("two", ["lost"], "seen")
+    assert not guarantees.report("two", [], "a later look does not excuse an earlier one")
+    assert not guarantees.hold
+    with pytest.raises(KeyError):
+        guarantees.report("three", [], "")
+
+
+def test_problems__are_shortened() -> None:
+    answers = [Answer(str(number), number) for number in range(1, 21)]
+    assert checks.saved_exactly_once(answers, [])[-1] == "and 15 more of the kind"
