@@ -1,0 +1,1 @@
+"""What tests share: a cluster, databases copied from a migrated template, and acting as somebody."""
