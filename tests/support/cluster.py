@@ -35,7 +35,8 @@ class Cluster:
     def dsn_for(self, database: str, user: str | None = None, password: str | None = None) -> str:
         """A connection string to one database; user and password default to the superuser's."""
         changes = {"dbname": database, "user": user, "password": password}
-        return make_conninfo(self.dsn, **{name: value for name, value in changes.items() if value is not None})
+        given = {name: value for name, value in changes.items() if value is not None}
+        return make_conninfo(self.dsn, **given)
 
     @property
     def password(self) -> str:

@@ -101,7 +101,7 @@ class Db:
     def connect(self, dsn: str | None = None, **options: Any) -> Connection:
         """A further connection (default: of the superuser, autocommit), closed at the end of the test."""
         options = {"autocommit": True, **options}
-        connection = cast(Connection, psycopg.connect(dsn or self.dsn, row_factory=dict_row, **options))  # type: ignore[arg-type]
+        connection = cast(Connection, psycopg.connect(dsn or self.dsn, row_factory=dict_row, **options))
         self._opened.append(connection)
         return connection
 
@@ -143,7 +143,8 @@ class Db:
             sql.SQL("{} => %s::{}").format(sql.Identifier(key), sql.SQL(self._type_of(schema, name, key)))
             for key in arguments
         ]
-        query = sql.SQL("select * from {}({})").format(sql.Identifier(schema, name), sql.SQL(", ").join(passed))
+        named = sql.SQL(", ").join(passed)
+        query = sql.SQL("select * from {}({})").format(sql.Identifier(schema, name), named)
         values = [self._adapted(schema, name, key, value) for key, value in arguments.items()]
         return (on or self.connection).execute(query, values).fetchall()
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from leftoff.local.errors import PostgresFailed, UserUnusable
 
-# Bit numbers from linux/capability.h. The first is the smaller right, but containers often hold only the second.
+# Bit numbers from linux/capability.h. The first is the smaller right; containers often hold only the second.
 CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 CAP_SETPCAP = 8
 
@@ -44,8 +44,10 @@ class Account:
         if self.is_other:
             os.chown(path, self.uid, self.gid)
 
-    def popen(self, command: list[str], output: int | IO[Any], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start a program as this user, away from the terminal's Ctrl-C, with its output in a file or pipe."""
+    def popen(
+        self, command: list[str], output: int | IO[Any], environment: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start a program as this user, away from the terminal's Ctrl-C, its output in a file or pipe."""
         step_down: dict[str, Any] = {}
         if self.is_other and not self.prefix:
             step_down = {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -66,7 +68,7 @@ class Account:
 
 
 def choose_account(data: Path, program: Path) -> Account:
-    """The user for Postgres: oneself, or for root the owner of the data or of the clone, `postgres` or `nobody`.
+    """The user for Postgres: oneself; for root the owner of the data or the clone, `postgres` or `nobody`.
 
     `data` is the data folder, which need not exist yet (its parent must); `program` is the `postgres` binary.
     Raises UserUnusable with what to do when nobody fits.
@@ -121,11 +123,13 @@ def _step_down_to(data: Path) -> pwd.struct_passwd:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise UserUnusable("Postgres does not run as root, and there is no user postgres or nobody: run as an ordinary user")
+    raise UserUnusable(
+        "Postgres does not run as root, and there is no user postgres or nobody: run as an ordinary user"
+    )
 
 
 def _reaches(account: Account, program: Path, folder: Path, *, writable: bool) -> bool:
-    """Try it rather than reckon with modes, lists and mounts: can this user run the program and use the folder?"""
+    """Whether this user can run the program and use the folder: tried, not reckoned from modes and mounts."""
     check = CAN_REACH if writable else CAN_REACH.replace("-w", "-x")
     try:
         tried = account.popen(

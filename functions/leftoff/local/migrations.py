@@ -72,7 +72,7 @@ def read_migrations(folder: Path | None = None) -> list[Migration]:
             raise MigrationRefused(f"{path.name} is not named NNNN_verb_object.sql: rename or remove it")
         migration = Migration(match["version"], match["name"], path)
         if (other := found.get(migration.version)) is not None:
-            raise MigrationRefused(f"{other.path.name} and {path.name} have the same number: rename one of them")
+            raise MigrationRefused(f"{other.path.name} and {path.name} have one number: rename one of them")
         found[migration.version] = migration
     return [found[version] for version in sorted(found)]
 
@@ -83,8 +83,8 @@ def pending_migrations(recorded: dict[str, str | None], files: list[Migration]) 
     ours = {version for version in recorded if OUR_VERSION.fullmatch(version)}
     if unknown := sorted(ours - known.keys()):
         raise MigrationRefused(
-            f"the database has migration {unknown[0]} ({recorded[unknown[0]] or 'no name'}), which is not among "
-            "the files here: it was migrated by a newer leftoff, so install that one"
+            f"the database has migration {unknown[0]} ({recorded[unknown[0]] or 'no name'}), which is not "
+            "among the files here: it was migrated by a newer leftoff, so install that one"
         )
     for version in sorted(ours):
         # Only the CLI's oldest versions left the name out.

@@ -101,7 +101,8 @@ class EmbeddedPostgres:
     def dsn_for(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
         """A connection string over TCP; `password` defaults to the superuser's."""
         secret = quote(self._password if password is None else password, safe="")
-        return f"postgresql://{quote(user, safe='')}:{secret}@{LOOPBACK}:{self.port}/{quote(database, safe='')}"
+        where = f"{LOOPBACK}:{self.port}/{quote(database, safe='')}"
+        return f"postgresql://{quote(user, safe='')}:{secret}@{where}"
 
     @property
     def socket_dsn(self) -> str | None:
@@ -162,11 +163,11 @@ class EmbeddedPostgres:
             (self.folder / "lock").touch(mode=0o600)
         except PermissionError as exc:
             raise FolderUnusable(
-                f"{self.folder} cannot be written by this user: run as its owner, or choose another with --data"
+                f"{self.folder} cannot be written by this user: run as its owner, or choose another by --data"
             ) from exc
 
     def _create(self, account: Account) -> None:
-        """`initdb` into a neighbour folder, renamed when complete, so that half a data folder never counts."""
+        """`initdb` into a neighbour folder, renamed when complete: half a data folder never counts."""
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -247,7 +248,8 @@ class EmbeddedPostgres:
                     self._say(f"port {self._wanted_port} is taken, so Postgres listens on {port}")
                 return
             if "could not bind" not in trouble and "could not create any TCP/IP sockets" not in trouble:
-                raise PostgresFailed(f"Postgres did not start: {_last_line(trouble, 'FATAL:')} (see {self.log})")
+                why = _last_line(trouble, "FATAL:")
+                raise PostgresFailed(f"Postgres did not start: {why} (see {self.log})")
             wanted = port + 1 if wanted else 0  # somebody was faster than we
         raise PostgresFailed("Postgres found no free port: stop a server or name a port with --postgres-port")
 

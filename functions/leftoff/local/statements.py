@@ -1,6 +1,7 @@
 """Cutting an SQL file into its statements, as `psql` sees them.
 
-Only needed for the record: the migration history keeps the statements of each file, as the Supabase CLI's does.
+Only needed for the record: the migration history keeps the statements of each file, as does the
+Supabase CLI.
 """
 
 from __future__ import annotations
