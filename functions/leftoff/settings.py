@@ -1,0 +1,183 @@
+"""What a function needs to know, read from the environment once and then fixed.
+
+    settings = Settings.from_environment()
+
+Two variables are enough on hosted Supabase: LEFTOFF_DATABASE_URL and LEFTOFF_SUPABASE_URL; the issuer and the
+address of the public keys follow from the second. ``VARIABLES`` lists every variable with its meaning, so that
+a deployment can be checked against it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+__all__ = ["VARIABLES", "Settings", "SettingsError", "Variable"]
+
+MEBIBYTE: Final = 1024 * 1024
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+
+
+class SettingsError(Exception):
+    """The environment lacks something or says something impossible. One line per problem; fix all and restart."""
+
+
+class Variable(NamedTuple):
+    """One environment variable: the field it fills, what it means, and whether it must not be shown."""
+
+    field: str
+    meaning: str
+    secret: bool = False
+    required: bool = False
+
+
+VARIABLES: Final[dict[str, Variable]] = {
+    "LEFTOFF_DATABASE_URL": Variable(
+        "database_url",
+        "postgresql:// address of the database or of a transaction-mode pooler before it; the login role must be "
+        "a member of authenticated and service_role",
+        secret=True,
+        required=True,
+    ),
+    "LEFTOFF_SUPABASE_URL": Variable(
+        "supabase_url", "https://<project>.supabase.co; gives the issuer and the key address their defaults"
+    ),
+    "LEFTOFF_JWT_SECRET": Variable(
+        "jwt_secret", "shared secret of HS256 tokens, at least 32 bytes; or use public keys", secret=True
+    ),
+    "LEFTOFF_JWKS_URL": Variable("jwks_url", "address of the public keys of RS256 and ES256 tokens"),
+    "LEFTOFF_JWT_ISSUER": Variable("jwt_issuer", "the exact 'iss' of the tokens"),
+    "LEFTOFF_JWT_AUDIENCE": Variable("jwt_audience", "the 'aud' of the tokens; default authenticated"),
+    "LEFTOFF_ALLOWED_ORIGINS": Variable(
+        "allowed_origins", "browser origins that may call, exact, separated by commas; default none"
+    ),
+    "LEFTOFF_MAX_BODY_BYTES": Variable("max_body_bytes", "largest request body; default 10 MiB"),
+    "LEFTOFF_MAX_IMPORT_BYTES": Variable("max_import_bytes", "largest body of an import; default 100 MiB"),
+    "LEFTOFF_BODY_TIMEOUT_SECONDS": Variable(
+        "body_timeout_seconds", "time a client has to send its body; default 30"
+    ),
+    "LEFTOFF_POOL_SIZE": Variable("pool_size", "most database connections of one process; default 8"),
+    "LEFTOFF_POOL_TIMEOUT_SECONDS": Variable(
+        "pool_timeout_seconds", "longest wait for a free connection before a 503; default 5"
+    ),
+    "LEFTOFF_STATEMENT_TIMEOUT_SECONDS": Variable(
+        "statement_timeout_seconds", "longest run of one database call before a 504; default 20"
+    ),
+    "LEFTOFF_CLEANUP_BUDGET_SECONDS": Variable(
+        "cleanup_budget_seconds", "how long one clean-up request goes on; default 50"
+    ),
+    "LEFTOFF_REQUEST_LOG": Variable("request_log", "on (default) or off: one JSON line a request on standard output"),
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """Typed settings; see ``VARIABLES`` for meanings and units. Raises SettingsError if they contradict."""
+
+    database_url: str
+    supabase_url: str | None = None
+    jwt_secret: str | None = None
+    jwks_url: str | None = None
+    jwt_issuer: str = ""
+    jwt_audience: str = "authenticated"
+    allowed_origins: frozenset[str] = field(default_factory=frozenset)
+    max_body_bytes: int = 10 * MEBIBYTE
+    max_import_bytes: int = 100 * MEBIBYTE
+    body_timeout_seconds: float = 30.0
+    pool_size: int = 8
+    pool_timeout_seconds: float = 5.0
+    statement_timeout_seconds: float = 20.0
+    cleanup_budget_seconds: float = 50.0
+    request_log: bool = True
+
+    def __post_init__(self) -> None:
+        if self.supabase_url:
+            base = self.supabase_url.rstrip("/") + "/auth/v1"
+            # A project on the old shared secret has no public keys; asking for them would only cost time.
+            if not self.jwt_secret and not self.jwks_url:
+                object.__setattr__(self, "jwks_url", base + "/.well-known/jwks.json")
+            if not self.jwt_issuer:
+                object.__setattr__(self, "jwt_issuer", base)
+        problems = list(_problems(self))
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read every variable of ``VARIABLES``; an empty one counts as missing. Raises SettingsError."""
+        values: dict[str, Any] = {}
+        problems = []
+        for name, variable in VARIABLES.items():
+            text = environ.get(name, "").strip()
+            if not text:
+                if variable.required:
+                    problems.append(f"{name} is missing: {variable.meaning}.")
+                continue
+            try:
+                values[variable.field] = _READERS.get(variable.field, str)(text)
+            except ValueError:
+                problems.append(f"{name} cannot be read: {variable.meaning}.")
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return cls(**values)
+
+    def __repr__(self) -> str:
+        secret = {variable.field for variable in VARIABLES.values() if variable.secret}
+        shown = (
+            f"{f.name}={'***' if f.name in secret and getattr(self, f.name) else repr(getattr(self, f.name))}"
+            for f in fields(self)
+        )
+        return f"Settings({', '.join(shown)})"
+
+
+def _origins(text: str) -> frozenset[str]:
+    origins = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https") or "*" in origin:
+            raise ValueError(origin)
+    return origins
+
+
+def _switch(text: str) -> bool:
+    word = text.lower()
+    if word not in ("on", "true", "1", "off", "false", "0"):
+        raise ValueError(text)
+    return word in ("on", "true", "1")
+
+
+_READERS: Final[dict[str, Callable[[str], Any]]] = {
+    "allowed_origins": _origins,
+    "max_body_bytes": int,
+    "max_import_bytes": int,
+    "body_timeout_seconds": float,
+    "pool_size": int,
+    "pool_timeout_seconds": float,
+    "statement_timeout_seconds": float,
+    "cleanup_budget_seconds": float,
+    "request_log": _switch,
+}
+
+
+def _problems(settings: Settings) -> list[str]:
+    found = []
+    if not settings.database_url:
+        found.append("LEFTOFF_DATABASE_URL is missing.")
+    if not settings.jwt_secret and not settings.jwks_url:
+        found.append("Set LEFTOFF_SUPABASE_URL, LEFTOFF_JWKS_URL or LEFTOFF_JWT_SECRET: tokens could not be verified.")
+    if settings.jwt_secret is not None and len(settings.jwt_secret.encode()) < 32:
+        found.append("LEFTOFF_JWT_SECRET is too short: at least 32 bytes.")
+    if not settings.jwt_issuer:
+        found.append("LEFTOFF_JWT_ISSUER is missing (LEFTOFF_SUPABASE_URL would give it).")
+    if not settings.jwt_audience:
+        found.append("LEFTOFF_JWT_AUDIENCE is empty.")
+    if settings.jwks_url:
+        parts = urlsplit(settings.jwks_url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            found.append("LEFTOFF_JWKS_URL must start with https:// (http:// only on this machine).")
+    positive = [f for f in _READERS if f.endswith(("_bytes", "_seconds", "_size"))]
+    found.extend(f"{name} must be above zero." for name in positive if not 0 < getattr(settings, name) < 2**31)
+    return found
