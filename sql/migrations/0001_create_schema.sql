@@ -1,0 +1,64 @@
+-- The private schema: what the API does not expose, and the few helpers every later file uses.
+-- Breaks running code: no.
+
+create schema leftoff;
+comment on schema leftoff is
+    'Private half of leftoff: parts, keys, settings, and what must run as definer. Not exposed by the API.';
+grant usage on schema leftoff to anon, authenticated, service_role;
+
+-- Functions are executable by PUBLIC until revoked, and a default-privileges rule "in schema" can't take that
+-- away. We live in someone else's database, so we do not change its defaults: every function revokes its own.
+
+create function leftoff.new_id() returns uuid
+language sql volatile parallel safe set search_path = ''
+as $$
+    -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on only.
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                from 1 for 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+comment on function leftoff.new_id is 'A time-ordered id (UUID version 7).';
+revoke execute on function leftoff.new_id from public;
+grant execute on function leftoff.new_id to authenticated, service_role;
+
+create function leftoff.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    -- SQLSTATE PTxyz: PostgREST answers with HTTP status xyz and passes the rest on
+    -- (https://docs.postgrest.org/en/v12/references/errors.html#raise-errors-with-http-status-codes).
+    raise exception using
+        errcode = 'PT' || p_status, message = p_message, hint = p_code, detail = p_detail;
+end;
+$$;
+comment on function leftoff.fail is
+    'Raise one of our errors: HTTP status, stable code, a sentence without anybody''s content, data as JSON text.';
+revoke execute on function leftoff.fail from public;
+grant execute on function leftoff.fail to anon, authenticated, service_role;
+
+create table leftoff.settings (
+    only_row boolean primary key default true check (only_row),
+    max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes > 0),
+    max_nesting int not null default 64 check (max_nesting between 4 and 1000),
+    keep_snapshots int not null default 100 check (keep_snapshots >= 1),
+    keep_for interval not null default '7 days',
+    keep_keys_for interval not null default '30 days',
+    chat_expires_after interval not null default '30 minutes',
+    delete_expired_after interval not null default '7 days'
+);
+comment on table leftoff.settings is
+    'One row of limits and defaults for this database. Change it with update; takes effect at once.';
+comment on column leftoff.settings.max_state_bytes is 'A save that makes the state larger is refused (too_large).';
+comment on column leftoff.settings.max_nesting is 'Containers within containers, the state itself being the first.';
+comment on column leftoff.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
+comment on column leftoff.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
+comment on column leftoff.settings.keep_keys_for is 'How long an idempotency key is remembered.';
+comment on column leftoff.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
+comment on column leftoff.settings.delete_expired_after is 'Grace time between expiry and deletion.';
+insert into leftoff.settings default values;
+alter table leftoff.settings enable row level security;
+grant select on leftoff.settings to service_role;

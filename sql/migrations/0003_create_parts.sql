@@ -1,0 +1,91 @@
+-- Where the content lives. A part is one address of the state with one body and a lifespan in snapshot numbers:
+-- it belongs to snapshot N if since <= N and until > N.
+-- Breaks running code: no.
+
+create table leftoff.parts (
+    session bigint not null,
+    created_at timestamptz not null,
+    since int not null,
+    until int not null default 2147483647,
+    item int not null default -1,
+    ord int not null,
+    size int not null,
+    depth smallint not null,
+    kind smallint not null,
+    path text collate "C" not null,
+    body text collate "C" not null,
+    primary key (session, since, ord)
+);
+comment on table leftoff.parts is 'The states of all sessions, one row for each part and lifespan.';
+comment on column leftoff.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
+comment on column leftoff.parts.created_at is 'When this address came into being; later versions of the part keep it.';
+comment on column leftoff.parts.since is 'First snapshot number it belongs to.';
+comment on column leftoff.parts.until is 'First snapshot number it no longer belongs to; 2147483647 while it is alive.';
+comment on column leftoff.parts.item is 'Position in the list at path; -1 for the member at path itself.';
+comment on column leftoff.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
+comment on column leftoff.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
+comment on column leftoff.parts.depth is 'How many keys lead to path: 1 to 3.';
+comment on column leftoff.parts.kind is '0: value kept whole, 1: opened object, 2: opened list, 3: item of a list.';
+comment on column leftoff.parts.path is
+    'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first order, a subtree is one range, and any key can be stored.';
+comment on column leftoff.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
+
+-- "Alive at an address" and "everything alive under an address": one probe, one range.
+create unique index parts_live on leftoff.parts (session, path, item) where until = 2147483647;
+-- "What ended after N", for older numbers, for sync, for pruning.
+create index parts_dead on leftoff.parts (session, until) where until < 2147483647;
+
+-- Ordinary messages stay in the row: fetching them from TOAST made a restore half as slow again.
+alter table leftoff.parts set (
+    toast_tuple_target = 8160,
+    autovacuum_vacuum_scale_factor = 0.05,
+    autovacuum_vacuum_insert_scale_factor = 0.1
+);
+
+create function leftoff.parts_at(p_session bigint, p_number int) returns setof leftoff.parts
+language sql stable parallel safe rows 1000
+begin atomic
+    -- Two branches because "alive" and "dead" have an index each. No SET clause, so that the planner can see
+    -- inside; the names were bound when the function was made, so no search_path can change them.
+    select * from leftoff.parts
+    where session = p_session and until = 2147483647 and since <= p_number
+    union all
+    select * from leftoff.parts
+    where session = p_session and until > p_number and until < 2147483647 and since <= p_number;
+end;
+comment on function leftoff.parts_at is 'The parts that belong to a snapshot number.';
+revoke execute on function leftoff.parts_at from public;
+
+create function leftoff.delete_parts_of_sessions() returns trigger
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- definer: nobody may delete parts
+    delete from leftoff.parts where session = any (array(select internal_id from gone));
+    delete from leftoff.save_keys where session = any (array(select internal_id from gone));
+    return null;
+end;
+$$;
+comment on function leftoff.delete_parts_of_sessions is 'When sessions go, their parts and keys go with them.';
+revoke execute on function leftoff.delete_parts_of_sessions from public;
+create trigger delete_parts after delete on public.free_agent_sessions
+    referencing old table as gone
+    for each statement execute function leftoff.delete_parts_of_sessions();
+
+create table leftoff.save_keys (
+    session bigint not null,
+    key uuid not null,
+    content uuid not null,
+    created_at timestamptz not null default now(),
+    number int not null,
+    changed_parts int not null,
+    made_snapshot boolean not null,
+    primary key (session, key)
+);
+comment on table leftoff.save_keys is
+    'Saves that carried an idempotency key. Apart from the snapshots, so that a retry is known after they are pruned.';
+comment on column leftoff.save_keys.key is 'MD5 of the key: sixteen bytes whatever people use as keys.';
+comment on column leftoff.save_keys.content is 'MD5 of what was asked, to tell a retry from another save under the same key.';
+comment on column leftoff.save_keys.number is 'The number that was answered.';
+comment on column leftoff.save_keys.changed_parts is 'What was answered.';
+comment on column leftoff.save_keys.made_snapshot is 'False: nothing had changed and number was the latest then.';

@@ -1,0 +1,174 @@
+-- Who may do what. Decided here and nowhere else: leftoff.role_of() for the functions, the policies for the
+-- tables. tests/sql/test_access.py holds the two against each other.
+-- Breaks running code: no.
+
+create function leftoff.role_of(p_session_id uuid, p_owner uuid, p_visibility text) returns text
+language plpgsql stable security definer set search_path = ''
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_role text;
+begin
+    -- definer: must see the member list, which callers see only in part.
+    -- The role setting, not the claims: only who may SET ROLE can be the service.
+    if p_owner = v_caller or current_setting('role') = 'service_role' then
+        return 'owner';
+    end if;
+    if p_visibility = 'private' then
+        return null;
+    end if;
+    select m.role into v_role from public.session_members m
+    where m.session_id = p_session_id and m.user_id = v_caller;
+    return coalesce(v_role, case when p_visibility = 'public' then 'viewer' end);
+end;
+$$;
+comment on function leftoff.role_of is
+    'What the caller is to a session: owner, editor, viewer, or null for a stranger.';
+revoke execute on function leftoff.role_of from public;
+grant execute on function leftoff.role_of to anon, authenticated, service_role;
+
+create function leftoff.session_ids_shared_with_me() returns setof uuid
+language sql stable security definer set search_path = ''
+as $$
+    -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
+    select session_id from public.session_members where user_id = auth.uid()
+$$;
+comment on function leftoff.session_ids_shared_with_me is 'Sessions that list the caller as a member.';
+revoke execute on function leftoff.session_ids_shared_with_me from public;
+grant execute on function leftoff.session_ids_shared_with_me to anon, authenticated, service_role;
+
+create function leftoff.owns_session(p_session_id uuid) returns boolean
+language sql stable security definer set search_path = ''
+as $$
+    -- definer: for the same reason
+    select exists (select from public.free_agent_sessions where id = p_session_id and user_id = auth.uid())
+$$;
+comment on function leftoff.owns_session is 'Whether the caller owns the session.';
+revoke execute on function leftoff.owns_session from public;
+grant execute on function leftoff.owns_session to anon, authenticated, service_role;
+
+-- Sessions -----------------------------------------------------------------------------------------------
+alter table public.free_agent_sessions enable row level security;
+revoke all on public.free_agent_sessions from anon, authenticated, service_role;
+grant select on public.free_agent_sessions to anon, authenticated, service_role;
+grant delete on public.free_agent_sessions to authenticated, service_role;
+-- Column by column: numbers, sizes and counts can't be forged.
+grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
+    on public.free_agent_sessions to authenticated, service_role;
+grant update (name, model, status, visibility, upstream, metadata, expires_after, archived_at)
+    on public.free_agent_sessions to authenticated, service_role;
+
+create policy "Owners, members and, if public, everyone read a session"
+    on public.free_agent_sessions for select to anon, authenticated
+    using (
+        user_id = (select auth.uid())
+        or visibility = 'public'
+        or (visibility = 'shared' and id = any (array(select leftoff.session_ids_shared_with_me())))
+    );
+create policy "People create sessions of their own"
+    on public.free_agent_sessions for insert to authenticated
+    with check (user_id = (select auth.uid()));
+create policy "Owners change their sessions"
+    on public.free_agent_sessions for update to authenticated
+    using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+create policy "Owners delete their sessions"
+    on public.free_agent_sessions for delete to authenticated
+    using (user_id = (select auth.uid()));
+
+-- Members ------------------------------------------------------------------------------------------------
+alter table public.session_members enable row level security;
+revoke all on public.session_members from anon, authenticated, service_role;
+grant select, delete on public.session_members to authenticated, service_role;
+grant insert (session_id, user_id, role), update (role) on public.session_members to authenticated, service_role;
+
+create policy "Owners see all members, members see themselves"
+    on public.session_members for select to authenticated
+    using (user_id = (select auth.uid()) or leftoff.owns_session(session_id));
+create policy "Owners add members"
+    on public.session_members for insert to authenticated with check (leftoff.owns_session(session_id));
+create policy "Owners change a member's role"
+    on public.session_members for update to authenticated
+    using (leftoff.owns_session(session_id)) with check (leftoff.owns_session(session_id));
+create policy "Owners remove members, members leave"
+    on public.session_members for delete to authenticated
+    using (user_id = (select auth.uid()) or leftoff.owns_session(session_id));
+
+-- Snapshots and parts: read by whoever reads the session, written by the functions only --------------------
+alter table public.session_snapshots enable row level security;
+revoke all on public.session_snapshots from anon, authenticated, service_role;
+grant select on public.session_snapshots to anon, authenticated, service_role;
+create policy "Whoever reads a session reads its snapshots"
+    on public.session_snapshots for select to anon, authenticated
+    -- a scalar sub-select, not exists() or in(): one index probe a row, never a hash of all readable sessions
+    using ((select true from public.free_agent_sessions s where s.id = session_snapshots.session_id));
+
+alter table leftoff.parts enable row level security;
+grant select on leftoff.parts to anon, authenticated, service_role;
+create policy "Whoever reads a session reads its parts"
+    on leftoff.parts for select to anon, authenticated
+    using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));
+
+alter table leftoff.save_keys enable row level security; -- no policy: the functions only
+
+-- The door of every function that reads or writes a session ------------------------------------------------
+create function leftoff.refuse_access(p_session_id uuid, p_need text) returns void
+language plpgsql stable security definer set search_path = ''
+as $$
+begin
+    -- Whoever may read it already knows that it exists; to all others no session, a deleted one and
+    -- somebody else's are the same.
+    if (select leftoff.role_of(id, user_id, visibility) from public.free_agent_sessions where id = p_session_id)
+        is not null
+    then
+        perform leftoff.fail(403, 'forbidden',
+            case p_need when 'owner' then 'Only the owner may do this.'
+            else 'You may read this session, not change it. Ask its owner to make you an editor.' end);
+    end if;
+    perform leftoff.fail(404, 'session_not_found',
+        'No such session, or it is not shared with you. Check the id and the signed-in user.');
+end;
+$$;
+comment on function leftoff.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
+revoke execute on function leftoff.refuse_access from public;
+
+create function leftoff.session_to_read(p_session_id uuid) returns public.free_agent_sessions
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions;
+begin
+    -- definer: access is checked here once instead of by the policies for every part
+    select * into v_session from public.free_agent_sessions s
+    where s.id = p_session_id and leftoff.role_of(s.id, s.user_id, s.visibility) is not null;
+    if not found then
+        perform leftoff.refuse_access(p_session_id, 'viewer');
+    end if;
+    return v_session;
+end;
+$$;
+comment on function leftoff.session_to_read is 'The session''s row if the caller may read it. Raises session_not_found.';
+revoke execute on function leftoff.session_to_read from public;
+
+create function leftoff.session_to_write(p_session_id uuid, p_need text default 'editor')
+returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions;
+begin
+    -- A statement of its own: what runs after waiting for this lock sees what the one before committed.
+    -- The role is part of the condition, so nobody locks a session that is not theirs to write.
+    select * into v_session from public.free_agent_sessions s
+    where s.id = p_session_id
+        and leftoff.role_of(s.id, s.user_id, s.visibility) = any (
+            case p_need when 'owner' then array['owner'] else array['owner', 'editor'] end)
+    for no key update;
+    if not found then
+        perform leftoff.refuse_access(p_session_id, p_need);
+    end if;
+    return v_session;
+end;
+$$;
+comment on function leftoff.session_to_write is
+    'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or owns it. Raises session_not_found, forbidden.';
+revoke execute on function leftoff.session_to_write from public;

@@ -1,0 +1,99 @@
+-- Addresses: JSON Pointers (RFC 6901) as people write them, and paths as parts keep them.
+--   pointer  /memory/a~1b        path  /memory/a~1b/
+-- A path's keys are written as inside a JSON string and it ends in "/", so that (1) byte order is depth-first
+-- order, (2) everything at and under it is the range [path, path_end(path)), (3) NUL and lone surrogates, which
+-- text can't hold, are plain letters, and (4) it can be put between quotes as it is.
+-- Helpers that run once for each part have no SET clause, so that the planner can inline them; their bodies
+-- name built-in functions only.
+-- Breaks running code: no.
+
+create function leftoff.path_key(p_key text) returns text
+language sql immutable strict parallel safe
+return case when p_key ~ '[~/"\\\x01-\x1f]'
+    then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2), '~', '~0'), '/', '~1')
+    else p_key end;
+comment on function leftoff.path_key is 'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
+revoke execute on function leftoff.path_key from public;
+
+create function leftoff.is_path(p_path text) returns boolean
+language sql immutable strict parallel safe
+return p_path ~ '^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00[01][0-9a-f]|\\ud[89a-f][0-9a-f]{2})*/)*$';
+comment on function leftoff.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
+revoke execute on function leftoff.is_path from public;
+
+create function leftoff.path_end(p_path text) returns text
+language sql immutable strict parallel safe
+return left(p_path, -1) || '0'; -- "0" is the byte after "/"
+comment on function leftoff.path_end is 'The first path after everything under this one.';
+revoke execute on function leftoff.path_end from public;
+
+create function leftoff.path_depth(p_path text) returns int
+language sql immutable strict parallel safe
+return length(p_path) - length(replace(p_path, '/', '')) - 1;
+comment on function leftoff.path_depth is 'How many keys a path has; 0 for the root, "/".';
+revoke execute on function leftoff.path_depth from public;
+
+create function leftoff.path_parent(p_path text) returns text
+language sql immutable strict parallel safe
+return left(p_path, -1 - length(split_part(p_path, '/', -2)));
+comment on function leftoff.path_parent is 'The path of the container that holds this member.';
+revoke execute on function leftoff.path_parent from public;
+
+create function leftoff.path_ancestors(p_path text) returns text[]
+language sql immutable strict parallel safe
+return case leftoff.path_depth(p_path)
+    when 0 then '{}'
+    when 1 then array[p_path]
+    when 2 then array['/' || split_part(p_path, '/', 2) || '/', p_path]
+    else array['/' || split_part(p_path, '/', 2) || '/',
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/', p_path]
+end;
+comment on function leftoff.path_ancestors is 'The path itself and the members above it, at most three.';
+revoke execute on function leftoff.path_ancestors from public;
+
+create function leftoff.path_json_key(p_path text) returns text
+language sql immutable strict parallel safe
+return case when position('~' in p_path) = 0 then '"' || split_part(p_path, '/', -2) || '"'
+    else '"' || replace(replace(split_part(p_path, '/', -2), '~1', '/'), '~0', '~') || '"' end;
+comment on function leftoff.path_json_key is 'The last key of a path as a JSON string.';
+revoke execute on function leftoff.path_json_key from public;
+
+create function leftoff.pointer_json(p_path text, p_item int) returns text
+language sql immutable parallel safe
+return '"' || left(p_path, -1) || case when p_item >= 0 then '/' || p_item else '' end || '"';
+comment on function leftoff.pointer_json is 'A part''s address as a JSON string holding a pointer.';
+revoke execute on function leftoff.pointer_json from public;
+
+create function leftoff.path_of_pointer(p_pointer text) returns text
+language plpgsql immutable strict parallel safe set search_path = ''
+as $$
+declare
+    v_path text;
+begin
+    if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
+        perform leftoff.fail(422, 'invalid_address',
+            'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
+    end if;
+    if p_pointer ~ '["\\\x01-\x1f]' then
+        v_path := substr(to_json(p_pointer)::text, 2, length(to_json(p_pointer)::text) - 2) || '/';
+    else
+        v_path := p_pointer || '/';
+    end if;
+    return v_path;
+end;
+$$;
+comment on function leftoff.path_of_pointer is 'The path of a JSON Pointer. Raises invalid_address.';
+revoke execute on function leftoff.path_of_pointer from public;
+
+create function leftoff.readable_json(p_body text) returns json
+language sql immutable strict parallel safe
+-- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them
+-- by U+FFFD where, and only where, somebody wants to look.
+return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
+    else regexp_replace(regexp_replace(p_body,
+        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))', '\1' || U&'\FFFD', 'g'),
+        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || U&'\FFFD', 'g')::json
+    end;
+comment on function leftoff.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
+revoke execute on function leftoff.readable_json from public;
+grant execute on function leftoff.readable_json to anon, authenticated, service_role;

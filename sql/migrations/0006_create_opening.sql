@@ -1,0 +1,175 @@
+-- Opening: how a JSON value becomes parts, and how what a caller sends becomes change rows.
+-- The rule: objects are opened down to depth 3, lists met on the way are opened too, their items kept whole.
+--
+-- Change rows are four arrays side by side:
+--   op      what
+--   set     put this body at this address, in place of whatever is at and under it
+--   in      a part inside the value of a set row before it
+--   remove  take away what is at and under this address
+--   append  put this body after the list's last item; makes the list where nothing is
+--   put     like set, but this one part only   (made by merging, refused from callers)
+--   drop    like remove, but this one part only (made by merging, refused from callers)
+-- The functions open JSON themselves and send the arrays, because Postgres can't look inside JSON that has
+-- \u0000; SQL callers send json, which is opened here. Both end in the same rows.
+-- Breaks running code: no.
+
+create type leftoff.change_rows as (ops text[], paths text[], items int[], bodies text[]);
+comment on type leftoff.change_rows is 'What a save is to do: see 0006_create_opening.sql.';
+
+create function leftoff.open_value(p_path text, p_depth int, p_value json)
+returns table (path text, item int, body text)
+language sql immutable set search_path = ''
+as $$
+    with recursive opened (path, depth, item, value, type) as (
+        select p_path, p_depth, -1, p_value, json_typeof(p_value)
+        union all
+        select inside.path, inside.depth, inside.item, inside.value, json_typeof(inside.value)
+        from opened o cross join lateral (
+            select o.path || leftoff.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item, m.value
+            from (
+                -- of a key written twice the last counts, as in JSON.parse
+                select distinct on (e.key) e.key, e.value
+                from json_each(case o.type when 'object' then o.value else '{}' end)
+                    with ordinality as e (key, value, position)
+                order by e.key, e.position desc
+            ) m
+            union all
+            select o.path, o.depth, (e.position - 1)::int, e.value
+            from json_array_elements(case o.type when 'array' then o.value else '[]' end)
+                with ordinality as e (value, position)
+        ) inside
+        where o.item = -1 and o.depth < 3 and o.type in ('object', 'array')
+    )
+    select o.path, o.item,
+        case when o.item = -1 and o.depth < 3 and o.type = 'object' then '{}'
+             when o.item = -1 and o.depth < 3 and o.type = 'array' then '[]'
+             else o.value::text end
+    from opened o
+$$;
+comment on function leftoff.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+revoke execute on function leftoff.open_value from public;
+
+create function leftoff.open_state(p_state json) returns leftoff.change_rows
+language plpgsql immutable set search_path = ''
+as $$
+declare
+    v_rows leftoff.change_rows;
+begin
+    if json_typeof(p_state) is distinct from 'object' then
+        perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
+    end if;
+    select array_agg(case when o.path = '/' then 'set' else 'in' end),
+        array_agg(o.path), array_agg(o.item), array_agg(o.body)
+    into v_rows from leftoff.open_value('/', 0, p_state) o;
+    return v_rows;
+exception when untranslatable_character or invalid_text_representation then
+    perform leftoff.fail(422, 'not_representable',
+        'SQL callers can''t send \u0000 or lone surrogates. Save through the function session-snapshot-save.');
+end;
+$$;
+comment on function leftoff.open_state is 'A whole state as change rows. Raises invalid_state, not_representable.';
+revoke execute on function leftoff.open_state from public;
+
+create function leftoff.is_index(p_key text) returns boolean
+language sql immutable strict parallel safe
+return p_key ~ '^(0|[1-9][0-9]{0,8})$';
+comment on function leftoff.is_index is 'Whether a key may be a position in a list.';
+revoke execute on function leftoff.is_index from public;
+
+create function leftoff.open_changes(p_changes json) returns leftoff.change_rows
+language plpgsql immutable set search_path = ''
+as $$
+declare
+    v_rows leftoff.change_rows;
+    v_well_formed boolean;
+begin
+    select json_typeof(p_changes) = 'object' and coalesce(bool_and(
+            case e.key when 'set' then json_typeof(e.value) = 'object'
+                when 'append' then json_typeof(e.value) = 'object'
+                when 'remove' then json_typeof(e.value) = 'array' else false end), true)
+    into v_well_formed
+    from json_each(case json_typeof(p_changes) when 'object' then p_changes else '{}' end) e;
+    if v_well_formed then
+        select not exists (select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
+            and not exists (select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
+        into v_well_formed;
+    end if;
+    if v_well_formed is not true then
+        perform leftoff.fail(422, 'invalid_changes',
+            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
+    end if;
+    if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
+        perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
+    end if;
+    with asked as (
+        select 'remove' as op, leftoff.path_of_pointer(r) as path, null::json as value
+        from json_array_elements_text(p_changes -> 'remove') r
+        union all
+        select 'set', leftoff.path_of_pointer(s.key), s.value from json_each(p_changes -> 'set') s
+        union all
+        select 'append', leftoff.path_of_pointer(a.key), i.value
+        from json_each(p_changes -> 'append') a, json_array_elements(a.value) i
+    ), opened as (
+        select a.op, a.path, null::int as item, a.value::text as body
+        from asked a where a.op <> 'set' or leftoff.is_index(split_part(a.path, '/', -2))
+        union all
+        -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens those
+        select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
+            case when o.path = a.path and o.item = -1 then null else o.item end, o.body
+        from asked a, leftoff.open_value(a.path, leftoff.path_depth(a.path), a.value) o
+        where a.op = 'set' and not leftoff.is_index(split_part(a.path, '/', -2))
+    )
+    select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows from opened;
+    return v_rows;
+exception when untranslatable_character or invalid_text_representation then
+    perform leftoff.fail(422, 'not_representable',
+        'SQL callers can''t send \u0000 or lone surrogates. Save through the function session-snapshot-save.');
+end;
+$$;
+comment on function leftoff.open_changes is
+    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable.';
+revoke execute on function leftoff.open_changes from public;
+
+create function leftoff.resolve_addresses(p_session bigint, p_base int, p_rows leftoff.change_rows)
+returns leftoff.change_rows
+language plpgsql stable set search_path = ''
+as $$
+declare
+    v_rows leftoff.change_rows;
+begin
+    with given as (
+        select g.*, g.op in ('set', 'remove') and g.item is null
+            and leftoff.is_index(split_part(g.path, '/', -2))
+            and (
+                select p.kind = 2 from leftoff.parts_at(p_session, p_base) p
+                where p.path = leftoff.path_parent(g.path) and p.item = -1
+            ) is true as is_item
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+            as g (op, path, item, body, position)
+    ), resolved as (
+        select g.position, 0::bigint as inner_position, g.op,
+            case when g.is_item then leftoff.path_parent(g.path) else g.path end as path,
+            case when g.is_item then split_part(g.path, '/', -2)::int
+                 when g.op in ('set', 'remove') then coalesce(g.item, -1) else g.item end as item,
+            g.body
+        from given g
+        where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
+            or leftoff.path_depth(g.path) >= 3
+        union all
+        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end, o.path, o.item, o.body
+        from given g, leftoff.open_value(g.path, leftoff.path_depth(g.path), g.body::json)
+            with ordinality as o (path, item, body, inner_position)
+        where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
+            and leftoff.path_depth(g.path) < 3
+    )
+    select array_agg(r.op order by r.position, r.inner_position),
+        array_agg(r.path order by r.position, r.inner_position),
+        array_agg(r.item order by r.position, r.inner_position),
+        array_agg(r.body order by r.position, r.inner_position)
+    into v_rows from resolved r;
+    return v_rows;
+end;
+$$;
+comment on function leftoff.resolve_addresses is
+    'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the base, else a member.';
+revoke execute on function leftoff.resolve_addresses from public;

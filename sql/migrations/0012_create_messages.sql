@@ -1,0 +1,137 @@
+-- Messages: the items of the state's list "messages", as a table. There is one copy: a message inserted here is in
+-- the next restore, a message saved with a snapshot is here.
+-- Breaks running code: no.
+
+create function leftoff.message_id(p_session_id uuid, p_position int) returns uuid
+language sql immutable strict parallel safe
+return md5(p_session_id::text || '/messages/' || p_position)::uuid;
+comment on function leftoff.message_id is 'A message''s id: the same for as long as it keeps its place.';
+revoke execute on function leftoff.message_id from public;
+grant execute on function leftoff.message_id to anon, authenticated, service_role;
+
+create function leftoff.message_preview(p_body text) returns text
+language plpgsql immutable strict parallel safe set search_path = ''
+as $$
+declare
+    v_content json := leftoff.readable_json(p_body) -> 'content';
+    v_text text;
+begin
+    -- content is a text, or a list of blocks of which some have a text (the shapes of the large APIs)
+    v_text := case json_typeof(v_content)
+        when 'string' then v_content #>> '{}'
+        when 'array' then (select string_agg(b ->> 'text', ' ') from json_array_elements(v_content) b
+            where json_typeof(b -> 'text') = 'string') end;
+    return case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
+end;
+$$;
+comment on function leftoff.message_preview is 'The first 140 characters of what a message says.';
+revoke execute on function leftoff.message_preview from public;
+grant execute on function leftoff.message_preview to anon, authenticated, service_role;
+
+create view public.session_messages with (security_invoker = true) as
+select leftoff.message_id(s.id, p.item) as id, s.id as session_id, p.item as position,
+    leftoff.readable_json(p.body) ->> 'role' as role,
+    leftoff.readable_json(p.body) ->> 'content' as content,
+    p.body::json as body, p.created_at
+from public.free_agent_sessions s
+join leftoff.parts p on p.session = s.internal_id
+where p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+comment on view public.session_messages is
+    'The live messages of every session one may read. Insert (session_id with role and content, or with body) to append one.';
+comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
+comment on column public.session_messages.content is 'The message''s "content": a text as it is, anything else as JSON text.';
+comment on column public.session_messages.body is 'The whole message, exactly as saved.';
+comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
+revoke all on public.session_messages from anon, authenticated, service_role;
+grant select on public.session_messages to anon, authenticated, service_role;
+grant insert (session_id, role, content, body) on public.session_messages to authenticated, service_role;
+
+create function leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
+returns leftoff.save_result
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_rows leftoff.change_rows;
+begin
+    -- definer: saving is private
+    if json_typeof(p_messages) is distinct from 'array' then
+        perform leftoff.fail(422, 'invalid_argument', 'p_messages is a list of messages.');
+    end if;
+    select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
+    into v_rows from json_array_elements(p_messages) m;
+    return leftoff.save_snapshot(p_session_id, v_rows, null, p_idempotency_key, null, 'merge');
+end;
+$$;
+comment on function leftoff.append_messages is 'Saves messages at the end of the list.';
+revoke execute on function leftoff.append_messages from public;
+grant execute on function leftoff.append_messages to authenticated, service_role;
+
+create function public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text default null)
+returns table (number int, first_position int, last_position int, message_count int)
+language plpgsql volatile set search_path = ''
+as $$
+declare
+    v_result leftoff.save_result := leftoff.append_messages(p_session_id, p_messages, p_idempotency_key);
+begin
+    return query select v_result.number, v_result.message_count - json_array_length(p_messages),
+        v_result.message_count - 1, v_result.message_count;
+end;
+$$;
+comment on function public.append_session_messages is
+    'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
+revoke execute on function public.append_session_messages from public;
+grant execute on function public.append_session_messages to authenticated, service_role;
+
+create function leftoff.insert_message() returns trigger
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_body json := coalesce(new.body, json_build_object('role', new.role, 'content', new.content));
+    v_result leftoff.save_result;
+begin
+    -- definer: saving is private
+    if new.body is null and (new.role is null or new.content is null) then
+        perform leftoff.fail(422, 'invalid_argument', 'Insert a message as role and content, or as body.');
+    end if;
+    v_result := leftoff.append_messages(new.session_id, json_build_array(v_body), null);
+    new.position := v_result.message_count - 1;
+    new.id := leftoff.message_id(new.session_id, new.position);
+    new.role := leftoff.readable_json(v_body::text) ->> 'role';
+    new.content := leftoff.readable_json(v_body::text) ->> 'content';
+    new.body := v_body;
+    new.created_at := now();
+    return new;
+end;
+$$;
+comment on function leftoff.insert_message is 'An insert into session_messages appends to the state''s list.';
+revoke execute on function leftoff.insert_message from public;
+create trigger insert_message instead of insert on public.session_messages
+    for each row execute function leftoff.insert_message();
+
+create function public.list_messages(p_session_id uuid, p_after int default -1, p_limit int default 100)
+returns setof public.session_messages
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform leftoff.require_readable(p_session_id);
+    return query select * from public.session_messages m
+    where m.session_id = p_session_id and m.position > p_after
+    order by m.position limit least(greatest(p_limit, 0), 1000);
+end;
+$$;
+comment on function public.list_messages is
+    'Messages after a position, oldest first, at most 1,000. Raises session_not_found.';
+revoke execute on function public.list_messages from public;
+grant execute on function public.list_messages to anon, authenticated, service_role;
+
+create function leftoff.require_readable(p_session_id uuid) returns void
+language plpgsql stable security definer set search_path = ''
+as $$
+begin
+    -- definer: session_to_read is private
+    perform leftoff.session_to_read(p_session_id);
+end;
+$$;
+comment on function leftoff.require_readable is 'Raises session_not_found unless the caller may read the session.';
+revoke execute on function leftoff.require_readable from public;
+grant execute on function leftoff.require_readable to anon, authenticated, service_role;

@@ -1,0 +1,359 @@
+-- The session itself: make, find, list, change, share, delete.
+-- Breaks running code: no.
+
+create view leftoff.described_sessions with (security_invoker = true) as
+select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
+    s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
+    s.latest_number, s.size_bytes, s.message_count,
+    leftoff.message_preview(last.body) as last_message,
+    (select n.created_at from public.session_snapshots n
+        where n.session_id = s.id and n.number = s.latest_number) as last_saved_at,
+    leftoff.role_of(s.id, s.user_id, s.visibility) as my_role
+from public.free_agent_sessions s
+left join lateral (
+    select p.body from leftoff.parts p
+    where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
+    order by p.path desc, p.item desc limit 1
+) last on true;
+comment on view leftoff.described_sessions is 'Every session one may read, as a list shows it.';
+grant select on leftoff.described_sessions to anon, authenticated, service_role;
+
+create view public.sessions_list with (security_invoker = true) as
+-- two branches, each in the order of an index, so that a page costs the same among ten thousand sessions
+select d.* from leftoff.described_sessions d where d.user_id = (select auth.uid())
+union all
+select d.* from public.session_members m join leftoff.described_sessions d on d.id = m.session_id
+where m.user_id = (select auth.uid()) and d.visibility <> 'private' and d.user_id <> m.user_id;
+comment on view public.sessions_list is
+    'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next page: those below the last row.';
+comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
+comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
+comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
+revoke all on public.sessions_list from anon, authenticated, service_role;
+grant select on public.sessions_list to anon, authenticated, service_role;
+
+create function public.get_session(p_session_id uuid) returns setof public.sessions_list
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform leftoff.require_readable(p_session_id);
+    return query select * from leftoff.described_sessions d where d.id = p_session_id;
+end;
+$$;
+comment on function public.get_session is 'One session that the caller may read. Raises session_not_found.';
+revoke execute on function public.get_session from public;
+grant execute on function public.get_session to anon, authenticated, service_role;
+
+create function public.list_sessions(
+    p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
+    p_archived boolean default false, p_status text default null, p_search text default null
+) returns setof public.sessions_list
+language plpgsql stable set search_path = ''
+as $$
+begin
+    return query select * from public.sessions_list l
+    where (p_before is null or (l.last_activity_at, l.id) < (p_before, coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')))
+        and (p_archived is null or (l.archived_at is not null) = p_archived)
+        and (p_status is null or l.status = p_status)
+        and (p_search is null or strpos(lower(l.name), lower(p_search)) > 0)
+    order by l.last_activity_at desc, l.id desc
+    limit least(greatest(p_limit, 0), 1000);
+end;
+$$;
+comment on function public.list_sessions is
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name.';
+revoke execute on function public.list_sessions from public;
+grant execute on function public.list_sessions to authenticated, service_role;
+
+create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
+returns setof public.session_snapshots
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform leftoff.require_readable(p_session_id);
+    return query select * from public.session_snapshots n
+    where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
+    order by n.number desc limit least(greatest(p_limit, 0), 1000);
+end;
+$$;
+comment on function public.list_snapshots is 'The kept snapshots, newest first, below p_before. Raises session_not_found.';
+revoke execute on function public.list_snapshots from public;
+grant execute on function public.list_snapshots to anon, authenticated, service_role;
+
+create function public.get_or_create_session(
+    p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
+    p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
+    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null
+) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+    v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid()) else auth.uid() end;
+    v_session public.free_agent_sessions;
+begin
+    if v_owner is null then
+        perform leftoff.fail(401, 'not_signed_in', 'Sign in: a session needs an owner. The service gives p_user_id.');
+    elsif p_user_id <> v_owner then
+        perform leftoff.fail(403, 'forbidden', 'Only the service creates sessions for others.');
+    end if;
+    perform leftoff.refuse_session_fields(p_name, p_model, p_kind, 'idle', p_visibility, p_key, p_upstream, p_metadata, p_expires_after_seconds);
+    -- Two calls at once: one inserts, the other waits here and then finds it.
+    for attempt in 1 .. 3 loop
+        insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
+        values (coalesce(p_id, leftoff.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
+            make_interval(secs => nullif(p_expires_after_seconds, 0)), p_upstream)
+        on conflict do nothing
+        returning * into v_session;
+        if not found then
+            select * into v_session from public.free_agent_sessions s
+            where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
+        end if;
+        if found then
+            return next v_session;
+            return;
+        end if;
+        -- neither: deleted in between (once more), or the id is somebody else's
+    end loop;
+    perform leftoff.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
+end;
+$$;
+comment on function public.get_or_create_session is
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second). kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+revoke execute on function public.get_or_create_session from public;
+grant execute on function public.get_or_create_session to authenticated, service_role;
+
+create function leftoff.refuse_session_fields(
+    p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
+    p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds int
+) returns void
+language plpgsql immutable set search_path = ''
+as $$
+declare
+    v_problem text := case
+        when length(p_name) > 500 then 'name has at most 500 characters'
+        when length(p_model) > 200 then 'model has at most 200 characters'
+        when p_kind is null or p_kind not in ('agent', 'chat') then 'kind is agent or chat'
+        when p_status is null or p_status not in ('idle', 'running', 'paused', 'completed', 'error')
+            then 'status is idle, running, paused, completed or error'
+        when p_visibility is null or p_visibility not in ('private', 'shared', 'public')
+            then 'visibility is private, shared or public'
+        when length(p_key) not between 1 and 500 then 'key has 1 to 500 characters'
+        when jsonb_typeof(p_upstream) <> 'object' or pg_column_size(p_upstream) > 8192
+            then 'upstream is an object of at most 8 KB'
+        when jsonb_typeof(p_metadata) is distinct from 'object' or pg_column_size(p_metadata) > 65536
+            then 'metadata is an object of at most 64 KB'
+        when p_expires_after_seconds < 0 then 'expires_after_seconds is 0 (never) or more' end;
+begin
+    -- the table has the same checks; a check's own error would put the row into the log
+    if v_problem is not null then
+        perform leftoff.fail(422, 'invalid_argument', v_problem || '.');
+    end if;
+end;
+$$;
+comment on function leftoff.refuse_session_fields is 'Raises invalid_argument, naming the field.';
+revoke execute on function leftoff.refuse_session_fields from public;
+grant execute on function leftoff.refuse_session_fields to authenticated, service_role;
+
+create function leftoff.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id,
+        case when p_changes ? 'visibility' then 'owner' else 'editor' end);
+    v_unknown text;
+    v_seconds int;
+begin
+    -- definer: editors may change what the table's policy leaves to owners
+    select string_agg(k, ', ' order by k) into v_unknown
+    from jsonb_object_keys(case jsonb_typeof(p_changes) when 'object' then p_changes else '{"(not an object)": 1}' end) k
+    where k not in ('name', 'model', 'status', 'visibility', 'metadata', 'upstream', 'archived', 'expires_after_seconds');
+    if v_unknown is not null
+        or jsonb_typeof(p_changes -> 'archived') <> 'boolean'
+        or jsonb_typeof(p_changes -> 'expires_after_seconds') not in ('number', 'null')
+        or exists (select from unnest(array['name', 'model', 'status', 'visibility']) f
+            where jsonb_typeof(p_changes -> f) not in ('string', 'null'))
+        or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
+    then
+        perform leftoff.fail(422, 'invalid_argument',
+            'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
+    end if;
+    v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
+    v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);
+    v_session.upstream := nullif(v_session.upstream, 'null');
+    perform leftoff.refuse_session_fields(v_session.name, v_session.model, v_session.kind,
+        case when p_changes ? 'status' then v_session.status else 'idle' end, v_session.visibility, v_session.key,
+        v_session.upstream, v_session.metadata, v_seconds);
+    update public.free_agent_sessions s
+    set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
+        metadata = v_session.metadata, upstream = v_session.upstream,
+        expired_at = case when p_changes ? 'status' then null else s.expired_at end,
+        archived_at = case when not p_changes ? 'archived' then s.archived_at
+            when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
+        expires_after = case when p_changes ? 'expires_after_seconds'
+            then make_interval(secs => nullif(v_seconds, 0)) else s.expires_after end
+    where s.id = p_session_id
+    returning * into v_session;
+    return v_session;
+end;
+$$;
+comment on function leftoff.change_session is 'Checks and writes what a person may change of a session.';
+revoke execute on function leftoff.change_session from public;
+grant execute on function leftoff.change_session to authenticated, service_role;
+
+create function public.update_session(p_session_id uuid, p_changes jsonb) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    return next leftoff.change_session(p_session_id, p_changes);
+end;
+$$;
+comment on function public.update_session is
+    'Change name, model, status, metadata, upstream, archived (boolean), expires_after_seconds (0: never) as owner or editor; visibility as owner. Raises session_not_found, forbidden, invalid_argument.';
+revoke execute on function public.update_session from public;
+grant execute on function public.update_session to authenticated, service_role;
+
+create function leftoff.remove_session(p_session_id uuid) returns void
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
+begin
+    -- definer: session_to_write is private
+    delete from public.free_agent_sessions s where s.id = v_session.id;
+end;
+$$;
+comment on function leftoff.remove_session is 'Deletes a session of the caller''s with all that is in it.';
+revoke execute on function leftoff.remove_session from public;
+grant execute on function leftoff.remove_session to authenticated, service_role;
+
+create function public.delete_session(p_session_id uuid) returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    perform leftoff.remove_session(p_session_id);
+end;
+$$;
+comment on function public.delete_session is
+    'Delete a session with its parts, snapshots, members and keys, for good. Raises session_not_found, forbidden.';
+revoke execute on function public.delete_session from public;
+grant execute on function public.delete_session to authenticated, service_role;
+
+-- Members --------------------------------------------------------------------------------------------------
+create function public.list_session_members(p_session_id uuid) returns setof public.session_members
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform leftoff.require_readable(p_session_id);
+    return query select * from public.session_members m where m.session_id = p_session_id order by m.created_at, m.user_id;
+end;
+$$;
+comment on function public.list_session_members is
+    'All members for the owner, a member''s own row for a member. Raises session_not_found.';
+revoke execute on function public.list_session_members from public;
+grant execute on function public.list_session_members to authenticated, service_role;
+
+create function leftoff.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
+    v_member public.session_members;
+begin
+    -- definer: session_to_write is private
+    if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
+        perform leftoff.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+    end if;
+    insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
+    on conflict (session_id, user_id) do update set role = excluded.role
+    returning * into v_member;
+    update public.free_agent_sessions s set visibility = 'shared' where s.id = p_session_id and s.visibility = 'private';
+    return v_member;
+end;
+$$;
+comment on function leftoff.put_member is 'Adds a member or changes the role; a private session becomes shared.';
+revoke execute on function leftoff.put_member from public;
+grant execute on function leftoff.put_member to authenticated, service_role;
+
+create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
+returns setof public.session_members
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    return next leftoff.put_member(p_session_id, p_user_id, p_role);
+end;
+$$;
+comment on function public.set_session_member is
+    'Let somebody read (viewer) or also save (editor). Makes a private session shared. Owner only.';
+revoke execute on function public.set_session_member from public;
+grant execute on function public.set_session_member to authenticated, service_role;
+
+create function leftoff.remove_member(p_session_id uuid, p_user_id uuid) returns void
+language plpgsql volatile security definer set search_path = ''
+as $$
+begin
+    -- definer: session_to_write is private. Members may leave; all else is the owner's.
+    perform leftoff.session_to_read(p_session_id);
+    if p_user_id is distinct from auth.uid() then
+        perform leftoff.session_to_write(p_session_id, 'owner');
+    end if;
+    delete from public.session_members m where m.session_id = p_session_id and m.user_id = p_user_id;
+end;
+$$;
+comment on function leftoff.remove_member is 'Takes a member away, or lets one leave.';
+revoke execute on function leftoff.remove_member from public;
+grant execute on function leftoff.remove_member to authenticated, service_role;
+
+create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    perform leftoff.remove_member(p_session_id, p_user_id);
+end;
+$$;
+comment on function public.remove_session_member is
+    'Owners remove a member, members leave. Nothing happens if there is none. Raises session_not_found, forbidden.';
+revoke execute on function public.remove_session_member from public;
+grant execute on function public.remove_session_member to authenticated, service_role;
+
+-- All of it ------------------------------------------------------------------------------------------------
+create function leftoff.forget_caller()
+returns table (sessions int, snapshots int, parts int, memberships int)
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_ids uuid[];
+begin
+    -- definer: counts parts before they go
+    if v_caller is null then
+        perform leftoff.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
+    end if;
+    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller order by s.id for update);
+    select count(*) into sessions from unnest(v_ids);
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
+    select count(*) into parts from leftoff.parts p where p.session = any (
+        array(select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
+    delete from public.free_agent_sessions s where s.id = any (v_ids);
+    delete from public.session_members m where m.user_id = v_caller;
+    get diagnostics memberships = row_count;
+    -- in other people's sessions the words stay, the name goes
+    update public.session_snapshots n set created_by = null where n.created_by = v_caller;
+    return next;
+end;
+$$;
+comment on function leftoff.forget_caller is 'Deletes all that belongs to the caller and counts it.';
+revoke execute on function leftoff.forget_caller from public;
+grant execute on function leftoff.forget_caller to authenticated;
+
+create function public.delete_my_data()
+returns table (sessions int, snapshots int, parts int, memberships int)
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    return query select * from leftoff.forget_caller();
+end;
+$$;
+comment on function public.delete_my_data is
+    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt.';
+revoke execute on function public.delete_my_data from public;
+grant execute on function public.delete_my_data to authenticated;

@@ -1,0 +1,182 @@
+-- Taking a session along: everything that is kept of it, and back in.
+-- Breaks running code: no.
+
+create function leftoff.read_export(p_session_id uuid) returns setof text
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
+begin
+    -- definer: access is checked once, above
+    return next concat('{"format":"leftoff-session","version":1,"session":',
+        json_build_object('id', v_session.id, 'name', v_session.name, 'model', v_session.model, 'kind', v_session.kind,
+            'status', v_session.status, 'visibility', v_session.visibility, 'key', v_session.key,
+            'upstream', v_session.upstream, 'metadata', v_session.metadata,
+            'expires_after_seconds', extract(epoch from v_session.expires_after)::bigint,
+            'archived_at', v_session.archived_at, 'created_at', v_session.created_at,
+            'last_activity_at', v_session.last_activity_at, 'latest_number', v_session.latest_number,
+            'pruned_through', v_session.pruned_through,
+            'size_bytes', v_session.size_bytes, 'message_count', v_session.message_count),
+        ',"snapshots":[', (
+            select string_agg(json_build_object('number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
+                'message_count', n.message_count, 'changed_parts', n.changed_parts, 'created_at', n.created_at)::text,
+                ',' order by n.number)
+            from public.session_snapshots n where n.session_id = v_session.id),
+        '],"parts":[');
+    return query
+    select concat(case when g.chunk > 0 then ',' end, string_agg(concat('[', to_json(g.path), ',', g.item, ',', g.since, ',',
+        case when g.until < 2147483647 then g.until::text else 'null' end, ',', to_json(g.created_at), ',', g.body, ']'), ',' order by g.place))
+    from (
+        select p.*, row_number() over w as place, (row_number() over w - 1) / 32 as chunk
+        from leftoff.parts p where p.session = v_session.internal_id
+        window w as (order by p.path, p.item, p.since)
+    ) g
+    group by g.chunk order by g.chunk;
+    return next ']}';
+end;
+$$;
+comment on function leftoff.read_export is 'A session as one JSON document, in rows to be joined.';
+revoke execute on function leftoff.read_export from public;
+grant execute on function leftoff.read_export to anon, authenticated, service_role;
+
+create function public.export_session(p_session_id uuid) returns setof text
+language plpgsql stable set search_path = ''
+as $$
+begin
+    return query select leftoff.read_export(p_session_id);
+end;
+$$;
+comment on function public.export_session is
+    'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
+revoke execute on function public.export_session from public;
+grant execute on function public.export_session to anon, authenticated, service_role;
+
+create function leftoff.write_import(
+    p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
+    p_created_at timestamptz[], p_bodies text[]
+) returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    v_fields record;
+    v_session public.free_agent_sessions;
+    v_settings leftoff.settings;
+    v_latest int;
+    v_problem text;
+begin
+    -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
+    -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
+    if auth.uid() is null then
+        perform leftoff.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+    end if;
+    begin
+        select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
+            f.upstream, coalesce(f.metadata, '{}') as metadata, f.expires_after_seconds, f.archived_at,
+            coalesce(f.created_at, now()) as created_at, coalesce(f.latest_number, 0) as latest_number,
+            coalesce(f.pruned_through, 0) as pruned_through
+        into v_fields
+        from json_to_record(p_session) as f (name text, model text, kind text, status text, upstream jsonb, metadata jsonb,
+            expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
+        perform json_typeof(b::json) from unnest(p_bodies) b;
+    exception when data_exception or invalid_parameter_value or undefined_function then
+        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
+    end;
+    perform leftoff.refuse_session_fields(v_fields.name, v_fields.model, v_fields.kind,
+        case v_fields.status when 'expired' then 'idle' else v_fields.status end,
+        'private', null, v_fields.upstream, v_fields.metadata, least(v_fields.expires_after_seconds, 2000000000)::int);
+    select * into v_settings from leftoff.settings;
+
+    insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
+        archived_at, created_at, latest_number, pruned_through)
+    values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
+        case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
+        make_interval(secs => v_fields.expires_after_seconds), v_fields.archived_at, least(v_fields.created_at, now()),
+        v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
+    returning * into v_session;
+
+    begin
+        insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
+        select v_session.id, s.number, s.label, least(coalesce(s.created_at, now()), now()), 0, coalesce(s.changed_parts, 0), 0
+        from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
+        insert into leftoff.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
+        select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
+            row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
+            leftoff.path_depth(g.path),
+            case when g.item >= 0 then 3 when leftoff.path_depth(g.path) >= 3 then 0
+                when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
+            least(coalesce(g.created_at, now()), now()), g.path, g.body
+        from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
+    exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
+        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
+    end;
+
+    select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
+    select case
+        when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
+        when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
+        when (select bool_or(not leftoff.is_path(p.path) or p.depth not between 1 and 3 or octet_length(p.path) > 2000
+                or p.item < -1 or p.since < 1 or p.since >= p.until
+                or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
+                or p.item = -1 and p.depth < 3 and left(p.body, 1) in ('{', '[') and p.body not in ('{}', '[]')
+                or not leftoff.refuse_body(p.body, case when p.item >= 0 then p.depth + 1 else p.depth end, v_settings.max_nesting))
+            from leftoff.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
+        when exists (
+            select from (
+                select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
+                from leftoff.parts p where p.session = v_session.internal_id) o
+            where o.prior_until > o.since) then 'two lifespans of an address overlap'
+        when exists (
+            -- a part never outlives its container
+            select from leftoff.parts p
+            where p.session = v_session.internal_id and (p.item >= 0 or p.depth > 1)
+                and not exists (select from leftoff.parts c
+                    where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
+                        and c.path = case when p.item >= 0 then p.path else leftoff.path_parent(p.path) end
+                        and c.kind = case when p.item >= 0 then 2 else 1 end)) then 'a part has no container'
+        when exists (
+            select from public.session_snapshots n
+            cross join lateral leftoff.parts_at(v_session.internal_id, n.number) p
+            where n.session_id = v_session.id and p.item >= 0
+            group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
+        end into v_problem;
+    if v_problem is not null then
+        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+    end if;
+
+    update public.session_snapshots n
+    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
+    from (
+        select k.number, sum(p.size) as bytes, count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
+        from public.session_snapshots k left join lateral leftoff.parts_at(v_session.internal_id, k.number) p on true
+        where k.session_id = v_session.id group by k.number
+    ) t
+    where n.session_id = v_session.id and n.number = t.number;
+    update public.free_agent_sessions s set size_bytes = n.size_bytes, message_count = n.message_count
+    from public.session_snapshots n
+    where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
+    select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+    if v_session.size_bytes > v_settings.max_state_bytes then
+        perform leftoff.fail(413, 'too_large', format('The state may have %s MB.', v_settings.max_state_bytes / (1024 * 1024)),
+            format('{"size_bytes": %s, "max_bytes": %s}', v_session.size_bytes, v_settings.max_state_bytes));
+    end if;
+    return v_session;
+end;
+$$;
+comment on function leftoff.write_import is 'Checks an export and writes it as a new session of the caller''s.';
+revoke execute on function leftoff.write_import from public;
+grant execute on function leftoff.write_import to authenticated;
+
+create function public.import_session(
+    p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
+    p_created_at timestamptz[], p_bodies text[]
+) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = ''
+as $$
+begin
+    return next leftoff.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+end;
+$$;
+comment on function public.import_session is
+    'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument, too_large.';
+revoke execute on function public.import_session from public;
+grant execute on function public.import_session to authenticated;
