@@ -1,0 +1,42 @@
+# One command each. All set up .venv first, which is instant when it is done.
+
+PYTEST_WORKERS ?= 2
+
+.PHONY: help run demo test bench lint schema clean
+
+help:
+	@echo 'make run      Postgres and the functions on this machine, and three curl lines to try them'
+	@echo 'make demo     save, crash, restore: a scripted conversation, checked, with a table and a picture'
+	@echo 'make test     linters, types and all tests'
+	@echo 'make bench    the numbers in the README, measured here'
+	@echo 'make lint     linters and types alone'
+	@echo 'make schema   write sql/schema.sql anew from the migrations'
+	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
+
+run:
+	@scripts/setup run
+	@.venv/bin/leftoff run
+
+demo:
+	@scripts/setup run
+	@.venv/bin/leftoff demo
+
+test: lint
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
+
+bench:
+	@scripts/setup test
+	.venv/bin/python -m tests.bench
+
+lint:
+	@scripts/setup test
+	.venv/bin/ruff check --quiet
+	.venv/bin/mypy
+
+schema:
+	@scripts/setup run
+	@.venv/bin/leftoff schema --output sql/schema.sql
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,205 @@
+"""The command `leftoff`. Each command is thin: the work is in `leftoff.local`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from leftoff import __version__
+from leftoff.local.errors import LocalError
+
+# Imports of `leftoff.local` stay inside the commands: `leftoff --help` answers at once, and `leftoff migrate`
+# works where the embedded Postgres is not installed.
+
+
+def say(line: str) -> None:
+    """One line for the person, on standard error; standard output is for what a program may read."""
+    click.echo(f"leftoff: {line}", err=True)
+
+
+data_option: Callable[[Any], Any] = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for all data. [default: $LEFTOFF_DATA, else .leftoff in the current folder]",
+)
+database_option: Callable[[Any], Any] = click.option(
+    "--database-url",
+    envvar="LEFTOFF_DATABASE_URL",
+    help="postgresql://user:password@host:port/database [default: $LEFTOFF_DATABASE_URL]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="leftoff")
+def leftoff() -> None:
+    """Chat and agent sessions that pick up where they left off, on Postgres.
+
+    \b
+    leftoff run                        everything on this machine; prints what to try
+    leftoff demo                       save, crash, restore: a scripted conversation, checked
+    leftoff token --user ada           a token for another local user
+    leftoff migrate --database-url …   the tables and functions, into your own Postgres
+    leftoff schema                     what the database looks like after all migrations
+
+    Each command has its own help: leftoff run --help
+    """
+
+
+@leftoff.command(short_help="Start everything on this machine.")
+@data_option
+@click.option("--port", default=8787, show_default=True, help="Of the functions; the next free one if taken.")
+@click.option("--postgres-port", default=54318, show_default=True, help="Of Postgres; the same.")
+def run(data: Path | None, port: int, postgres_port: int) -> None:
+    """Start Postgres and the functions on this machine, until Ctrl-C.
+
+    Prints the URL, a token for the user "demo", and three curl lines: create a session, save, restore.
+    The data stay: the next start finds them, whatever ended this one. Needs no network and no account.
+
+    \b
+    leftoff run
+    leftoff run --port 9000            on another port
+    leftoff run --data /srv/leftoff    with another data folder
+    """
+    from leftoff.local.stack import LocalStack
+    from leftoff.local.welcome import welcome
+
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    stack = LocalStack(data, port=port, postgres_port=postgres_port, say=say)
+    try:
+        stack.start()
+        click.echo(welcome(stack))
+        while stack.functions.running and stack.postgres.running:
+            time.sleep(0.2)
+        which, log = ("Postgres", stack.postgres.log) if stack.functions.running else ("functions", stack.log)
+        raise LocalError(f"the {which} server ended by itself; the end of {log} says why")
+    except KeyboardInterrupt:
+        click.echo()
+        say("stopping")
+    finally:
+        # Impatient fingers must not leave a server behind.
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, signal.SIG_IGN)
+        stack.stop()
+    say(f"stopped; the data are in {stack.folder}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@leftoff.command(short_help="Save, crash, restore; checked.")
+def demo() -> None:
+    """Play a long conversation, kill everything twice, and check that nothing was lost.
+
+    Takes about a minute; prints a table and writes a picture. The exit code is 0 only if all held.
+    """
+    from leftoff.local import demo as module
+
+    sys.exit(module.main())
+
+
+@leftoff.command(short_help="A token for a local user.")
+@data_option
+@click.option("--user", default="demo", show_default=True, help="A name; the same name is the same user.")
+@click.option("--hours", default=12.0, show_default=True, help="How long the token is valid.")
+@click.option("--service", is_flag=True, help="For the scheduler's functions: the role service_role.")
+def token(data: Path | None, user: str, hours: float, service: bool) -> None:
+    """Print a token for a local user, signed with the secret of the data folder.
+
+    \b
+    leftoff token --user ada
+    curl -H "Authorization: Bearer $(leftoff token --user ada)" http://127.0.0.1:8787/functions/v1/sessions
+    """
+    from leftoff.local.stack import data_folder, read_secrets
+    from leftoff.local.tokens import sign_token
+
+    secret = read_secrets(data_folder(data)).jwt_secret
+    role = "service_role" if service else "authenticated"
+    click.echo(sign_token(secret, user, lifetime_seconds=round(hours * 3600), role=role))
+
+
+@leftoff.command(short_help="The tables and functions, into a database.")
+@database_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be applied.")
+@click.option(
+    "--bootstrap",
+    is_flag=True,
+    help="First give a plain Postgres what Supabase has (roles, the schema auth). Needs a superuser.",
+)
+def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
+    """Bring a database up to date: apply what sql/migrations has and the database has not.
+
+    May be run again, and by several at once. The history is the Supabase CLI's own, so `supabase db push`
+    and this command know of each other's work.
+
+    \b
+    leftoff migrate --database-url postgresql://postgres:…@db.example.org/postgres --dry-run
+    leftoff migrate --database-url postgresql://postgres:…@127.0.0.1/app --bootstrap
+    """
+    import psycopg
+
+    from leftoff.local import migrations
+
+    if not database_url:
+        raise LocalError("say which database: --database-url postgresql://… (or LEFTOFF_DATABASE_URL)")
+    try:
+        migrations.migrate(database_url, bootstrap=bootstrap, dry_run=dry_run, say=say)
+    except psycopg.Error as exc:
+        raise LocalError(_first_line(exc)) from exc
+
+
+@leftoff.command(short_help="What the database looks like.")
+@database_option
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there instead of printing it."
+)
+def schema(database_url: str | None, output: Path | None) -> None:
+    """Print what the database looks like after all migrations, always the same text.
+
+    Without a database it makes one for the moment, of the embedded Postgres 18.
+
+    \b
+    leftoff schema --output sql/schema.sql
+    """
+    from leftoff.local import schema as module
+
+    text = module.dump_schema(database_url) if database_url else module.fresh_schema()
+    if output is None:
+        click.echo(text, nl=False)
+    elif output.exists() and output.read_text() == text:
+        say(f"{output} is up to date")
+    else:
+        output.write_text(text)
+        say(f"wrote {output}")
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+
+
+def main() -> None:
+    """The entry point: one line and exit code 1 for everything that a person can put right."""
+    try:
+        leftoff(standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except LocalError as exc:
+        say(str(exc))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

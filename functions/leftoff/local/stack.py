@@ -1,0 +1,210 @@
+"""Everything that leftoff is, on this machine: Postgres, migrations, a demo user, the functions server.
+
+    with LocalStack(Path(".leftoff")) as stack:
+        headers = {"Authorization": f"Bearer {stack.token('demo')}"}
+        httpx.post(f"{stack.url}/sessions", headers=headers, json={"name": "First try"})
+
+The folder holds `postgres-18/`, `secrets.json` (mode 600: what tokens are signed with, and the password the
+functions log in with) and `functions.log`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from leftoff.local.binaries import PostgresBinaries, from_wheel
+from leftoff.local.errors import FolderUnusable
+from leftoff.local.functions import FunctionsServer
+from leftoff.local.migrations import migrate
+from leftoff.local.postgres import EmbeddedPostgres
+from leftoff.local.tokens import AUDIENCE, ISSUER, sign_token, user_id
+
+DEFAULT_FOLDER = ".leftoff"
+DEFAULT_PORT = 8787
+DEFAULT_POSTGRES_PORT = 54318
+DEMO_USER = "demo"
+API_ROLE = "authenticator"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Random, made once for each data folder."""
+
+    jwt_secret: str
+    api_password: str
+
+    def __repr__(self) -> str:
+        return "Secrets(***)"
+
+
+def data_folder(named: Path | None = None) -> Path:
+    """The folder for all data: the one named, else LEFTOFF_DATA, else `.leftoff` here."""
+    return (named or Path(os.environ.get("LEFTOFF_DATA") or DEFAULT_FOLDER)).absolute()
+
+
+def read_secrets(folder: Path, *, make: bool = False) -> Secrets:
+    """The secrets of a data folder. Raises FolderUnusable when there are none, unless `make` makes them."""
+    path = folder / "secrets.json"
+    if make and not path.exists():
+        fresh = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24))
+        # Written beside and renamed: a file that is half written never counts.
+        part = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(asdict(fresh), file)
+        part.rename(path)
+    try:
+        return Secrets(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise FolderUnusable(
+            f"there is no {path}: start `leftoff run` once, or name its folder by --data"
+        ) from None
+    except PermissionError:
+        raise FolderUnusable(
+            f"{path} belongs to another user: run as that user, or choose another by --data"
+        ) from None
+    except (ValueError, TypeError):
+        raise FolderUnusable(
+            f"{path} cannot be read: remove it, and a new one is made at the next start"
+        ) from None
+
+
+class LocalStack:
+    """Postgres and the functions server with one data folder.
+
+    folder: see `data_folder`; port and postgres_port: tried first, else the next free ones; 0 means any.
+    binaries: which Postgres, default the 18 from the wheel. environment: further settings for the functions
+    (LEFTOFF_…). say: told one line for each thing worth knowing.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        port: int = DEFAULT_PORT,
+        postgres_port: int = DEFAULT_POSTGRES_PORT,
+        binaries: PostgresBinaries | None = None,
+        environment: dict[str, str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.folder = data_folder(folder)
+        self.log = self.folder / "functions.log"
+        binaries = binaries or from_wheel(18)
+        self.postgres = EmbeddedPostgres(
+            self.folder / f"postgres-{binaries.major}", binaries=binaries, port=postgres_port, say=say
+        )
+        self.functions = FunctionsServer({}, log=self.log, port=port)
+        self._extra = environment or {}
+        self._say = say
+        self._secrets: Secrets | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the functions are: `http://127.0.0.1:<port>/functions/v1`."""
+        return self.functions.url
+
+    @property
+    def dsn(self) -> str:
+        """A superuser's connection string; contains the password."""
+        return self.postgres.dsn
+
+    @property
+    def secrets(self) -> Secrets:
+        """The folder's secrets, from the first start on."""
+        if self._secrets is None:
+            self._secrets = read_secrets(self.folder)
+        return self._secrets
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of the functions. They log in as the API does, never as superuser."""
+        return {
+            "LEFTOFF_DATABASE_URL": self.postgres.dsn_for("postgres", API_ROLE, self.secrets.api_password),
+            "LEFTOFF_JWT_SECRET": self.secrets.jwt_secret,
+            "LEFTOFF_JWT_ISSUER": ISSUER,
+            "LEFTOFF_JWT_AUDIENCE": AUDIENCE,
+            **self._extra,
+        }
+
+    def token(self, user: str = DEMO_USER, **options: Any) -> str:
+        """A token for a local user; see `tokens.sign_token` for the options."""
+        return sign_token(self.secrets.jwt_secret, user, **options)
+
+    def start(self) -> None:
+        """Start Postgres, bring the database up to date, start the functions. Raises LocalError."""
+        self.start_postgres()
+        try:
+            self.start_functions()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_postgres(self) -> None:
+        """Start Postgres alone, migrated and with the demo user."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as exc:
+            raise FolderUnusable(
+                f"{self.folder} cannot be made here: choose another folder with --data"
+            ) from exc
+        self.postgres.start()
+        try:
+            self._secrets = read_secrets(self.folder, make=True)
+            if applied := migrate(self.postgres.dsn, bootstrap=True):
+                self._say(
+                    f"the database is up to date: applied {applied[0].version} to {applied[-1].version}"
+                )
+            with psycopg.connect(self.postgres.dsn, autocommit=True) as admin:
+                admin.execute(
+                    sql.SQL("alter role {} password {}").format(
+                        sql.Identifier(API_ROLE), sql.Literal(self._secrets.api_password)
+                    )
+                )
+                add_user(admin, DEMO_USER)
+        except BaseException:
+            self.postgres.stop()
+            raise
+
+    def start_functions(self) -> None:
+        """Start the functions server alone; Postgres must be there."""
+        wanted = self.functions.port
+        self.functions.environment = self.environment
+        self.functions.start()
+        if wanted not in (0, self.functions.port):
+            self._say(f"port {wanted} is taken, so the functions listen on {self.functions.port}")
+
+    def stop(self) -> None:
+        """Stop both in order; harmless when they are not running."""
+        self.functions.stop()
+        self.postgres.stop()
+
+    def kill(self) -> None:
+        """SIGKILL both at once, as a power cut would."""
+        self.functions.kill()
+        self.postgres.kill()
+
+    def __enter__(self) -> LocalStack:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def add_user(admin: psycopg.Connection[Any], name: str) -> None:
+    """Put a local user into auth.users; harmless when they are there."""
+    admin.execute(
+        "insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing",
+        (user_id(name), f"{name}@example.org"),
+    )
