@@ -42,8 +42,8 @@ grant execute on function leftoff.fail to anon, authenticated, service_role;
 
 create table leftoff.settings (
     only_row boolean primary key default true check (only_row),
-    max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes > 0),
-    max_nesting int not null default 64 check (max_nesting between 4 and 1000),
+    max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes >= 1024 * 1024),
+    max_nesting int not null default 64 check (max_nesting between 20 and 1000),
     keep_snapshots int not null default 100 check (keep_snapshots >= 1),
     keep_for interval not null default '7 days',
     keep_keys_for interval not null default '30 days',

@@ -151,12 +151,12 @@ revoke execute on function leftoff.session_to_read from public;
 
 create function leftoff.session_to_write(p_session_id uuid, p_need text default 'editor')
 returns public.free_agent_sessions
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile
 as $$
 declare
     v_session public.free_agent_sessions;
 begin
-    -- A statement of its own: what runs after waiting for this lock sees what the one before committed.
+    -- Run by definers only; no SET clause, see 0008_create_saving.sql. A statement of its own: what runs after waiting for this lock sees what the one before committed.
     -- The role is part of the condition, so nobody locks a session that is not theirs to write.
     select * into v_session from public.free_agent_sessions s
     where s.id = p_session_id

@@ -97,3 +97,27 @@ return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
 comment on function leftoff.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
 revoke execute on function leftoff.readable_json from public;
 grant execute on function leftoff.readable_json to anon, authenticated, service_role;
+
+do $$
+begin
+    -- IS JSON reads a text without failing, from Postgres 16 on. On 15 only a cast can tell.
+    if current_setting('server_version_num')::int >= 160000 then
+        execute $f$
+            create function leftoff.is_json(p_text text) returns boolean
+            language sql immutable parallel safe return p_text is not null and p_text is json
+        $f$;
+    else
+        execute $f$
+            create function leftoff.is_json(p_text text) returns boolean
+            language plpgsql immutable parallel safe set search_path = '' as $b$
+            begin
+                return p_text is not null and json_typeof(p_text::json) is not null;
+            exception when invalid_text_representation then
+                return false;
+            end $b$
+        $f$;
+    end if;
+end;
+$$;
+comment on function leftoff.is_json is 'Whether a text is JSON; null is not.';
+revoke execute on function leftoff.is_json from public;

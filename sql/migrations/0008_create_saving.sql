@@ -1,4 +1,7 @@
 -- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the other.
+-- The four functions that every save runs through (save_snapshot, write_snapshot, append_items, replace_parts) have
+-- no SET clause of their own, which would cost a tenth of a save: nobody may execute them but the two definers at
+-- the end of this file, which pin search_path for all they call.
 -- Breaks running code: no.
 
 create function leftoff.refuse_overlaps(p_rows leftoff.change_rows) returns void
@@ -100,27 +103,45 @@ comment on function leftoff.refuse_misplaced is
     'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it can''t be.';
 revoke execute on function leftoff.refuse_misplaced from public;
 
-create function leftoff.refuse_body(p_body text, p_depth int, p_max_nesting int) returns boolean
-language plpgsql immutable set search_path = ''
+create function leftoff.is_plain_part(p_path text, p_item int, p_body text) returns boolean
+language sql immutable parallel safe
+-- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit can be
+-- set so low that what passes here breaks it.
+return octet_length(p_path) <= 2000
+    and (left(p_body, 1) not in ('{', '[') or p_item >= 0 or p_body in ('{}', '[]'))
+    and octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) <= 16
+    and p_body !~ '[eE][+-]?[0-9]{3}|[0-9]{100}';
+comment on function leftoff.is_plain_part is 'Whether refuse_part() is sure to find nothing.';
+revoke execute on function leftoff.is_plain_part from public;
+
+create function leftoff.refuse_part(p_path text, p_item int, p_body text) returns boolean
+language plpgsql stable set search_path = ''
 as $$
 declare
+    v_max_nesting int := (select s.max_nesting from leftoff.settings s);
+    -- how many containers it stands in, the state being the first
+    v_level int := leftoff.path_depth(p_path) + case when p_item >= 0 then 1 else 0 end;
     v_bare text;
-    v_level int := p_depth;
 begin
-    -- Rare letters first: hardly any body needs the closer look.
-    if length(p_body) - length(translate(p_body, '[{', '')) + p_depth > p_max_nesting then
+    if octet_length(p_path) > 2000 then
+        perform leftoff.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
+    elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
+        perform leftoff.fail(422, 'invalid_changes',
+            'A container at this depth is sent opened, its inside as rows of its own.');
+    end if;
+    if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
         v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g');
         -- pairs that hold nothing fall away, level by level; what is left over is deeper than allowed
-        while v_bare <> '' and v_level < p_max_nesting loop
+        while v_bare <> '' and v_level < v_max_nesting loop
             v_bare := replace(replace(v_bare, '[]', ''), '{}', '');
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then
             perform leftoff.fail(422, 'nesting_too_deep',
-                format('Containers may lie in one another to %s levels.', p_max_nesting));
+                format('Containers may lie in one another to %s levels.', v_max_nesting));
         end if;
     end if;
-    if p_body ~ '[0-9][eE][+-]?[0-9]{3}|[0-9]{100}' then
+    if p_body ~ '[eE][+-]?[0-9]{3}|[0-9]{100}' then
         v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"', '', 'g');
         if exists (
             select from regexp_matches(v_bare, '-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?', 'g') m
@@ -134,130 +155,155 @@ begin
     return true;
 end;
 $$;
-comment on function leftoff.refuse_body is
-    'True, or raises nesting_too_deep, number_out_of_range. p_depth: how many containers the body stands in.';
-revoke execute on function leftoff.refuse_body from public;
+comment on function leftoff.refuse_part is
+    'True, or raises nesting_too_deep, number_out_of_range, address_too_long, invalid_changes.';
+revoke execute on function leftoff.refuse_part from public;
 
-create function leftoff.apply_changes(
-    p_session public.free_agent_sessions, p_rows leftoff.change_rows,
-    out changed_parts int, out size_bytes bigint, out message_count int
-)
-language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+-- What a step of a save did: parts written or ended, the difference in bytes and in messages, and whether
+-- something stands where nothing stood before, so that its container has to be looked at.
+create type leftoff.step as (changed int, bytes bigint, messages int, new_places boolean);
+comment on type leftoff.step is 'What a step of a save did to the session''s parts.';
+
+create function leftoff.append_items(p_session bigint, p_number int, p_rows leftoff.change_rows)
+returns leftoff.step
+language plpgsql volatile
 as $$
 declare
-    v_session bigint := p_session.internal_id;
-    v_number int := p_session.latest_number + 1;
-    v_max_nesting int;
-    v_max_bytes bigint;
-    v_problem text;
-    v_new_places boolean;
+    -- variables of their own: so plpgsql takes the arrays apart once, not for every look
+    v_ops text[] := p_rows.ops;
+    v_paths text[] := p_rows.paths;
+    v_bodies text[] := p_rows.bodies;
+    v_step leftoff.step := (0, 0, 0, false);
+    v_path text;
+    v_depth int;
+    v_item int;
+    v_kind int;
 begin
-    select s.max_nesting, s.max_state_bytes into v_max_nesting, v_max_bytes from leftoff.settings s;
+    for i in 1 .. cardinality(v_ops) loop
+        continue when v_ops[i] <> 'append';
+        if v_paths[i] is distinct from v_path then
+            v_path := v_paths[i];
+            v_depth := leftoff.path_depth(v_path);
+            -- the last part alive at the path: an item, or the list itself
+            select p.item, p.kind into v_item, v_kind from leftoff.parts p
+            where p.session = p_session and p.until = 2147483647 and p.path = v_path
+            order by p.path desc, p.item desc limit 1;
+            if not found then
+                insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+                values (p_session, p_number, -1, -i, 2, v_depth,
+                    case when v_depth < 3 then 2 else 0 end, now(), v_path, '[]');
+                v_item := -1;
+                v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
+            elsif v_kind not in (2, 3) then
+                perform leftoff.fail(422, 'not_a_list', 'Only lists can be appended to.',
+                    format('{"address": %s}', leftoff.pointer_json(v_path, -1)));
+            end if;
+        end if;
+        v_item := v_item + 1;
+        if not leftoff.is_plain_part(v_path, v_item, v_bodies[i]) then
+            perform leftoff.refuse_part(v_path, v_item, v_bodies[i]);
+        end if;
+        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 3, now(), v_path, v_bodies[i]);
+        v_step.changed := v_step.changed + 1;
+        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
+        v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
+    end loop;
+    return v_step;
+end;
+$$;
+comment on function leftoff.append_items is 'Does the append rows of a save. Raises not_a_list.';
+revoke execute on function leftoff.append_items from public;
 
+create function leftoff.replace_parts(p_session bigint, p_number int, p_rows leftoff.change_rows)
+returns leftoff.step
+language plpgsql volatile
+as $$
+declare
+    v_step leftoff.step;
+    v_gap boolean;
+begin
     with given as materialized (
-        select g.op, g.path collate "C" as path, coalesce(g.item, -1) as item, g.body, g.position
+        select g.op, g.path collate "C" as path, coalesce(g.item, -1) as item, g.body, g.position,
+            g.item >= 0 or g.op in ('put', 'drop') as alone
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
             as g (op, path, item, body, position)
-    ), lists as materialized (
-        -- the lists appended to, and the last part alive at their path: an item, or the list itself
-        select a.path, last.item, last.kind
-        from (select distinct g.path from given g where g.op = 'append') a
-        left join lateral (
-            select p.item, p.kind from leftoff.parts p
-            where p.session = v_session and p.until = 2147483647 and p.path = a.path
-            order by p.path desc, p.item desc limit 1
-        ) last on true
-    ), wanted as (
-        select g.path, g.item, g.body, g.position, false as is_append
-        from given g where g.op in ('set', 'in', 'put') and g.path <> '/'
-        union all
-        select g.path, (coalesce(l.item, -1) + row_number() over (partition by g.path order by g.position))::int,
-            g.body, g.position, l.kind is not null
-        from given g join lists l on l.path = g.path where g.op = 'append'
-        union all
-        select l.path, -1, '[]', 0, false from lists l where l.kind is null
+        where g.op <> 'append'
     ), standing as (
-        -- what is alive at and under the addresses: one range of the live index for each, whatever the statistics say
+        -- What is alive at and, for set and remove, under the addresses: one range of the live index for each,
+        -- whatever the statistics say.
         select p.* from given g cross join lateral (
-            select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at, q.kind from leftoff.parts q
-            where q.session = v_session and q.until = 2147483647
-                and q.path >= g.path and q.path < leftoff.path_end(g.path) offset 0
+            select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from leftoff.parts q
+            where q.session = p_session and q.until = 2147483647
+                and q.path >= g.path
+                -- no path has a control character
+                and q.path < case when g.alone then g.path || E'\x01' else leftoff.path_end(g.path) end
+                and q.item between g.item and case when g.alone then g.item else 2147483647 end
+            offset 0
         ) p
-        where g.op in ('set', 'remove') and g.item = -1
-        union all
-        select p.* from given g cross join lateral (
-            select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at, q.kind from leftoff.parts q
-            where q.session = v_session and q.until = 2147483647 and q.path = g.path and q.item = g.item offset 0
-        ) p
-        where g.op in ('put', 'drop') or g.op in ('set', 'remove') and g.item >= 0
+        where g.op <> 'in'
     ), changed as materialized (
-        select w.path, w.item, w.body, w.position, w.is_append, leftoff.path_depth(w.path) as depth,
-            s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
-        from wanted w full join standing s on s.path = w.path and s.item = w.item
+        select w.path, w.item, w.body, w.position, s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
+        from (select g.path, g.item, g.body, g.position from given g where g.op in ('set', 'in', 'put') and g.path <> '/') w
+        full join standing s on s.path = w.path and s.item = w.item
         where w.body is distinct from s.body
     ), closed as (
-        update leftoff.parts p set until = v_number
+        update leftoff.parts p set until = p_number
         where p.ctid = any (array(select c.place from changed c where c.place is not null))
-        returning p.path, p.item
+        returning 1
     ), inserted as (
         insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        select v_session, v_number, c.item, row_number() over (order by c.path, c.item), octet_length(c.body), c.depth,
-            case when c.item >= 0 then 3 when c.depth >= 3 then 0
+        select p_session, p_number, c.item, c.position, octet_length(c.body),
+            leftoff.path_depth(c.path),
+            case when c.item >= 0 then 3 when leftoff.path_depth(c.path) >= 3 then 0
                 when c.body = '{}' then 1 when c.body = '[]' then 2 else 0 end,
             coalesce(c.created_at, now()), c.path, c.body
         from changed c
-        -- the old one must be closed first, or the new one meets it in the live index
+        -- the old ones must be closed first, or the new ones meet them in the live index
         where c.path is not null and (select count(*) from closed) >= 0
-            and leftoff.refuse_body(c.body, case when c.item >= 0 then c.depth + 1 else c.depth end, v_max_nesting)
+            and (leftoff.is_plain_part(c.path, c.item, c.body) or leftoff.refuse_part(c.path, c.item, c.body))
         returning size
     )
-    select count(*),
-        p_session.size_bytes + coalesce((select sum(i.size) from inserted i), 0) - coalesce(sum(c.old_size), 0),
-        p_session.message_count
-            + count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
+    select count(*), coalesce((select sum(i.size) from inserted i), 0) - coalesce(sum(c.old_size), 0),
+        count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
             - count(*) filter (where c.old_path = '/messages/' and c.old_item >= 0 and c.path is null),
-        coalesce(bool_or(c.path is not null and c.place is null and not c.is_append), false)
-            or (select bool_or(g.op = 'remove') from given g),
-        case
-            when (select bool_or(l.kind not in (2, 3)) from lists l) then 'not_a_list'
-            when bool_or(c.item = -1 and c.depth < 3 and left(c.body, 1) in ('{', '[') and c.body not in ('{}', '[]'))
-                then 'invalid_changes'
-            when bool_or(octet_length(c.path) > 2000) then 'address_too_long'
-            -- removed items must be the last ones: as many as there are from the first of them to the end
-            when (
-                select bool_or(r.removed <> 1 - r.first + (
-                    select p.item from leftoff.parts p
-                    where p.session = v_session and p.until = 2147483647 and p.path = r.path
-                    order by p.path desc, p.item desc limit 1))
-                from (
-                    select d.old_path as path, count(*) as removed, min(d.old_item) as first
-                    from changed d where d.path is null and d.old_item >= 0 group by d.old_path
-                ) r)
-                then 'list_gap'
-        end
-    into changed_parts, size_bytes, message_count, v_new_places, v_problem
+        coalesce(bool_or(c.place is null or c.path is null), false) or (select bool_or(g.op = 'remove') from given g),
+        bool_or(c.path is null and c.old_item >= 0)
+    into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_gap
     from changed c;
-
-    if v_problem = 'not_a_list' then
-        perform leftoff.fail(422, 'not_a_list', 'Only lists can be appended to.');
-    elsif v_problem = 'invalid_changes' then
-        perform leftoff.fail(422, 'invalid_changes', 'A container at this depth is sent opened, its inside as rows of its own.');
-    elsif v_problem = 'address_too_long' then
-        perform leftoff.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
-    elsif v_problem = 'list_gap' then
-        perform leftoff.fail(422, 'list_gap', 'Items can be removed from the end of a list only. Set the whole list instead.');
-    elsif size_bytes > v_max_bytes then
-        perform leftoff.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
-            format('{"size_bytes": %s, "max_bytes": %s}', size_bytes, v_max_bytes));
+    if v_gap then
+        -- items went: only from the end?
+        perform leftoff.refuse_gaps(p_session, p_number);
     end if;
-    if v_new_places then
-        perform leftoff.refuse_misplaced(v_session, v_number, p_rows);
+    return v_step;
+end;
+$$;
+comment on function leftoff.replace_parts is
+    'Does all other rows of a save: closes what is to go or to change, inserts what is new. Raises list_gap.';
+revoke execute on function leftoff.replace_parts from public;
+
+create function leftoff.refuse_gaps(p_session bigint, p_number int) returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+    if exists (
+        select from (
+            select p.path, min(p.item) as first from leftoff.parts p
+            where p.session = p_session and p.until = p_number and p.item >= 0
+                and (select true from leftoff.parts n where n.session = p.session and n.until = 2147483647
+                    and n.path = p.path and n.item = p.item) is null
+            group by p.path
+        ) gone
+        where (select p.item from leftoff.parts p where p.session = p_session and p.until = 2147483647
+            and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
+    then
+        perform leftoff.fail(422, 'list_gap',
+            'Items can be removed from the end of a list only. Set the whole list instead.');
     end if;
 end;
 $$;
-comment on function leftoff.apply_changes is
-    'Writes change rows as the next number: closes what ends, inserts what begins. Returns what changed and the new sizes. The caller holds the session''s lock and makes the snapshot.';
-revoke execute on function leftoff.apply_changes from public;
+comment on function leftoff.refuse_gaps is 'Raises list_gap if a save took items from the middle of a list.';
+revoke execute on function leftoff.refuse_gaps from public;
 
 create type leftoff.save_result as (
     number int, created boolean, replayed boolean, merged boolean,
@@ -269,7 +315,7 @@ create function leftoff.save_snapshot(
     p_session_id uuid, p_rows leftoff.change_rows,
     p_base int, p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile
 as $$
 declare
     v_session public.free_agent_sessions;
@@ -280,7 +326,6 @@ declare
     v_earlier leftoff.save_keys;
     v_merged boolean;
 begin
-    -- definer: nobody writes parts but through here
     if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
         perform leftoff.fail(422, 'invalid_argument', 'on_conflict is merge, reject or overwrite.');
     elsif length(p_label) not between 1 and 200 then
@@ -334,19 +379,48 @@ revoke execute on function leftoff.save_snapshot from public;
 create function leftoff.write_snapshot(
     p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_label text, p_key uuid, p_content uuid
 ) returns leftoff.save_result
-language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile
 as $$
 declare
+    v_number int := p_session.latest_number + 1;
+    v_appended leftoff.step := (0, 0, 0, false);
+    v_replaced leftoff.step := (0, 0, 0, false);
     v_result leftoff.save_result;
 begin
-    select * into v_result.changed_parts, v_result.size_bytes, v_result.message_count
-    from leftoff.apply_changes(p_session, p_rows);
-    v_result.created := v_result.changed_parts > 0 or p_session.latest_number = 0;
-    v_result.number := p_session.latest_number + v_result.created::int;
-    v_result.replayed := false;
-    v_result.merged := false;
-    if v_result.created then
-        perform leftoff.record_snapshot(p_session, v_result);
+    if 'append' = any (p_rows.ops) then
+        v_appended := leftoff.append_items(p_session.internal_id, v_number, p_rows);
+    end if;
+    if 'append' <> any (p_rows.ops) then
+        v_replaced := leftoff.replace_parts(p_session.internal_id, v_number, p_rows);
+    end if;
+    if v_appended.new_places or v_replaced.new_places then
+        perform leftoff.refuse_misplaced(p_session.internal_id, v_number, p_rows);
+    end if;
+    v_result := (
+        p_session.latest_number, false, false, false, v_appended.changed + v_replaced.changed,
+        p_session.size_bytes + v_appended.bytes + v_replaced.bytes,
+        p_session.message_count + v_appended.messages + v_replaced.messages, null);
+    -- the limit can't be set lower than that, so smaller states need not know it
+    if v_result.size_bytes > 1024 * 1024 then
+        perform leftoff.refuse_size(v_result.size_bytes);
+    end if;
+    if v_result.changed_parts > 0 or v_number = 1 then
+        v_result.number := v_number;
+        v_result.created := true;
+        with made as (
+            insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
+            values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts, v_result.message_count,
+                nullif(auth.uid(), p_session.user_id))
+        )
+        update public.free_agent_sessions s
+        set latest_number = v_number, size_bytes = v_result.size_bytes, message_count = v_result.message_count,
+            updated_at = now(),
+            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
+        where s.id = p_session.id;
+        if p_session.expired_at is not null then
+            -- an expired session lives again with the first save
+            update public.free_agent_sessions s set status = 'idle', expired_at = null where s.id = p_session.id;
+        end if;
     end if;
     if p_label is not null then
         perform leftoff.set_label(p_session.id, v_result.number, p_label);
@@ -359,28 +433,23 @@ begin
 end;
 $$;
 comment on function leftoff.write_snapshot is
-    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key.';
+    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, label_taken and what the rows can be refused for.';
 revoke execute on function leftoff.write_snapshot from public;
 
-create function leftoff.record_snapshot(p_session public.free_agent_sessions, p_result leftoff.save_result)
-returns void
-language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+create function leftoff.refuse_size(p_size_bytes bigint) returns void
+language plpgsql stable set search_path = ''
 as $$
+declare
+    v_max_bytes bigint := (select s.max_state_bytes from leftoff.settings s);
 begin
-    insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
-    values (p_session.id, p_result.number, p_result.size_bytes, p_result.changed_parts, p_result.message_count,
-        nullif(auth.uid(), p_session.user_id));
-    update public.free_agent_sessions s
-    set latest_number = p_result.number, size_bytes = p_result.size_bytes, message_count = p_result.message_count,
-        updated_at = now(), expired_at = null,
-        -- an expired session lives again with the first save
-        status = case s.status when 'expired' then 'idle' else s.status end,
-        last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
-    where s.id = p_session.id;
+    if p_size_bytes > v_max_bytes then
+        perform leftoff.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
+            format('{"size_bytes": %s, "max_bytes": %s}', p_size_bytes, v_max_bytes));
+    end if;
 end;
 $$;
-comment on function leftoff.record_snapshot is 'Makes the snapshot row and brings the session''s row up to it.';
-revoke execute on function leftoff.record_snapshot from public;
+comment on function leftoff.refuse_size is 'Raises too_large.';
+revoke execute on function leftoff.refuse_size from public;
 
 create function leftoff.refuse_base(p_session public.free_agent_sessions, p_base int) returns void
 language plpgsql stable set search_path = ''
@@ -462,10 +531,10 @@ create function leftoff.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
-    -- definer: opening is private
+    -- definer: nobody writes parts but through here and save_parts()
     return leftoff.save_snapshot(p_session_id,
         case when p_state is null then leftoff.open_changes(p_changes) else leftoff.open_state(p_state) end,
         p_base, p_idempotency_key, p_label, p_on_conflict);
@@ -495,28 +564,30 @@ create function leftoff.save_parts(
     p_session_id uuid, p_rows leftoff.change_rows, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_count int := cardinality(p_rows.ops);
+    v_wrong boolean;
+    v_not_json boolean;
 begin
-    -- definer: saving is private. Rows from outside are not trusted: check what opening would have made sure of.
-    if (cardinality(p_rows.paths), cardinality(p_rows.items), cardinality(p_rows.bodies)) is distinct from (v_count, v_count, v_count)
-        or exists (
-            select from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body)
-            where g.op is null or g.op not in ('set', 'in', 'remove', 'append')
-                or g.path is null or not leftoff.is_path(g.path)
-                or (g.op = 'remove') <> (g.body is null) or g.path = '/' and (g.op <> 'set' or g.body <> '{}')
-                or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null)
+    -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
+    -- opening would have made sure of.
+    select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
+            or g.path is null or not leftoff.is_path(g.path)
+            or (g.op = 'remove') <> (g.body is null)
+            or g.path = '/' and (g.op <> 'set' or g.body <> '{}')
+            or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
+        bool_or(g.body is not null and not leftoff.is_json(g.body))
+    into v_wrong, v_not_json
+    from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
+    if v_not_json then
+        perform leftoff.fail(422, 'invalid_json', 'A body is not JSON.');
+    elsif v_wrong or cardinality(p_rows.paths) <> v_count or cardinality(p_rows.items) <> v_count
+        or cardinality(p_rows.bodies) <> v_count
     then
         perform leftoff.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
     end if;
-    begin
-        -- json_typeof() makes Postgres read the whole text
-        perform json_typeof(b::json) from unnest(p_rows.bodies) b;
-    exception when invalid_text_representation then
-        perform leftoff.fail(422, 'invalid_json', 'A body is not JSON.');
-    end;
     return leftoff.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;

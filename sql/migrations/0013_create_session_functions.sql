@@ -96,7 +96,9 @@ begin
     elsif p_user_id <> v_owner then
         perform leftoff.fail(403, 'forbidden', 'Only the service creates sessions for others.');
     end if;
-    perform leftoff.refuse_session_fields(p_name, p_model, p_kind, 'idle', p_visibility, p_key, p_upstream, p_metadata, p_expires_after_seconds);
+    if p_expires_after_seconds < 0 then
+        perform leftoff.fail(422, 'invalid_argument', 'expires_after_seconds is 0 (never) or more.');
+    end if;
     -- Two calls at once: one inserts, the other waits here and then finds it.
     for attempt in 1 .. 3 loop
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
@@ -121,38 +123,6 @@ comment on function public.get_or_create_session is
     'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second). kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public;
 grant execute on function public.get_or_create_session to authenticated, service_role;
-
-create function leftoff.refuse_session_fields(
-    p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
-    p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds int
-) returns void
-language plpgsql immutable set search_path = ''
-as $$
-declare
-    v_problem text := case
-        when length(p_name) > 500 then 'name has at most 500 characters'
-        when length(p_model) > 200 then 'model has at most 200 characters'
-        when p_kind is null or p_kind not in ('agent', 'chat') then 'kind is agent or chat'
-        when p_status is null or p_status not in ('idle', 'running', 'paused', 'completed', 'error')
-            then 'status is idle, running, paused, completed or error'
-        when p_visibility is null or p_visibility not in ('private', 'shared', 'public')
-            then 'visibility is private, shared or public'
-        when length(p_key) not between 1 and 500 then 'key has 1 to 500 characters'
-        when jsonb_typeof(p_upstream) <> 'object' or pg_column_size(p_upstream) > 8192
-            then 'upstream is an object of at most 8 KB'
-        when jsonb_typeof(p_metadata) is distinct from 'object' or pg_column_size(p_metadata) > 65536
-            then 'metadata is an object of at most 64 KB'
-        when p_expires_after_seconds < 0 then 'expires_after_seconds is 0 (never) or more' end;
-begin
-    -- the table has the same checks; a check's own error would put the row into the log
-    if v_problem is not null then
-        perform leftoff.fail(422, 'invalid_argument', v_problem || '.');
-    end if;
-end;
-$$;
-comment on function leftoff.refuse_session_fields is 'Raises invalid_argument, naming the field.';
-revoke execute on function leftoff.refuse_session_fields from public;
-grant execute on function leftoff.refuse_session_fields to authenticated, service_role;
 
 create function leftoff.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = ''
@@ -180,13 +150,10 @@ begin
     v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
     v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);
     v_session.upstream := nullif(v_session.upstream, 'null');
-    perform leftoff.refuse_session_fields(v_session.name, v_session.model, v_session.kind,
-        case when p_changes ? 'status' then v_session.status else 'idle' end, v_session.visibility, v_session.key,
-        v_session.upstream, v_session.metadata, v_seconds);
     update public.free_agent_sessions s
     set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
         metadata = v_session.metadata, upstream = v_session.upstream,
-        expired_at = case when p_changes ? 'status' then null else s.expired_at end,
+        expired_at = case when p_changes ? 'status' then null else s.expired_at end, -- a new status revives
         archived_at = case when not p_changes ? 'archived' then s.archived_at
             when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
         expires_after = case when p_changes ? 'expires_after_seconds'

@@ -81,16 +81,13 @@ begin
     exception when data_exception or invalid_parameter_value or undefined_function then
         perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
     end;
-    perform leftoff.refuse_session_fields(v_fields.name, v_fields.model, v_fields.kind,
-        case v_fields.status when 'expired' then 'idle' else v_fields.status end,
-        'private', null, v_fields.upstream, v_fields.metadata, least(v_fields.expires_after_seconds, 2000000000)::int);
     select * into v_settings from leftoff.settings;
 
     insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
         case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
-        make_interval(secs => v_fields.expires_after_seconds), v_fields.archived_at, least(v_fields.created_at, now()),
+        make_interval(secs => least(v_fields.expires_after_seconds, 2000000000)), v_fields.archived_at, least(v_fields.created_at, now()),
         v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
     returning * into v_session;
 
@@ -114,11 +111,10 @@ begin
     select case
         when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
         when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
-        when (select bool_or(not leftoff.is_path(p.path) or p.depth not between 1 and 3 or octet_length(p.path) > 2000
+        when (select bool_or(not leftoff.is_path(p.path) or p.depth not between 1 and 3
                 or p.item < -1 or p.since < 1 or p.since >= p.until
                 or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
-                or p.item = -1 and p.depth < 3 and left(p.body, 1) in ('{', '[') and p.body not in ('{}', '[]')
-                or not leftoff.refuse_body(p.body, case when p.item >= 0 then p.depth + 1 else p.depth end, v_settings.max_nesting))
+                or not leftoff.refuse_part(p.path, p.item, p.body))
             from leftoff.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
         when exists (
             select from (

@@ -158,7 +158,7 @@ begin
     select count(*) into expired from marked;
     with over as (
         select s.internal_id from public.free_agent_sessions s
-        where s.expired_at < now() - v_grace
+        where s.expires_after is not null and s.expired_at < now() - v_grace
             -- what somebody has named is not thrown away
             and not exists (select from public.session_snapshots n where n.session_id = s.id and n.label is not null)
         order by s.expired_at limit p_max_sessions
