@@ -6,6 +6,7 @@ to read and search any folder, and nothing else of what root may do.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -112,12 +113,11 @@ def _step_down_to(data: Path) -> pwd.struct_passwd:
                 f"{data} belongs to user id {owner}, which has no name here: "
                 "give it to another user with chown -R, or choose another folder with --data"
             ) from None
-    above = next((folder for folder in data.parents if folder.is_dir()), Path("/"))
-    if (owner := above.stat().st_uid) != 0:
-        try:
-            return pwd.getpwuid(owner)
-        except KeyError:
-            pass  # a clone copied from elsewhere, with its owner's bare number; a system user will do
+    for folder in data.parents:
+        if folder.is_dir() and (owner := folder.stat().st_uid) != 0:
+            # A clone copied from elsewhere may have its owner's bare number; the next one above will do.
+            with contextlib.suppress(KeyError):
+                return pwd.getpwuid(owner)
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)

@@ -32,6 +32,18 @@ CREATE_HISTORY = """
     alter table supabase_migrations.schema_migrations add column if not exists statements text[];
     alter table supabase_migrations.schema_migrations add column if not exists name text;
 """
+# What our migrations take for granted; Supabase has it, a plain Postgres gets it from the bootstrap.
+MISSING = """
+    select name
+    from (
+        select 'role ' || rolname as name, exists (select from pg_catalog.pg_roles r where r.rolname = n.rolname)
+        from unnest(array['anon', 'authenticated', 'service_role']) as n (rolname)
+        union all
+        select 'function auth.uid()', pg_catalog.to_regprocedure('auth.uid()') is not null
+    ) as needed (name, there)
+    where not there
+    limit 1
+"""
 READ_HISTORY = """
     select version, to_jsonb(recorded) ->> 'name'
     from supabase_migrations.schema_migrations as recorded
@@ -148,6 +160,10 @@ def _apply_next(connection: psycopg.Connection[Any], files: list[Migration]) -> 
         pending = pending_migrations(read_history(connection), files)
         if not pending:
             return None
+        if missing := connection.execute(MISSING).fetchone():
+            raise MigrationRefused(
+                f"this Postgres has no {missing[0]}, which Supabase brings along: add --bootstrap to make it"
+            )
         connection.execute(CREATE_HISTORY)
         migration = pending[0]
         run_file(connection, migration.path)
