@@ -215,6 +215,42 @@ $$;
 comment on function leftoff.append_items is 'Does the append rows of a save. Raises not_a_list.';
 revoke execute on function leftoff.append_items from public;
 
+create function leftoff.overwrite_parts(p_session bigint, p_number int, p_rows leftoff.change_rows)
+returns leftoff.step
+language plpgsql volatile
+as $$
+declare
+    v_ops text[] := p_rows.ops;
+    v_bodies text[] := p_rows.bodies;
+    v_step leftoff.step := (0, 0, 0, false);
+    v_old record;
+begin
+    -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
+    -- replace_parts() may then run over all of it: what is done here is no change any more.
+    for i in 1 .. cardinality(v_ops) loop
+        continue when v_ops[i] = 'append';
+        update leftoff.parts p set until = p_number
+        where p.session = p_session and p.until = 2147483647
+            and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
+            and p.kind in (0, 3) and p.body <> v_bodies[i]
+            and (p.kind = 3 or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
+        returning p.path, p.item, p.size, p.depth, p.kind, p.created_at into v_old;
+        continue when not found;
+        if not leftoff.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
+            perform leftoff.refuse_part(v_old.path, v_old.item, v_bodies[i]);
+        end if;
+        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind, v_old.created_at,
+            v_old.path, v_bodies[i]);
+        v_step.changed := v_step.changed + 1;
+        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
+    end loop;
+    return v_step;
+end;
+$$;
+comment on function leftoff.overwrite_parts is 'Does those set rows of a small save that put one value in place of another.';
+revoke execute on function leftoff.overwrite_parts from public;
+
 create function leftoff.replace_parts(p_session bigint, p_number int, p_rows leftoff.change_rows)
 returns leftoff.step
 language plpgsql volatile
@@ -384,21 +420,28 @@ as $$
 declare
     v_number int := p_session.latest_number + 1;
     v_appended leftoff.step := (0, 0, 0, false);
+    v_overwritten leftoff.step := (0, 0, 0, false);
     v_replaced leftoff.step := (0, 0, 0, false);
+    v_left_over boolean;
     v_result leftoff.save_result;
 begin
     if 'append' = any (p_rows.ops) then
         v_appended := leftoff.append_items(p_session.internal_id, v_number, p_rows);
     end if;
-    if 'append' <> any (p_rows.ops) then
+    v_left_over := 'append' <> any (p_rows.ops);
+    if v_left_over and cardinality(p_rows.ops) <= 8 and p_rows.ops <@ array['append', 'set'] then
+        v_overwritten := leftoff.overwrite_parts(p_session.internal_id, v_number, p_rows);
+        v_left_over := v_overwritten.changed < cardinality(array_positions(p_rows.ops, 'set'));
+    end if;
+    if v_left_over then
         v_replaced := leftoff.replace_parts(p_session.internal_id, v_number, p_rows);
     end if;
     if v_appended.new_places or v_replaced.new_places then
         perform leftoff.refuse_misplaced(p_session.internal_id, v_number, p_rows);
     end if;
     v_result := (
-        p_session.latest_number, false, false, false, v_appended.changed + v_replaced.changed,
-        p_session.size_bytes + v_appended.bytes + v_replaced.bytes,
+        p_session.latest_number, false, false, false, v_appended.changed + v_overwritten.changed + v_replaced.changed,
+        p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes,
         p_session.message_count + v_appended.messages + v_replaced.messages, null);
     -- the limit can't be set lower than that, so smaller states need not know it
     if v_result.size_bytes > 1024 * 1024 then
