@@ -5,6 +5,7 @@ LeftoffError
 ├── Forbidden               403  forbidden
 ├── NotFound                404  session_not_found, snapshot_not_found, not_found
 ├── MethodNotAllowed        405  method_not_allowed
+├── (LeftoffError itself) 408  request_timeout
 ├── Conflicting             409  conflict, idempotency_key_reused, label_taken, key_taken
 ├── Gone                    410  snapshot_gone
 ├── TooLarge                413  too_large, body_too_large
@@ -57,6 +58,7 @@ CODES: Final[dict[str, Code]] = {
         404, "No such session", "No such session, or it is not yours. Check the id and the signed-in user."
     ),
     "snapshot_not_found": Code(404, "No such snapshot", "The session has no snapshot of that number or label."),
+    "request_timeout": Code(408, "Body too slow", "The request body did not arrive in time. Nothing was saved."),
     "method_not_allowed": Code(405, "Wrong method", "That address exists, but not for this method."),
     "conflict": Code(
         409, "Changed by someone else", "Someone else changed the same addresses since your base. Nothing was saved."

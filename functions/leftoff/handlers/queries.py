@@ -1,0 +1,17 @@
+"""Query parameters: text that stands for numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["numbers"]
+
+
+def numbers(query: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """The parameters, the named ones as int where they are whole numbers; a model refuses those that are not."""
+    return {
+        name: int(value) if name in names and re.fullmatch(r"-?[0-9]{1,10}", value, re.ASCII) else value
+        for name, value in query.items()
+    }

@@ -1,0 +1,67 @@
+"""session-snapshot-save: a whole state or changes become a snapshot."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from leftoff.handlers.answers import Saved
+from leftoff.handlers.keys import IdempotencyKey, Label, idempotency_key
+from leftoff.models import Content, RequestModel, SessionId
+from leftoff.parts import open_changes, open_state
+from leftoff.serving.answers import Answer, json_answer
+from leftoff.serving.bodies import read_model
+from leftoff.serving.routes import Call
+
+__all__ = ["SaveRequest", "save"]
+
+
+class SaveRequest(RequestModel):
+    """Either the whole state or the changes made to the state of number 'base'."""
+
+    session_id: SessionId
+    state: Content | None = Field(None, description="The whole state: a JSON object.")
+    changes: Content | None = Field(
+        None, description='{"set": {pointer: value}, "append": {pointer of a list: [items]}, "remove": [pointer]}'
+    )
+    base: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from; default: the latest."
+    )
+    idempotency_key: IdempotencyKey | None = Field(
+        None, description="The same key again returns the first answer. May be sent as header Idempotency-Key."
+    )
+    label: Label | None = Field(None, description="Names the snapshot; a labelled one is never cleaned up.")
+    on_conflict: Literal["merge", "reject", "overwrite"] = Field(
+        "merge", description="What to do if others saved since the base: merge, or refuse, or let this one win."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.state is None) == (self.changes is None):
+            raise ValueError("send either 'state' or 'changes'")
+        return self
+
+
+async def save(call: Call) -> Answer:
+    """Save as the caller. What can't be kept exactly is refused before anything is sent to the database."""
+    request = read_model(SaveRequest, call.body)
+    key = idempotency_key(request.idempotency_key, call.header)
+    rows = open_state(request.state) if request.state is not None else open_changes(request.changes or "")
+    saved = await call.database.rows(
+        call.caller,
+        "save_session_parts",
+        {
+            "p_session_id": request.session_id,
+            "p_ops": rows.ops,
+            "p_paths": rows.paths,
+            "p_items": rows.items,
+            "p_bodies": rows.bodies,
+            "p_base": request.base,
+            "p_idempotency_key": key,
+            "p_label": request.label,
+            "p_on_conflict": request.on_conflict,
+        },
+        repeatable=key is not None,
+    )
+    return json_answer(Saved(**saved[0]).json_text())

@@ -1,0 +1,36 @@
+"""The request log: one JSON line a request on standard output, as log collectors read it.
+
+It holds what is needed to find a request and to count: never content, never a token, never a key.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+__all__ = ["log_failure", "log_line"]
+
+
+def log_line(**fields: Any) -> None:
+    """Write one line. Severity is what Cloud Logging calls it."""
+    sys.stdout.write(json.dumps(fields, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def log_failure(request_id: str, exc: BaseException) -> None:
+    """Say where an unexpected error came from: kinds, files and lines of the whole chain, but no messages.
+
+    A driver quotes what it was given, so a message could hold somebody's words.
+    """
+    chain = []
+    seen: BaseException | None = exc
+    while seen is not None and len(chain) < 5:
+        frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(seen.__traceback__)]
+        kind = f"{type(seen).__module__}.{type(seen).__qualname__}"
+        state = getattr(seen, "sqlstate", None)
+        chain.append({"error": kind, **({"sqlstate": state} if state else {}), "frames": frames[-12:]})
+        seen = seen.__cause__ or seen.__context__
+    log_line(severity="ERROR", message="unexpected error", request_id=request_id, chain=chain)

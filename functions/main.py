@@ -1,0 +1,36 @@
+"""The entry points of the deployed functions; everything else is in the package beside this file.
+
+Each is deployed by itself: target ``session_snapshot_save`` as ``session-snapshot-save``, and so on.
+"""
+
+import functions_framework.aio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leftoff.serving.service import Service
+
+_service = Service()
+
+
+@functions_framework.aio.http
+async def session_snapshot_save(request: Request) -> Response:
+    """POST a state or changes; they become a snapshot."""
+    return await _service.respond("session-snapshot-save", request)
+
+
+@functions_framework.aio.http
+async def session_snapshot_restore(request: Request) -> Response:
+    """POST a session's id; its latest state comes back, or an older one, or what changed."""
+    return await _service.respond("session-snapshot-restore", request)
+
+
+@functions_framework.aio.http
+async def sessions(request: Request) -> Response:
+    """Sessions as resources: create, list, change, delete; history, members, messages, export."""
+    return await _service.respond("sessions", request)
+
+
+@functions_framework.aio.http
+async def cleanup_old_snapshots(request: Request) -> Response:
+    """POST by the scheduler: old snapshots go, idle sessions expire."""
+    return await _service.respond("cleanup-old-snapshots", request)

@@ -1,0 +1,1 @@
+"""The functions over real HTTP, in front of a real Postgres."""
