@@ -3,8 +3,8 @@
     caller = await verifier.caller("Bearer eyJ...")
 
 The key decides the algorithm, never the token: HS256 for the shared secret, and for a public key the one its
-kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the role is what the verified token
-says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one.
+kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the role is what the verified
+token says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one.
 """
 
 from __future__ import annotations

@@ -50,39 +50,59 @@ class Code(NamedTuple):
 
 
 CODES: Final[dict[str, Code]] = {
-    "invalid_token": Code(401, "Not signed in", "Send a valid access token as 'Authorization: Bearer <token>'."),
+    "invalid_token": Code(
+        401, "Not signed in", "Send a valid access token as 'Authorization: Bearer <token>'."
+    ),
     "not_signed_in": Code(401, "Not signed in", "This needs a signed-in user."),
     "forbidden": Code(403, "Not allowed", "You may read this session, but not do that with it."),
     "not_found": Code(404, "No such address", "This function has nothing at that address."),
     "session_not_found": Code(
         404, "No such session", "No such session, or it is not yours. Check the id and the signed-in user."
     ),
-    "snapshot_not_found": Code(404, "No such snapshot", "The session has no snapshot of that number or label."),
-    "request_timeout": Code(408, "Body too slow", "The request body did not arrive in time. Nothing was saved."),
+    "snapshot_not_found": Code(
+        404, "No such snapshot", "The session has no snapshot of that number or label."
+    ),
+    "request_timeout": Code(
+        408, "Body too slow", "The request body did not arrive in time. Nothing was saved."
+    ),
     "method_not_allowed": Code(405, "Wrong method", "That address exists, but not for this method."),
     "conflict": Code(
-        409, "Changed by someone else", "Someone else changed the same addresses since your base. Nothing was saved."
+        409,
+        "Changed by someone else",
+        "Someone else changed the same addresses since your base. Nothing was saved.",
     ),
     "idempotency_key_reused": Code(
-        409, "Idempotency key used before", "That idempotency key was used for another content. Nothing was saved."
+        409,
+        "Idempotency key used before",
+        "That idempotency key was used for another content. Nothing was saved.",
     ),
     "label_taken": Code(409, "Label taken", "Another snapshot of this session has that label."),
     "key_taken": Code(409, "Key taken", "Another session has that key or id."),
-    "snapshot_gone": Code(410, "Snapshot gone", "Clean-up removed that snapshot. Restore the latest one first."),
+    "snapshot_gone": Code(
+        410, "Snapshot gone", "Clean-up removed that snapshot. Restore the latest one first."
+    ),
     "too_large": Code(413, "Too large", "The session would grow over its limit. Nothing was saved."),
-    "body_too_large": Code(413, "Request too large", "The request body is over the limit. Nothing was saved."),
+    "body_too_large": Code(
+        413, "Request too large", "The request body is over the limit. Nothing was saved."
+    ),
     "unsupported_media_type": Code(
         415, "JSON only", "Send the body as 'Content-Type: application/json', UTF-8, not compressed."
     ),
     "invalid_request": Code(422, "Invalid request", "The request does not have the expected form."),
     "invalid_json": Code(422, "Invalid JSON", "The body is not valid JSON."),
     "invalid_state": Code(422, "Invalid state", "A state must be a JSON object."),
-    "invalid_changes": Code(422, "Invalid changes", "Changes must be an object of 'set', 'append' and 'remove'."),
+    "invalid_changes": Code(
+        422, "Invalid changes", "Changes must be an object of 'set', 'append' and 'remove'."
+    ),
     "invalid_argument": Code(422, "Invalid argument", "An argument is outside what is allowed."),
-    "invalid_address": Code(422, "Invalid address", "An address must be a JSON Pointer such as /memory/topic."),
+    "invalid_address": Code(
+        422, "Invalid address", "An address must be a JSON Pointer such as /memory/topic."
+    ),
     "unknown_base": Code(422, "Unknown base", "The base is higher than the latest snapshot of this session."),
     "address_below_part": Code(
-        422, "Address too deep", "That address lies inside a part. Send the part whole, at the address named here."
+        422,
+        "Address too deep",
+        "That address lies inside a part. Send the part whole, at the address named here.",
     ),
     "missing_parent": Code(422, "Missing parent", "There is no container at the parent address."),
     "list_gap": Code(422, "Gap in a list", "A list grows and shrinks at its end only. Use append."),
@@ -93,12 +113,24 @@ CODES: Final[dict[str, Code]] = {
         422, "Number out of range", "A number lies outside what a 64-bit floating point number can hold."
     ),
     "address_too_long": Code(422, "Address too long", "An address may be 2,000 bytes long."),
-    "not_representable": Code(422, "Not representable", "Text in this place may hold neither NUL nor half a character."),
-    "rate_limited": Code(429, "Too many requests", "Too many requests. Try again after the time given in Retry-After."),
-    "internal": Code(500, "Internal error", "Something went wrong on our side. The request id finds it in the log."),
-    "database_unavailable": Code(503, "Database unavailable", "The database cannot be reached. Try again shortly."),
-    "keys_unavailable": Code(503, "Keys unavailable", "The sign-in keys cannot be fetched. Try again shortly."),
-    "timeout": Code(504, "Took too long", "The database took too long. Repeat it with the same idempotency key."),
+    "not_representable": Code(
+        422, "Not representable", "Text in this place may hold neither NUL nor half a character."
+    ),
+    "rate_limited": Code(
+        429, "Too many requests", "Too many requests. Try again after the time given in Retry-After."
+    ),
+    "internal": Code(
+        500, "Internal error", "Something went wrong on our side. The request id finds it in the log."
+    ),
+    "database_unavailable": Code(
+        503, "Database unavailable", "The database cannot be reached. Try again shortly."
+    ),
+    "keys_unavailable": Code(
+        503, "Keys unavailable", "The sign-in keys cannot be fetched. Try again shortly."
+    ),
+    "timeout": Code(
+        504, "Took too long", "The database took too long. Repeat it with the same idempotency key."
+    ),
 }
 
 
@@ -111,7 +143,12 @@ class LeftoffError(Exception):
     """
 
     def __init__(
-        self, code: str = "internal", message: str | None = None, *, data: str | None = None, retry_after: int | None = None
+        self,
+        code: str = "internal",
+        message: str | None = None,
+        *,
+        data: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
         self.code = code
         self.status = CODES[code].status
@@ -186,6 +223,6 @@ _BY_STATUS: Final[dict[int, type[LeftoffError]]] = {
 def from_code(
     code: str, message: str | None = None, *, data: str | None = None, retry_after: int | None = None
 ) -> LeftoffError:
-    """The exception for a stable code, of the class its status asks for. Raises KeyError for an unknown code."""
+    """The exception for a stable code, of the class its status asks for. KeyError for an unknown code."""
     kind = _BY_STATUS.get(CODES[code].status, LeftoffError)
     return kind(code, message, data=data, retry_after=retry_after)

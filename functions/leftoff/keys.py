@@ -1,4 +1,4 @@
-"""The public keys of the token issuer (JWKS): fetched once, refreshed seldom, kept while the issuer is away."""
+"""The public keys of the token issuer (JWKS): refreshed seldom, kept while the issuer is away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from leftoff.errors import Unavailable
 
 __all__ = ["Key", "KeySet"]
 
-#: Least time between two fetches, whatever callers send: unknown key ids must not become a load on the issuer.
+#: Least time between two fetches, whatever callers send: unknown key ids must not become a load on the
+#: issuer.
 RETRY_SECONDS: Final = 30.0
 #: Age after which a known key is looked up again in the background.
 FRESH_SECONDS: Final = 600.0
@@ -103,6 +104,6 @@ def _algorithm(entry: object) -> str | None:
         return None
     if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
         return None
-    kind = (entry.get("kty"), entry.get("crv"))
-    algorithm = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}.get(kind)
+    kind = f"{entry.get('kty')} {entry.get('crv', '')}".strip()
+    algorithm = {"RSA": "RS256", "EC P-256": "ES256", "OKP Ed25519": "EdDSA"}.get(kind)
     return algorithm if entry.get("alg", algorithm) == algorithm else None

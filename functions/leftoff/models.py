@@ -49,7 +49,9 @@ def _marked(info: FieldInfo) -> bool:
     if any(isinstance(mark, _Marker) for mark in info.metadata):
         return True
     return any(
-        isinstance(mark, _Marker) for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ())
+        isinstance(mark, _Marker)
+        for part in get_args(info.annotation)
+        for mark in getattr(part, "__metadata__", ())
     )
 
 

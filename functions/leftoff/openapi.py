@@ -1,4 +1,4 @@
-"""The OpenAPI document of a function, made from the table that routes its requests and the models that check them."""
+"""The OpenAPI document of a function, made from its routes and its models."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import functools
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from leftoff import __version__
@@ -55,15 +56,16 @@ def document(function: str) -> dict[str, Any]:
     schemas, definitions = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.pattern or "/", {})[route.method.lower()] = _operation(function, route, schemas)
+        paths.setdefault(route.pattern or "/", {})[route.method.lower()] = _operation(
+            function, route, schemas
+        )
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"leftoff: {function}",
             "version": __version__,
-            "description": "Chat and agent sessions that pick up where they left off. JSON in, JSON out; errors are "
+            "description": "Sessions that pick up where they left off. JSON in, JSON out; errors are "
             "problem details (RFC 9457) with a stable member 'code'. Every answer carries X-Request-Id.",
-            "license": {"name": "See the repository"},
         },
         "servers": [{"url": f"/functions/v1/{function}"}],
         "security": [{"bearer": []}],
@@ -76,7 +78,7 @@ def document(function: str) -> dict[str, Any]:
 
 
 def _schemas(routes: Iterable[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
-    wanted: dict[tuple[Any, str], None] = {}
+    wanted: dict[tuple[type[BaseModel], Literal["validation", "serialization"]], None] = {}
     for route in routes:
         if route.body is not None:
             wanted[route.body, "validation"] = None
@@ -85,7 +87,7 @@ def _schemas(routes: Iterable[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
         for model in (route.answer, route.other_answer):
             if model is not None:
                 wanted[model, "serialization"] = None
-    schemas, top = models_json_schema(list(wanted), ref_template=_REF)  # type: ignore[arg-type]
+    schemas, top = models_json_schema(list(wanted), ref_template=_REF)
     return schemas, top.get("$defs", {})
 
 
@@ -139,10 +141,12 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _header_parameters(route: Route) -> list[dict[str, Any]]:
-    headers = [{"name": "X-Request-Id", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}}]
+    headers: list[dict[str, Any]] = [
+        {"name": "X-Request-Id", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}}
+    ]
     if route.body is not None and "idempotency_key" in route.body.model_fields:
         headers.append(
-            {"name": "Idempotency-Key", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}  # type: ignore[dict-item]
+            {"name": "Idempotency-Key", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
         )
     return [{"in": "header", "required": False, **header} for header in headers]
 

@@ -3,8 +3,8 @@
     settings = Settings.from_environment()
 
 Two variables are enough on hosted Supabase: LEFTOFF_DATABASE_URL and LEFTOFF_SUPABASE_URL; the issuer and the
-address of the public keys follow from the second. ``VARIABLES`` lists every variable with its meaning, so that
-a deployment can be checked against it.
+address of the public keys follow from the second. ``VARIABLES`` lists every variable with its meaning, so
+that a deployment can be checked against it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class SettingsError(Exception):
-    """The environment lacks something or says something impossible. One line per problem; fix all and restart."""
+    """The environment lacks something or says something impossible; one line per problem."""
 
 
 class Variable(NamedTuple):
@@ -37,7 +37,7 @@ class Variable(NamedTuple):
 VARIABLES: Final[dict[str, Variable]] = {
     "LEFTOFF_DATABASE_URL": Variable(
         "database_url",
-        "postgresql:// address of the database or of a transaction-mode pooler before it; the login role must be "
+        "postgresql:// address of the database or of a transaction-mode pooler; the login role must be "
         "a member of authenticated and service_role",
         secret=True,
         required=True,
@@ -69,7 +69,9 @@ VARIABLES: Final[dict[str, Variable]] = {
     "LEFTOFF_CLEANUP_BUDGET_SECONDS": Variable(
         "cleanup_budget_seconds", "how long one clean-up request goes on; default 50"
     ),
-    "LEFTOFF_REQUEST_LOG": Variable("request_log", "on (default) or off: one JSON line a request on standard output"),
+    "LEFTOFF_REQUEST_LOG": Variable(
+        "request_log", "on (default) or off: one JSON line a request on standard output"
+    ),
 }
 
 
@@ -137,7 +139,11 @@ def _origins(text: str) -> frozenset[str]:
     origins = frozenset(part.strip() for part in text.split(",") if part.strip())
     for origin in origins:
         parts = urlsplit(origin)
-        if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https") or "*" in origin:
+        if (
+            origin != f"{parts.scheme}://{parts.netloc}"
+            or parts.scheme not in ("http", "https")
+            or "*" in origin
+        ):
             raise ValueError(origin)
     return origins
 
@@ -167,7 +173,9 @@ def _problems(settings: Settings) -> list[str]:
     if not settings.database_url:
         found.append("LEFTOFF_DATABASE_URL is missing.")
     if not settings.jwt_secret and not settings.jwks_url:
-        found.append("Set LEFTOFF_SUPABASE_URL, LEFTOFF_JWKS_URL or LEFTOFF_JWT_SECRET: tokens could not be verified.")
+        found.append(
+            "Set LEFTOFF_SUPABASE_URL, LEFTOFF_JWKS_URL or LEFTOFF_JWT_SECRET: tokens could not be verified."
+        )
     if settings.jwt_secret is not None and len(settings.jwt_secret.encode()) < 32:
         found.append("LEFTOFF_JWT_SECRET is too short: at least 32 bytes.")
     if not settings.jwt_issuer:
@@ -179,5 +187,7 @@ def _problems(settings: Settings) -> list[str]:
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             found.append("LEFTOFF_JWKS_URL must start with https:// (http:// only on this machine).")
     positive = [f for f in _READERS if f.endswith(("_bytes", "_seconds", "_size"))]
-    found.extend(f"{name} must be above zero." for name in positive if not 0 < getattr(settings, name) < 2**31)
+    found.extend(
+        f"{name} must be above zero." for name in positive if not 0 < getattr(settings, name) < 2**31
+    )
     return found

@@ -197,14 +197,23 @@ def check_documented(function: str, method: str, path: str, answer: httpx.Respon
     """The answer must be one that the document describes, down to every field and code."""
     path = path.partition("?")[0]
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", answer.headers["x-request-id"])
-    if function not in ("sessions", "session-snapshot-save", "session-snapshot-restore", "cleanup-old-snapshots"):
+    if function not in (
+        "sessions",
+        "session-snapshot-save",
+        "session-snapshot-restore",
+        "cleanup-old-snapshots",
+    ):
         return
     operation = operation_at(function, method, path)
     if operation is None:  # not an operation, so only general refusals may come
-        assert answer.status_code in (204, 404, 405) or path == "/openapi.json" or method in ("HEAD", "OPTIONS")
+        assert (
+            answer.status_code in (204, 404, 405) or path == "/openapi.json" or method in ("HEAD", "OPTIONS")
+        )
         return
     status = str(answer.status_code)
-    assert status in operation["responses"], f"{status} of {method} {function}{path} is not documented: {answer.text}"
+    assert status in operation["responses"], (
+        f"{status} of {method} {function}{path} is not documented: {answer.text}"
+    )
     if status == "204":
         assert answer.content == b""
         return

@@ -51,7 +51,9 @@ def test_restore__by_number_and_label(ada: Person) -> None:
 def test_restore__since_gives_only_changes(ada: Person) -> None:
     session_id = ada.session()
     ada.saved(session_id, state={"messages": [{"content": "one"}], "gone": 1})
-    ada.saved(session_id, changes={"append": {"/messages": [{"content": "two"}]}, "remove": ["/gone"]}, base=1)
+    ada.saved(
+        session_id, changes={"append": {"/messages": [{"content": "two"}]}, "remove": ["/gone"]}, base=1
+    )
     changes = ada.restore(session_id, since=1).json()
     assert changes["number"] == 2
     assert changes["reset"] is False

@@ -18,8 +18,8 @@ __all__ = ["Argument", "Database", "Row"]
 #: What may be handed to an SQL function. JSON arguments are handed over as their text.
 Argument = str | int | bool | None | Sequence[str | None] | Sequence[int | None]
 
-#: Column -> int, bool, str or None. Columns of type json and jsonb come as their text, exactly as stored; uuids
-#: and times as text, times in RFC 3339 with an offset.
+#: Column -> int, bool, str or None. Columns of type json and jsonb come as their text, exactly as stored;
+#: uuids and times as text, times in RFC 3339 with an offset.
 Row = dict[str, Any]
 
 
@@ -27,8 +27,9 @@ class Database(Protocol):
     """Calls SQL functions of the schema ``public`` as a user; safe to use from many tasks at once.
 
     Every call is one transaction. Refusals by the function raise the LeftoffError of their code; a database
-    that cannot be reached raises Unavailable. ``repeatable`` says that a second run does no harm (it reads, or
-    carries an idempotency key): only then is a call repeated after the connection broke in the middle of it.
+    that cannot be reached raises Unavailable. ``repeatable`` says that a second run does no harm (it reads,
+    or carries an idempotency key): only then is a call repeated after the connection broke in the middle of
+    it.
     """
 
     async def rows(

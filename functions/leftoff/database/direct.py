@@ -9,9 +9,10 @@ prepared by name.
 from __future__ import annotations
 
 import asyncio
+import functools
 import select
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final, cast
 
 import psycopg
 from psycopg import pq
@@ -37,7 +38,8 @@ _ACT_AS: Final = (
 
 
 class DirectDatabase:
-    """A pool that opens on first use (a deployed function has no start-up hook) and belongs to one event loop.
+    """A pool that opens on first use (a deployed function has no start-up hook) and belongs to one event
+    loop.
 
     url: postgresql:// address; pool_size: most connections; pool_timeout, statement_timeout: seconds.
     """
@@ -97,13 +99,13 @@ class DirectDatabase:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _run(
-        self, connection: Connection, caller: Caller, query: LiteralString, values: list[str | None]
+        self, connection: Connection, caller: Caller, query: bytes, values: list[str | None]
     ) -> Cursor:
         cursor = connection.cursor()
         try:
             async with connection.pipeline():
-                # Explicitly: outside a transaction a local role would last for its own statement only, and the
-                # function would run as the login role.
+                # Explicitly: outside a transaction a local role would last for its own statement only, and
+                # the function would run as the login role.
                 await connection.execute("begin")
                 await connection.execute(_ACT_AS, (caller.role, caller.claims, self._statement_timeout))
                 await cursor.execute(query, values)
@@ -146,12 +148,13 @@ class DirectDatabase:
         return pool
 
 
-def _call_text(function: str, names: tuple[str, ...]) -> LiteralString:
+@functools.cache
+def _call_text(function: str, names: tuple[str, ...]) -> bytes:
     """The statement for a call. Names are written in our code, never in a request; checked all the same."""
     if not all(name.isidentifier() for name in (function, *names)):
         raise ValueError("function and argument names must be identifiers")
     listed = ", ".join(f"{name} => %s" for name in names)
-    return cast(LiteralString, f"select * from public.{function}({listed})")
+    return f"select * from public.{function}({listed})".encode()
 
 
 def _text(value: Argument) -> str | None:

@@ -41,10 +41,12 @@ def refusal(exc: psycopg.Error) -> LeftoffError:
 
 
 def is_transient(exc: psycopg.Error, *, repeatable: bool) -> bool:
-    """Whether the call may run once more at once: it was certainly rolled back, or a second run does no harm."""
+    """Whether the call may run once more: it was certainly rolled back, or a second run does no harm."""
     if exc.sqlstate in _RUN_AGAIN:
         return True
-    lost = isinstance(exc, psycopg.OperationalError) and (not exc.sqlstate or exc.sqlstate.startswith(("57P", "08")))
+    lost = isinstance(exc, psycopg.OperationalError) and (
+        not exc.sqlstate or exc.sqlstate.startswith(("57P", "08"))
+    )
     return repeatable and lost
 
 

@@ -1,1 +1,1 @@
-"""What each function does. One module per function or per part of ``sessions``; the tables are in functions.py."""
+"""What each function does: one module per function or part of ``sessions``; functions.py lists all."""

@@ -36,17 +36,23 @@ _INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
 
 
 class Saved(AnswerModel):
-    """The snapshot that holds what was sent. created is false if it changed nothing: then number is the latest."""
+    """The snapshot that holds what was sent; not created if that changed nothing: then it is the latest."""
 
     number: int = Field(description="Number of the snapshot; 1, 2, 3 …")
     created: bool = Field(description="Whether a snapshot was made.")
-    replayed: bool = Field(description="Whether this repeats the answer to an earlier request of the same key.")
-    merged: Annotated[bool, BeforeValidator(bool)] = Field(description="Whether others had saved since the base.")
+    replayed: bool = Field(
+        description="Whether this repeats the answer to an earlier request of the same key."
+    )
+    merged: Annotated[bool, BeforeValidator(bool)] = Field(
+        description="Whether others had saved since the base."
+    )
     changed_parts: int
-    size_bytes: int | None = Field(description="Bytes of that state; null in a replay if it is not kept any more.")
+    size_bytes: int | None = Field(
+        description="Bytes of that state; null in a replay if it is not kept any more."
+    )
     message_count: int | None = Field(description="Messages in it; null likewise.")
     others: Content | None = Field(
-        description="Everything changed since the base, to be applied to it: remove first, then set in order; "
+        description="All that changed since the base, to be applied to it: remove first, then set in order. "
         "null if there was nothing but the caller's own."
     )
 
@@ -62,7 +68,9 @@ class Restored(AnswerModel):
     created_at: Time | None
     status: Status
     latest_number: int
-    state: Content = Field(description="The state, character by character as it was sent (without whitespace).")
+    state: Content = Field(
+        description="The state, character by character as it was sent (without whitespace)."
+    )
 
 
 class Changes(AnswerModel):
@@ -71,7 +79,9 @@ class Changes(AnswerModel):
     session_id: SessionId
     number: int = Field(description="The number the changes lead to.")
     reset: bool
-    changes: Content | None = Field(description='{"remove": [pointers], "set": {pointer: value}}, in that order.')
+    changes: Content | None = Field(
+        description='{"remove": [pointers], "set": {pointer: value}}, in that order.'
+    )
 
 
 class Session(AnswerModel):
@@ -222,7 +232,7 @@ class Cleaned(AnswerModel):
 
 
 def interval_seconds(text: str | None) -> int | None:
-    """Seconds of an interval as PostgreSQL prints those made from seconds: '00:30:00', '7 days', '8760:00:00'."""
+    """Seconds of an interval as PostgreSQL prints it: '00:30:00', '7 days', '8760:00:00'."""
     match = _INTERVAL.fullmatch(text) if text else None
     if match is None:
         return None

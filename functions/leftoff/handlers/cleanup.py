@@ -6,6 +6,7 @@ import time
 
 from pydantic import Field
 
+from leftoff.database import Argument
 from leftoff.handlers.answers import Cleaned
 from leftoff.models import RequestModel
 from leftoff.serving.answers import Answer, json_answer
@@ -26,14 +27,15 @@ class CleanupRequest(RequestModel):
 
 
 async def clean_up(call: Call) -> Answer:
-    """Goes on until all is done or the time is up; each batch is a transaction of its own and holds no lock long.
+    """Goes on until all is done or the time is up; each batch is a transaction of its own and holds no lock
+    long.
 
     Interrupted at any point it has done no harm: the next call continues.
     """
     request = read_model(CleanupRequest, call.body or b"{}")
     deadline = time.monotonic() + call.settings.cleanup_budget_seconds
     seconds = request.older_than_seconds
-    work = {
+    work: dict[str, dict[str, Argument]] = {
         "expire_idle_sessions": {"p_max_sessions": request.max_sessions},
         "cleanup_old_snapshots": {
             "p_keep": request.keep,

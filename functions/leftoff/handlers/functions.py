@@ -162,7 +162,14 @@ _SESSIONS: Final = (
         "Label a snapshot",
         body=history.LabelRequest,
         answer=answers.Snapshot,
-        errors=(*_SESSION, "snapshot_not_found", "snapshot_gone", "forbidden", "label_taken", "invalid_argument"),
+        errors=(
+            *_SESSION,
+            "snapshot_not_found",
+            "snapshot_gone",
+            "forbidden",
+            "label_taken",
+            "invalid_argument",
+        ),
     ),
     Route(
         "DELETE",

@@ -20,7 +20,7 @@ _HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 def idempotency_key(in_body: str | None, header: Mapping[str, str]) -> str | None:
-    """The key from the body or the header Idempotency-Key. Raises invalid_request if they differ or are malformed."""
+    """The key from the body or the header Idempotency-Key. Raises invalid_request if they differ."""
     in_header = header.get("idempotency-key")
     if in_header is None:
         return in_body

@@ -22,7 +22,9 @@ __all__ = ["AppendRequest", "MessagesQuery", "append_messages", "list_messages"]
 class MessagesQuery(RequestModel):
     """Which messages: those after a position."""
 
-    after: int = Field(-1, ge=-1, le=2**31 - 1, description="Position of the last one known; -1: from the start.")
+    after: int = Field(
+        -1, ge=-1, le=2**31 - 1, description="Position of the last one known; -1: from the start."
+    )
     limit: int = Field(100, ge=1, le=1000)
 
 

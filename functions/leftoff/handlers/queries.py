@@ -10,7 +10,7 @@ __all__ = ["numbers"]
 
 
 def numbers(query: Mapping[str, str], *names: str) -> dict[str, Any]:
-    """The parameters, the named ones as int where they are whole numbers; a model refuses those that are not."""
+    """The parameters, the named ones as int where they are whole numbers; a model refuses the rest."""
     return {
         name: int(value) if name in names and re.fullmatch(r"-?[0-9]{1,10}", value, re.ASCII) else value
         for name, value in query.items()

@@ -22,7 +22,9 @@ class RestoreRequest(RequestModel):
     session_id: SessionId
     number: int | None = Field(None, ge=1, le=2**31 - 1)
     label: Label | None = None
-    since: int | None = Field(None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from.")
+    since: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from."
+    )
 
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:

@@ -23,17 +23,20 @@ class SaveRequest(RequestModel):
     session_id: SessionId
     state: Content | None = Field(None, description="The whole state: a JSON object.")
     changes: Content | None = Field(
-        None, description='{"set": {pointer: value}, "append": {pointer of a list: [items]}, "remove": [pointer]}'
+        None,
+        description='{"set": {pointer: value}, "append": {pointer of a list: [items]}, "remove": [pointer]}',
     )
     base: int | None = Field(
         None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from; default: the latest."
     )
     idempotency_key: IdempotencyKey | None = Field(
-        None, description="The same key again returns the first answer. May be sent as header Idempotency-Key."
+        None,
+        description="The same key again returns the first answer. May be sent as header Idempotency-Key.",
     )
     label: Label | None = Field(None, description="Names the snapshot; a labelled one is never cleaned up.")
     on_conflict: Literal["merge", "reject", "overwrite"] = Field(
-        "merge", description="What to do if others saved since the base: merge, or refuse, or let this one win."
+        "merge",
+        description="What to do if others saved since the base: merge, or refuse, or let this one win.",
     )
 
     @model_validator(mode="after")

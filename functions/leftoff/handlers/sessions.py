@@ -43,14 +43,24 @@ IdleSeconds = Annotated[int, Field(ge=0, le=_LONGEST_IDLE)]
 class CreateSession(RequestModel):
     """With a key: the caller's one session of that key, made if there is none. Without: always a new one."""
 
-    key: Key | None = Field(None, description="For example the id of the configuration that the chat belongs to.")
-    id: SessionId | None = Field(None, description="Id for a new session, so that a retry makes no second one.")
+    key: Key | None = Field(
+        None, description="For example the id of the configuration that the chat belongs to."
+    )
+    id: SessionId | None = Field(
+        None, description="Id for a new session, so that a retry makes no second one."
+    )
     name: Name | None = None
     model: Model | None = None
-    kind: Literal["chat", "agent"] = Field("agent", description="A chat expires after 30 idle minutes by default.")
+    kind: Literal["chat", "agent"] = Field(
+        "agent", description="A chat expires after 30 idle minutes by default."
+    )
     visibility: Visibility = "private"
-    expires_after_seconds: IdleSeconds | None = Field(None, description="Idle time until it expires; 0 is never.")
-    metadata: Content | None = Field(None, description="A JSON object; numbers and key order as jsonb keeps them.")
+    expires_after_seconds: IdleSeconds | None = Field(
+        None, description="Idle time until it expires; 0 is never."
+    )
+    metadata: Content | None = Field(
+        None, description="A JSON object; numbers and key order as jsonb keeps them."
+    )
     upstream: Content | None = Field(None, description='{"provider", "path", "url", "external_id"}')
 
 
@@ -101,7 +111,7 @@ async def create_session(call: Call) -> Answer:
 
 
 async def list_sessions(call: Call) -> Answer:
-    """A page by keyset: it costs the same at any depth, and nothing is skipped when sessions move meanwhile."""
+    """A page by keyset: it costs the same at any depth."""
     query = validated(SessionsQuery, numbers(call.query, "limit"))
     before, before_id = _place(query.cursor) if query.cursor is not None else (None, None)
     rows = await call.database.rows(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from leftoff.errors import Invalid
-from leftoff.exact_json import items
+from leftoff.exact_json import MAX_NESTING, items
 from leftoff.handlers.answers import Session
 from leftoff.models import Content, RequestModel
 from leftoff.serving.answers import Answer, json_answer
@@ -20,7 +20,12 @@ __all__ = ["ExportQuery", "ImportRequest", "export_session", "import_session"]
 
 #: Levels that an export wraps around a part: the document, its list of parts, the part.
 _WRAPPING = 3
-_DEEPEST = 64 + _WRAPPING
+_DEEPEST = MAX_NESTING + _WRAPPING
+
+_PART: Final = "A part is [path, item, since, until, created_at, body]."
+_COLUMNS: Final[dict[str, type]] = {
+    "p_paths": str, "p_items": int, "p_since": int, "p_until": int, "p_created_at": str,
+}  # fmt: skip
 
 
 class ExportQuery(RequestModel):
@@ -63,7 +68,9 @@ async def import_session(call: Call) -> Answer:
     request = await asyncio.to_thread(read_model, ImportRequest, call.body, max_depth=_DEEPEST)
     columns = await asyncio.to_thread(_columns, request)
     rows = await call.database.rows(
-        call.caller, "import_session", {"p_session": request.session, "p_snapshots": request.snapshots, **columns}
+        call.caller,
+        "import_session",
+        {"p_session": request.session, "p_snapshots": request.snapshots, **columns},
     )
     return json_answer(Session(**rows[0]).json_text(), 201)
 
@@ -74,27 +81,25 @@ def _columns(request: ImportRequest) -> dict[str, list[Any]]:
         raise Invalid("invalid_request", "This is no export of a session.")
     if any("\\u0000" in text.replace("\\\\", "") for text in (request.session, request.snapshots)):
         raise Invalid("not_representable")
-    names = ("p_paths", "p_items", "p_since", "p_until", "p_created_at", "p_bodies")
-    columns: dict[str, list[Any]] = {name: [] for name in names}
+    columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, "p_bodies")}
     for part in items(request.parts):
         fields = items(part) if part.startswith("[") else []
-        if len(fields) != len(names):
-            raise Invalid("invalid_request", "A part is [path, item, since, until, created_at, body].")
-        *head, body = fields
-        values = [json.loads(field) for field in head]
-        kinds = (str, int, int, int, str)
-        for name, value, kind in zip(names, values, kinds, strict=False):
-            if type(value) is not kind and not (name == "p_until" and value is None):
-                raise Invalid("invalid_request", "A part is [path, item, since, until, created_at, body].")
-            if kind is str and not _is_storable(value):
-                raise Invalid("not_representable")
-            if kind is int and value is not None and abs(value) > 2**31 - 1:
-                raise Invalid("invalid_request", "A number of a part is out of range.")
-            columns[name].append(value)
-        columns["p_bodies"].append(body)
+        if len(fields) != len(columns):
+            raise Invalid("invalid_request", _PART)
+        for (name, kind), field in zip(_COLUMNS.items(), fields, strict=False):
+            columns[name].append(_checked(json.loads(field), kind, may_be_null=name == "p_until"))
+        columns["p_bodies"].append(fields[-1])
     return columns
 
 
-def _is_storable(text: str) -> bool:
-    """Whether a database text can hold it: no NUL, no half characters."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+def _checked(value: Any, kind: type, *, may_be_null: bool) -> str | int | None:
+    """A field of a part, if the database can take it. Raises invalid_request, not_representable."""
+    if value is None and may_be_null:
+        return None
+    if isinstance(value, str) and kind is str:
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise Invalid("not_representable")
+        return value
+    if isinstance(value, int) and kind is int and not isinstance(value, bool) and abs(value) < 2**31:
+        return value
+    raise Invalid("invalid_request", _PART)

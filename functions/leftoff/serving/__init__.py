@@ -1,1 +1,1 @@
-"""What every function does alike, whatever it is for: routing, CORS, tokens, bodies, errors, the request log."""
+"""What every function does alike: routing, CORS, tokens, bodies, errors, the request log."""

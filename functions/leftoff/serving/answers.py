@@ -85,7 +85,9 @@ class _Pieces(Response):
     """A body of known length, sent piece by piece; a slow reader holds up the next piece, not the memory."""
 
     def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
-        super().__init__(None, answer.status, {**headers, "Content-Length": str(answer.size)}, answer.media_type)
+        super().__init__(
+            None, answer.status, {**headers, "Content-Length": str(answer.size)}, answer.media_type
+        )
         self._pieces = answer.body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

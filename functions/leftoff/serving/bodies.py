@@ -1,4 +1,4 @@
-"""Request bodies: JSON only, read up to a limit and within a time, then checked without losing anything of them."""
+"""Request bodies: JSON only, up to a limit and within a time, checked without losing anything of them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def read_model(model: type[_M], body: bytes, *, max_depth: int = REQUEST_NESTING
 
 
 def validated(model: type[_M], fields: Mapping[str, Any]) -> _M:
-    """A request model from its fields. Raises invalid_request and says which fields are wrong, not their values."""
+    """A request model from its fields. Raises invalid_request, which names the fields but no values."""
     try:
         return model.model_validate(fields)
     except ValidationError as exc:

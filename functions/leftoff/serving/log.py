@@ -25,10 +25,12 @@ def log_failure(request_id: str, exc: BaseException) -> None:
 
     A driver quotes what it was given, so a message could hold somebody's words.
     """
-    chain = []
+    chain: list[dict[str, Any]] = []
     seen: BaseException | None = exc
     while seen is not None and len(chain) < 5:
-        frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(seen.__traceback__)]
+        frames = [
+            f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(seen.__traceback__)
+        ]
         kind = f"{type(seen).__module__}.{type(seen).__qualname__}"
         state = getattr(seen, "sqlstate", None)
         chain.append({"error": kind, **({"sqlstate": state} if state else {}), "frames": frames[-12:]})

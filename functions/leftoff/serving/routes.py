@@ -1,4 +1,4 @@
-"""Addresses and methods: the table that requests are matched against and the OpenAPI document is made from."""
+"""Addresses and methods: what requests are matched against and the OpenAPI document is made from."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ LARGEST_NUMBER: Final = 2**31 - 1
 class Call:
     """A request that has passed the checks all requests have in common.
 
-    path: the values of the pattern's names, checked; query: the query parameters; header: the request's headers,
-    without regard to case; body: bytes, b"" for a method without one.
+    path: the values of the pattern's names, checked; query: the query parameters; header: the request's
+    headers, without regard to case; body: bytes, b"" for a method without one.
     """
 
     caller: Caller
@@ -47,10 +47,10 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class Route:
     """One method at one address.
 
-    pattern: "" or "/{session_id}/..." below the function; body, query, answer, other_answer: the models that say
-    what is expected and what comes back; answers_with: the media types of an answer without a model, with their
-    meaning; status: of a success; errors: the codes it can give besides those that every route can; caller:
-    whose tokens it accepts; limit: the setting that limits its body.
+    pattern: "" or "/{session_id}/..." below the function; body, query, answer, other_answer: the models that
+    say what is expected and what comes back; answers_with: the media types of an answer without a model, with
+    their meaning; status: of a success; errors: the codes it can give besides those that every route can;
+    caller: whose tokens it accepts; limit: the setting that limits its body.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -84,7 +84,7 @@ class RouteTable:
             methods[route.method] = route
 
     def match(self, path: str) -> tuple[Mapping[str, Route], dict[str, str]]:
-        """The routes at a path below the function, by method, and the path's values. Raises NotFound, Invalid."""
+        """The routes at a path below the function, by method, and the path's values. Raises NotFound."""
         segments = path.strip("/").split("/") if path.strip("/") else []
         for pattern, methods in self._patterns.values():
             if len(pattern) == len(segments):

@@ -1,7 +1,7 @@
 """A request from its arrival to its answer: the same way for every function, deployed or local.
 
-    service = Service()                                       # settings from the environment, on first use
-    response = await service.respond("sessions", request)
+service = Service()                                       # settings from the environment, on first use
+response = await service.respond("sessions", request)
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Service:
 
 
 def _path_below(function: str, path: str) -> str:
-    """The path below the function, wherever it is mounted: by its own address or under /functions/v1/<name>."""
+    """The path below the function, which has an address of its own or lies under /functions/v1/<name>."""
     prefix = FUNCTIONS_PATH + function
     if path == prefix or path.startswith(prefix + "/"):
         return path[len(prefix) :]
