@@ -70,7 +70,8 @@ def run(data: Path | None, port: int, postgres_port: int) -> None:
     from leftoff.local.stack import LocalStack
     from leftoff.local.welcome import welcome
 
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell that starts a background job has it ignored.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     stack = LocalStack(data, port=port, postgres_port=postgres_port, say=say)
     try:

@@ -59,7 +59,8 @@ def test_bootstrap__makes_roles_as_supabase_has_them(server: EmbeddedPostgres) -
         connection.execute(SCRIPT)
         roles = {row[0]: row[1:] for row in connection.execute(ROLES, (NAMES,)).fetchall()}
         members = connection.execute(
-            "select roleid::regrole::text from pg_auth_members where member = 'authenticator'::regrole order by 1"
+            "select roleid::regrole::text from pg_auth_members"
+            " where member = 'authenticator'::regrole order by 1"
         ).fetchall()
         no_password = connection.execute(
             "select rolpassword is null from pg_authid where rolname = 'authenticator'"

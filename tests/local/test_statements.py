@@ -32,9 +32,9 @@ from tests.support.cluster import Cluster
             ["create rule r as on insert to t do (select 1; select 2)", "select 3"],
         ),
         (
-            "create function f() returns int begin atomic select case when a then 1 end; select 2; end; select 3",
+            "create procedure f() begin atomic select case when a then 1 end; select 2; end;select 3",
             [
-                "create function f() returns int begin atomic select case when a then 1 end; select 2; end",
+                "create procedure f() begin atomic select case when a then 1 end; select 2; end",
                 "select 3",
             ],
         ),

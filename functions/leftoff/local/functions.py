@@ -22,7 +22,7 @@ from leftoff.local.ports import LOOPBACK, free_port
 
 START_SECONDS = 30
 STOP_SECONDS = 10
-READY_PATH = "/healthz"
+READY_PATH = "/readyz"  # answers 200 when the database answers, too
 
 
 class FunctionsServer:

@@ -36,8 +36,8 @@ CREATE_HISTORY = """
 MISSING = """
     select name
     from (
-        select 'role ' || rolname as name, exists (select from pg_catalog.pg_roles r where r.rolname = n.rolname)
-        from unnest(array['anon', 'authenticated', 'service_role']) as n (rolname)
+        select 'role ' || n.role as name, exists (select from pg_catalog.pg_roles r where r.rolname = n.role)
+        from unnest(array['anon', 'authenticated', 'service_role']) as n (role)
         union all
         select 'function auth.uid()', pg_catalog.to_regprocedure('auth.uid()') is not null
     ) as needed (name, there)

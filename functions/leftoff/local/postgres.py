@@ -193,7 +193,11 @@ class EmbeddedPostgres:
         _write_secret(copy, password)
         account.give(copy)
         made = account.popen(command, subprocess.PIPE, self._environment())
-        output = made.communicate()[0].decode(errors="replace")
+        try:
+            output = made.communicate()[0].decode(errors="replace")
+        except BaseException:
+            kill_tree(made.pid)  # it is not in the terminal's group, so Ctrl-C did not reach it
+            raise
         if made.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
             raise PostgresFailed(f"could not make {self.data}: {_last_line(output, 'error:')}")
