@@ -8,9 +8,13 @@ grant usage on schema leftoff to anon, authenticated, service_role;
 
 -- Functions are executable by PUBLIC until revoked, and a default-privileges rule "in schema" can't take that
 -- away. We live in someone else's database, so we do not change its defaults: every function revokes its own.
+-- Those in public revoke from the API's roles, too: Supabase's defaults grant them everything made there.
+--
+-- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in pg_temp
+-- first, and a caller's own type named uuid, with a check, would run the caller's code as the function's owner.
 
 create function leftoff.new_id() returns uuid
-language sql volatile parallel safe set search_path = ''
+language sql volatile parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on only.
     select encode(
@@ -26,7 +30,7 @@ revoke execute on function leftoff.new_id from public;
 grant execute on function leftoff.new_id to authenticated, service_role;
 
 create function leftoff.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- SQLSTATE PTxyz: PostgREST answers with HTTP status xyz and passes the rest on

@@ -44,6 +44,9 @@ comment on column public.free_agent_sessions.pruned_through is 'Up to this numbe
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 
+-- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
+revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
+
 create index free_agent_sessions_by_activity
     on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
 create index free_agent_sessions_public
@@ -90,7 +93,7 @@ create function leftoff.refuse_session_fields(
     p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
     p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric
 ) returns void
-language plpgsql immutable set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_problem text := case
@@ -119,7 +122,7 @@ revoke execute on function leftoff.refuse_session_fields from public;
 grant execute on function leftoff.refuse_session_fields to authenticated, service_role;
 
 create function leftoff.check_session() returns trigger
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: reads the settings, which no caller may

@@ -57,7 +57,7 @@ comment on function leftoff.parts_at is 'The parts that belong to a snapshot num
 revoke execute on function leftoff.parts_at from public;
 
 create function leftoff.delete_parts_of_sessions() returns trigger
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
     -- definer: nobody may delete parts

@@ -3,7 +3,7 @@
 -- Breaks running code: no.
 
 create function leftoff.role_of(p_session_id uuid, p_owner uuid, p_visibility text) returns text
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_caller uuid := auth.uid();
@@ -28,7 +28,7 @@ revoke execute on function leftoff.role_of from public;
 grant execute on function leftoff.role_of to anon, authenticated, service_role;
 
 create function leftoff.session_ids_shared_with_me() returns setof uuid
-language sql stable security definer set search_path = ''
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
     select session_id from public.session_members where user_id = auth.uid()
@@ -38,7 +38,7 @@ revoke execute on function leftoff.session_ids_shared_with_me from public;
 grant execute on function leftoff.session_ids_shared_with_me to anon, authenticated, service_role;
 
 create function leftoff.owns_session(p_session_id uuid) returns boolean
-language sql stable security definer set search_path = ''
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: for the same reason
     select exists (select from public.free_agent_sessions where id = p_session_id and user_id = auth.uid())
@@ -112,7 +112,7 @@ alter table leftoff.save_keys enable row level security; -- no policy: the funct
 
 -- The door of every function that reads or writes a session ------------------------------------------------
 create function leftoff.refuse_access(p_session_id uuid, p_need text) returns void
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Whoever may read it already knows that it exists; to all others no session, a deleted one and
@@ -132,7 +132,7 @@ comment on function leftoff.refuse_access is 'Raises forbidden for readers, sess
 revoke execute on function leftoff.refuse_access from public;
 
 create function leftoff.session_to_read(p_session_id uuid) returns public.free_agent_sessions
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;

@@ -65,7 +65,7 @@ comment on function leftoff.pointer_json is 'A part''s address as a JSON string 
 revoke execute on function leftoff.pointer_json from public;
 
 create function leftoff.path_of_pointer(p_pointer text) returns text
-language plpgsql immutable strict parallel safe set search_path = ''
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_path text;
@@ -109,7 +109,7 @@ begin
     else
         execute $f$
             create function leftoff.is_json(p_text text) returns boolean
-            language plpgsql immutable parallel safe set search_path = '' as $b$
+            language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $b$
             begin
                 return p_text is not null and json_typeof(p_text::json) is not null;
             exception when invalid_text_representation then

@@ -18,7 +18,7 @@ comment on type leftoff.change_rows is 'What a save is to do: see 0006_create_op
 
 create function leftoff.open_value(p_path text, p_depth int, p_value json)
 returns table (path text, item int, body text)
-language sql immutable set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     with recursive opened (path, depth, item, value, type) as (
         select p_path, p_depth, -1, p_value, json_typeof(p_value)
@@ -50,7 +50,7 @@ comment on function leftoff.open_value is 'The parts of a value that stands at a
 revoke execute on function leftoff.open_value from public;
 
 create function leftoff.open_state(p_state json) returns leftoff.change_rows
-language plpgsql immutable set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows leftoff.change_rows;
@@ -77,7 +77,7 @@ comment on function leftoff.is_index is 'Whether a key may be a position in a li
 revoke execute on function leftoff.is_index from public;
 
 create function leftoff.open_changes(p_changes json) returns leftoff.change_rows
-language plpgsql immutable set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows leftoff.change_rows;
@@ -132,7 +132,7 @@ revoke execute on function leftoff.open_changes from public;
 
 create function leftoff.resolve_addresses(p_session bigint, p_base int, p_rows leftoff.change_rows)
 returns leftoff.change_rows
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows leftoff.change_rows;

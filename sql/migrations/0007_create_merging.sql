@@ -14,7 +14,7 @@
 
 create function leftoff.changes_of_others(p_session bigint, p_base int)
 returns table (path text, item int, old text, new text)
-language sql stable set search_path = '' set plan_cache_mode = force_generic_plan
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
     from (
@@ -33,7 +33,7 @@ revoke execute on function leftoff.changes_of_others from public;
 
 create function leftoff.changes_of_caller(p_session bigint, p_base int, p_rows leftoff.change_rows)
 returns table (path text, item int, old text, new text)
-language sql stable set search_path = '' set plan_cache_mode = force_generic_plan
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     with given as materialized (
         select g.op, g.path, coalesce(g.item, -1) as item, g.body
@@ -58,7 +58,7 @@ revoke execute on function leftoff.changes_of_caller from public;
 
 create function leftoff.merge_changes(p_session bigint, p_base int, p_latest int, p_rows leftoff.change_rows)
 returns leftoff.change_rows
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_rows leftoff.change_rows;
@@ -133,7 +133,7 @@ comment on function leftoff.merge_changes is
 revoke execute on function leftoff.merge_changes from public;
 
 create function leftoff.refuse_conflict(p_addresses text, p_latest int) returns void
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform leftoff.fail(409, 'conflict',

@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function leftoff.refuse_overlaps(p_rows leftoff.change_rows) returns void
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_address text;
@@ -33,7 +33,7 @@ comment on function leftoff.refuse_overlaps is 'Raises overlapping_addresses: th
 revoke execute on function leftoff.refuse_overlaps from public;
 
 create function leftoff.refuse_misplaced(p_session bigint, p_number int, p_rows leftoff.change_rows) returns void
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_path text;
@@ -112,7 +112,7 @@ comment on function leftoff.is_plain_part is 'Whether refuse_part() is sure to f
 revoke execute on function leftoff.is_plain_part from public;
 
 create function leftoff.refuse_part(p_path text, p_item int, p_body text) returns boolean
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_max_nesting int := (select s.max_nesting from leftoff.settings s);
@@ -157,7 +157,7 @@ comment on function leftoff.refuse_part is
 revoke execute on function leftoff.refuse_part from public;
 
 create function leftoff.refuse_gaps(p_session bigint, p_number int) returns void
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
@@ -180,7 +180,7 @@ comment on function leftoff.refuse_gaps is 'Raises list_gap if a save took items
 revoke execute on function leftoff.refuse_gaps from public;
 
 create function leftoff.refuse_size(p_size_bytes bigint) returns void
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_max_bytes bigint := (select s.max_state_bytes from leftoff.settings s);
@@ -195,7 +195,7 @@ comment on function leftoff.refuse_size is 'Raises too_large.';
 revoke execute on function leftoff.refuse_size from public;
 
 create function leftoff.refuse_base(p_session public.free_agent_sessions, p_base int) returns void
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_base > p_session.latest_number or p_base < 0 then

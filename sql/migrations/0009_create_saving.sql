@@ -302,7 +302,7 @@ comment on function leftoff.write_snapshot is
 revoke execute on function leftoff.write_snapshot from public;
 
 create function leftoff.digest_of_save(p_rows leftoff.change_rows, p_base int, p_label text) returns uuid
-language sql immutable set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 return md5(concat_ws(E'\x01', p_base, p_label, array_to_string(p_rows.ops, E'\x02', '-'), array_to_string(p_rows.paths, E'\x02'),
     array_to_string(p_rows.items, E'\x02', '-'), array_to_string(p_rows.bodies, E'\x02', '-')))::uuid;
 comment on function leftoff.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
@@ -311,7 +311,7 @@ revoke execute on function leftoff.digest_of_save from public;
 create function leftoff.replay_save(
     p_session public.free_agent_sessions, p_earlier leftoff.save_keys, p_content uuid, p_base int
 ) returns leftoff.save_result
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_result leftoff.save_result;
@@ -345,7 +345,7 @@ create function public.create_session_snapshot(
     p_session_id uuid, p_state json default null, p_changes json default null, p_base int default null,
     p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
 ) returns setof leftoff.save_result
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (p_state is null) = (p_changes is null) then
@@ -356,14 +356,14 @@ end;
 $$;
 comment on function public.create_session_snapshot is
     'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and what changed since p_base (others). The same idempotency key answers the first result again. Older base: on_conflict merge (default), reject, overwrite.';
-revoke execute on function public.create_session_snapshot from public;
+revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
 
 create function leftoff.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
@@ -380,7 +380,7 @@ create function public.save_session_parts(
     p_session_id uuid, p_ops text[], p_paths text[], p_items int[], p_bodies text[], p_base int default null,
     p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
 ) returns setof leftoff.save_result
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.save_parts(p_session_id, (p_ops, p_paths, p_items, p_bodies)::leftoff.change_rows,
@@ -389,14 +389,14 @@ end;
 $$;
 comment on function public.save_session_parts is
     'The same save, opened by the caller into change rows (four arrays, see 0006_create_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
-revoke execute on function public.save_session_parts from public;
+revoke execute on function public.save_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.save_session_parts to authenticated, service_role;
 
 create function leftoff.save_parts(
     p_session_id uuid, p_rows leftoff.change_rows, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_count int := cardinality(p_rows.ops);

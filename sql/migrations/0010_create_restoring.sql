@@ -24,7 +24,7 @@ comment on function leftoff.json_member is 'A member''s key with its value, or w
 revoke execute on function leftoff.json_member from public;
 
 create function leftoff.latest_state(p_session bigint) returns setof text
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan set jit = off
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 begin
     -- All in index order: nothing is sorted but the few members.
@@ -71,7 +71,7 @@ revoke execute on function leftoff.latest_state from public;
 
 create function leftoff.state_at(p_session bigint, p_number int) returns setof text
 language plpgsql stable
-set search_path = '' set plan_cache_mode = force_generic_plan set jit = off set work_mem = '64MB'
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set work_mem = '64MB'
 as $$
 begin
     return query
@@ -109,7 +109,7 @@ comment on type leftoff.snapshot_header is 'What there is to know of a snapshot 
 
 create function leftoff.find_snapshot(p_session public.free_agent_sessions, p_number int, p_label text)
 returns leftoff.snapshot_header
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_header leftoff.snapshot_header;
@@ -145,7 +145,7 @@ comment on function leftoff.find_snapshot is
 revoke execute on function leftoff.find_snapshot from public;
 
 create function leftoff.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -166,7 +166,7 @@ grant execute on function leftoff.read_snapshot to anon, authenticated, service_
 
 create function public.get_snapshot_chunks(p_session_id uuid, p_number int default null, p_label text default null)
 returns setof text
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select leftoff.read_snapshot(p_session_id, p_number, p_label);
@@ -174,7 +174,7 @@ end;
 $$;
 comment on function public.get_snapshot_chunks is
     'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, all further rows joined are the JSON text of the state, exactly as it was saved.';
-revoke execute on function public.get_snapshot_chunks from public;
+revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
 
 create function public.get_snapshot(p_session_id uuid, p_number int default null, p_label text default null)
@@ -182,7 +182,7 @@ returns table (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
     created_at timestamptz, status text, latest_number int, state json
 )
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_chunks text[];
@@ -195,7 +195,7 @@ end;
 $$;
 comment on function public.get_snapshot is
     'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, snapshot_not_found, snapshot_gone.';
-revoke execute on function public.get_snapshot from public;
+revoke execute on function public.get_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot to anon, authenticated, service_role;
 
 create function public.get_latest_snapshot(p_session_id uuid)
@@ -203,7 +203,7 @@ returns table (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
     created_at timestamptz, status text, latest_number int, state json
 )
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from public.get_snapshot(p_session_id);
@@ -211,5 +211,5 @@ end;
 $$;
 comment on function public.get_latest_snapshot is
     'One row: the latest snapshot with its state; number 0 and {} before the first save. Raises session_not_found.';
-revoke execute on function public.get_latest_snapshot from public;
+revoke execute on function public.get_latest_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_latest_snapshot to anon, authenticated, service_role;

@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function leftoff.changes_text(p_session bigint, p_since int) returns text
-language sql stable set search_path = '' set plan_cache_mode = force_generic_plan
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     with gone as (
         -- what was there at p_since and has no successor; under a container that went or changed kind only that
@@ -31,7 +31,7 @@ comment on function leftoff.changes_text is
 revoke execute on function leftoff.changes_text from public;
 
 create function leftoff.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -57,7 +57,7 @@ grant execute on function leftoff.read_changes to anon, authenticated, service_r
 
 create function public.get_session_changes(p_session_id uuid, p_since int)
 returns table (number int, reset boolean, changes json)
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from leftoff.read_changes(p_session_id, p_since);
@@ -65,12 +65,12 @@ end;
 $$;
 comment on function public.get_session_changes is
     'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": [pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. Raises session_not_found.';
-revoke execute on function public.get_session_changes from public;
+revoke execute on function public.get_session_changes from public, anon, authenticated, service_role;
 grant execute on function public.get_session_changes to anon, authenticated, service_role;
 
 create function leftoff.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -100,7 +100,7 @@ grant execute on function leftoff.read_diff to anon, authenticated, service_role
 
 create function public.diff_snapshots(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from leftoff.read_diff(p_session_id, p_from, p_to);
@@ -108,5 +108,5 @@ end;
 $$;
 comment on function public.diff_snapshots is
     'What differs between two snapshots, a row for each address: added, removed or changed, with the values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, snapshot_gone.';
-revoke execute on function public.diff_snapshots from public;
+revoke execute on function public.diff_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.diff_snapshots to anon, authenticated, service_role;

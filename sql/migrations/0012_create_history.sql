@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function leftoff.set_label(p_session_id uuid, p_number int, p_label text) returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- the caller holds the session's lock, so nobody takes the label between the look and the update
@@ -19,7 +19,7 @@ comment on function leftoff.set_label is 'Gives a snapshot a label, or takes it 
 revoke execute on function leftoff.set_label from public;
 
 create function leftoff.label(p_session_id uuid, p_number int, p_label text) returns public.session_snapshots
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id);
@@ -44,7 +44,7 @@ grant execute on function leftoff.label to authenticated, service_role;
 
 create function public.label_snapshot(p_session_id uuid, p_number int, p_label text)
 returns setof public.session_snapshots
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.label(p_session_id, p_number, p_label);
@@ -52,11 +52,11 @@ end;
 $$;
 comment on function public.label_snapshot is
     'Name a snapshot; clean-up never takes it then. Null takes the name away. Raises snapshot_not_found, snapshot_gone, label_taken, forbidden.';
-revoke execute on function public.label_snapshot from public;
+revoke execute on function public.label_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.label_snapshot to authenticated, service_role;
 
 create function leftoff.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id);
@@ -92,7 +92,7 @@ grant execute on function leftoff.revert to authenticated, service_role;
 
 create function public.revert_session(p_session_id uuid, p_number int, p_idempotency_key text default null)
 returns setof leftoff.save_result
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.revert(p_session_id, p_number, p_idempotency_key);
@@ -100,11 +100,11 @@ end;
 $$;
 comment on function public.revert_session is
     'A new snapshot with the content of an old one; nothing in between is lost. 0 empties the state. Answers as create_session_snapshot. Raises snapshot_not_found, snapshot_gone, forbidden.';
-revoke execute on function public.revert_session from public;
+revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
 create function leftoff.fork(p_session_id uuid, p_number int, p_name text) returns public.free_agent_sessions
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_source public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -141,7 +141,7 @@ grant execute on function leftoff.fork to authenticated, service_role;
 
 create function public.fork_session(p_session_id uuid, p_number int default null, p_name text default null)
 returns setof public.free_agent_sessions
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.fork(p_session_id, p_number, p_name);
@@ -149,5 +149,5 @@ end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, snapshot_gone.';
-revoke execute on function public.fork_session from public;
+revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;

@@ -10,7 +10,7 @@ revoke execute on function leftoff.message_id from public;
 grant execute on function leftoff.message_id to anon, authenticated, service_role;
 
 create function leftoff.message_preview(p_body text) returns text
-language plpgsql immutable strict parallel safe set search_path = ''
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_content json := leftoff.readable_json(p_body) -> 'content';
@@ -48,7 +48,7 @@ grant insert (session_id, role, content, body) on public.session_messages to aut
 
 create function leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
 returns leftoff.save_result
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_rows leftoff.change_rows;
@@ -68,7 +68,7 @@ grant execute on function leftoff.append_messages to authenticated, service_role
 
 create function public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text default null)
 returns table (number int, first_position int, last_position int, message_count int)
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_result leftoff.save_result := leftoff.append_messages(p_session_id, p_messages, p_idempotency_key);
@@ -79,11 +79,11 @@ end;
 $$;
 comment on function public.append_session_messages is
     'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
-revoke execute on function public.append_session_messages from public;
+revoke execute on function public.append_session_messages from public, anon, authenticated, service_role;
 grant execute on function public.append_session_messages to authenticated, service_role;
 
 create function leftoff.insert_message() returns trigger
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_body json := coalesce(new.body, json_build_object('role', new.role, 'content', new.content));
@@ -108,15 +108,34 @@ revoke execute on function leftoff.insert_message from public;
 create trigger insert_message instead of insert on public.session_messages
     for each row execute function leftoff.insert_message();
 
+create function leftoff.read_messages(p_session_id uuid, p_after int, p_limit int)
+returns setof public.session_messages
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
+begin
+    -- definer: access is checked once, above. Not through the view: of its join the planner does not know that it
+    -- comes in the order of positions, and would read a long session whole for every page.
+    return query
+    select leftoff.message_id(p_session_id, p.item), p_session_id, p.item,
+        leftoff.readable_json(p.body) ->> 'role', leftoff.readable_json(p.body) ->> 'content', p.body::json, p.created_at
+    from leftoff.parts p
+    where p.session = v_session.internal_id and p.until = 2147483647 and p.path = '/messages/'
+        and p.item > greatest(p_after, -1)
+    order by p.path, p.item limit least(greatest(p_limit, 0), 1000);
+end;
+$$;
+comment on function leftoff.read_messages is 'A page of a session''s messages.';
+revoke execute on function leftoff.read_messages from public;
+grant execute on function leftoff.read_messages to anon, authenticated, service_role;
+
 create function public.list_messages(p_session_id uuid, p_after int default -1, p_limit int default 100)
 returns setof public.session_messages
 language plpgsql stable set search_path = ''
 as $$
 begin
-    perform leftoff.require_readable(p_session_id);
-    return query select * from public.session_messages m
-    where m.session_id = p_session_id and m.position > p_after
-    order by m.position limit least(greatest(p_limit, 0), 1000);
+    return query select * from leftoff.read_messages(p_session_id, p_after, p_limit);
 end;
 $$;
 comment on function public.list_messages is
@@ -125,7 +144,7 @@ revoke execute on function public.list_messages from public;
 grant execute on function public.list_messages to anon, authenticated, service_role;
 
 create function leftoff.require_readable(p_session_id uuid) returns void
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: session_to_read is private

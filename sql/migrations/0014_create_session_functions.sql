@@ -5,25 +5,25 @@ create view leftoff.described_sessions with (security_invoker = true) as
 select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
-    leftoff.message_preview(last.body) as last_message,
-    (select n.created_at from public.session_snapshots n
-        where n.session_id = s.id and n.number = s.latest_number) as last_saved_at,
+    (
+        select leftoff.message_preview(p.body) from leftoff.parts p
+        where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
+        order by p.path desc, p.item desc limit 1
+    ) as last_message,
+    (
+        select n.created_at from public.session_snapshots n
+        where n.session_id = s.id and n.number = s.latest_number
+    ) as last_saved_at,
     leftoff.role_of(s.id, s.user_id, s.visibility) as my_role
-from public.free_agent_sessions s
-left join lateral (
-    select p.body from leftoff.parts p
-    where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
-    order by p.path desc, p.item desc limit 1
-) last on true;
+-- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
+from public.free_agent_sessions s;
 comment on view leftoff.described_sessions is 'Every session one may read, as a list shows it.';
 grant select on leftoff.described_sessions to anon, authenticated, service_role;
 
 create view public.sessions_list with (security_invoker = true) as
--- two branches, each in the order of an index, so that a page costs the same among ten thousand sessions
-select d.* from leftoff.described_sessions d where d.user_id = (select auth.uid())
-union all
-select d.* from public.session_members m join leftoff.described_sessions d on d.id = m.session_id
-where m.user_id = (select auth.uid()) and d.visibility <> 'private' and d.user_id <> m.user_id;
+select d.* from leftoff.described_sessions d
+where d.user_id = (select auth.uid())
+    or d.visibility <> 'private' and d.id = any (array(select leftoff.session_ids_shared_with_me()));
 comment on view public.sessions_list is
     'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next page: those below the last row.';
 comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
@@ -33,7 +33,7 @@ revoke all on public.sessions_list from anon, authenticated, service_role;
 grant select on public.sessions_list to anon, authenticated, service_role;
 
 create function public.get_session(p_session_id uuid) returns setof public.sessions_list
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform leftoff.require_readable(p_session_id);
@@ -41,33 +41,52 @@ begin
 end;
 $$;
 comment on function public.get_session is 'One session that the caller may read. Raises session_not_found.';
-revoke execute on function public.get_session from public;
+revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
     p_archived boolean default false, p_status text default null, p_search text default null
 ) returns setof public.sessions_list
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from public.sessions_list l
-    where (p_before is null or (l.last_activity_at, l.id) < (p_before, coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')))
-        and (p_archived is null or (l.archived_at is not null) = p_archived)
-        and (p_status is null or l.status = p_status)
-        and (p_search is null or strpos(lower(l.name), lower(p_search)) > 0)
-    order by l.last_activity_at desc, l.id desc
-    limit least(greatest(p_limit, 0), 1000);
+    return query
+    with page as (
+        -- each branch in the order of its index, so that a page costs the same among ten thousand sessions
+        (
+            select s.id, s.last_activity_at from public.free_agent_sessions s
+            where s.user_id = v_caller and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
+            order by s.last_activity_at desc, s.id desc limit v_limit
+        ) union all (
+            select s.id, s.last_activity_at from public.free_agent_sessions s
+            where s.id = any (array(select leftoff.session_ids_shared_with_me()))
+                and s.visibility <> 'private' and s.user_id <> v_caller
+                and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
+            order by s.last_activity_at desc, s.id desc limit v_limit
+        )
+        order by 2 desc, 1 desc limit v_limit
+    )
+    select d.* from page p cross join lateral (
+        select * from leftoff.described_sessions s where s.id = p.id
+    ) d
+    order by d.last_activity_at desc, d.id desc;
 end;
 $$;
 comment on function public.list_sessions is
     'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name.';
-revoke execute on function public.list_sessions from public;
+revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
 create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
 returns setof public.session_snapshots
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform leftoff.require_readable(p_session_id);
@@ -77,7 +96,7 @@ begin
 end;
 $$;
 comment on function public.list_snapshots is 'The kept snapshots, newest first, below p_before. Raises session_not_found.';
-revoke execute on function public.list_snapshots from public;
+revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 
 create function public.get_or_create_session(
@@ -85,7 +104,7 @@ create function public.get_or_create_session(
     p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
     p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null
 ) returns setof public.free_agent_sessions
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid()) else auth.uid() end;
@@ -121,11 +140,11 @@ end;
 $$;
 comment on function public.get_or_create_session is
     'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second). kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
-revoke execute on function public.get_or_create_session from public;
+revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 
 create function leftoff.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id,
@@ -168,7 +187,7 @@ revoke execute on function leftoff.change_session from public;
 grant execute on function leftoff.change_session to authenticated, service_role;
 
 create function public.update_session(p_session_id uuid, p_changes jsonb) returns setof public.free_agent_sessions
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.change_session(p_session_id, p_changes);
@@ -176,11 +195,11 @@ end;
 $$;
 comment on function public.update_session is
     'Change name, model, status, metadata, upstream, archived (boolean), expires_after_seconds (0: never) as owner or editor; visibility as owner. Raises session_not_found, forbidden, invalid_argument.';
-revoke execute on function public.update_session from public;
+revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
 create function leftoff.remove_session(p_session_id uuid) returns void
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
@@ -194,7 +213,7 @@ revoke execute on function leftoff.remove_session from public;
 grant execute on function leftoff.remove_session to authenticated, service_role;
 
 create function public.delete_session(p_session_id uuid) returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform leftoff.remove_session(p_session_id);
@@ -202,12 +221,12 @@ end;
 $$;
 comment on function public.delete_session is
     'Delete a session with its parts, snapshots, members and keys, for good. Raises session_not_found, forbidden.';
-revoke execute on function public.delete_session from public;
+revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
 
 -- Members --------------------------------------------------------------------------------------------------
 create function public.list_session_members(p_session_id uuid) returns setof public.session_members
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform leftoff.require_readable(p_session_id);
@@ -216,11 +235,11 @@ end;
 $$;
 comment on function public.list_session_members is
     'All members for the owner, a member''s own row for a member. Raises session_not_found.';
-revoke execute on function public.list_session_members from public;
+revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
 grant execute on function public.list_session_members to authenticated, service_role;
 
 create function leftoff.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
@@ -243,7 +262,7 @@ grant execute on function leftoff.put_member to authenticated, service_role;
 
 create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
 returns setof public.session_members
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.put_member(p_session_id, p_user_id, p_role);
@@ -251,11 +270,11 @@ end;
 $$;
 comment on function public.set_session_member is
     'Let somebody read (viewer) or also save (editor). Makes a private session shared. Owner only.';
-revoke execute on function public.set_session_member from public;
+revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
 grant execute on function public.set_session_member to authenticated, service_role;
 
 create function leftoff.remove_member(p_session_id uuid, p_user_id uuid) returns void
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: session_to_write is private. Members may leave; all else is the owner's.
@@ -271,7 +290,7 @@ revoke execute on function leftoff.remove_member from public;
 grant execute on function leftoff.remove_member to authenticated, service_role;
 
 create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform leftoff.remove_member(p_session_id, p_user_id);
@@ -279,13 +298,13 @@ end;
 $$;
 comment on function public.remove_session_member is
     'Owners remove a member, members leave. Nothing happens if there is none. Raises session_not_found, forbidden.';
-revoke execute on function public.remove_session_member from public;
+revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
 grant execute on function public.remove_session_member to authenticated, service_role;
 
 -- All of it ------------------------------------------------------------------------------------------------
 create function leftoff.forget_caller()
 returns table (sessions int, snapshots int, parts int, memberships int)
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_caller uuid := auth.uid();
@@ -314,7 +333,7 @@ grant execute on function leftoff.forget_caller to authenticated;
 
 create function public.delete_my_data()
 returns table (sessions int, snapshots int, parts int, memberships int)
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from leftoff.forget_caller();
@@ -322,5 +341,5 @@ end;
 $$;
 comment on function public.delete_my_data is
     'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt.';
-revoke execute on function public.delete_my_data from public;
+revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
 grant execute on function public.delete_my_data to authenticated;

@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function leftoff.read_export(p_session_id uuid) returns setof text
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -40,7 +40,7 @@ revoke execute on function leftoff.read_export from public;
 grant execute on function leftoff.read_export to anon, authenticated, service_role;
 
 create function public.export_session(p_session_id uuid) returns setof text
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select leftoff.read_export(p_session_id);
@@ -48,14 +48,14 @@ end;
 $$;
 comment on function public.export_session is
     'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
-revoke execute on function public.export_session from public;
+revoke execute on function public.export_session from public, anon, authenticated, service_role;
 grant execute on function public.export_session to anon, authenticated, service_role;
 
 create function leftoff.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
     p_created_at timestamptz[], p_bodies text[]
 ) returns public.free_agent_sessions
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_fields record;
@@ -166,7 +166,7 @@ create function public.import_session(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
     p_created_at timestamptz[], p_bodies text[]
 ) returns setof public.free_agent_sessions
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next leftoff.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
@@ -174,5 +174,5 @@ end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument, too_large.';
-revoke execute on function public.import_session from public;
+revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;

@@ -26,7 +26,7 @@ create function leftoff.prune_sessions(
     p_keep int, p_older_than interval, p_max_sessions int, p_after bigint,
     out last_session bigint, out sessions int, out snapshots int, out parts int, out bytes bigint
 )
-language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_sessions bigint[];
@@ -84,7 +84,7 @@ revoke execute on function leftoff.prune_sessions from public;
 
 create function leftoff.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
 returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
-language plpgsql volatile security definer set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_started timestamptz := clock_timestamp();
@@ -122,7 +122,7 @@ create function public.cleanup_old_snapshots(
     p_keep int default null, p_older_than interval default null, p_max_sessions int default 200
 )
 returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from leftoff.run_cleanup(p_keep, p_older_than, p_max_sessions);
@@ -130,12 +130,12 @@ end;
 $$;
 comment on function public.cleanup_old_snapshots is
     'Remove old snapshots: all but the newest p_keep, those younger than p_older_than, the labelled and the latest (defaults: leftoff.settings). One batch a call, going on where the last one ended; call until done. Service only.';
-revoke execute on function public.cleanup_old_snapshots from public;
+revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.cleanup_old_snapshots to service_role;
 
 create function leftoff.run_expiry(p_max_sessions int)
 returns table (expired int, deleted int, done boolean)
-language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_started timestamptz := clock_timestamp();
@@ -179,7 +179,7 @@ grant execute on function leftoff.run_expiry to service_role;
 
 create function public.expire_idle_sessions(p_max_sessions int default 200)
 returns table (expired int, deleted int, done boolean)
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from leftoff.run_expiry(p_max_sessions);
@@ -187,5 +187,5 @@ end;
 $$;
 comment on function public.expire_idle_sessions is
     'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (leftoff.settings) that have no labelled snapshot. A save into an expired session revives it. One batch a call; call until done. Service only.';
-revoke execute on function public.expire_idle_sessions from public;
+revoke execute on function public.expire_idle_sessions from public, anon, authenticated, service_role;
 grant execute on function public.expire_idle_sessions to service_role;
