@@ -50,6 +50,11 @@ class FunctionsServer:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process id; 0 when it is not running."""
+        return self._process.pid if self._process is not None and self.running else 0
+
     def start(self) -> None:
         """Start and wait until it answers. Raises ServerFailed with the last line of the log."""
         if self.running:
