@@ -110,7 +110,7 @@ create trigger insert_message instead of insert on public.session_messages
 
 create function leftoff.read_messages(p_session_id uuid, p_after int, p_limit int)
 returns setof public.session_messages
-language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -132,7 +132,7 @@ grant execute on function leftoff.read_messages to anon, authenticated, service_
 
 create function public.list_messages(p_session_id uuid, p_after int default -1, p_limit int default 100)
 returns setof public.session_messages
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query select * from leftoff.read_messages(p_session_id, p_after, p_limit);

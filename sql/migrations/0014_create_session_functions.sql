@@ -48,8 +48,13 @@ create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
     p_archived boolean default false, p_status text default null, p_search text default null
 ) returns setof public.sessions_list
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
+declare
+    v_caller uuid := auth.uid();
+    v_limit int := least(greatest(p_limit, 0), 1000);
+    v_before timestamptz := coalesce(p_before, 'infinity');
+    v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
 begin
     return query
     with page as (
