@@ -1,0 +1,96 @@
+"""The README's examples, run as they are written: pasted into bash, and into psql as a signed-in user.
+
+Blocks marked `bash` and `sql` are examples; those marked `sh` are the set-up commands, which other tests cover.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from leftoff.local.stack import DEMO_USER, LocalStack
+from leftoff.local.tokens import user_id
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with LocalStack(tmp_path_factory.mktemp("readme") / "data", port=0, postgres_port=0) as running:
+        yield running
+
+
+def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack: LocalStack) -> None:
+    script = "\n".join(["set -e", *blocks("bash")])
+    script = script.replace("http://127.0.0.1:8787/functions/v1", stack.url)
+    script = script.replace(".venv/bin/leftoff", f"'{sys.executable}' -m leftoff.cli")
+    # each answer on a line of its own, and a refusal ends the script
+    script = script.replace("curl -sS", "curl -sS --noproxy '*' --fail-with-body -w '\\n'")
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "LEFTOFF_DATA": str(stack.folder)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    saved, changed, latest, start, since, cleaned = map(json.loads, done.stdout.split("\n")[:6])
+    assert (saved["number"], changed["number"]) == (1, 2)
+    assert [message["role"] for message in latest["state"]["messages"]] == ["user", "assistant"]
+    assert latest["state"]["currentStep"] == 2
+    assert start["number"] == 1
+    assert start["state"]["currentStep"] == 1
+    assert since["changes"]["set"]["/currentStep"] == 2
+    assert cleaned["done"] is True
+
+
+def test_sql_examples__as_a_signed_in_user__run_without_error(stack: LocalStack) -> None:
+    (example,) = blocks("sql")
+    claims = json.dumps({"sub": str(user_id(DEMO_USER)), "role": "authenticated"})
+    script = "\n".join(
+        [
+            "\\set ON_ERROR_STOP on",
+            "set role authenticated;",
+            f"select set_config('request.jwt.claims', '{claims}', false);",
+            example,
+        ]
+    )
+    psql = stack.postgres.binaries.program("psql")
+    done = subprocess.run(
+        [psql, "-X", "-At", stack.dsn], input=script, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3|" in done.stdout
+    assert "Kiyomizu-dera." in done.stdout
+
+
+def test_links__to_files__exist() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for path in re.findall(r"`((?:sql|functions|docs)/[\w/.-]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_functions_named__in_the_table__exist(stack: LocalStack) -> None:
+    table = README.split("## The API at a glance")[1].split("\n## ")[0]
+    names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", table))
+    with psycopg.connect(stack.dsn) as admin:
+        found = admin.execute(
+            "select proname from pg_proc where pronamespace = 'public'::regnamespace"
+            " union select relname from pg_class where relnamespace = 'public'::regnamespace"
+        ).fetchall()
+    assert names - {name for (name,) in found} == set()
