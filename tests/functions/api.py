@@ -9,7 +9,6 @@ import re
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +20,6 @@ from jsonschema import Draft202012Validator
 from leftoff.local.server import create_app
 from leftoff.openapi import document
 from leftoff.settings import Settings
-from tests.support.database import Db
 
 SECRET = "a secret that only the tests know, long enough for HS256"
 ISSUER = "https://tests.example/auth/v1"
@@ -144,12 +142,6 @@ class Person:
         answer = self.request("GET", "sessions", path, params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
-
-
-def person(url: str, database: Db, name: str | None = None) -> Person:
-    """A signed-in user whom no other test knows."""
-    user_id = str(database.user(name or uuid.uuid4().hex))
-    return Person(url, user_id, token_for(user_id))
 
 
 def refused(answer: httpx.Response, code: str) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from tests.functions.api import Person, person, serving, settings_for, token_for
+from tests.functions.api import Person, serving, settings_for, token_for
 from tests.support.cluster import Cluster
 from tests.support.database import Db
 
@@ -33,40 +34,55 @@ def url(shared: Db) -> Iterator[str]:
 
 
 @pytest.fixture
-def ada(url: str, shared: Db) -> Iterator[Person]:
+def people(url: str) -> Iterator[Callable[..., Person]]:
+    """Makes callers: people(user_id, token)."""
+    made: list[Person] = []
+
+    def make(user_id: str | None = None, token: str | None = None) -> Person:
+        made.append(Person(url, user_id, token))
+        return made[-1]
+
+    yield make
+    for somebody in made:
+        somebody.http.close()
+
+
+@pytest.fixture
+def newcomer(people: Callable[..., Person], shared: Db) -> Callable[[], Person]:
+    """Makes signed-in users whom no other test knows."""
+
+    def make() -> Person:
+        user_id = str(shared.user(uuid.uuid4().hex))
+        return people(user_id, token_for(user_id))
+
+    return make
+
+
+@pytest.fixture
+def ada(newcomer: Callable[[], Person]) -> Person:
     """A signed-in user, new for this test."""
-    somebody = person(url, shared)
-    with somebody.http:
-        yield somebody
+    return newcomer()
 
 
 @pytest.fixture
-def bob(url: str, shared: Db) -> Iterator[Person]:
+def bob(newcomer: Callable[[], Person]) -> Person:
     """Another one."""
-    somebody = person(url, shared)
-    with somebody.http:
-        yield somebody
+    return newcomer()
 
 
 @pytest.fixture
-def eve(url: str, shared: Db) -> Iterator[Person]:
+def eve(newcomer: Callable[[], Person]) -> Person:
     """A third one, whom nobody has invited."""
-    somebody = person(url, shared)
-    with somebody.http:
-        yield somebody
+    return newcomer()
 
 
 @pytest.fixture
-def nobody(url: str) -> Iterator[Person]:
+def nobody(people: Callable[..., Person]) -> Person:
     """Without a token."""
-    somebody = Person(url, None, None)
-    with somebody.http:
-        yield somebody
+    return people()
 
 
 @pytest.fixture
-def service(url: str) -> Iterator[Person]:
+def service(people: Callable[..., Person]) -> Person:
     """With a token of the service role."""
-    somebody = Person(url, None, token_for("scheduler", "service_role"))
-    with somebody.http:
-        yield somebody
+    return people(None, token_for("scheduler", "service_role"))

@@ -1,0 +1,361 @@
+"""Who gets in: every bad token gets the same 401; good ones by shared secret and by public key."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from leftoff import auth, keys
+from leftoff.auth import Verifier
+from leftoff.errors import Unauthorized, Unavailable
+from leftoff.settings import Settings
+from tests.functions.api import ISSUER, SECRET, Person, settings_for, token_for
+from tests.support.database import Db
+
+SUB = str(uuid.UUID(int=7))
+
+
+def encoded(part: Any) -> str:
+    """One part of a token."""
+    raw = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    good = {"iss": ISSUER, "aud": "authenticated", "sub": SUB, "role": "authenticated", "exp": now + 600}
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def signed(header: dict[str, Any] | None = None, secret: str = SECRET, **changes: Any) -> str:
+    return jwt.encode(claims(**changes), secret, "HS256", headers=header)
+
+
+def unsigned(header: dict[str, Any], **changes: Any) -> str:
+    return f"{encoded(header)}.{encoded(claims(**changes))}."
+
+
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)
+
+
+def signed_by_hand(header: dict[str, Any], payload: dict[str, Any] | bytes, secret: bytes = SECRET.encode()) -> str:
+    """HS256 over anything, also what a library refuses to sign."""
+    import hashlib
+    import hmac
+
+    signing_input = f"{encoded(header)}.{encoded(payload)}"
+    signature = hmac.new(secret, signing_input.encode(), hashlib.sha256).digest()
+    return f"{signing_input}.{encoded(signature)}"
+
+
+HS256 = {"alg": "HS256", "typ": "JWT"}
+NOW = int(time.time())
+
+BAD: dict[str, Callable[[], str]] = {
+    "empty": lambda: "Bearer",
+    "no_scheme": lambda: signed(),
+    "basic": lambda: "Basic " + base64.b64encode(b"user:password").decode(),
+    "two_tokens": lambda: f"Bearer {signed()} {signed()}",
+    "comma": lambda: f"Bearer {signed()}, Bearer {signed()}",
+    "not_a_token": lambda: "Bearer x",
+    "two_parts": lambda: "Bearer " + signed().rpartition(".")[0],
+    "padded": lambda: "Bearer " + signed() + "==",
+    "none": lambda: "Bearer " + unsigned({"alg": "none", "typ": "JWT"}),
+    "None": lambda: "Bearer " + unsigned({"alg": "None"}) + "AA",
+    "no_algorithm": lambda: "Bearer " + signed_by_hand({"typ": "JWT"}, claims()),
+    "signature_cut": lambda: "Bearer " + signed()[:-4],
+    "signature_of_another": lambda: "Bearer " + signed().rpartition(".")[0] + "." + signed(sub="x").rpartition(".")[2],
+    "other_secret": lambda: "Bearer " + signed(secret="another secret, just as long as the first"),
+    "empty_secret": lambda: "Bearer " + signed_by_hand(HS256, claims(), b""),
+    "hs512": lambda: "Bearer " + jwt.encode(claims(), SECRET * 2, "HS512"),
+    "rs256_by_a_stranger": lambda: "Bearer " + jwt.encode(claims(), RSA_KEY, "RS256", headers={"kid": "rsa"}),
+    "hs256_with_a_public_key": lambda: "Bearer " + signed_by_hand(HS256, claims(), PUBLIC_PEM),
+    "expired": lambda: "Bearer " + signed(exp=NOW - 60),
+    "no_exp": lambda: "Bearer " + signed(exp=None),
+    "exp_is_text": lambda: "Bearer " + signed_by_hand(HS256, {**claims(), "exp": "soon"}),
+    "exp_is_infinite": lambda: "Bearer " + signed_by_hand(HS256, json.dumps(claims())[:-1].encode() + b',"exp":1e999}'),
+    "not_yet_valid": lambda: "Bearer " + signed(nbf=NOW + 600),
+    "issued_in_the_future": lambda: "Bearer " + signed(iat=NOW + 600),
+    "no_aud": lambda: "Bearer " + signed(aud=None),
+    "wrong_aud": lambda: "Bearer " + signed(aud="anon"),
+    "aud_is_a_part": lambda: "Bearer " + signed(aud="authenticate"),
+    "no_iss": lambda: "Bearer " + signed(iss=None),
+    "wrong_iss": lambda: "Bearer " + signed(iss=ISSUER + "/"),
+    "no_sub": lambda: "Bearer " + signed(sub=None),
+    "sub_is_no_uuid": lambda: "Bearer " + signed(sub="1 or 1=1"),
+    "sub_is_a_number": lambda: "Bearer " + signed_by_hand(HS256, {**claims(), "sub": 7}),
+    "no_role": lambda: "Bearer " + signed(role=None),
+    "anon": lambda: "Bearer " + signed(role="anon"),
+    "service_role": lambda: "Bearer " + signed(role="service_role"),
+    "postgres": lambda: "Bearer " + signed(role="postgres"),
+    "role_is_a_list": lambda: "Bearer " + signed(role=["authenticated"]),
+    "role_elsewhere": lambda: "Bearer " + signed(role=None, app_metadata={"role": "authenticated"}),
+    "critical_extension": lambda: "Bearer " + signed({"crit": ["exp"], "exp": 1}),
+    "unencoded_payload": lambda: "Bearer " + signed({"b64": True, "crit": ["b64"]}),
+    "unknown_kid": lambda: "Bearer " + jwt.encode(claims(), EC_KEY, "ES256", headers={"kid": "nobody"}),
+    "payload_is_a_list": lambda: "Bearer " + signed_by_hand(HS256, b"[1]"),
+    "payload_is_no_json": lambda: "Bearer " + signed_by_hand(HS256, b"\xff\xfe"),
+    "payload_is_deep": lambda: "Bearer " + signed_by_hand(HS256, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    "header_is_deep": lambda: "Bearer " + encoded(b"[" * 5000) + "." + encoded(claims()) + ".AA",
+    "huge": lambda: "Bearer " + signed(more="x" * 40_000),
+}
+
+
+@pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
+def test_bad_token__is_refused_like_any_other(nobody: Person, make: Callable[[], str]) -> None:
+    expected = nobody.restore(SUB)
+    assert expected.status_code == 401
+    assert expected.headers["www-authenticate"] == "Bearer"
+    for function in ("session-snapshot-save", "session-snapshot-restore", "sessions"):
+        answer = nobody.post(function, {}, headers={"Authorization": make()})
+        assert (answer.status_code, answer.content) == (401, expected.content)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_two_authorization_headers__are_refused(ada: Person) -> None:
+    headers = [("Authorization", f"Bearer {ada.token}"), ("Authorization", f"Bearer {ada.token}")]
+    answer = ada.http.build_request("GET", "/functions/v1/sessions")
+    answer.headers = type(answer.headers)([*headers, ("Host", "x")])
+    assert ada.http.send(answer).status_code == 401
+
+
+def test_good_token__within_the_leeway(people: Callable[..., Person], shared: Db) -> None:
+    now = int(time.time())
+    user = str(shared.user("late"))
+    for changes in ({"exp": now - 20}, {"nbf": now + 20}, {"aud": ["x", "authenticated"]}, {"sub": user.upper()}):
+        somebody = people(user, token_for(user, **changes))
+        assert somebody.request("GET", "sessions").status_code == 200, changes
+
+
+def test_good_token__any_case_of_bearer(ada: Person) -> None:
+    answer = ada.request("GET", "sessions", headers={"Authorization": f"bearer {ada.token}"})
+    assert answer.status_code == 200
+
+
+def test_claims__what_a_database_text_cannot_hold_does_no_harm(people: Callable[..., Person], shared: Db) -> None:
+    user = str(shared.user("odd"))
+    somebody = people(user, token_for(user, user_metadata={"name": "\0", "half": "\ud800"}))
+    assert somebody.request("GET", "sessions").status_code == 200
+
+
+# -- the verifier by itself ----------------------------------------------------------------------------
+
+
+class KeyServer:
+    """Serves a key document and counts who asks; can be away."""
+
+    def __init__(self) -> None:
+        self.keys: list[dict[str, Any]] = []
+        self.asked = 0
+        self.away = False
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.asked += 1
+                body = json.dumps({"keys": server.keys}).encode()
+                self.send_response(500 if server.away else 200)
+                self.end_headers()
+                self.wfile.write(b"" if server.away else body)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing on the terminal."""
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/jwks.json"
+
+    def publish(self, kid: str, key: Any, algorithm: type[jwt.algorithms.Algorithm], **more: Any) -> None:
+        public = json.loads(algorithm.to_jwk(key.public_key()))  # type: ignore[attr-defined]
+        public.pop("key_ops", None)
+        self.keys.append({**public, "kid": kid, **more})
+
+
+@pytest.fixture
+def key_server() -> Iterator[KeyServer]:
+    server = KeyServer()
+    server.publish("rsa", RSA_KEY, jwt.algorithms.RSAAlgorithm, alg="RS256", use="sig")
+    server.publish("ec", EC_KEY, jwt.algorithms.ECAlgorithm)
+    thread = threading.Thread(target=server.http.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+    thread.join()
+
+
+def verifier_with(key_server: KeyServer, **changes: Any) -> Verifier:
+    return Verifier(settings_for("postgresql://nowhere", jwt_secret=None, jwks_url=key_server.url, **changes))
+
+
+def by_key(kid: str | None, key: Any, algorithm: str, **changes: Any) -> str:
+    headers = {"kid": kid} if kid else None
+    return "Bearer " + jwt.encode(claims(**changes), key, algorithm, headers=headers)
+
+
+async def refuses(verifier: Verifier, authorization: str) -> None:
+    with pytest.raises(Unauthorized) as refused:
+        await verifier.caller(authorization)
+    assert (refused.value.code, str(refused.value)) == ("invalid_token", str(Unauthorized("invalid_token")))
+
+
+async def test_public_keys__decide_the_algorithm(key_server: KeyServer) -> None:
+    verifier = verifier_with(key_server)
+    assert (await verifier.caller(by_key("rsa", RSA_KEY, "RS256"))).user_id == SUB
+    assert (await verifier.caller(by_key("ec", EC_KEY, "ES256"))).role == "authenticated"
+    for token in (
+        by_key("ec", RSA_KEY, "RS256"),
+        by_key("rsa", OTHER_RSA_KEY, "RS256"),
+        by_key("rsa", RSA_KEY, "RS512"),
+        by_key("rsa", RSA_KEY, "PS256"),
+        by_key(None, RSA_KEY, "RS256"),
+        "Bearer " + signed(),
+        "Bearer " + signed_by_hand({**HS256, "kid": "rsa"}, claims(), PUBLIC_PEM),
+        "Bearer " + unsigned({"alg": "none", "kid": "rsa"}) + "AA",
+    ):
+        await refuses(verifier, token)
+    assert key_server.asked == 1
+
+
+async def test_public_keys__and_a_secret_side_by_side(key_server: KeyServer) -> None:
+    verifier = Verifier(settings_for("postgresql://nowhere", jwks_url=key_server.url))
+    assert (await verifier.caller("Bearer " + signed())).user_id == SUB
+    assert (await verifier.caller(by_key("ec", EC_KEY, "ES256"))).user_id == SUB
+    await refuses(verifier, "Bearer " + signed_by_hand({**HS256, "kid": "rsa"}, claims(), PUBLIC_PEM))
+
+
+async def test_unknown_key_ids__cause_one_fetch(key_server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = verifier_with(key_server)
+    for number in range(300):
+        await refuses(verifier, by_key(f"kid-{number}", EC_KEY, "ES256"))
+    assert key_server.asked == 1
+    monkeypatch.setattr(keys, "RETRY_SECONDS", 0.0)
+    key_server.publish("new", OTHER_RSA_KEY, jwt.algorithms.RSAAlgorithm)
+    assert (await verifier.caller(by_key("new", OTHER_RSA_KEY, "RS256"))).user_id == SUB
+    assert key_server.asked == 2
+
+
+async def test_unknown_key_ids__at_once_share_a_fetch(key_server: KeyServer) -> None:
+    import asyncio
+
+    verifier = verifier_with(key_server)
+    tokens = [by_key("ec", EC_KEY, "ES256", n=number) for number in range(40)]
+    callers = await asyncio.gather(*(verifier.caller(token) for token in tokens))
+    assert {caller.user_id for caller in callers} == {SUB}
+    assert key_server.asked == 1
+
+
+async def test_keys__stay_while_their_server_is_away(key_server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(keys, "FRESH_SECONDS", 0.0)
+    verifier = verifier_with(key_server)
+    await verifier.caller(by_key("ec", EC_KEY, "ES256"))
+    key_server.away = True
+    for number in range(3):
+        assert (await verifier.caller(by_key("ec", EC_KEY, "ES256", n=number))).user_id == SUB
+    await refuses(verifier, by_key("other", EC_KEY, "ES256"))
+
+
+async def test_keys__never_fetched_is_no_verdict_on_the_token(key_server: KeyServer) -> None:
+    key_server.away = True
+    with pytest.raises(Unavailable) as unavailable:
+        await verifier_with(key_server).caller(by_key("ec", EC_KEY, "ES256"))
+    assert (unavailable.value.code, unavailable.value.status) == ("keys_unavailable", 503)
+
+
+async def test_keys__withdrawn_ones_go_out_of_use(key_server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(keys, "FRESH_SECONDS", 0.0)
+    verifier = verifier_with(key_server)
+    await verifier.caller(by_key("rsa", RSA_KEY, "RS256"))
+    key_server.keys = [key for key in key_server.keys if key["kid"] != "rsa"]
+    assert await eventually_refused(verifier)
+
+
+async def eventually_refused(verifier: Verifier) -> bool:
+    """Whether new tokens of the withdrawn key stop being good once the refresh in the background is done."""
+    import asyncio
+
+    for number in range(100):
+        try:
+            await verifier.caller(by_key("rsa", RSA_KEY, "RS256", n=number))
+        except Unauthorized:
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def test_keys__odd_ones_do_not_cost_the_good_ones(key_server: KeyServer) -> None:
+    good = list(key_server.keys)
+    odd: list[Any] = [
+        None,
+        {"kid": "rsa"},
+        {"kid": "oct", "kty": "oct", "k": encoded(SECRET.encode())},
+        {**good[0], "kid": "enc", "use": "enc"},
+        {**good[0], "kid": "hs", "alg": "HS256"},
+        {**good[0], "kid": "broken", "n": "!"},
+        {"kid": ["x"], "kty": "RSA"},
+    ]
+    key_server.keys = [*odd, *good]
+    verifier = verifier_with(key_server)
+    assert (await verifier.caller(by_key("ec", EC_KEY, "ES256"))).user_id == SUB
+    for kid in ("enc", "broken", "oct"):
+        await refuses(verifier, by_key(kid, RSA_KEY, "RS256"))
+    await refuses(verifier, "Bearer " + signed({"kid": "oct"}))
+
+
+async def test_verified_tokens__are_remembered_but_not_past_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = Verifier(settings_for("postgresql://nowhere"))
+    verified = 0
+    decode = jwt.decode
+
+    def counting(*args: Any, **options: Any) -> Any:
+        nonlocal verified
+        verified += 1
+        return decode(*args, **options)
+
+    monkeypatch.setattr(jwt, "decode", counting)
+    token = "Bearer " + signed(exp=int(time.time()) + 100)
+    for _ in range(5):
+        await verifier.caller(token)
+    assert verified == 1
+    later = time.time() + 131
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert auth.LEEWAY_SECONDS == 30
+    with contextlib.suppress(Unauthorized):
+        await verifier.caller(token)
+    assert verified == 2
+
+
+async def test_verified_tokens__are_bounded() -> None:
+    verifier = Verifier(settings_for("postgresql://nowhere"))
+    for number in range(auth.MAX_REMEMBERED + 10):
+        verifier._remember(number.to_bytes(4), 1.0, nobody_in_particular())
+    assert len(verifier._remembered) == auth.MAX_REMEMBERED
+
+
+def nobody_in_particular() -> Any:
+    """A stand-in for a caller; only the number of entries matters here."""
+    return object()
+
+
+def test_settings__show_no_secret() -> None:
+    settings = Settings(database_url="postgresql://u:hidden@h/d", jwt_secret=SECRET, jwt_issuer=ISSUER)
+    assert "hidden" not in repr(settings)
+    assert SECRET not in repr(settings)
