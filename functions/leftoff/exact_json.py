@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from math import isinf
 from typing import Any, Final, NoReturn
 
@@ -59,6 +58,7 @@ _ESCAPED_UNITS: Final = re.compile(r"\\u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})*+")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]+")
 _MUST_ESCAPE: Final = re.compile('["\\\\\x00-\x1f\ud800-\udfff]')
 _KEY: Final = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)":')
+_SCALAR: Final = re.compile(r"[-0-9a-z][-+.0-9a-zA-Z]*+")  # but for strings
 _SHORT_ESCAPES: Final = {
     '"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
 }  # fmt: skip
@@ -77,7 +77,7 @@ def parse(raw: bytes, *, max_depth: int = MAX_NESTING) -> str:
     except json.JSONDecodeError as error:
         raise Invalid("invalid_json", f"The body is not valid JSON, from character {error.pos} on.") from None
     spaced = len(outside.translate(None, _WHITESPACE)) != len(outside)
-    if spaced or "\\u" in text or "\\/" in text:
+    if spaced or b"\\u" in raw or b"\\/" in raw:
         return _canonical(text, spaced=spaced)
     return text
 
@@ -87,21 +87,16 @@ def members(text: str) -> dict[str, str]:
 
     Of a key that stands twice the last value counts, as in ``JSON.parse``. Raises ValueError for other kinds.
     """
-    return {key: text[start:end] for key, start, end in member_spans(text)}
-
-
-def member_spans(text: str) -> Iterator[tuple[str, int, int]]:
-    """(key, start, end) of each member of an object, duplicates included."""
     if text[:1] != "{":
         raise ValueError("not a JSON object")
+    found: dict[str, str] = {}
     at = 1
     while text[at] != "}":
-        key = _KEY.match(text, at)
-        if key is None:
-            raise ValueError("not canonical JSON")
-        end = skip(text, key.end())
-        yield key[1], key.end(), end
+        key, start = key_at(text, at)
+        end = skip(text, start)
+        found[key] = text[start:end]
         at = end + 1 if text[end] == "," else end
+    return found
 
 
 def items(text: str) -> list[str]:
@@ -142,6 +137,8 @@ def key_at(text: str, at: int) -> tuple[str, int]:
 
 def skip(text: str, at: int) -> int:
     """Where the value ends that begins at this character."""
+    if scalar := _SCALAR.match(text, at):
+        return scalar.end()
     return _TRUSTING.raw_decode(text, at)[1]
 
 

@@ -114,8 +114,8 @@ def _set(rows: ChangeRows, path: str, value: str) -> None:
     depth = depth_of(path)
     if depth == 0 and value[:1] != "{":
         raise Invalid("invalid_state")
-    _check_nesting(value, depth)
     if depth and is_index(last_key(path)):
+        _check_nesting(value, depth)
         rows.add("set", path, None, value)
     else:
         open_value(rows, path, value)
@@ -131,13 +131,19 @@ def _open(rows: ChangeRows, op: str, path: str, depth: int, text: str, at: int) 
         rows.add(op, path, -1, "[]")
         bodies, end = exact_json.items_at(text, at)
         count = len(bodies)
+        if text.count("[", at, end) + text.count("{", at, end) > exact_json.MAX_NESTING - depth:
+            for body in bodies:
+                _check_nesting(body, depth + 1)
         rows.ops += ["in"] * count
         rows.paths += [path] * count
         rows.items += range(count)
         rows.bodies += bodies
         return end
     end = exact_json.skip(text, at)
-    rows.add(op, path, -1, text[at:end])
+    body = text[at:end]
+    if body[0] in "{[":
+        _check_nesting(body, depth)
+    rows.add(op, path, -1, body)
     return end
 
 
@@ -161,7 +167,7 @@ def _open_object(rows: ChangeRows, path: str, depth: int, text: str, at: int) ->
 
 
 def _check_nesting(value: str, above: int) -> None:
-    # Deeper addresses than can be are left to the database, which knows the part they lie in.
+    # Addresses deeper than there are parts are left to the database, which knows what part they lie in.
     exact_json.check_nesting(value, max(0, exact_json.MAX_NESTING - above))
 
 
