@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,12 +78,13 @@ class FunctionsServer:
                 os.close(output)
         self._started = True
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+        while (status := self._status()) != 200:
+            ended = self._process.poll() is not None
+            # 503: it runs, and the database is not there yet. Any other answer will stay as it is.
+            if ended or status not in (None, 503) or time.monotonic() > deadline:
                 self.kill()
-                raise ServerFailed(
-                    f"the functions server did not start: {self._last_line()} (see {self.log})"
-                )
+                why = self._last_line()
+                raise ServerFailed(f"the functions server did not start: {why} (see {self.log})")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -132,14 +134,18 @@ class FunctionsServer:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LEFTOFF_")}
         return {**kept, "PYTHONUNBUFFERED": "1", **self.environment}
 
-    def _answers(self) -> bool:
+    def _status(self) -> int | None:
+        """The HTTP status of the readiness check; None if nothing answers."""
         address = f"http://{LOOPBACK}:{self.port}{READY_PATH}"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
         try:
             with opener.open(address, timeout=5) as answer:
-                return int(answer.status) == 200
+                return int(answer.status)
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code
         except OSError:
-            return False
+            return None
 
     def _last_line(self) -> str:
         try:
