@@ -93,12 +93,20 @@ def apply(state: State, step: Step) -> None:
     if not state:
         state.update(first_state())
     for pointer, value in step.set.items():
-        *parents, key = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
-        target = state
-        for parent in parents:
-            target = target[parent]
-        target[key] = value
+        put(state, pointer, value)
     state["messages"].extend(step.messages)
+
+
+def put(state: State, pointer: str, value: Any) -> None:
+    """Set one value by JSON Pointer, as an app does that catches up with what others changed."""
+    *parents, key = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
+    target: Any = state
+    for parent in parents:
+        target = target[int(parent) if isinstance(target, list) else parent]
+    if isinstance(target, list) and int(key) == len(target):
+        target.append(value)
+    else:
+        target[int(key) if isinstance(target, list) else key] = value
 
 
 def build(messages: int) -> Script:
