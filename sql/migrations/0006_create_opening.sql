@@ -100,6 +100,8 @@ begin
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
         perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
+    elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
+        perform leftoff.fail(422, 'invalid_address', 'The state itself can''t be removed.');
     end if;
     with asked as (
         select 'remove' as op, leftoff.path_of_pointer(r) as path, null::json as value
@@ -130,6 +132,41 @@ comment on function leftoff.open_changes is
     'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable.';
 revoke execute on function leftoff.open_changes from public;
 
+create function leftoff.masked_escapes(p_body text) returns text
+language sql immutable strict parallel safe
+-- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
+-- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
+-- place of them a control character, which no JSON has: every backslash that is left begins an escape.
+return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
+    '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
+comment on function leftoff.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
+revoke execute on function leftoff.masked_escapes from public;
+
+create function leftoff.unmasked_escapes(p_text text) returns text
+language sql immutable strict parallel safe
+return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
+    '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
+comment on function leftoff.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
+revoke execute on function leftoff.unmasked_escapes from public;
+
+create function leftoff.open_body(p_path text, p_body text)
+returns table (path text, item int, body text)
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_body ~ '\\u(?:0000|d)' then
+        return query
+        select p_path || leftoff.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item, leftoff.unmasked_escapes(o.body)
+        from leftoff.open_value(p_path, leftoff.path_depth(p_path), leftoff.masked_escapes(p_body)::json) o;
+    else
+        return query select * from leftoff.open_value(p_path, leftoff.path_depth(p_path), p_body::json);
+    end if;
+end;
+$$;
+comment on function leftoff.open_body is
+    'The parts of a body that was sent whole and turns out to be a member: open_value() for any JSON.';
+revoke execute on function leftoff.open_body from public;
+
 create function leftoff.resolve_addresses(p_session bigint, p_base int, p_rows leftoff.change_rows)
 returns leftoff.change_rows
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -157,8 +194,7 @@ begin
             or leftoff.path_depth(g.path) >= 3
         union all
         select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end, o.path, o.item, o.body
-        from given g, leftoff.open_value(g.path, leftoff.path_depth(g.path), g.body::json)
-            with ordinality as o (path, item, body, inner_position)
+        from given g, leftoff.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
         where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
             and leftoff.path_depth(g.path) < 3
     )

@@ -247,9 +247,6 @@ declare
     v_left_over boolean;
     v_result leftoff.save_result;
 begin
-    if 'append' = any (p_rows.ops) then
-        v_appended := leftoff.append_items(p_session.internal_id, v_number, p_rows);
-    end if;
     v_left_over := 'append' <> any (p_rows.ops);
     if v_left_over and cardinality(p_rows.ops) <= 8 and p_rows.ops <@ array['append', 'set'] then
         v_overwritten := leftoff.overwrite_parts(p_session.internal_id, v_number, p_rows);
@@ -257,6 +254,10 @@ begin
     end if;
     if v_left_over then
         v_replaced := leftoff.replace_parts(p_session.internal_id, v_number, p_rows);
+    end if;
+    -- last: appended items come after what the other rows leave of the list
+    if 'append' = any (p_rows.ops) then
+        v_appended := leftoff.append_items(p_session.internal_id, v_number, p_rows);
     end if;
     if v_appended.new_places or v_replaced.new_places then
         perform leftoff.refuse_misplaced(p_session.internal_id, v_number, p_rows);

@@ -86,7 +86,8 @@ create function leftoff.insert_message() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_body json := coalesce(new.body, json_build_object('role', new.role, 'content', new.content));
+    -- not json_build_object(), which writes spaces: a client that saves the same message would seem to change it
+    v_body json := coalesce(new.body, (select row_to_json(m) from (select new.role, new.content) m));
     v_result leftoff.save_result;
 begin
     -- definer: saving is private

@@ -1,0 +1,268 @@
+"""What changes do to a state, said a second time and in another way than the product says it.
+
+``replaced`` and ``appended`` work on whole trees; ``merged`` compares three trees from the root down. The rules
+are those of sql/migrations/0007_create_merging.sql.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.property.exact import (
+    INDEX,
+    OPENED_DEPTH,
+    Address,
+    Keys,
+    Members,
+    State,
+    Tree,
+    at,
+    body_of,
+    copy,
+    differences,
+    dump,
+    keys_of,
+    opened,
+    parse,
+)
+
+MISPLACED = frozenset({"address_below_part", "invalid_address", "missing_parent"})
+OVERLAPPING = frozenset({"overlapping_addresses"})
+
+
+class Refused(Exception):
+    """The model refuses; `codes` are the answers that are right, more than one if several mistakes meet."""
+
+    def __init__(self, *codes: str) -> None:
+        super().__init__(", ".join(sorted(codes)))
+        self.codes = frozenset(codes)
+
+
+@dataclass
+class Changes:
+    """Changes as a caller sends them, keys decoded."""
+
+    sets: list[tuple[Keys, Any]] = field(default_factory=list)
+    appends: list[tuple[Keys, list[str]]] = field(default_factory=list)
+    removes: list[Keys] = field(default_factory=list)
+
+
+def changes_of(text: str) -> Changes:
+    """Changes from their JSON text. Raises Refused for a malformed address."""
+    changes = Changes()
+    for name, content in parse(text):
+        if name == "set":
+            changes.sets = [(_keys(pointer), value) for pointer, value in content]
+        elif name == "append":
+            changes.appends = [(_keys(pointer), [dump(item) for item in items]) for pointer, items in content]
+        else:
+            changes.removes = [_keys(pointer) for pointer in content]
+    return changes
+
+
+def _keys(pointer: str) -> Keys:
+    keys = keys_of(pointer)
+    if keys is None:
+        raise Refused("invalid_address")
+    return keys
+
+
+def overlap_codes(changes: Changes, *, items_beside_appends: bool) -> frozenset[str]:
+    """overlapping_addresses if one address lies in another.
+
+    items_beside_appends: whether one save may set and remove items of a list and append to it.
+    """
+    alone = [keys for keys, _ in changes.sets] + changes.removes
+    lists = [keys for keys, _ in changes.appends]
+    for index, keys in enumerate(alone):
+        if any(_within(keys, other) or _within(other, keys) for other in alone[:index]):
+            return OVERLAPPING
+        for other in lists:
+            if _within(other, keys) or (_within(keys, other) and not items_beside_appends):
+                return OVERLAPPING
+    if not items_beside_appends:
+        for index, keys in enumerate(lists):
+            if any(_within(keys, other) or _within(other, keys) for other in lists[:index]):
+                return OVERLAPPING
+    return frozenset()
+
+
+def _within(inner: Keys, outer: Keys) -> bool:
+    return inner[: len(outer)] == outer
+
+
+def replaced(tree: State, changes: Changes, shape: State) -> State:
+    """The state after set and remove. `shape` is the state that tells items of lists from members."""
+    new = copy(tree)
+    positions: dict[Keys, tuple[dict[int, str], set[int]]] = {}
+    for keys, value in changes.sets:
+        if not keys:
+            if not isinstance(value, Members):
+                raise Refused("invalid_state", "invalid_changes")
+            root = opened(value, 0)
+            assert isinstance(root, dict)
+            return root
+        item = _item_of(shape, keys)
+        holder = _holder(new, keys)
+        if isinstance(holder, list) and item is not None:
+            positions.setdefault(keys[:-1], ({}, set()))[0][item] = dump(value)
+        elif isinstance(holder, dict) and item is None:
+            holder[keys[-1]] = opened(value, len(keys))
+        else:
+            raise Refused(*MISPLACED, *(["list_gap"] if item is not None else []))
+    for keys in changes.removes:
+        if not keys:
+            raise Refused("invalid_address", "invalid_changes")
+        item = _item_of(shape, keys)
+        holder = _holder_to_remove_from(new, keys)
+        if isinstance(holder, list) and item is not None:
+            positions.setdefault(keys[:-1], ({}, set()))[1].add(item)
+        elif isinstance(holder, dict) and item is None:
+            holder.pop(keys[-1], None)
+        elif isinstance(holder, list):
+            raise Refused(*MISPLACED)
+    for keys, (written, gone) in positions.items():
+        items = at(new, keys)
+        assert isinstance(items, list)
+        bodies = {item: body for item, body in enumerate(items) if item not in gone} | written
+        if sorted(bodies) != list(range(len(bodies))):
+            raise Refused("list_gap")
+        items[:] = [bodies[item] for item in range(len(bodies))]
+    return new
+
+
+def _item_of(shape: State, keys: Keys) -> int | None:
+    """The position, if the keys name an item of what is a list in this state."""
+    return int(keys[-1]) if INDEX.fullmatch(keys[-1]) and isinstance(at(shape, keys[:-1]), list) else None
+
+
+def _holder(tree: State, keys: Keys) -> Tree:
+    """The container that is to hold the last key. Raises Refused if there is none."""
+    node: Tree = tree
+    for key in keys[:-1]:
+        if isinstance(node, list):
+            raise Refused(*MISPLACED)
+        if isinstance(node, dict) and key not in node:
+            raise Refused("missing_parent")
+        assert isinstance(node, dict)
+        node = node[key]
+        if isinstance(node, str):
+            raise Refused("address_below_part")
+    return node
+
+
+def _holder_to_remove_from(tree: State, keys: Keys) -> Tree | None:
+    """The same, but it is no mistake if nothing is there."""
+    try:
+        return _holder(tree, keys)
+    except Refused as refused:
+        if refused.codes == {"missing_parent"}:
+            return None
+        raise
+
+
+def appended(tree: State, changes: Changes) -> State:
+    """The state after append."""
+    new = copy(tree)
+    for keys, bodies in changes.appends:
+        if not bodies:
+            continue
+        if not keys:
+            raise Refused("not_a_list", "missing_parent", "invalid_address", "invalid_changes")
+        holder = _holder(new, keys)
+        if not isinstance(holder, dict):
+            raise Refused("not_a_list", *MISPLACED)
+        if keys[-1] not in holder and len(keys) >= OPENED_DEPTH:
+            raise Refused("not_a_list", *MISPLACED)
+        items = holder.setdefault(keys[-1], [])
+        if not isinstance(items, list):
+            raise Refused("not_a_list")
+        items += bodies
+    return new
+
+
+@dataclass
+class Merge:
+    """A merged state, or the highest addresses at which the two can't be brought together."""
+
+    state: State
+    conflicts: list[Address] = field(default_factory=list)
+
+
+def merged(base: State, mine: State, theirs: State) -> Merge:
+    """Both changes to the base. Items that both appended: theirs first."""
+    merge = Merge({})
+    merge.state = _merge_objects(base, mine, theirs, (), merge.conflicts)
+    return merge
+
+
+def _merge_objects(
+    base: State, mine: State, theirs: State, keys: Keys, conflicts: list[Address]
+) -> dict[str, Tree]:
+    result: dict[str, Tree] = {}
+    for key in {**base, **theirs, **mine}:
+        value = _merge(base.get(key), mine.get(key), theirs.get(key), (*keys, key), conflicts)
+        if value is not None:
+            result[key] = value
+    return result
+
+
+def _merge(
+    base: Tree | None, mine: Tree | None, theirs: Tree | None, keys: Keys, conflicts: list[Address]
+) -> Tree | None:
+    if isinstance(base, dict) and isinstance(mine, dict) and isinstance(theirs, dict):
+        return _merge_objects(base, mine, theirs, keys, conflicts)
+    if isinstance(base, list) and isinstance(mine, list) and isinstance(theirs, list):
+        return _merge_lists(base, mine, theirs, keys, conflicts)
+    if mine == base or mine == theirs:
+        return theirs
+    if theirs != base:
+        conflicts.append((keys, -1))
+    return mine
+
+
+def _merge_lists(
+    base: list[str], mine: list[str], theirs: list[str], keys: Keys, conflicts: list[Address]
+) -> list[str]:
+    if len(mine) < len(base) < len(theirs):
+        conflicts.append((keys, -1))
+    result: list[str] = []
+    for item, was in enumerate(base):
+        my = mine[item] if item < len(mine) else None
+        their = theirs[item] if item < len(theirs) else None
+        if my not in (was, their) and their != was:
+            conflicts.append((keys, item))
+        body = their if my == was else my
+        if body is not None:
+            result.append(body)
+    return result + theirs[len(base) :] + mine[len(base) :]
+
+
+def append_conflicts(base: State, theirs: State, changes: Changes) -> list[Address]:
+    """Lists to be appended to that were there, or whose containers were, and are gone or something else now."""
+    found: list[Address] = []
+    for keys, bodies in changes.appends:
+        for depth in range(1, len(keys) + 1) if bodies else ():
+            was, now = at(base, keys[:depth]), at(theirs, keys[:depth])
+            if was is not None and (now is None or body_of(now) != body_of(was)):
+                found.append((keys, -1))
+                break
+    return found
+
+
+def must_be_named(base: State, mine: State, theirs: State) -> set[Address]:
+    """Addresses that both changed, differently: whatever else a conflict names, these it must."""
+    of_mine, of_theirs = differences(base, mine), differences(base, theirs)
+    return {
+        address
+        for address in of_mine.keys() & of_theirs.keys()
+        if of_mine[address][1] != of_theirs[address][1]
+        and not (address[1] >= 0 and _is_append(base, mine, theirs, address))
+    }
+
+
+def _is_append(base: State, mine: State, theirs: State, address: Address) -> bool:
+    keys, item = address
+    lists = [at(state, keys) for state in (base, mine, theirs)]
+    return all(isinstance(node, list) for node in lists) and item >= len(lists[0] or "")

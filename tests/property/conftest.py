@@ -1,0 +1,40 @@
+"""One database for all sequences of a test process: sessions are cheap, databases are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.property.checks import Storage
+from tests.property.sql_driver import SqlDriver
+from tests.support.cluster import Cluster
+from tests.support.database import Db
+
+
+@pytest.fixture(scope="session")
+def shared(cluster: Cluster, template: str) -> Iterator[Db]:
+    """The database."""
+    name = f"leftoff_property_{os.getpid()}"
+    with psycopg.connect(cluster.dsn, autocommit=True) as admin:
+        admin.execute(f"create database {name} template {template}".encode())
+        db = Db(cluster, name)
+        yield db
+        db.close()
+        admin.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest.fixture(scope="session")
+def storage(shared: Db) -> Iterator[Storage]:
+    """Its tables."""
+    tables = Storage(shared.dsn)
+    yield tables
+    tables.close()
+
+
+@pytest.fixture(scope="session")
+def sql_driver(shared: Db) -> SqlDriver:
+    """Its SQL functions."""
+    return SqlDriver(shared)

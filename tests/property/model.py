@@ -1,0 +1,304 @@
+"""A session as it should be: every kept state in plain Python, and what each operation should answer.
+
+Operations are JSON objects, so that a sequence can be printed and played again:
+
+    {"do": "save", "on": 0, "state": "{…}" or "changes": "{…}", "base": 3, "key": "k1", "label": null,
+     "on_conflict": "merge", "way": 0}
+    {"do": "messages", "on": 0, "items": ["{…}"], "key": null, "way": 0}
+    {"do": "revert", "on": 0, "number": 2, "key": null}     {"do": "label", "on": 0, "number": 2, "label": "x"}
+    {"do": "fork", "on": 0, "number": 2}                     {"do": "import", "on": 0}
+    {"do": "prune", "keep": 2, "batch": 1}
+
+"on" is the place of the session in the order they were made; "way" chooses between two ways to do the same.
+States, changes and items are JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.property.changing import (
+    Changes,
+    Refused,
+    append_conflicts,
+    appended,
+    changes_of,
+    merged,
+    must_be_named,
+    overlap_codes,
+    replaced,
+)
+from tests.property.exact import (
+    Address,
+    State,
+    copy,
+    differences,
+    dump,
+    messages_in,
+    parse,
+    parts_of,
+    size_of,
+    state_of,
+)
+
+Operation = dict[str, Any]
+
+
+@dataclass
+class Answer:
+    """What a save answers, as far as it is told beforehand."""
+
+    number: int
+    created: bool
+    replayed: bool = False
+    merged: bool = False
+    changed_parts: int = 0
+
+
+@dataclass
+class Expected:
+    """What may come of an operation: a success with this state, a refusal with one of these codes, or either."""
+
+    state: State | None = None
+    answer: Answer | None = None
+    codes: frozenset[str] = frozenset()
+    must_name: set[Address] = field(default_factory=set)
+    """Addresses that a conflict has to name."""
+    named_within: list[Address] | None = None
+    """A conflict names something at or under each of these, and nothing else; None: not told."""
+    names_exactly: set[Address] | None = None
+
+
+@dataclass
+class Key:
+    """What is remembered of an idempotency key."""
+
+    content: str
+    answer: Answer
+
+
+class SessionModel:
+    """One session. States are by number; 0 is the empty state before the first save."""
+
+    def __init__(self, *, items_beside_appends: bool) -> None:
+        self.items_beside_appends = items_beside_appends
+        self.states: dict[int, State] = {0: {}}
+        self.latest = 0
+        self.labels: dict[int, str] = {}
+        self.changed: dict[int, int] = {}
+        self.keys: dict[str, Key] = {}
+
+    @property
+    def state(self) -> State:
+        """The latest state."""
+        return self.states[self.latest]
+
+    @property
+    def kept(self) -> list[int]:
+        """The kept numbers, without 0."""
+        return sorted(number for number in self.states if number)
+
+    # -- what to expect --------------------------------------------------------------------------------
+
+    def expect(self, op: Operation) -> Expected:
+        """What a save, messages, revert or label operation may answer. Changes nothing."""
+        if (earlier := self.keys.get(op.get("key") or "")) is not None:
+            if earlier.content != fingerprint(op):
+                # what is wrong with the new content may be found first
+                return Expected(codes=frozenset({"idempotency_key_reused"}) | _malformed(self._expect(op)))
+            return Expected(
+                self.state,
+                Answer(earlier.answer.number, earlier.answer.created, True, changed_parts=earlier.answer.changed_parts),
+            )
+        return self._expect(op)
+
+    def _expect(self, op: Operation) -> Expected:
+        try:
+            if op["do"] == "save":
+                return self._expect_save(op)
+            if op["do"] == "messages":
+                changes = Changes(appends=[(("messages",), op["items"])])
+                return self._success(self.state, changes, None)
+            if op["do"] == "revert":
+                return self._expect_number(op["number"]) or self._success(copy(self.states[op["number"]]), Changes(), None)
+            assert op["do"] == "label"
+            return self._expect_label(op)
+        except Refused as refused:
+            return Expected(codes=refused.codes)
+
+    def _expect_save(self, op: Operation) -> Expected:
+        base = op["base"]
+        if base is not None and base not in self.states:
+            code = "snapshot_gone" if 0 <= base <= self.latest else "unknown_base"
+            return Expected(codes=frozenset({code}) | self._overlaps(op))
+        stale = base is not None and base < self.latest
+        if stale and op["on_conflict"] == "reject":
+            addresses = set(differences(self.states[base], self.state))
+            return Expected(codes=frozenset({"conflict"}) | self._overlaps(op), names_exactly=addresses)
+        if stale and op["on_conflict"] == "merge":
+            return self._expect_merge(op, self.states[base])
+        if op.get("state") is not None:
+            return self._success(state_of(op["state"]), Changes(), op["label"])
+        changes = changes_of(op["changes"])
+        self._refuse_overlaps(changes)
+        shape = self.state if base is None else self.states[base]
+        return self._success(replaced(self.state, changes, shape), changes, op["label"])
+
+    def _expect_merge(self, op: Operation, base: State) -> Expected:
+        changes = Changes()
+        if op.get("state") is not None:
+            mine = state_of(op["state"])
+        else:
+            changes = changes_of(op["changes"])
+            self._refuse_overlaps(changes)
+            try:
+                mine = replaced(base, changes, base)
+            except Refused as refused:
+                # Wrong against its own base. Whether others have changed the same place, too, is found first.
+                return Expected(codes=refused.codes | {"conflict"}, state=self._lenient(changes, base))
+        merge = merged(base, mine, self.state)
+        conflicts = merge.conflicts + append_conflicts(base, self.state, changes)
+        if conflicts:
+            return Expected(
+                codes=frozenset({"conflict"}),
+                must_name=must_be_named(base, mine, self.state),
+                named_within=conflicts,
+            )
+        expected = self._success(merge.state, changes, op["label"])
+        if expected.answer is not None:
+            expected.answer.merged = True
+        return expected
+
+    def _lenient(self, changes: Changes, base: State) -> State | None:
+        """A merge may leave out unsaid that nothing can be removed below a part: nothing is there."""
+        removes = [keys for keys in changes.removes if not _is_refused(base, Changes(removes=[keys]))]
+        if len(removes) == len(changes.removes):
+            return None
+        without = Changes(changes.sets, changes.appends, removes)
+        try:
+            merge = merged(base, replaced(base, without, base), self.state)
+            return None if merge.conflicts else appended(merge.state, without)
+        except Refused:
+            return None
+
+    def _expect_label(self, op: Operation) -> Expected:
+        if op["number"] == 0:
+            return Expected(codes=frozenset({"snapshot_not_found"}))
+        if (refusal := self._expect_number(op["number"])) is not None:
+            return refusal
+        if op["label"] in self.labels.values() and self.labels.get(op["number"]) != op["label"]:
+            return Expected(codes=frozenset({"label_taken"}))
+        return Expected(self.state, None)
+
+    def _expect_number(self, number: int) -> Expected | None:
+        if number in self.states:
+            return None
+        code = "snapshot_gone" if 0 < number <= self.latest else "snapshot_not_found"
+        return Expected(codes=frozenset({code}))
+
+    def _success(self, before_appends: State, changes: Changes, label: str | None) -> Expected:
+        state = appended(before_appends, changes)
+        # counted apart: an item removed and another appended in its place are two
+        changed = len(differences(self.state, before_appends)) + len(differences(before_appends, state))
+        created = changed > 0 or self.latest == 0
+        number = self.latest + created
+        if label is not None and any(
+            label == taken and number != at for at, taken in self.labels.items()
+        ):
+            return Expected(codes=frozenset({"label_taken"}))
+        return Expected(state, Answer(number, created, changed_parts=changed))
+
+    def _refuse_overlaps(self, changes: Changes) -> None:
+        if codes := overlap_codes(changes, items_beside_appends=self.items_beside_appends):
+            raise Refused(*codes)
+
+    def _overlaps(self, op: Operation) -> frozenset[str]:
+        """What a caller that opens changes itself refuses before it asks."""
+        if op.get("changes") is None:
+            return frozenset()
+        try:
+            changes = changes_of(op["changes"])
+        except Refused as refused:
+            return refused.codes
+        return (
+            overlap_codes(changes, items_beside_appends=self.items_beside_appends)
+            | frozenset(["invalid_address"] if () in changes.removes else [])
+            | frozenset(["not_a_list"] if any(not keys for keys, _ in changes.appends) else [])
+            | frozenset(["invalid_state"] if any(not k and dump(v)[0] != "{" for k, v in changes.sets) else [])
+        )
+
+    # -- what has come -----------------------------------------------------------------------------------
+
+    def done(self, op: Operation, expected: Expected, answer: Answer | None) -> None:
+        """Take over what an accepted operation did."""
+        if op["do"] == "label":
+            self.labels.pop(op["number"], None)
+            if op["label"] is not None:
+                self.labels[op["number"]] = op["label"]
+            return
+        assert answer is not None
+        assert expected.state is not None
+        if answer.replayed:
+            return
+        if answer.created:
+            self.latest = answer.number
+            self.states[self.latest] = expected.state
+            self.changed[self.latest] = answer.changed_parts
+        if op.get("label") is not None:
+            self.labels[answer.number] = op["label"]
+        if op.get("key") is not None:
+            self.keys[op["key"]] = Key(fingerprint(op), answer)
+
+    def prune(self, keep: int) -> int:
+        """Drop what the clean-up should; how many snapshots that are."""
+        gone = [n for n in self.kept if n <= self.latest - keep and n not in self.labels]
+        for number in gone:
+            del self.states[number]
+        return len(gone)
+
+    def fork(self, number: int) -> SessionModel:
+        """The session that a fork makes."""
+        other = SessionModel(items_beside_appends=self.items_beside_appends)
+        if number > 0:
+            other.latest = 1
+            other.states[1] = copy(self.states[number])
+            other.changed[1] = len(parts_of(other.states[1]))
+        return other
+
+    def imported(self) -> SessionModel:
+        """The session that importing the export makes."""
+        other = SessionModel(items_beside_appends=self.items_beside_appends)
+        other.latest = self.latest
+        other.states = {number: copy(state) for number, state in self.states.items()}
+        other.labels = dict(self.labels)
+        other.changed = dict(self.changed)
+        return other
+
+    def sizes(self, number: int) -> tuple[int, int]:
+        """Bytes and messages of a kept number."""
+        return size_of(self.states[number]), len(messages_in(self.states[number]))
+
+
+def fingerprint(op: Operation) -> str:
+    """What makes two operations the same request; on_conflict does not count, and none of our spelling does."""
+    content = {name: op.get(name) for name in ("do", "state", "changes", "items", "base", "number", "label")}
+    return json.dumps({**content, "way": op.get("way") if op["do"] == "save" else None}, sort_keys=True)
+
+
+def _malformed(expected: Expected) -> frozenset[str]:
+    return expected.codes
+
+
+def _is_refused(base: State, changes: Changes) -> bool:
+    try:
+        replaced(base, changes, base)
+    except Refused:
+        return True
+    return False
+
+
+def members_of(text: str) -> list[str]:
+    """The items of a JSON list, each as its canonical text."""
+    return [dump(item) for item in parse(text)]
