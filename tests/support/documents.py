@@ -20,7 +20,7 @@ _SHORT = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", '"': '"', "\\":
 _spaces = st.sampled_from(["", "", "", " ", "\n  ", "\t", "\r\n"])
 
 _characters = st.one_of(
-    st.sampled_from(list("aZ 0/~.\"\\\b\f\n\r\t\x00\x1f\x7f\u2028é日😀u{}[],:")),
+    st.sampled_from(list('aZ 0/~."\\\b\f\n\r\t\x00\x1f\x7f\u2028é日😀u{}[],:')),
     st.sampled_from(["\ud800", "\udbff", "\udc00", "\udfff"]),
     st.characters(),
 )
@@ -43,21 +43,52 @@ _strings = st.lists(_spelled_characters(), max_size=8).map(lambda characters: '"
 
 _keys = st.one_of(
     st.sampled_from(
-        ["", "a/b", "a~b", "a.b", "0", "01", "-", "~1", "a", "b", "messages", "\\u0000", "\\\\u0000", "\\ud800"]
+        [
+            "",
+            "a/b",
+            "a~b",
+            "a.b",
+            "0",
+            "01",
+            "-",
+            "~1",
+            "a",
+            "b",
+            "messages",
+            "\\u0000",
+            "\\\\u0000",
+            "\\ud800",
+        ]
     ).map(lambda key: f'"{key}"'),
     _strings,
 )
 
 _numbers = st.one_of(
     st.sampled_from(
-        ["-0", "0", "-0.0", "1.0", "1E+2", "1e-7", "100e-2", "9" * 40, "-" + "7" * 300, "1.7976931348623157e308",
-         "4.9e-324", "1e-400", "0.1000000000000000055511151231257827", "1e00005"]
+        [
+            "-0",
+            "0",
+            "-0.0",
+            "1.0",
+            "1E+2",
+            "1e-7",
+            "100e-2",
+            "9" * 40,
+            "-" + "7" * 300,
+            "1.7976931348623157e308",
+            "4.9e-324",
+            "1e-400",
+            "0.1000000000000000055511151231257827",
+            "1e00005",
+        ]
     ),
     st.integers().map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
-)  # fmt: skip
+)
 
-_scalars = st.one_of(_strings, _numbers, st.sampled_from(["true", "false", "null", "{}", "[]", "{ }", "[\n]"]))
+_scalars = st.one_of(
+    _strings, _numbers, st.sampled_from(["true", "false", "null", "{}", "[]", "{ }", "[\n]"])
+)
 
 
 @st.composite

@@ -29,7 +29,7 @@ def canonical(text: str) -> str:
 
 
 def state(text: str) -> Any:
-    """A state as equality sees it: what is opened as dicts and lists, what is kept whole as canonical text."""
+    """A state as equality sees it: opened containers as dicts and lists, the rest as canonical text."""
     return _opened(read(text), 0)
 
 

@@ -122,7 +122,8 @@ def test_parse__refuses_what_is_not_json(sent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b'"\xff"', b'"\xc3"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', '"a"'.encode("utf-16")]
+    "sent",
+    [b'"\xff"', b'"\xc3"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', '"a"'.encode("utf-16")],
 )
 def test_parse__refuses_what_is_not_utf8(sent: bytes) -> None:
     assert refusal(sent) == "invalid_json"
@@ -134,24 +135,36 @@ def test_parse__takes_and_refuses_what_a_strict_reader_does(text: str, data: st.
     gone = data.draw(st.integers(0, 2))
     put = data.draw(st.text(st.sampled_from('[]{},:"\\ue1-.0 \nt/'), max_size=2))
     broken = text[:at] + put + text[at + gone :]
+    numbers: list[str] = []
     try:
-        json.loads(broken, parse_constant=lambda _: 1 / 0, parse_int=str, parse_float=str)
+        json.loads(
+            broken, parse_constant=lambda _: 1 / 0, parse_int=numbers.append, parse_float=numbers.append
+        )
     except (ValueError, ZeroDivisionError):
-        assert refusal(broken) in ("invalid_json", "nesting_too_deep")
+        assert refusal(broken) in ("invalid_json", "number_out_of_range")
     else:
-        try:
+        if any(float(number) in (float("inf"), -float("inf")) for number in numbers):
+            assert refusal(broken) == "number_out_of_range"
+        else:
             assert parse(broken.encode()) == reference_json.canonical(broken)
-        except Invalid as refused:
-            assert refused.code == "number_out_of_range"
 
 
 @pytest.mark.parametrize(
     "number",
     [
-        "1.7976931348623157e308", "-1.7976931348623157e308", "4.9e-324", "1e-400", "0e400", "1e0000000000000000005",
-        "9" * 308, "-" + "9" * 308, "0." + "1" * 398, "1e+308", "123456789012345678901234567890.5e-20",
+        "1.7976931348623157e308",
+        "-1.7976931348623157e308",
+        "4.9e-324",
+        "1e-400",
+        "0e400",
+        "1e0000000000000000005",
+        "9" * 308,
+        "-" + "9" * 308,
+        "0." + "1" * 398,
+        "1e+308",
+        "123456789012345678901234567890.5e-20",
     ],
-)  # fmt: skip
+)
 def test_parse__keeps_numbers_in_range(number: str) -> None:
     assert parse(f'{{"n":[{number}]}}'.encode()) == f'{{"n":[{number}]}}'
 
@@ -159,11 +172,24 @@ def test_parse__keeps_numbers_in_range(number: str) -> None:
 @pytest.mark.parametrize(
     "number",
     [
-        "1e309", "-1e309", "1.8e308", "1E400", "1e401", "1e-401", "0e401", "1e-999999999", "1e131071", "9" * 309,
-        "0." + "1" * 399, "1" * 401, "-" + "1" * 5000, "1e" + "0" * 400 + "1", "0" + "." + "0" * 5000 + "1",
+        "1e309",
+        "-1e309",
+        "1.8e308",
+        "1E400",
+        "1e401",
+        "1e-401",
+        "0e401",
+        "1e-999999999",
+        "1e131071",
+        "9" * 309,
+        "0." + "1" * 399,
+        "1" * 401,
+        "-" + "1" * 5000,
+        "1e" + "0" * 400 + "1",
+        "0" + "." + "0" * 5000 + "1",
         "1" * 300 + "e200",
     ],
-)  # fmt: skip
+)
 def test_parse__refuses_numbers_out_of_range(number: str) -> None:
     assert refusal(number) == "number_out_of_range"
     assert refusal(f'{{"SECRET":[true,false,{number}]}}') == "number_out_of_range"
@@ -174,7 +200,9 @@ def test_parse__digits_in_strings_are_no_numbers() -> None:
     assert parse(text.encode()) == text
 
 
-@pytest.mark.parametrize(("opening", "closing", "each"), [("[", "]", 1), ('{"a":', "}", 1), ('[{"a":', "}]", 2)])
+@pytest.mark.parametrize(
+    ("opening", "closing", "each"), [("[", "]", 1), ('{"a":', "}", 1), ('[{"a":', "}]", 2)]
+)
 def test_parse__nesting_up_to_the_limit(opening: str, closing: str, each: int) -> None:
     def nested(levels: int) -> str:
         pairs, single = divmod(levels, each)

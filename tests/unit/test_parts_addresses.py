@@ -11,7 +11,7 @@ from leftoff.exact_json import parse
 from leftoff.parts import check_path, open_state, path_of, pointer_of, split
 from tests.support.documents import state_texts
 
-_texts = st.text(st.characters() | st.sampled_from("~/\"\\\x00\n\ud800\udc00é😀"))
+_texts = st.text(st.characters() | st.sampled_from('~/"\\\x00\n\ud800\udc00é😀'))
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,32 @@ def test_check_path__takes_all_paths_that_are_made(text: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "", "/", "a/", "/a", "/a/b", "/a/b/c/d/", "/~/", "/~2/", "/a~/", '/"/', "/\\/", "/\x00/", "/\n/", "/\ud800/",
-        "/\\u000a/", "/\\u0022/", "/\\u0041/", "/\\U0000/", "/\\uD800/", "/\\u001F/", "/\\ud83d\\ude00/", "/\\/b/",
-        "/\\u00/", "/a/\n",
+        "",
+        "/",
+        "a/",
+        "/a",
+        "/a/b",
+        "/a/b/c/d/",
+        "/~/",
+        "/~2/",
+        "/a~/",
+        '/"/',
+        "/\\/",
+        "/\x00/",
+        "/\n/",
+        "/\ud800/",
+        "/\\u000a/",
+        "/\\u0022/",
+        "/\\u0041/",
+        "/\\U0000/",
+        "/\\uD800/",
+        "/\\u001F/",
+        "/\\ud83d\\ude00/",
+        "/\\/b/",
+        "/\\u00/",
+        "/a/\n",
     ],
-)  # fmt: skip
+)
 def test_check_path__refuses_other_spellings(path: str) -> None:
     with pytest.raises(Invalid) as refused:
         check_path(path)

@@ -129,7 +129,8 @@ def test_open_changes__rows() -> None:
 
 def test_open_changes__addresses_spelled_as_strings_are() -> None:
     changes = parse(
-        rb'{"set": {"\/\u0061\u007e1\u0022\u0000\ud800": 1}, "remove": ["\/\u002f", "/b\n"], "append": {"/\u00e9": [1]}}'
+        rb'{"set": {"\/\u0061\u007e1\u0022\u0000\ud800": 1},'
+        rb' "remove": ["\/\u002f", "/b\n"], "append": {"/\u00e9": [1]}}'
     )
     assert open_changes(changes).paths == ["///", "/b\\n/", '/a~1\\"\\u0000\\ud800/', "/é/"]
 
@@ -207,7 +208,9 @@ def test_open_changes__refuses(changes: str, code: str) -> None:
 
 
 def test_open_changes__neighbours_do_not_overlap() -> None:
-    changes = '{"set":{"/a":1,"/ab":1,"/a!":1,"/b/0":1,"/b/1":1,"/b/10":1,"/":1},"append":{"/c":[1],"/c2":[1]}}'
+    changes = (
+        '{"set":{"/a":1,"/ab":1,"/a!":1,"/b/0":1,"/b/1":1,"/b/10":1,"/":1},"append":{"/c":[1],"/c2":[1]}}'
+    )
     assert len(open_changes(changes)) == 9
 
 

@@ -11,6 +11,7 @@ The changes of one save come in no order: no address lies in another, so none ca
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias
 
 from leftoff.errors import Invalid
@@ -130,7 +131,7 @@ def diff(old: Parts, new: Parts) -> str:
 def _groups(rows: ChangeRows) -> list[tuple[int, int]]:
     """Where each row begins, together with the rows inside its value, and where it ends."""
     starts = [number for number, op in enumerate(rows.ops) if op != "in"]
-    return list(zip(starts, [*starts[1:], len(rows)], strict=True))
+    return list(pairwise([*starts, len(rows)]))
 
 
 def _container_of(root: dict[str, Tree], path: str) -> Container | None:
