@@ -1,6 +1,7 @@
 """The README's examples, run as they are written: pasted into bash, and into psql as a signed-in user.
 
-Blocks marked `bash` and `sql` are examples; those marked `sh` are the set-up commands, which other tests cover.
+Blocks marked `bash` and `sql` are examples; those marked `sh` are the set-up
+commands, which other tests cover.
 """
 
 from __future__ import annotations
