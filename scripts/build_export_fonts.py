@@ -6,8 +6,9 @@ Run by hand when a font is added or renewed, never at build or run time:
     python scripts/build_export_fonts.py --noto DIR --dejavu DIR --wqy FILE --twemoji FILE
 
 The folders are what Debian's packages fonts-noto-core (20201225), fonts-dejavu-core (2.37) and
-fonts-wqy-microhei (0.2.0-beta) install; the emoji file is twemoji.woff2 from the npm package twemoji-colr-font
-(15.0.3). Each font is reduced to the characters named here and loses its hinting, which a PDF does not use.
+fonts-wqy-microhei (0.2.0-beta) install; the emoji file is twemoji.woff2 of the npm package
+twemoji-colr-font (15.0.3). Each font is reduced to the characters named here and loses its hinting, which a
+PDF does not use.
 """
 
 from __future__ import annotations
@@ -22,21 +23,23 @@ from fontTools import subset
 
 OUT = Path(__file__).resolve().parent.parent / "functions" / "leftoff" / "export" / "fonts"
 
+# The same in all four styles: a family that lacks a letter in one style is not asked for its other styles.
 # U+0338 (the stroke through other signs) is left out: Noto Sans would build a crooked ≠ from it, and the
 # monospaced font has the real one.
-REGULAR = (
-    "0000-0337,0339-052F,1D00-1DBF,1E00-1FFF,2000-200B,2010-2027,202F-205E,2070-20CF,2100-214F,2150-218F,"
-    "2C60-2C7F,A720-A7FF,AB30-AB6F,FB00-FB06,FE20-FE2F,FFFD"
+LATIN = (
+    "0000-024F,0259,02B0-02FF,0300-0337,0339-036F,0370-03FF,0400-052F,1E00-1EFF,2000-200B,2010-2027,202F-205E,"
+    "2070-209F,20A0-20CF,2100-214F,FB00-FB06,FFFD"
 )
-STYLED = "0000-024F,0300-0337,0339-036F,0370-03FF,0400-045F,0490-0491,1E00-1EFF,2010-2027,2030-205E,20A0-20BF,2116,2122"
-MONO_BOLD = "0020-017F,0370-03FF,0400-045F,2010-2027,2190-2193,2500-257F"
-CJK = (
-    "1100-11FF,2E80-2FDF,3000-33FF,3400-4DBF,4E00-9FFF,A960-A97F,AC00-D7FF,F900-FAFF,FE30-FE4F,FF00-FFEF"
+# Phonetic, old Greek and other rare letters, upright only, as a family of its own.
+RARE = (
+    "0020-007E,0250-02AF,0300-0337,0339-036F,1D00-1DFF,1F00-1FFF,2150-218F,2C60-2C7F,A720-A7FF,AB30-AB6F,"
+    "FE20-FE2F"
 )
-SCRIPTS = (
-    "Armenian Georgian Thai Lao Khmer Myanmar Ethiopic Devanagari Bengali Gurmukhi Gujarati Oriya Tamil Telugu "
-    "Kannada Malayalam Sinhala"
-).split()
+CJK = "1100-11FF,2E80-2FDF,3000-33FF,3400-4DBF,4E00-9FFF,A960-A97F,AC00-D7FF,F900-FAFF,FE30-FE4F,FF00-FFEF"
+SCRIPTS = [
+    "Armenian", "Georgian", "Thai", "Lao", "Khmer", "Myanmar", "Ethiopic", "Devanagari", "Bengali",
+    "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,17 @@ class Job:
     characters: str
     bold: bool = False
     italic: bool = False
+    name: str = ""  # of the file and the family, if not the source's
 
 
 def jobs(noto: Path, dejavu: Path, wqy: Path, twemoji: Path) -> list[Job]:
     """All fonts, in the order in which they are asked for a character."""
     found = [
-        Job(noto / "NotoSans-Regular.ttf", REGULAR),
-        Job(noto / "NotoSans-Bold.ttf", STYLED, bold=True),
-        Job(noto / "NotoSans-Italic.ttf", STYLED, italic=True),
-        Job(noto / "NotoSans-BoldItalic.ttf", "0000-017F,2010-2027", bold=True, italic=True),
+        Job(noto / "NotoSans-Regular.ttf", LATIN),
+        Job(noto / "NotoSans-Bold.ttf", LATIN, bold=True),
+        Job(noto / "NotoSans-Italic.ttf", LATIN, italic=True),
+        Job(noto / "NotoSans-BoldItalic.ttf", LATIN, bold=True, italic=True),
+        Job(noto / "NotoSans-Regular.ttf", RARE, name="Noto Sans Rare"),
     ]
     for script in ("Arabic", "Hebrew"):
         found.append(Job(noto / f"NotoSans{script}-Regular.ttf", "*"))
@@ -65,7 +70,6 @@ def jobs(noto: Path, dejavu: Path, wqy: Path, twemoji: Path) -> list[Job]:
         *found,
         Job(wqy, CJK),
         Job(dejavu / "DejaVuSansMono.ttf", "*"),
-        Job(dejavu / "DejaVuSansMono-Bold.ttf", MONO_BOLD, bold=True),
         Job(noto / "NotoSansMath-Regular.ttf", "1D400-1D7FF"),
         Job(twemoji, "*"),
     ]
@@ -101,15 +105,24 @@ def build(job: Job) -> dict[str, object]:
     subsetter.populate(unicodes=wanted)
     subsetter.subset(font)
     font.flavor = None
-    plain = OUT / f"{job.source.stem}.ttf"
+    # A name of our own: a system's font of the same name must not take its place.
+    family = f"{job.name or font['name'].getBestFamilyName()} Leftoff"
+    for record in list(font["name"].names):
+        if record.nameID in (1, 4, 6, 16, 17, 21, 22):
+            font["name"].removeNames(nameID=record.nameID)
+    style = " ".join(word for word, on in (("Bold", job.bold), ("Italic", job.italic)) if on) or "Regular"
+    names = {1: family, 2: style, 4: f"{family} {style}", 6: f"{family}-{style}".replace(" ", "")}
+    for number, name in names.items():
+        font["name"].setName(name, number, 3, 1, 0x409)
+    plain = OUT / f"{job.name.replace(' ', '') or job.source.stem}.ttf"
     subset.save_font(font, str(plain), options)
     packed = lzma.compress(plain.read_bytes(), preset=9 | lzma.PRESET_EXTREME)
     plain.unlink()
     plain.with_suffix(".ttf.xz").write_bytes(packed)
-    print(f"{len(packed):>9,} {job.source.stem}")
+    print(f"{len(packed):>9,} {plain.stem}")
     return {
-        "file": f"{job.source.stem}.ttf.xz",
-        "family": font["name"].getBestFamilyName(),
+        "file": f"{plain.stem}.ttf.xz",
+        "family": family,
         "bold": job.bold,
         "italic": job.italic,
         "ranges": ranges(sorted(font.getBestCmap())),
