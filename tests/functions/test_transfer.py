@@ -1,0 +1,141 @@
+"""sessions: out as a file and in again."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from tests.functions.api import Person, refused
+
+STATE = (
+    r'{"":{"a/b":{"c~d":[1.0,1e2,{"z":1,"a":2,"a":3}]}},"memory":{"\u0000":"\ud800","n":12345678901234567890123},'
+    r'"messages":[{"role":"user","content":"日本 🙂 שלום"},"\\u0000",null,[]],"step":1}'
+)
+
+
+def with_history(ada: Person) -> str:
+    """A session with a label, an old number and odd content."""
+    session_id = ada.session(name="Out and in", model="m", metadata={"k": [1]}, kind="chat", key="only mine")
+    assert ada.save_text(session_id, STATE, ',"label":"first"').status_code == 200
+    ada.saved(session_id, changes={"append": {"/messages": ["more"]}, "remove": ["/step"]})
+    ada.saved(session_id, changes={"set": {"/memory/n": 1}})
+    return session_id
+
+
+def test_export_and_import__give_the_same_session_to_somebody_else(ada: Person, bob: Person) -> None:
+    session_id = with_history(ada)
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    assert exported.headers["content-disposition"].startswith('attachment; filename="')
+    imported = bob.post("sessions", exported.content, "/import")
+    assert imported.status_code == 201, imported.text
+    copy = imported.json()
+    assert copy["id"] != session_id
+    assert (copy["user_id"], copy["visibility"], copy["key"]) == (bob.id, "private", None)
+    assert (copy["name"], copy["model"], copy["metadata"], copy["kind"]) == ("Out and in", "m", {"k": [1]}, "chat")
+    for wanted in ({}, {"number": 1}, {"number": 2}, {"label": "first"}):
+        assert bob.state_text(copy["id"], **wanted) == ada.state_text(session_id, **wanted)
+    mine, theirs = (who.get(f"/{at}/snapshots")["snapshots"] for who, at in ((ada, session_id), (bob, copy["id"])))
+    for before, after in zip(mine, theirs, strict=True):
+        assert {**before, "session_id": "", "created_by": ""} == {**after, "session_id": "", "created_by": ""}
+    again = bob.request("GET", "sessions", f"/{copy['id']}/export").json()
+    assert again["parts"] == exported.json()["parts"]
+    assert bob.saved(copy["id"], changes={"set": {"/memory/n": 2}}, base=3)["number"] == 4
+
+
+def test_export__markdown_is_for_reading(ada: Person) -> None:
+    session_id = with_history(ada)
+    markdown = ada.request("GET", "sessions", f"/{session_id}/export?format=markdown")
+    assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert "日本 🙂 שלום" in markdown.text
+    assert ".md" in markdown.headers["content-disposition"]
+
+
+def test_export__pdf_is_one(ada: Person) -> None:
+    pytest.importorskip("typst", reason="needs typst, which makes the PDF")
+    session_id = with_history(ada)
+    pdf = ada.request("GET", "sessions", f"/{session_id}/export?format=pdf")
+    assert pdf.headers["content-type"] == "application/pdf"
+    assert pdf.content.startswith(b"%PDF-")
+    assert len(pdf.content) > 5000
+
+
+def test_export__other_formats_are_refused(ada: Person) -> None:
+    session_id = ada.session()
+    refused(ada.request("GET", "sessions", f"/{session_id}/export?format=docx"), "invalid_request")
+
+
+def test_export__session_never_saved(ada: Person, bob: Person) -> None:
+    session_id = ada.session()
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    copy = bob.post("sessions", exported.content, "/import").json()
+    assert bob.state(copy["id"]) == {}
+
+
+def test_import__refuses_what_is_no_export(ada: Person, bob: Person) -> None:
+    exported = ada.request("GET", "sessions", f"/{with_history(ada)}/export").json()
+    part = exported["parts"][0]
+
+    def changed(**changes: object) -> dict[str, object]:
+        return {**exported, **changes}
+
+    for broken in (
+        {},
+        changed(format="other"),
+        changed(version=2),
+        changed(session=[]),
+        changed(snapshots={}),
+        changed(parts={}),
+        changed(parts=[["/a/"]]),
+        changed(parts=[[*part[:1], "0", *part[2:]]]),
+        changed(parts=[[7, *part[1:]]]),
+        changed(parts=[[part[0], 2**40, *part[2:]]]),
+        changed(parts=[[part[0], True, *part[2:]]]),
+        changed(extra=1),
+    ):
+        refused(bob.post("sessions", broken, "/import"), "invalid_request")
+    for broken in (
+        changed(parts=[["no slash", *part[1:]]]),
+        changed(parts=[[*part[:4], "yesterday-ish", part[5]]]),
+        changed(parts=[part, part]),
+        changed(snapshots=[]),
+        changed(snapshots=[{"number": "x"}]),
+        changed(session={"kind": "robot"}),
+        changed(parts=exported["parts"][1:]),
+    ):
+        answer = bob.post("sessions", broken, "/import")
+        assert answer.status_code in (409, 422), answer.text
+    refused(bob.post("sessions", changed(parts=[["\0", *part[1:]]]), "/import"), "not_representable")
+    refused(bob.post("sessions", changed(session={"name": "\0"}), "/import"), "not_representable")
+    assert bob.get("")["sessions"] == []
+
+
+def test_import__deep_parts_come_back(ada: Person, bob: Person) -> None:
+    session_id = ada.session()
+    deep = '{"a":' + "[" * 63 + "]" * 63 + "}"
+    assert ada.save_text(session_id, deep).status_code == 200
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    copy = bob.post("sessions", exported.content, "/import")
+    assert copy.status_code == 201, copy.text
+    assert bob.state_text(copy.json()["id"]) == deep
+
+
+def test_import__may_be_larger_than_a_save(ada: Person, bob: Person) -> None:
+    session_id = ada.session()
+    words = "it was the best of times, it was the worst of times " * 60_000
+    for _ in range(4):
+        ada.saved(session_id, changes={"append": {"/messages": [words]}})
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    assert len(exported.content) > 10 * 1024 * 1024
+    copy = bob.post("sessions", exported.content, "/import")
+    assert copy.status_code == 201, copy.text
+    assert bob.state(copy.json()["id"])["messages"] == [words] * 4
+
+
+def test_export__id_that_is_none(ada: Person) -> None:
+    refused(ada.request("GET", "sessions", f"/{uuid.uuid4()}/export?format=pdf"), "session_not_found")
+
+
+def test_import__json_is_checked_like_any(ada: Person) -> None:
+    refused(ada.post("sessions", json.dumps({"format": "leftoff-session"})[:-1], "/import"), "invalid_json")
