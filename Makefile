@@ -8,7 +8,7 @@ help:
 	@echo 'make run      Postgres and the functions on this machine, and three curl lines to try them'
 	@echo 'make demo     save, crash, restore: a scripted conversation, checked, with a table and a picture'
 	@echo 'make test     linters, types and all tests'
-	@echo 'make bench    the numbers in the README, measured here'
+	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes two minutes'
 	@echo 'make lint     linters and types alone'
 	@echo 'make schema   write sql/schema.sql anew from the migrations'
 	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
@@ -26,7 +26,7 @@ test: lint
 
 bench:
 	@scripts/setup test
-	.venv/bin/python -m tests.bench
+	@.venv/bin/python -m tests.bench $(BENCH)
 
 lint:
 	@scripts/setup test

@@ -1,0 +1,147 @@
+"""Many connections at once, driven by `pgbench`, which costs next to nothing itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.bench.measurements import Figure, Target, number, percentile
+from tests.bench.place import Place
+from tests.bench.texts import Messages
+
+GROUP = "Many at once (SQL)"
+
+CONNECTIONS = 16
+SESSIONS = 1_000
+
+# pgbench knows numbers only, so the ids of the sessions are made from them.
+PREFIX = "00000000-0000-4000-8000-"
+MAKE_SESSIONS = """
+    insert into public.free_agent_sessions (id, user_id)
+    select (%s || lpad(n::text, 12, '0'))::uuid, %s from generate_series(0, %s) n
+"""
+ONE = f"'{PREFIX}000000000000'::uuid"
+ANY = f"('{PREFIX}' || lpad(:session::text, 12, '0'))::uuid"
+
+SAVE_ANY = f"""
+\\set session random(1, {SESSIONS})
+\\set step random(1, 1000000000)
+select number from public.save_session_parts({ANY}, '{{append,set}}', '{{/messages/,/step/}}', '{{null,-1}}',
+    array['MESSAGE', :step::text]);
+"""
+SAVE_ONE = f"""
+\\set step random(1, 1000000000)
+select number from public.save_session_parts({ONE}, '{{append,set}}', '{{/messages/,/step/}}', '{{null,-1}}',
+    array['MESSAGE', :step::text]);
+"""
+# Each client gives the number it got as the base of its next save, so others' messages are merged.
+MERGE_ONE = f"""
+select number from public.save_session_parts({ONE}, '{{append}}', '{{/messages/}}', '{{null}}',
+    array['MESSAGE'], p_base => :number) \\gset
+"""
+INSERT_ANY = f"""
+\\set session random(1, {SESSIONS})
+\\set step random(1, 1000000000)
+insert into bench.parts (session, created_at, since, item, ord, size, depth, kind, path, body) values
+    (:session, now(), :step, :step, 1, 900, 1, 3, '/messages/', 'MESSAGE'),
+    (:session, now(), :step, :step, 2, 900, 1, 3, '/step/', :step::text);
+"""
+
+
+@dataclass
+class Crowd:
+    """What a run of pgbench gave: transactions a second, and each one's time in milliseconds."""
+
+    rate: float
+    times: list[float]
+
+
+def measure(place: Place) -> Iterator[Figure]:
+    """1,000 sessions; one session; one session with merging. Deadlocks over all of it."""
+    with place.fresh() as elsewhere:
+        elsewhere.superuser.execute(MAKE_SESSIONS, (PREFIX, elsewhere.user_id, SESSIONS))
+        _bear_numbers(elsewhere)
+        elsewhere.settle()
+        bare = _crowd(elsewhere, INSERT_ANY)
+        yield _rate("bare inserts of two rows", bare, None)
+        yield _rate(f"saves into {SESSIONS:,} sessions", _crowd(elsewhere, SAVE_ANY), bare)
+        yield _rate("saves into one session", _crowd(elsewhere, SAVE_ONE), bare)
+        yield _rate("saves into one session, all merging", _crowd(elsewhere, MERGE_ONE), bare)
+        elsewhere.superuser.execute("select pg_stat_force_next_flush()")
+        row = elsewhere.superuser.execute(
+            "select deadlocks from pg_stat_database where datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        yield Figure(GROUP, "deadlocks in all of these", row[0], "", Target(0))
+
+
+def _bear_numbers(place: Place) -> None:
+    """A first save everywhere: a list to append to and a step to replace."""
+    connection = place.connect_as_user()
+    for session in range(SESSIONS + 1):
+        connection.execute(
+            "select public.create_session_snapshot(%s, p_state => %s)",
+            (uuid.UUID(f"{PREFIX}{session:012}"), '{"messages":[],"step":0}'),
+            prepare=True,
+        )
+
+
+def _rate(name: str, crowd: Crowd, bare: Crowd | None) -> Figure:
+    times = f"p50 {number(percentile(crowd.times, 50))} ms, p99 {number(percentile(crowd.times, 99))} ms"
+    share = f"; {100 * crowd.rate / bare.rate:.0f} % of the bare inserts' rate" if bare else ""
+    return Figure(
+        GROUP,
+        f"{CONNECTIONS} connections: {name}",
+        crowd.rate,
+        "/s",
+        samples=len(crowd.times),
+        detail=f"{times}{share}",
+    )
+
+
+def _crowd(place: Place, script: str) -> Crowd:
+    """Run a script with all connections for some seconds, acting as the user, statements prepared."""
+    where = conninfo_to_dict(place.api_dsn)
+    claims = place.claims.replace(" ", "").replace("\\", "\\\\")
+    environment = {
+        **os.environ,
+        "PGHOST": str(where["host"]),
+        "PGPORT": str(where["port"]),
+        "PGUSER": str(where["user"]),
+        "PGPASSWORD": str(where["password"]),
+        "PGDATABASE": str(where["dbname"]),
+        "PGOPTIONS": f"-c role=authenticated -c request.jwt.claims={claims}",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "script.sql"
+        file.write_text(script.replace("MESSAGE", _plain_message()))
+        command = [
+            str(place.stack.postgres.binaries.program("pgbench")),
+            *("--no-vacuum", "--protocol=prepared", "--define=number=1"),
+            *(f"--client={CONNECTIONS}", "--jobs=2", f"--time={place.rounds(15, 4)}"),
+            *(f"--file={file}", "--log", f"--log-prefix={folder}/times"),
+        ]
+        ran = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+        found = re.search(r"^tps = ([0-9.]+)", ran.stdout, re.MULTILINE)
+        if ran.returncode != 0 or found is None:
+            raise RuntimeError(f"pgbench failed: {ran.stderr.strip()}")
+        times = [
+            int(line.split()[2]) / 1000
+            for log in Path(folder).glob("times*")
+            for line in log.read_text().splitlines()
+        ]
+    return Crowd(float(found.group(1)), times)
+
+
+def _plain_message() -> str:
+    """A message of prose without anything that pgbench or SQL would take for their own."""
+    text = re.sub(r"[^A-Za-z0-9 .,]", " ", Messages(13, mean=10_000)())
+    return f'{{"role" "user","content" "{text[:850]}"}}'.replace('" "', '": "', 1).replace('" "', '": "', 1)
