@@ -15,11 +15,11 @@ from rich.text import Text
 from tests.bench.measurements import Figure, number
 
 NOTES = """\
-"×" is a ratio: the median of the ratios of neighbouring calls, made in turn (ABBA …), one pair a round. p10 to
-p90 is the spread of those ratios; a wide one says that the machine was busy with other things. Postgres flushes
-every commit to the disk. Calls are made as a signed-in user (role, claims, row level security) with psycopg,
-autocommit, prepared; arguments cost the driver the same on both sides. A ratio to a bare insert is larger the
-faster the disk is: both sides wait for its flush, which says nothing of either."""
+"×" is a ratio: the median of the ratios of neighbouring calls, made in turn (ABBA …), one pair a round. p10
+to p90 is the spread of those ratios; a wide one says that the machine was busy with other things. Postgres
+flushes every commit to the disk. Calls are made as a signed-in user (role, claims, row level security) with
+psycopg, autocommit, prepared; arguments cost the driver the same on both sides. A ratio to a bare insert is
+larger the faster the disk is: both sides wait for its flush, which says nothing of either."""
 
 
 def print_table(figures: Sequence[Figure], console: Console) -> None:
