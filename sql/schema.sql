@@ -374,7 +374,7 @@ COMMENT ON FUNCTION leftoff.delete_parts_of_sessions() IS 'When sessions go, the
 CREATE FUNCTION leftoff.digest_of_save(p_rows leftoff.change_rows, p_base integer, p_label text) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN (md5(concat_ws(''::text, p_base, p_label, array_to_string((p_rows).ops, ''::text, '-'::text), array_to_string((p_rows).paths, ''::text), array_to_string((p_rows).items, ''::text, '-'::text), array_to_string((p_rows).bodies, ''::text, '-'::text))))::uuid;
+    RETURN (md5(concat(array_to_string((p_rows).ops, ''::text, '-'::text), '', array_to_string((p_rows).paths, ''::text), '', array_to_string((p_rows).items, ''::text, '-'::text), '', array_to_string((p_rows).bodies, ''::text, '-'::text), '', p_base, '', ('='::text || p_label))))::uuid;
 
 COMMENT ON FUNCTION leftoff.digest_of_save(p_rows leftoff.change_rows, p_base integer, p_label text) IS 'Tells two saves apart; JSON text and paths hold no control characters.';
 
@@ -550,7 +550,7 @@ COMMENT ON FUNCTION leftoff.is_json(p_text text) IS 'Whether a text is JSON; nul
 
 CREATE FUNCTION leftoff.is_path(p_path text) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (p_path ~ '^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00[01][0-9a-f]|\\ud[89a-f][0-9a-f]{2})*/)*$'::text);
+    RETURN (p_path ~ '^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f])|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*/)*$'::text);
 
 COMMENT ON FUNCTION leftoff.is_path(p_path text) IS 'Whether a text is a path; one that is not could break the JSON it is put into.';
 
@@ -849,6 +849,8 @@ begin
         perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
         perform leftoff.fail(422, 'invalid_address', 'The state itself can''t be removed.');
+    elsif (p_changes -> 'append' -> '') is not null then
+        perform leftoff.fail(422, 'not_a_list', 'The state is no list.');
     end if;
     with asked as (
         select 'remove' as op, leftoff.path_of_pointer(r) as path, null::json as value
@@ -1075,9 +1077,9 @@ COMMENT ON FUNCTION leftoff.path_depth(p_path text) IS 'How many keys a path has
 
 CREATE FUNCTION leftoff.path_ancestors(p_path text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE leftoff.path_depth(p_path) WHEN 0 THEN '{}'::text[] WHEN 1 THEN ARRAY[p_path] WHEN 2 THEN ARRAY[(('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text), p_path] ELSE ARRAY[(('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text), (((('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text) || split_part(p_path, '/'::text, 3)) || '/'::text), p_path] END;
+    RETURN CASE leftoff.path_depth(p_path) WHEN 0 THEN '{}'::text[] WHEN 1 THEN ARRAY[p_path] WHEN 2 THEN ARRAY[(('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text), p_path] ELSE ARRAY[(('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text), (((('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text) || split_part(p_path, '/'::text, 3)) || '/'::text), (((((('/'::text || split_part(p_path, '/'::text, 2)) || '/'::text) || split_part(p_path, '/'::text, 3)) || '/'::text) || split_part(p_path, '/'::text, 4)) || '/'::text)] END;
 
-COMMENT ON FUNCTION leftoff.path_ancestors(p_path text) IS 'The path itself and the members above it, at most three.';
+COMMENT ON FUNCTION leftoff.path_ancestors(p_path text) IS 'The members on the way to a path, itself included, down to depth 3, where parts end.';
 
 -- FUNCTION leftoff.path_end(text)
 
@@ -1495,6 +1497,36 @@ $$;
 
 COMMENT ON FUNCTION leftoff.refuse_gaps(p_session bigint, p_number integer) IS 'Raises list_gap if a save took items from the middle of a list.';
 
+-- FUNCTION leftoff.refuse_loose_rows(leftoff.change_rows)
+
+CREATE FUNCTION leftoff.refuse_loose_rows(p_rows leftoff.change_rows) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    v_ops text[] := p_rows.ops;
+    v_paths text[] := p_rows.paths;
+    v_items int[] := p_rows.items;
+    v_path text; -- of the set row that the in rows belong to
+begin
+    for i in 1 .. cardinality(v_ops) loop
+        if v_ops[i] <> 'in' then
+            v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
+        elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
+            perform leftoff.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
+        end if;
+    end loop;
+    if exists (
+        select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
+        where g.op = 'in' group by g.path, g.item having count(*) > 1)
+    then
+        perform leftoff.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
+    end if;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.refuse_loose_rows(p_rows leftoff.change_rows) IS 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
+
 -- FUNCTION leftoff.refuse_misplaced(bigint, integer, leftoff.change_rows)
 
 CREATE FUNCTION leftoff.refuse_misplaced(p_session bigint, p_number integer, p_rows leftoff.change_rows) RETURNS void
@@ -1575,20 +1607,20 @@ CREATE FUNCTION leftoff.refuse_overlaps(p_rows leftoff.change_rows) RETURNS void
 declare
     v_address text;
 begin
-    -- In path order whatever lies in an address comes right after it, so neighbours tell it all.
+    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a list to
+    -- which something is appended as well are no overlap: appended is last, after what the other rows leave.
     select leftoff.pointer_json(n.path, n.item) into v_address
     from (
-        select g.op, g.path, coalesce(g.item, -1) as item,
-            lag(g.op) over w as prior_op, lag(g.path) over w as prior_path, lag(coalesce(g.item, -1)) over w as prior_item
-        from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
-        where g.op in ('set', 'remove', 'append')
-        window w as (order by g.path collate "C", coalesce(g.item, -1), g.op <> 'append')
+        select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
+        from (
+            select u.op, u.path, u.item, concat(u.path, nullif(u.item, -1) || '/') collate "C" as place
+            from unnest(p_rows.ops, p_rows.paths, p_rows.items) as u (op, path, item)
+            where u.op in ('set', 'remove', 'append')
+        ) g
+        window w as (order by g.place, g.op <> 'append')
     ) n
-    where case
-        when n.prior_op = 'append' then n.op <> 'append' and n.path = n.prior_path and n.item = -1
-        when n.prior_item = -1 then
-            n.path collate "C" >= n.prior_path and n.path collate "C" < leftoff.path_end(n.prior_path)
-        else n.path = n.prior_path and n.item = n.prior_item end
+    where case n.prior_op when 'append' then n.op <> 'append' and n.place = n.prior_place
+        else n.place >= n.prior_place and n.place < leftoff.path_end(n.prior_place) end
     limit 1;
     if v_address is not null then
         perform leftoff.fail(422, 'overlapping_addresses',
@@ -1622,7 +1654,8 @@ begin
         v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g');
         -- pairs that hold nothing fall away, level by level; what is left over is deeper than allowed
         while v_bare <> '' and v_level < v_max_nesting loop
-            v_bare := replace(replace(v_bare, '[]', ''), '{}', '');
+            -- in one go: two would take a list and the object around it for one level
+            v_bare := regexp_replace(v_bare, '\[\]|\{\}', '', 'g');
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then
@@ -1806,7 +1839,8 @@ CREATE TABLE leftoff.save_keys (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     number integer NOT NULL,
     changed_parts integer NOT NULL,
-    made_snapshot boolean NOT NULL
+    made_snapshot boolean NOT NULL,
+    merged boolean NOT NULL
 );
 
 COMMENT ON TABLE leftoff.save_keys IS 'Saves that carried an idempotency key. Apart from the snapshots, so that a retry is known after they are pruned.';
@@ -1820,6 +1854,8 @@ COMMENT ON COLUMN leftoff.save_keys.number IS 'The number that was answered.';
 COMMENT ON COLUMN leftoff.save_keys.changed_parts IS 'What was answered.';
 
 COMMENT ON COLUMN leftoff.save_keys.made_snapshot IS 'False: nothing had changed and number was the latest then.';
+
+COMMENT ON COLUMN leftoff.save_keys.merged IS 'What was answered.';
 
 -- FUNCTION leftoff.replay_save(public.free_agent_sessions, leftoff.save_keys, uuid, integer)
 
@@ -1841,7 +1877,7 @@ begin
     v_result.created := p_earlier.made_snapshot;
     v_result.changed_parts := p_earlier.changed_parts;
     v_result.replayed := true;
-    v_result.merged := p_base < p_earlier.number - 1;
+    v_result.merged := p_earlier.merged;
     -- the first answer may have carried changes of others and been lost: give them all again, if the base is kept
     if p_base < p_session.latest_number
         and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
@@ -1944,7 +1980,7 @@ begin
         where p.session = v_session.internal_id and p.since > p_number and p.until = 2147483647
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
-    return leftoff.write_snapshot(v_session, v_rows, null, v_key, v_content);
+    return leftoff.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
 end;
 $$;
 
@@ -2085,6 +2121,7 @@ CREATE FUNCTION leftoff.save_parts(p_session_id uuid, p_rows leftoff.change_rows
     AS $$
 declare
     v_count int := cardinality(p_rows.ops);
+    v_dims text := '[1:' || v_count || ']';
     v_wrong boolean;
     v_not_json boolean;
 begin
@@ -2093,17 +2130,22 @@ begin
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
             or g.path is null or not leftoff.is_path(g.path)
             or (g.op = 'remove') <> (g.body is null)
-            or g.path = '/' and (g.op <> 'set' or g.body <> '{}')
+            or g.path = '/' and (g.op <> 'set' or g.item <> -1 or g.body <> '{}')
             or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
         bool_or(g.body is not null and not leftoff.is_json(g.body))
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
     if v_not_json then
         perform leftoff.fail(422, 'invalid_json', 'A body is not JSON.');
-    elsif v_wrong or cardinality(p_rows.paths) <> v_count or cardinality(p_rows.items) <> v_count
-        or cardinality(p_rows.bodies) <> v_count
+    elsif v_wrong or v_count is null or v_count > 0
+        -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
+        and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
+            is distinct from (v_dims, v_dims, v_dims, v_dims)
     then
         perform leftoff.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
+    end if;
+    if 'in' = any (p_rows.ops) then
+        perform leftoff.refuse_loose_rows(p_rows);
     end if;
     return leftoff.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
@@ -2158,13 +2200,12 @@ begin
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
         v_rows := leftoff.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
     end if;
-    v_merged := p_base < v_session.latest_number and p_on_conflict = 'merge';
+    v_merged := coalesce(p_base < v_session.latest_number, false) and p_on_conflict = 'merge';
     if v_merged then
         v_rows := leftoff.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
 
-    v_result := leftoff.write_snapshot(v_session, v_rows, p_label, v_key, v_content);
-    v_result.merged := coalesce(v_merged, false);
+    v_result := leftoff.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
     if p_base < v_session.latest_number then
         v_result.others := leftoff.changes_text(v_session.internal_id, p_base);
     end if;
@@ -2407,9 +2448,9 @@ $$;
 
 COMMENT ON FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths text[], p_items integer[], p_since integer[], p_until integer[], p_created_at timestamp with time zone[], p_bodies text[]) IS 'Checks an export and writes it as a new session of the caller''s.';
 
--- FUNCTION leftoff.write_snapshot(public.free_agent_sessions, leftoff.change_rows, text, uuid, uuid)
+-- FUNCTION leftoff.write_snapshot(public.free_agent_sessions, leftoff.change_rows, boolean, text, uuid, uuid)
 
-CREATE FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_label text, p_key uuid, p_content uuid) RETURNS leftoff.save_result
+CREATE FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean, p_label text, p_key uuid, p_content uuid) RETURNS leftoff.save_result
     LANGUAGE plpgsql
     AS $$
 declare
@@ -2436,7 +2477,7 @@ begin
         perform leftoff.refuse_misplaced(p_session.internal_id, v_number, p_rows);
     end if;
     v_result := (
-        p_session.latest_number, false, false, false, v_appended.changed + v_overwritten.changed + v_replaced.changed,
+        p_session.latest_number, false, false, p_merged, v_appended.changed + v_overwritten.changed + v_replaced.changed,
         p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes,
         p_session.message_count + v_appended.messages + v_replaced.messages, null);
     -- the limit can't be set lower than that, so smaller states need not know it
@@ -2465,14 +2506,14 @@ begin
         perform leftoff.set_label(p_session.id, v_result.number, p_label);
     end if;
     if p_key is not null then
-        insert into leftoff.save_keys (session, key, content, number, changed_parts, made_snapshot)
-        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created);
+        insert into leftoff.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
+        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created, p_merged);
     end if;
     return v_result;
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_label text, p_key uuid, p_content uuid) IS 'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, label_taken and what the rows can be refused for.';
+COMMENT ON FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean, p_label text, p_key uuid, p_content uuid) IS 'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, label_taken and what the rows can be refused for.';
 
 -- FUNCTION public.append_session_messages(uuid, json, text)
 
@@ -3444,6 +3485,8 @@ REVOKE ALL ON FUNCTION leftoff.refuse_conflict(p_addresses text, p_latest intege
 
 REVOKE ALL ON FUNCTION leftoff.refuse_gaps(p_session bigint, p_number integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION leftoff.refuse_loose_rows(p_rows leftoff.change_rows) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.refuse_misplaced(p_session bigint, p_number integer, p_rows leftoff.change_rows) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.refuse_overlaps(p_rows leftoff.change_rows) FROM PUBLIC;
@@ -3518,7 +3561,7 @@ REVOKE ALL ON FUNCTION leftoff.unmasked_escapes(p_text text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths text[], p_items integer[], p_since integer[], p_until integer[], p_created_at timestamp with time zone[], p_bodies text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths text[], p_items integer[], p_since integer[], p_until integer[], p_created_at timestamp with time zone[], p_bodies text[]) TO authenticated;
 
-REVOKE ALL ON FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_label text, p_key uuid, p_content uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean, p_label text, p_key uuid, p_content uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text) TO authenticated;

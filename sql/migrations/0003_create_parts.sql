@@ -80,6 +80,7 @@ create table leftoff.save_keys (
     number int not null,
     changed_parts int not null,
     made_snapshot boolean not null,
+    merged boolean not null,
     primary key (session, key)
 );
 comment on table leftoff.save_keys is
@@ -88,4 +89,5 @@ comment on column leftoff.save_keys.key is 'MD5 of the key: sixteen bytes whatev
 comment on column leftoff.save_keys.content is 'MD5 of what was asked, to tell a retry from another save under the same key.';
 comment on column leftoff.save_keys.number is 'The number that was answered.';
 comment on column leftoff.save_keys.changed_parts is 'What was answered.';
+comment on column leftoff.save_keys.merged is 'What was answered.';
 comment on column leftoff.save_keys.made_snapshot is 'False: nothing had changed and number was the latest then.';

@@ -17,7 +17,9 @@ revoke execute on function leftoff.path_key from public;
 
 create function leftoff.is_path(p_path text) returns boolean
 language sql immutable strict parallel safe
-return p_path ~ '^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00[01][0-9a-f]|\\ud[89a-f][0-9a-f]{2})*/)*$';
+-- one spelling for each key: two of them would be two members with one name
+return p_path ~ ('^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f])'
+    '|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*/)*$');
 comment on function leftoff.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
 revoke execute on function leftoff.is_path from public;
 
@@ -46,9 +48,10 @@ return case leftoff.path_depth(p_path)
     when 1 then array[p_path]
     when 2 then array['/' || split_part(p_path, '/', 2) || '/', p_path]
     else array['/' || split_part(p_path, '/', 2) || '/',
-        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/', p_path]
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/',
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/' || split_part(p_path, '/', 4) || '/']
 end;
-comment on function leftoff.path_ancestors is 'The path itself and the members above it, at most three.';
+comment on function leftoff.path_ancestors is 'The members on the way to a path, itself included, down to depth 3, where parts end.';
 revoke execute on function leftoff.path_ancestors from public;
 
 create function leftoff.path_json_key(p_path text) returns text

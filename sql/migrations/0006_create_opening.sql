@@ -102,6 +102,8 @@ begin
         perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
         perform leftoff.fail(422, 'invalid_address', 'The state itself can''t be removed.');
+    elsif (p_changes -> 'append' -> '') is not null then
+        perform leftoff.fail(422, 'not_a_list', 'The state is no list.');
     end if;
     with asked as (
         select 'remove' as op, leftoff.path_of_pointer(r) as path, null::json as value

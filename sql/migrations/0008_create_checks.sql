@@ -7,20 +7,20 @@ as $$
 declare
     v_address text;
 begin
-    -- In path order whatever lies in an address comes right after it, so neighbours tell it all.
+    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a list to
+    -- which something is appended as well are no overlap: appended is last, after what the other rows leave.
     select leftoff.pointer_json(n.path, n.item) into v_address
     from (
-        select g.op, g.path, coalesce(g.item, -1) as item,
-            lag(g.op) over w as prior_op, lag(g.path) over w as prior_path, lag(coalesce(g.item, -1)) over w as prior_item
-        from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
-        where g.op in ('set', 'remove', 'append')
-        window w as (order by g.path collate "C", coalesce(g.item, -1), g.op <> 'append')
+        select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
+        from (
+            select u.op, u.path, u.item, concat(u.path, nullif(u.item, -1) || '/') collate "C" as place
+            from unnest(p_rows.ops, p_rows.paths, p_rows.items) as u (op, path, item)
+            where u.op in ('set', 'remove', 'append')
+        ) g
+        window w as (order by g.place, g.op <> 'append')
     ) n
-    where case
-        when n.prior_op = 'append' then n.op <> 'append' and n.path = n.prior_path and n.item = -1
-        when n.prior_item = -1 then
-            n.path collate "C" >= n.prior_path and n.path collate "C" < leftoff.path_end(n.prior_path)
-        else n.path = n.prior_path and n.item = n.prior_item end
+    where case n.prior_op when 'append' then n.op <> 'append' and n.place = n.prior_place
+        else n.place >= n.prior_place and n.place < leftoff.path_end(n.prior_place) end
     limit 1;
     if v_address is not null then
         perform leftoff.fail(422, 'overlapping_addresses',
@@ -31,6 +31,33 @@ end;
 $$;
 comment on function leftoff.refuse_overlaps is 'Raises overlapping_addresses: the rows of one save come in no order.';
 revoke execute on function leftoff.refuse_overlaps from public;
+
+create function leftoff.refuse_loose_rows(p_rows leftoff.change_rows) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ops text[] := p_rows.ops;
+    v_paths text[] := p_rows.paths;
+    v_items int[] := p_rows.items;
+    v_path text; -- of the set row that the in rows belong to
+begin
+    for i in 1 .. cardinality(v_ops) loop
+        if v_ops[i] <> 'in' then
+            v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
+        elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
+            perform leftoff.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
+        end if;
+    end loop;
+    if exists (
+        select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
+        where g.op = 'in' group by g.path, g.item having count(*) > 1)
+    then
+        perform leftoff.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
+    end if;
+end;
+$$;
+comment on function leftoff.refuse_loose_rows is 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
+revoke execute on function leftoff.refuse_loose_rows from public;
 
 create function leftoff.refuse_misplaced(p_session bigint, p_number int, p_rows leftoff.change_rows) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -130,7 +157,8 @@ begin
         v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g');
         -- pairs that hold nothing fall away, level by level; what is left over is deeper than allowed
         while v_bare <> '' and v_level < v_max_nesting loop
-            v_bare := replace(replace(v_bare, '[]', ''), '{}', '');
+            -- in one go: two would take a list and the object around it for one level
+            v_bare := regexp_replace(v_bare, '\[\]|\{\}', '', 'g');
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then

@@ -217,13 +217,12 @@ begin
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
         v_rows := leftoff.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
     end if;
-    v_merged := p_base < v_session.latest_number and p_on_conflict = 'merge';
+    v_merged := coalesce(p_base < v_session.latest_number, false) and p_on_conflict = 'merge';
     if v_merged then
         v_rows := leftoff.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
 
-    v_result := leftoff.write_snapshot(v_session, v_rows, p_label, v_key, v_content);
-    v_result.merged := coalesce(v_merged, false);
+    v_result := leftoff.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
     if p_base < v_session.latest_number then
         v_result.others := leftoff.changes_text(v_session.internal_id, p_base);
     end if;
@@ -235,7 +234,8 @@ comment on function leftoff.save_snapshot is
 revoke execute on function leftoff.save_snapshot from public;
 
 create function leftoff.write_snapshot(
-    p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_label text, p_key uuid, p_content uuid
+    p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean,
+    p_label text, p_key uuid, p_content uuid
 ) returns leftoff.save_result
 language plpgsql volatile
 as $$
@@ -263,7 +263,7 @@ begin
         perform leftoff.refuse_misplaced(p_session.internal_id, v_number, p_rows);
     end if;
     v_result := (
-        p_session.latest_number, false, false, false, v_appended.changed + v_overwritten.changed + v_replaced.changed,
+        p_session.latest_number, false, false, p_merged, v_appended.changed + v_overwritten.changed + v_replaced.changed,
         p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes,
         p_session.message_count + v_appended.messages + v_replaced.messages, null);
     -- the limit can't be set lower than that, so smaller states need not know it
@@ -292,8 +292,8 @@ begin
         perform leftoff.set_label(p_session.id, v_result.number, p_label);
     end if;
     if p_key is not null then
-        insert into leftoff.save_keys (session, key, content, number, changed_parts, made_snapshot)
-        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created);
+        insert into leftoff.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
+        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created, p_merged);
     end if;
     return v_result;
 end;
@@ -304,8 +304,10 @@ revoke execute on function leftoff.write_snapshot from public;
 
 create function leftoff.digest_of_save(p_rows leftoff.change_rows, p_base int, p_label text) returns uuid
 language sql immutable set search_path = pg_catalog, pg_temp
-return md5(concat_ws(E'\x01', p_base, p_label, array_to_string(p_rows.ops, E'\x02', '-'), array_to_string(p_rows.paths, E'\x02'),
-    array_to_string(p_rows.items, E'\x02', '-'), array_to_string(p_rows.bodies, E'\x02', '-')))::uuid;
+-- the label last: it may hold any character
+return md5(concat(array_to_string(p_rows.ops, E'\x02', '-'), E'\x01', array_to_string(p_rows.paths, E'\x02'), E'\x01',
+    array_to_string(p_rows.items, E'\x02', '-'), E'\x01', array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
+    p_base, E'\x01', '=' || p_label))::uuid;
 comment on function leftoff.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
 revoke execute on function leftoff.digest_of_save from public;
 
@@ -328,7 +330,7 @@ begin
     v_result.created := p_earlier.made_snapshot;
     v_result.changed_parts := p_earlier.changed_parts;
     v_result.replayed := true;
-    v_result.merged := p_base < p_earlier.number - 1;
+    v_result.merged := p_earlier.merged;
     -- the first answer may have carried changes of others and been lost: give them all again, if the base is kept
     if p_base < p_session.latest_number
         and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
@@ -401,6 +403,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count int := cardinality(p_rows.ops);
+    v_dims text := '[1:' || v_count || ']';
     v_wrong boolean;
     v_not_json boolean;
 begin
@@ -409,17 +412,22 @@ begin
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
             or g.path is null or not leftoff.is_path(g.path)
             or (g.op = 'remove') <> (g.body is null)
-            or g.path = '/' and (g.op <> 'set' or g.body <> '{}')
+            or g.path = '/' and (g.op <> 'set' or g.item <> -1 or g.body <> '{}')
             or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
         bool_or(g.body is not null and not leftoff.is_json(g.body))
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
     if v_not_json then
         perform leftoff.fail(422, 'invalid_json', 'A body is not JSON.');
-    elsif v_wrong or cardinality(p_rows.paths) <> v_count or cardinality(p_rows.items) <> v_count
-        or cardinality(p_rows.bodies) <> v_count
+    elsif v_wrong or v_count is null or v_count > 0
+        -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
+        and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
+            is distinct from (v_dims, v_dims, v_dims, v_dims)
     then
         perform leftoff.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
+    end if;
+    if 'in' = any (p_rows.ops) then
+        perform leftoff.refuse_loose_rows(p_rows);
     end if;
     return leftoff.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;

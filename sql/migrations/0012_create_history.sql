@@ -83,7 +83,7 @@ begin
         where p.session = v_session.internal_id and p.since > p_number and p.until = 2147483647
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
-    return leftoff.write_snapshot(v_session, v_rows, null, v_key, v_content);
+    return leftoff.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
 end;
 $$;
 comment on function leftoff.revert is 'Makes an old content the newest.';
