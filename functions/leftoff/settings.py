@@ -186,8 +186,8 @@ def _problems(settings: Settings) -> list[str]:
         parts = urlsplit(settings.jwks_url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             found.append("LEFTOFF_JWKS_URL must start with https:// (http:// only on this machine).")
-    positive = [f for f in _READERS if f.endswith(("_bytes", "_seconds", "_size"))]
-    found.extend(
-        f"{name} must be above zero." for name in positive if not 0 < getattr(settings, name) < 2**31
-    )
+    for name, variable in VARIABLES.items():
+        value = getattr(settings, variable.field)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < 2**31:
+            found.append(f"{name} must be above zero.")
     return found

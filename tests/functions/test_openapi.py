@@ -1,0 +1,137 @@
+"""The OpenAPI document: valid, complete, served; and the lists that must agree."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from leftoff.errors import CODES, LeftoffError, from_code
+from leftoff.handlers.functions import FUNCTIONS
+from leftoff.openapi import document
+from leftoff.settings import VARIABLES, Settings, SettingsError
+from tests.functions.api import BASE, Person
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_document__is_valid_and_served_to_anybody(nobody: Person, function: str) -> None:
+    OpenAPIV31SpecValidator(document(function)).validate()
+    answer = nobody.http.get(f"{BASE}/{function}/openapi.json")
+    assert answer.status_code == 200
+    assert answer.json() == document(function)
+    assert nobody.http.post(f"{BASE}/{function}/openapi.json").status_code == 405
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_document__has_every_route(function: str) -> None:
+    described = {
+        (method.upper(), "" if path == "/" else path)
+        for path, operations in document(function)["paths"].items()
+        for method in operations
+    }
+    assert described == {(route.method, route.pattern) for route in FUNCTIONS[function].routes}
+
+
+def test_document__operation_ids_are_unique() -> None:
+    ids = [
+        operation["operationId"]
+        for function in FUNCTIONS
+        for operations in document(function)["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(ids) == len(set(ids))
+
+
+def test_codes__every_hint_of_the_sql_is_known() -> None:
+    raised = set()
+    for migration in (ROOT / "sql" / "migrations").glob("*.sql"):
+        text = migration.read_text()
+        raised |= set(re.findall(r"leftoff\.fail\(\s*\d{3},\s*'([a-z_]+)'", text))
+        raised |= set(re.findall(r"hint = '([a-z_]+)'", text))
+    assert len(raised) > 20
+    assert raised - set(CODES) == set()
+
+
+def test_codes__statuses_of_the_sql_are_ours() -> None:
+    for migration in (ROOT / "sql" / "migrations").glob("*.sql"):
+        for status, code in re.findall(r"leftoff\.fail\(\s*(\d{3}),\s*'([a-z_]+)'", migration.read_text()):
+            assert CODES[code].status == int(status), f"{code} in {migration.name}"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_codes__make_an_error_of_their_status(code: str) -> None:
+    error = LeftoffError(code) if CODES[code].status in (405, 408, 500) else from_code(code)
+    assert (error.code, error.status, str(error)) == (code, CODES[code].status, CODES[code].sentence)
+    assert CODES[code].sentence.endswith(".")
+
+
+def test_requirements__are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["pdf"]}
+    lines = (ROOT / "functions" / "requirements.txt").read_text().splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == wanted
+
+
+# -- settings --------------------------------------------------------------------------------------------
+
+GOOD = {
+    "LEFTOFF_DATABASE_URL": "postgresql://user:hidden@host/db",
+    "LEFTOFF_JWT_SECRET": "s" * 32,
+    "LEFTOFF_JWT_ISSUER": "https://issuer.example",
+}
+
+
+def test_settings__every_variable_fills_a_field() -> None:
+    assert {variable.field for variable in VARIABLES.values()} == set(Settings.__dataclass_fields__)
+
+
+def test_settings__hosted_supabase_needs_two() -> None:
+    settings = Settings.from_environment(
+        {"LEFTOFF_DATABASE_URL": "postgresql://x", "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co/"}
+    )
+    assert settings.jwt_issuer == "https://ref.supabase.co/auth/v1"
+    assert settings.jwks_url == "https://ref.supabase.co/auth/v1/.well-known/jwks.json"
+
+
+def test_settings__say_everything_that_is_missing() -> None:
+    with pytest.raises(SettingsError, match="LEFTOFF_DATABASE_URL is missing"):
+        Settings.from_environment({})
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"LEFTOFF_DATABASE_URL": "postgresql://x", "LEFTOFF_JWT_SECRET": "short"})
+    assert "LEFTOFF_JWT_ISSUER" in str(refused.value)
+    assert "at least 32 bytes" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEFTOFF_POOL_SIZE", "many"),
+        ("LEFTOFF_POOL_SIZE", "0"),
+        ("LEFTOFF_MAX_BODY_BYTES", "-1"),
+        ("LEFTOFF_REQUEST_LOG", "perhaps"),
+        ("LEFTOFF_ALLOWED_ORIGINS", "https://*.example"),
+        ("LEFTOFF_ALLOWED_ORIGINS", "https://app.example/path"),
+        ("LEFTOFF_ALLOWED_ORIGINS", "app.example"),
+        ("LEFTOFF_JWKS_URL", "http://keys.example/jwks.json"),
+        ("LEFTOFF_STATEMENT_TIMEOUT_SECONDS", "nan"),
+    ],
+)
+def test_settings__refuse_what_cannot_be(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({**GOOD, name: value})
+    assert name in str(refused.value)
+
+
+def test_settings__read_lists_and_switches() -> None:
+    settings = Settings.from_environment(
+        {**GOOD, "LEFTOFF_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000", "LEFTOFF_REQUEST_LOG": "off"}
+    )
+    assert settings.allowed_origins == {"https://a.example", "http://localhost:3000"}
+    assert settings.request_log is False
+    assert "hidden" not in repr(settings)
+    assert "s" * 32 not in repr(settings)
