@@ -24,7 +24,7 @@ create index cleanup_runs_latest on leftoff.cleanup_runs (kind, id desc);
 
 create function leftoff.prune_sessions(
     p_keep int, p_older_than interval, p_max_sessions int, p_after bigint,
-    out last_session bigint, out sessions int, out snapshots int, out parts int, out bytes bigint
+    out last_session bigint, out sessions int, out snapshots int, out parts int, out bytes bigint, out cut boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -34,20 +34,28 @@ declare
     v_from int[];
     v_through int[];
 begin
-    -- Sessions somebody is saving into are left for the next pass. At most 1,000 numbers of a session a call.
-    select max(d.internal_id), count(*), array_agg(d.internal_id), array_agg(d.id),
-        array_agg(d.pruned_through), array_agg(d.through)
-    into last_session, sessions, v_sessions, v_ids, v_from, v_through
+    -- Sessions somebody is saving into are left for the next pass. Of each session at most 1,000 numbers a call; the
+    -- next call then begins with the first one of which there is more.
+    select coalesce(min(d.internal_id) filter (where d.through is not null and d.bound < d.wanted) - 1, max(d.internal_id)),
+        count(*), array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through),
+        coalesce(bool_or(d.through is not null and d.bound < d.wanted), false)
+    into last_session, sessions, v_sessions, v_ids, v_from, v_through, cut
     from (
-        select s.internal_id, s.id, s.pruned_through, (
+        select s.internal_id, s.id, s.pruned_through, s.latest_number - p_keep as wanted, b.bound, (
             select max(n.number) from public.session_snapshots n
             where n.session_id = s.id and n.number > s.pruned_through
-                and n.number <= least(s.latest_number - p_keep, s.pruned_through + 1000)
-                and n.created_at < now() - p_older_than) as through
+                and n.number <= b.bound and n.created_at < now() - p_older_than) as through
         from public.free_agent_sessions s
+        cross join lateral (
+            -- counted from the first that is there: below it a label may have been taken away from an old one
+            select least(s.latest_number - p_keep, 999 + (
+                select min(n.number) from public.session_snapshots n
+                where n.session_id = s.id and n.number > s.pruned_through)) as bound
+            offset 0
+        ) b
         where s.internal_id > p_after and s.latest_number - p_keep > s.pruned_through
         order by s.internal_id limit p_max_sessions
-        for no key update skip locked
+        for no key update of s skip locked
     ) d;
 
     with gone as (
@@ -79,7 +87,8 @@ begin
     where k.session = any (v_sessions) and k.created_at < now() - (select t.keep_keys_for from leftoff.settings t);
 end;
 $$;
-comment on function leftoff.prune_sessions is 'Prunes up to p_max_sessions sessions after an internal_id.';
+comment on function leftoff.prune_sessions is
+    'Prunes up to p_max_sessions sessions after an internal_id. cut: some have more to prune than one call takes.';
 revoke execute on function leftoff.prune_sessions from public;
 
 create function leftoff.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
@@ -91,6 +100,7 @@ declare
     v_settings leftoff.settings;
     v_after bigint;
     v_last bigint;
+    v_cut boolean;
 begin
     -- definer: nobody deletes parts but through here
     select * into v_settings from leftoff.settings;
@@ -104,10 +114,10 @@ begin
     end if;
     select case when r.done then 0 else r.last_session end into v_after
     from leftoff.cleanup_runs r where r.kind = 'snapshots' order by r.id desc limit 1;
-    select * into v_last, sessions, snapshots, parts, bytes
+    select * into v_last, sessions, snapshots, parts, bytes, v_cut
     from leftoff.prune_sessions(coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
         coalesce(p_max_sessions, 200), coalesce(v_after, 0));
-    done := sessions < coalesce(p_max_sessions, 200);
+    done := sessions < coalesce(p_max_sessions, 200) and not v_cut;
     insert into leftoff.cleanup_runs (started_at, took_ms, kind, last_session, sessions, snapshots, parts, bytes, done)
     values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'snapshots', v_last, sessions, snapshots, parts, bytes, done);
     delete from leftoff.cleanup_runs r where r.started_at < now() - interval '30 days';

@@ -16,8 +16,8 @@ from tests.support.database import Db, Row
 Changes = dict[str, Any]
 
 
-def change(db: Db, session_id: UUID, changes: Changes, **arguments: Any) -> Row:
-    """Save changes as whoever acts; the row of create_session_snapshot."""
+def change(db: Db, session_id: UUID, changes: Changes | str, **arguments: Any) -> Row:
+    """Save changes (a str is JSON text) as whoever acts; the row of create_session_snapshot."""
     return db.one("create_session_snapshot", p_session_id=session_id, p_changes=changes, **arguments)
 
 
