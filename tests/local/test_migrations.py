@@ -12,6 +12,7 @@ import pytest
 from leftoff.local.errors import MigrationFailed, MigrationRefused
 from leftoff.local.migrations import Migration, migrate, pending_migrations, read_migrations
 from leftoff.local.statements import split_statements
+from tests.functions.pooler import pooler
 from tests.support.cluster import Cluster
 
 OURS = read_migrations()
@@ -65,6 +66,17 @@ def test_migrate__all_then_nothing(empty_database: str) -> None:
 
 
 def test_migrate__several_at_once_apply_each_once(empty_database: str) -> None:
+    several_at_once(empty_database)
+
+
+def test_migrate__several_at_once_through_a_transaction_mode_pooler(
+    empty_database: str, tmp_path: Path
+) -> None:
+    with pooler(empty_database, tmp_path, server_connections=2) as dsn:
+        several_at_once(dsn)
+
+
+def several_at_once(dsn: str) -> None:
     applied: list[str] = []
     problems: list[BaseException] = []
     together = threading.Barrier(4)
@@ -72,7 +84,7 @@ def test_migrate__several_at_once_apply_each_once(empty_database: str) -> None:
     def work() -> None:
         try:
             together.wait()
-            applied.extend(labels(migrate(empty_database, bootstrap=True)))
+            applied.extend(labels(migrate(dsn, bootstrap=True)))
         except BaseException as exc:  # noqa: BLE001 - shown below, in the test's own thread
             problems.append(exc)
 
@@ -83,7 +95,7 @@ def test_migrate__several_at_once_apply_each_once(empty_database: str) -> None:
         thread.join()
     assert problems == []
     assert sorted(applied) == labels(OURS)
-    assert [row[0] for row in rows(empty_database, HISTORY)] == [migration.version for migration in OURS]
+    assert [row[0] for row in rows(dsn, HISTORY)] == [migration.version for migration in OURS]
 
 
 def test_migrate__plain_postgres_without_bootstrap_says_what_to_add(
