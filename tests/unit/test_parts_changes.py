@@ -40,6 +40,7 @@ BEFORE = '{"a":1,"list":["x","y","z"],"memory":{"board":{"t":{"u":1}},"log":[1]}
          {"list": ["x", "y", "z", 1, []], "fresh": [1],
           "memory": {"board": {"t": {"u": 1}}, "log": [1, 2], "notes": [3]}}),
         ('{"append":{"/fresh":[]}}', {}),
+        ('{"append":{"/list":["b"]},"set":{"/list/0":"a"},"remove":["/list/2"]}', {"list": ["a", "y", "b"]}),
     ],
 )  # fmt: skip
 def test_apply__changes(changes: str, after: dict[str, Any]) -> None:
@@ -114,7 +115,7 @@ def test_apply__refuses(changes: str, code: str, data: dict[str, str] | None) ->
         ('{"a":{"b":1}}', '{"a":{}}', {"remove": ["/a/b"]}),
         ('{"a":{}}', '{"a":[]}', {"set": {"/a": []}}),
         ('{"a":[1]}', '{"a":[1,{"b":2},3]}', {"append": {"/a": [{"b": 2}, 3]}}),
-        ('{"a":[1,2]}', '{"a":[1,3,4]}', {"set": {"/a/1": 3, "/a/2": 4}}),
+        ('{"a":[1,2]}', '{"a":[1,3,4]}', {"set": {"/a/1": 3}, "append": {"/a": [4]}}),
         ('{"a":[1,2,3]}', '{"a":[0]}', {"set": {"/a/0": 0}, "remove": ["/a/1", "/a/2"]}),
         ('{"a":[1,2,3]}', '{"a":[]}', {"set": {"/a": []}}),
         ("{}", '{"a":[1,{}]}', {"set": {"/a": [1, {}]}}),

@@ -195,8 +195,10 @@ def test_open_changes__keys_written_twice_in_one_value_spare_the_others() -> Non
         ('{"remove":["/a","/a"]}', "overlapping_addresses"),
         ('{"remove":["/a/b/c","/a"]}', "overlapping_addresses"),
         ('{"set":{"/a":[]},"append":{"/a":[1]}}', "overlapping_addresses"),
-        ('{"set":{"/a/0":1},"append":{"/a":[1]}}', "overlapping_addresses"),
-        ('{"remove":["/a/0"],"append":{"/a":[1]}}', "overlapping_addresses"),
+        ('{"set":{"/a/b":1},"append":{"/a":[1]}}', "overlapping_addresses"),
+        ('{"remove":["/a/01"],"append":{"/a":[1]}}', "overlapping_addresses"),
+        ('{"set":{"/a/0/b":1},"append":{"/a":[1]}}', "overlapping_addresses"),
+        ('{"append":{"/a":[1],"/a/0":[1]}}', "overlapping_addresses"),
         ('{"append":{"/a":[1],"/a/b":[1]}}', "overlapping_addresses"),
         ('{"set":{"/a":{}},"append":{"/a/b":[1]}}', "overlapping_addresses"),
     ],
@@ -205,6 +207,15 @@ def test_open_changes__refuses(changes: str, code: str) -> None:
     with pytest.raises(Invalid) as refused:
         open_changes(changes)
     assert refused.value.code == code
+
+
+def test_open_changes__items_beside_an_append() -> None:
+    rows = open_changes('{"set":{"/a/0":1},"append":{"/a":[2]},"remove":["/a/12"]}')
+    assert list(zip(rows.ops, rows.paths, rows.items, rows.bodies, strict=True)) == [
+        ("remove", "/a/12/", None, None),
+        ("set", "/a/0/", None, "1"),
+        ("append", "/a/", None, "2"),
+    ]
 
 
 def test_open_changes__neighbours_do_not_overlap() -> None:

@@ -1,6 +1,7 @@
 """What changes do to a state, and which changes lead from one state to another.
 
-The changes of one save come in no order: no address lies in another, so none can get in another's way.
+The changes of one save come in no order: no address lies in another, so none can get in another's way. Only an
+append has its place, the last: items go to the end of what set and remove leave of the list.
 
 - ``set`` puts a value at an address, in place of whatever is at and under it. Its container must be there.
 - ``remove`` takes away what is at and under an address. Where nothing is, it does nothing.
@@ -109,10 +110,7 @@ def diff(old: Parts, new: Parts) -> str:
     def compare_lists(before: list[str], after: list[str], path: str) -> None:
         kept = min(len(before), len(after))
         changed = [item for item in range(kept) if before[item] != after[item]]
-        if changed:
-            # One save may not both set items of a list and append to it, but it may set items past the end.
-            changed += range(kept, len(after))
-        elif len(after) > kept:
+        if len(after) > kept:
             to_append.append(f"{pointer_text(path)}:[{','.join(after[kept:])}]")
         to_set.extend(f"{pointer_text(path, item)}:{after[item]}" for item in changed)
         to_remove.extend(pointer_text(path, item) for item in range(kept, len(before)))

@@ -14,6 +14,7 @@ tell. Its row has the item None and the whole value as its body; the database op
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from itertools import compress, pairwise
 from typing import Final
@@ -26,6 +27,7 @@ from leftoff.parts.addresses import (
     depth_of,
     is_index,
     last_key,
+    parent_of,
     path_of_text,
     step,
 )
@@ -68,8 +70,8 @@ def open_changes(text: str) -> ChangeRows:
     """The rows of changes, from the canonical text of {"set": {pointer: value}, "append": {pointer: [items]},
     "remove": [pointer]}, each optional.
 
-    The changes come in no order, so no two addresses may be equal or one inside the other: an append stands
-    alone on its list. Raises invalid_changes, invalid_address, address_too_long, overlapping_addresses,
+    No two addresses may be equal or one inside the other, except that items of a list may be set and removed
+    beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long, overlapping_addresses,
     invalid_state, not_a_list, nesting_too_deep.
     """
     parts = _members_of(text)
@@ -78,7 +80,7 @@ def open_changes(text: str) -> ChangeRows:
     to_set = {path_of_text(key): value for key, value in _members_of(parts.get("set", "{}")).items()}
     to_append = {path_of_text(key): value for key, value in _members_of(parts.get("append", "{}")).items()}
     to_remove = [_removed_path(value) for value in _items_of(parts.get("remove", "[]"))]
-    _check_overlap([*to_set, *to_append, *to_remove])
+    _check_overlap([*to_set, *to_remove], to_append.keys())
 
     rows = ChangeRows()
     for path in to_remove:
@@ -189,12 +191,15 @@ def _removed_path(value: str) -> str:
     return path_of_text(value[1:-1])
 
 
-def _check_overlap(paths: list[str]) -> None:
+def _check_overlap(replaced: list[str], appended_to: Set[str]) -> None:
     # Sorted, everything under a path follows it directly: they all begin with it.
-    paths = sorted(paths)
-    for before, path in pairwise(paths):
-        if path.startswith(before):
+    for before, path in pairwise(sorted([*replaced, *appended_to])):
+        if path.startswith(before) and not (before in appended_to and _is_item(path, before, appended_to)):
             raise Invalid("overlapping_addresses")
+
+
+def _is_item(path: str, of: str, appended_to: Set[str]) -> bool:
+    return path != of and parent_of(path) == of and is_index(last_key(path)) and path not in appended_to
 
 
 def _invalid_changes() -> Invalid:
