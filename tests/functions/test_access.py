@@ -26,7 +26,10 @@ def call(method: str, path: str, body: Any = None) -> Attempt:
 
 
 ATTEMPTS: dict[str, tuple[Attempt, tuple[int, int, int, int, int, int]]] = {
-    "save": (lambda who, sid, _: who.save(sid, changes={"set": {"/x": who.id}}), (200, 200, 403, 404, 401, 401)),
+    "save": (
+        lambda who, sid, _: who.save(sid, changes={"set": {"/x": who.id}}),
+        (200, 200, 403, 404, 401, 401),
+    ),
     "restore": (lambda who, sid, _: who.restore(sid), (200, 200, 200, 404, 401, 401)),
     "since": (lambda who, sid, _: who.restore(sid, since=1), (200, 200, 200, 404, 401, 401)),
     "read": (call("GET", ""), (200, 200, 200, 404, 401, 401)),
@@ -59,7 +62,14 @@ def test_access(
     for who, role in ((editor, "editor"), (viewer, "viewer")):
         ada.request("PUT", "sessions", f"/{session_id}/members/{who.id}", json={"role": role})
     # The owner last, who may do what nobody after would find as it was.
-    people = {"service": service, "anonymous": nobody, "stranger": eve, "viewer": viewer, "editor": editor, "owner": ada}
+    people = {
+        "service": service,
+        "anonymous": nobody,
+        "stranger": eve,
+        "viewer": viewer,
+        "editor": editor,
+        "owner": ada,
+    }
     seen = {name: attempt(who, session_id, str(other.id)).status_code for name, who in people.items()}
     assert tuple(seen[name] for name in reversed(people)) == expected
 

@@ -15,7 +15,10 @@ def own(database: Db) -> Iterator[tuple[Person, Person, Db]]:
     """A server before a database of its own, as clean-up works on all of it: ada, the service, the database."""
     with serving(settings_for(database.api_dsn)) as url:
         user = str(database.user("ada"))
-        ada, service = Person(url, user, token_for(user)), Person(url, None, token_for("cron", "service_role"))
+        ada, service = (
+            Person(url, user, token_for(user)),
+            Person(url, None, token_for("cron", "service_role")),
+        )
         with ada.http, service.http:
             yield ada, service, database
 

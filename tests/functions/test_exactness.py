@@ -30,9 +30,9 @@ def test_restore__gives_back_every_character(ada: Person, state: str) -> None:
     session_id = ada.session()
     assert ada.save_text(session_id, state).status_code == 200
     # Members come back in the order of their addresses; inside a part everything is as it was sent.
-    assert json.loads(ada.state_text(session_id), object_pairs_hook=sorted_pairs, parse_float=str, parse_int=str) == (
-        json.loads(state, object_pairs_hook=sorted_pairs, parse_float=str, parse_int=str)
-    )
+    assert json.loads(
+        ada.state_text(session_id), object_pairs_hook=sorted_pairs, parse_float=str, parse_int=str
+    ) == (json.loads(state, object_pairs_hook=sorted_pairs, parse_float=str, parse_int=str))
     again = ada.save_text(session_id, ada.state_text(session_id)).json()
     assert (again["number"], again["created"]) == (1, False)
 
@@ -52,12 +52,19 @@ def sorted_pairs(pairs):
 )
 def test_messages__keep_their_spelling(ada: Person, body: str) -> None:
     session_id = ada.session()
-    for number, save in enumerate((f'{{"append":{{"/messages":[{body}]}}}}', f'{{"set":{{"/messages/1":{body}}}}}')):
+    for number, save in enumerate(
+        (f'{{"append":{{"/messages":[{body}]}}}}', f'{{"set":{{"/messages/1":{body}}}}}')
+    ):
         answer = ada.post("session-snapshot-save", f'{{"session_id":"{session_id}","changes":{save}}}')
         assert answer.json()["number"] == number + 1, answer.text
     assert ada.post("sessions", f'{{"messages":[{body}]}}', f"/{session_id}/messages").status_code == 201
     # Whitespace goes, and escapes that need not be there; all else stays.
-    kept = body.replace("[1,  2]", "[1,2]").replace("\\u00e9", "é").replace("\\ud83d\\ude42", "🙂").replace("\\/", "/")
+    kept = (
+        body.replace("[1,  2]", "[1,2]")
+        .replace("\\u00e9", "é")
+        .replace("\\ud83d\\ude42", "🙂")
+        .replace("\\/", "/")
+    )
     assert ada.state_text(session_id) == f'{{"messages":[{kept},{kept},{kept}]}}'
     listed = ada.request("GET", "sessions", f"/{session_id}/messages").text
     assert listed.count(f'"body":{kept}}}') == 3
@@ -99,7 +106,8 @@ def test_save__refuses_what_cannot_be_kept(ada: Person, state: str, code: str) -
     ada.saved(session_id, state={"before": True})
     refused(ada.save_text(session_id, state), code)
     in_changes = ada.post(
-        "session-snapshot-save", f'{{"session_id":"{session_id}","changes":{{"set":{{"/x":1,"/y":{state}}}}}}}'
+        "session-snapshot-save",
+        f'{{"session_id":"{session_id}","changes":{{"set":{{"/x":1,"/y":{state}}}}}}}',
     )
     if code not in ("invalid_state", "address_too_long"):
         refused(in_changes, code)
@@ -130,7 +138,7 @@ def test_texts_of_the_database__hold_neither_nul_nor_half_characters(ada: Person
     refused(ada.post("session-snapshot-save", save % f'"idempotency_key":{text}'), "invalid_request")
     refused(ada.post("sessions", f'{{"name":{text}}}'), "invalid_request")
     refused(ada.post("sessions", f'{{"metadata":{{"a":{text}}}}}'), "not_representable")
-    refused(ada.post("sessions", f'{{{text}:1}}'), "invalid_request")
+    refused(ada.post("sessions", f"{{{text}:1}}"), "invalid_request")
 
 
 def test_metadata__keeps_its_digits(ada: Person) -> None:

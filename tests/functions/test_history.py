@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from tests.functions.api import Person, refused
 
@@ -36,7 +37,9 @@ def test_snapshots__a_cursor_of_another_list_is_refused(ada: Person) -> None:
 
 def test_label__is_given_moved_and_taken(ada: Person) -> None:
     session_id = with_history(ada, 2)
-    labelled = ada.request("PUT", "sessions", f"/{session_id}/snapshots/1/label", json={"label": "good"}).json()
+    labelled = ada.request(
+        "PUT", "sessions", f"/{session_id}/snapshots/1/label", json={"label": "good"}
+    ).json()
     assert (labelled["number"], labelled["label"]) == (1, "good")
     assert ada.state(session_id, label="good")["n"] == 1
     other = ada.request("PUT", "sessions", f"/{session_id}/snapshots/2/label", json={"label": "good"})
@@ -44,7 +47,9 @@ def test_label__is_given_moved_and_taken(ada: Person) -> None:
     assert ada.request("DELETE", "sessions", f"/{session_id}/snapshots/1/label").status_code == 204
     refused(ada.restore(session_id, label="good"), "snapshot_not_found")
     for number in ("9", "0", "x", "-1", "99999999999"):
-        answer = ada.request("PUT", "sessions", f"/{session_id}/snapshots/{number}/label", json={"label": "x"})
+        answer = ada.request(
+            "PUT", "sessions", f"/{session_id}/snapshots/{number}/label", json={"label": "x"}
+        )
         refused(answer, "snapshot_not_found")
 
 
@@ -114,7 +119,13 @@ def test_messages__page_by_position(ada: Person) -> None:
 def test_append__tells_the_positions(ada: Person) -> None:
     session_id = ada.session()
     first = ada.post("sessions", {"messages": [{"a": 1}, "two"]}, f"/{session_id}/messages").json()
-    assert first == {"number": 1, "replayed": False, "first_position": 0, "last_position": 1, "message_count": 2}
+    assert first == {
+        "number": 1,
+        "replayed": False,
+        "first_position": 0,
+        "last_position": 1,
+        "message_count": 2,
+    }
     body = {"messages": [3], "idempotency_key": "k"}
     second = ada.post("sessions", body, f"/{session_id}/messages").json()
     ada.post("sessions", {"messages": [4]}, f"/{session_id}/messages")
@@ -140,7 +151,8 @@ def test_append__many_at_once_leave_no_gap(ada: Person) -> None:
 
 def test_append__refuses_what_is_no_list_of_messages(ada: Person) -> None:
     session_id = ada.session()
-    for body in ({}, {"messages": []}, {"messages": {}}, {"messages": "x"}, {"messages": None}):
+    bodies: list[Any] = [{}, {"messages": []}, {"messages": {}}, {"messages": "x"}, {"messages": None}]
+    for body in bodies:
         refused(ada.post("sessions", body, f"/{session_id}/messages"), "invalid_request")
     deep = '{"messages":[' + "[" * 64 + "]" * 64 + "]}"
     refused(ada.post("sessions", deep, f"/{session_id}/messages"), "nesting_too_deep")

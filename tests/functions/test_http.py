@@ -54,13 +54,20 @@ def test_options__without_a_preflight_names_the_methods(nobody: Person) -> None:
 )  # fmt: skip
 def test_only_json(ada: Person, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    refused(ada.post("session-snapshot-restore", {"session_id": UNKNOWN}, headers=headers), "unsupported_media_type")
+    refused(
+        ada.post("session-snapshot-restore", {"session_id": UNKNOWN}, headers=headers),
+        "unsupported_media_type",
+    )
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", "APPLICATION/JSON", "application/json;"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=UTF-8", "APPLICATION/JSON", "application/json;"]
+)
 def test_json__in_all_its_spellings(ada: Person, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    refused(ada.post("session-snapshot-restore", {"session_id": UNKNOWN}, headers=headers), "session_not_found")
+    refused(
+        ada.post("session-snapshot-restore", {"session_id": UNKNOWN}, headers=headers), "session_not_found"
+    )
 
 
 def test_compressed_bodies__are_not_unpacked(ada: Person) -> None:
@@ -138,7 +145,14 @@ def test_preflight__of_a_listed_origin(nobody: Person) -> None:
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert "POST" in answer.headers["access-control-allow-methods"]
-    for header in ("authorization", "content-type", "idempotency-key", "apikey", "x-client-info", "x-request-id"):
+    for header in (
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "apikey",
+        "x-client-info",
+        "x-request-id",
+    ):
         assert header in answer.headers["access-control-allow-headers"]
     assert "access-control-allow-credentials" not in answer.headers
     assert "Origin" in answer.headers["vary"]
@@ -200,13 +214,23 @@ def test_log__one_line_a_request_without_content(shared: Db, capsys: pytest.Capt
             ada.save_text(session_id, '{"planted-member":planted}')
             ada.save(session_id, state={}, planted_field="planted-text")
             ada.request("GET", "sessions", "?search=planted-search")
-            ada.post("session-snapshot-restore", {"session_id": session_id}, headers={"X-Request-Id": "find-me"})
+            ada.post(
+                "session-snapshot-restore", {"session_id": session_id}, headers={"X-Request-Id": "find-me"}
+            )
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 7
     assert [line["status"] for line in lines] == [200, 200, 422, 422, 422, 200, 200]
-    assert [line.get("code") for line in lines[2:5]] == ["address_below_part", "invalid_json", "invalid_request"]
+    assert [line.get("code") for line in lines[2:5]] == [
+        "address_below_part",
+        "invalid_json",
+        "invalid_request",
+    ]
     last = lines[-1]
-    assert (last["function"], last["method"], last["request_id"]) == ("session-snapshot-restore", "POST", "find-me")
+    assert (last["function"], last["method"], last["request_id"]) == (
+        "session-snapshot-restore",
+        "POST",
+        "find-me",
+    )
     assert last["bytes_out"] > last["bytes_in"] > 0
     assert last["ms"] > 0
     text = json.dumps(lines)

@@ -129,7 +129,11 @@ def test_settings__refuse_what_cannot_be(name: str, value: str) -> None:
 
 def test_settings__read_lists_and_switches() -> None:
     settings = Settings.from_environment(
-        {**GOOD, "LEFTOFF_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000", "LEFTOFF_REQUEST_LOG": "off"}
+        {
+            **GOOD,
+            "LEFTOFF_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000",
+            "LEFTOFF_REQUEST_LOG": "off",
+        }
     )
     assert settings.allowed_origins == {"https://a.example", "http://localhost:3000"}
     assert settings.request_log is False

@@ -33,7 +33,9 @@ def test_create__with_everything(ada: Person) -> None:
 def test_create__expiry_by_kind(ada: Person) -> None:
     assert ada.post("sessions", {"kind": "chat"}).json()["expires_after_seconds"] == 1800
     assert ada.post("sessions", {"kind": "agent"}).json()["expires_after_seconds"] is None
-    assert ada.post("sessions", {"kind": "chat", "expires_after_seconds": 0}).json()["expires_after_seconds"] in (None, 1800)
+    assert ada.post("sessions", {"kind": "chat", "expires_after_seconds": 0}).json()[
+        "expires_after_seconds"
+    ] in (None, 1800)
 
 
 def test_create__one_for_each_key_and_owner(ada: Person, bob: Person) -> None:
@@ -84,7 +86,11 @@ def test_list__pages_by_keyset_without_gaps_or_repeats(ada: Person) -> None:
 
 
 def test_list__filters(ada: Person) -> None:
-    kept, put_away, running = ada.session(name="Kept"), ada.session(name="Put away"), ada.session(name="100% run_ning")
+    kept, put_away, running = (
+        ada.session(name="Kept"),
+        ada.session(name="Put away"),
+        ada.session(name="100% run_ning"),
+    )
     ada.request("PATCH", "sessions", f"/{put_away}", json={"archived": True})
     ada.request("PATCH", "sessions", f"/{running}", json={"status": "running"})
 
@@ -136,7 +142,14 @@ def test_update__changes_only_what_was_sent(ada: Person) -> None:
 
 def test_update__refuses_what_does_not_fit(ada: Person) -> None:
     session_id = ada.session()
-    for fields in ({}, {"key": "x"}, {"status": "expired"}, {"archived": "yes"}, {"archived": None}, {"latest_number": 9}):
+    for fields in (
+        {},
+        {"key": "x"},
+        {"status": "expired"},
+        {"archived": "yes"},
+        {"archived": None},
+        {"latest_number": 9},
+    ):
         refused(ada.request("PATCH", "sessions", f"/{session_id}", json=fields), "invalid_request")
 
 
@@ -161,7 +174,9 @@ def test_members__come_and_go(ada: Person, bob: Person) -> None:
     assert bob.request("DELETE", "sessions", path).status_code == 204
     assert bob.request("GET", "sessions", f"/{session_id}").status_code == 404
     refused(ada.request("PUT", "sessions", path, json={"role": "owner"}), "invalid_request")
-    refused(ada.request("PUT", "sessions", f"/{session_id}/members/x", json={"role": "viewer"}), "invalid_request")
+    refused(
+        ada.request("PUT", "sessions", f"/{session_id}/members/x", json={"role": "viewer"}), "invalid_request"
+    )
 
 
 def test_delete_my_data__asks_twice_and_gives_a_receipt(ada: Person, bob: Person) -> None:

@@ -55,7 +55,9 @@ PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
 )
 
 
-def signed_by_hand(header: dict[str, Any], payload: dict[str, Any] | bytes, secret: bytes = SECRET.encode()) -> str:
+def signed_by_hand(
+    header: dict[str, Any], payload: dict[str, Any] | bytes, secret: bytes = SECRET.encode()
+) -> str:
     """HS256 over anything, also what a library refuses to sign."""
     import hashlib
     import hmac
@@ -81,7 +83,9 @@ BAD: dict[str, Callable[[], str]] = {
     "None": lambda: "Bearer " + unsigned({"alg": "None"}) + "AA",
     "no_algorithm": lambda: "Bearer " + signed_by_hand({"typ": "JWT"}, claims()),
     "signature_cut": lambda: "Bearer " + signed()[:-4],
-    "signature_of_another": lambda: "Bearer " + signed().rpartition(".")[0] + "." + signed(sub="x").rpartition(".")[2],
+    "signature_of_another": lambda: (
+        "Bearer " + signed().rpartition(".")[0] + "." + signed(sub="x").rpartition(".")[2]
+    ),
     "other_secret": lambda: "Bearer " + signed(secret="another secret, just as long as the first"),
     "empty_secret": lambda: "Bearer " + signed_by_hand(HS256, claims(), b""),
     "hs512": lambda: "Bearer " + jwt.encode(claims(), SECRET * 2, "HS512"),
@@ -90,7 +94,9 @@ BAD: dict[str, Callable[[], str]] = {
     "expired": lambda: "Bearer " + signed(exp=NOW - 60),
     "no_exp": lambda: "Bearer " + signed(exp=None),
     "exp_is_text": lambda: "Bearer " + signed_by_hand(HS256, {**claims(), "exp": "soon"}),
-    "exp_is_infinite": lambda: "Bearer " + signed_by_hand(HS256, json.dumps(claims())[:-1].encode() + b',"exp":1e999}'),
+    "exp_is_infinite": lambda: (
+        "Bearer " + signed_by_hand(HS256, json.dumps(claims())[:-1].encode() + b',"exp":1e999}')
+    ),
     "not_yet_valid": lambda: "Bearer " + signed(nbf=NOW + 600),
     "issued_in_the_future": lambda: "Bearer " + signed(iat=NOW + 600),
     "no_aud": lambda: "Bearer " + signed(aud=None),
@@ -139,7 +145,12 @@ def test_two_authorization_headers__are_refused(ada: Person) -> None:
 def test_good_token__within_the_leeway(people: Callable[..., Person], shared: Db) -> None:
     now = int(time.time())
     user = str(shared.user("late"))
-    for changes in ({"exp": now - 20}, {"nbf": now + 20}, {"aud": ["x", "authenticated"]}, {"sub": user.upper()}):
+    for changes in (
+        {"exp": now - 20},
+        {"nbf": now + 20},
+        {"aud": ["x", "authenticated"]},
+        {"sub": user.upper()},
+    ):
         somebody = people(user, token_for(user, **changes))
         assert somebody.request("GET", "sessions").status_code == 200, changes
 
@@ -149,7 +160,9 @@ def test_good_token__any_case_of_bearer(ada: Person) -> None:
     assert answer.status_code == 200
 
 
-def test_claims__what_a_database_text_cannot_hold_does_no_harm(people: Callable[..., Person], shared: Db) -> None:
+def test_claims__what_a_database_text_cannot_hold_does_no_harm(
+    people: Callable[..., Person], shared: Db
+) -> None:
     user = str(shared.user("odd"))
     somebody = people(user, token_for(user, user_metadata={"name": "\0", "half": "\ud800"}))
     assert somebody.request("GET", "sessions").status_code == 200
@@ -182,7 +195,7 @@ class KeyServer:
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/jwks.json"
 
     def publish(self, kid: str, key: Any, algorithm: type[jwt.algorithms.Algorithm], **more: Any) -> None:
-        public = json.loads(algorithm.to_jwk(key.public_key()))  # type: ignore[attr-defined]
+        public = json.loads(algorithm.to_jwk(key.public_key()))
         public.pop("key_ops", None)
         self.keys.append({**public, "kid": kid, **more})
 
@@ -240,7 +253,9 @@ async def test_public_keys__and_a_secret_side_by_side(key_server: KeyServer) -> 
     await refuses(verifier, "Bearer " + signed_by_hand({**HS256, "kid": "rsa"}, claims(), PUBLIC_PEM))
 
 
-async def test_unknown_key_ids__cause_one_fetch(key_server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_key_ids__cause_one_fetch(
+    key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     verifier = verifier_with(key_server)
     for number in range(300):
         await refuses(verifier, by_key(f"kid-{number}", EC_KEY, "ES256"))
@@ -261,7 +276,9 @@ async def test_unknown_key_ids__at_once_share_a_fetch(key_server: KeyServer) -> 
     assert key_server.asked == 1
 
 
-async def test_keys__stay_while_their_server_is_away(key_server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys__stay_while_their_server_is_away(
+    key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keys, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(keys, "FRESH_SECONDS", 0.0)
     verifier = verifier_with(key_server)
@@ -279,7 +296,9 @@ async def test_keys__never_fetched_is_no_verdict_on_the_token(key_server: KeySer
     assert (unavailable.value.code, unavailable.value.status) == ("keys_unavailable", 503)
 
 
-async def test_keys__withdrawn_ones_go_out_of_use(key_server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys__withdrawn_ones_go_out_of_use(
+    key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keys, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(keys, "FRESH_SECONDS", 0.0)
     verifier = verifier_with(key_server)
@@ -320,7 +339,9 @@ async def test_keys__odd_ones_do_not_cost_the_good_ones(key_server: KeyServer) -
     await refuses(verifier, "Bearer " + signed({"kid": "oct"}))
 
 
-async def test_verified_tokens__are_remembered_but_not_past_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_verified_tokens__are_remembered_but_not_past_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     verifier = Verifier(settings_for("postgresql://nowhere"))
     verified = 0
     decode = jwt.decode

@@ -33,10 +33,17 @@ def test_export_and_import__give_the_same_session_to_somebody_else(ada: Person, 
     copy = imported.json()
     assert copy["id"] != session_id
     assert (copy["user_id"], copy["visibility"], copy["key"]) == (bob.id, "private", None)
-    assert (copy["name"], copy["model"], copy["metadata"], copy["kind"]) == ("Out and in", "m", {"k": [1]}, "chat")
+    assert (copy["name"], copy["model"], copy["metadata"], copy["kind"]) == (
+        "Out and in",
+        "m",
+        {"k": [1]},
+        "chat",
+    )
     for wanted in ({}, {"number": 1}, {"number": 2}, {"label": "first"}):
         assert bob.state_text(copy["id"], **wanted) == ada.state_text(session_id, **wanted)
-    mine, theirs = (who.get(f"/{at}/snapshots")["snapshots"] for who, at in ((ada, session_id), (bob, copy["id"])))
+    mine, theirs = (
+        who.get(f"/{at}/snapshots")["snapshots"] for who, at in ((ada, session_id), (bob, copy["id"]))
+    )
     for before, after in zip(mine, theirs, strict=True):
         assert {**before, "session_id": "", "created_by": ""} == {**after, "session_id": "", "created_by": ""}
     again = bob.request("GET", "sessions", f"/{copy['id']}/export").json()

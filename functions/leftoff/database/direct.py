@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import select
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg import pq
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from leftoff.callers import Caller
 from leftoff.database import Argument, Row
+from leftoff.database.connections import Connection, Connections
 from leftoff.database.pipeline import Failure, Statement, exchange, rows_of
 from leftoff.database.refusals import may_run_again, refusal, unavailable
 from leftoff.errors import Unavailable
 
 __all__ = ["DirectDatabase"]
-
-_Connection = psycopg.AsyncConnection[Any]
 
 # Explicitly: outside a transaction block a local role would be gone before the function runs, and the
 # function would run as the login role.
@@ -43,7 +40,8 @@ class DirectDatabase:
     """A pool that opens on first use, as a deployed function has no start-up hook. It belongs to one event
     loop.
 
-    url: postgresql:// address; pool_size: most connections; pool_timeout, statement_timeout: seconds.
+    url: postgresql:// address; pool_size: most connections; pool_timeout: seconds to wait for one of them;
+    statement_timeout: seconds that a call may take.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class DirectDatabase:
         self._statement_timeout = str(max(1, round(statement_timeout * 1000))).encode()
         # Past this the server has not kept its own limit, so the line to it must be dead.
         self._patience = statement_timeout + pool_timeout
-        self._pool: AsyncConnectionPool[_Connection] | None = None
+        self._pool: Connections | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def rows(
@@ -71,16 +69,14 @@ class DirectDatabase:
 
     async def check(self) -> None:
         try:
-            async with (await self._opened()).connection(self._pool_timeout) as connection:
-                async with asyncio.timeout(self._pool_timeout):
-                    await exchange(connection, [Statement(b"select 1")])
-        except (psycopg.Error, PoolTimeout, TimeoutError, Failure) as exc:
+            async with self._connections().one() as connection, asyncio.timeout(self._pool_timeout):
+                await exchange(connection, [Statement(b"select 1")])
+        except (psycopg.Error, TimeoutError, Failure) as exc:
             raise unavailable() from exc
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None and self._loop is asyncio.get_running_loop():
-            await pool.close()
+        if self._pool is not None:
+            self._pool.close()
 
     async def _call(
         self, caller: Caller, function: str, arguments: Mapping[str, Argument], repeatable: bool
@@ -91,15 +87,9 @@ class DirectDatabase:
             Statement(_sql(function, tuple(arguments)), [_text(value) for value in arguments.values()]),
             _COMMIT,
         )
-        pool = await self._opened()
         for last_try in (False, True):
             try:
-                async with pool.connection(self._pool_timeout) as connection:
-                    return await self._run(connection, statements)
-            except PoolTimeout as exc:
-                raise unavailable() from exc
-            except TimeoutError as exc:
-                raise Unavailable("timeout", retry_after=1) from exc
+                return await self._run(statements)
             except Failure as exc:
                 if last_try or not may_run_again(exc.sqlstate, repeatable=repeatable):
                     raise refusal(exc) from exc
@@ -108,43 +98,33 @@ class DirectDatabase:
                     raise unavailable() from exc
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _run(self, connection: _Connection, statements: Sequence[Statement]) -> pq.abc.PGresult:
-        async with asyncio.timeout(self._patience):
-            try:
-                results = await exchange(connection, statements)
-            except Failure:
-                # A refusal is an ordinary answer: leave the connection as clean as it was.
-                await exchange(connection, [_ROLLBACK])
-                raise
+    async def _run(self, statements: Sequence[Statement]) -> pq.abc.PGresult:
+        try:
+            async with self._connections().one() as connection:
+                return await self._run_on(connection, statements)
+        except TimeoutError as exc:
+            raise unavailable() from exc  # none became free
+
+    async def _run_on(self, connection: Connection, statements: Sequence[Statement]) -> pq.abc.PGresult:
+        try:
+            async with asyncio.timeout(self._patience):
+                try:
+                    results = await exchange(connection, statements)
+                except Failure:
+                    # A refusal is an ordinary answer: leave the connection as clean as it was.
+                    await exchange(connection, [_ROLLBACK])
+                    raise
+        except TimeoutError as exc:
+            raise Unavailable("timeout", retry_after=1) from exc
         return results[2]
 
-    async def _opened(self) -> AsyncConnectionPool[_Connection]:
+    def _connections(self) -> Connections:
         loop = asyncio.get_running_loop()
         if self._pool is None or self._loop is not loop:
-            # A pool's tasks live in the loop that opened it; under another loop the old one is of no use.
+            # What belongs to another loop is of no use in this one.
             self._loop = loop
-            self._pool = AsyncConnectionPool(
-                self._url,
-                kwargs={
-                    "autocommit": True,  # begin and commit are among our statements
-                    "prepare_threshold": None,
-                    "connect_timeout": max(2, round(self._pool_timeout)),
-                    "application_name": "leftoff",
-                },
-                min_size=1,
-                max_size=self._size,
-                open=False,
-                check=_refuse_farewell,
-                timeout=self._pool_timeout,
-                # Give up early: every later call starts a new attempt, whereas long attempts back off for
-                # minutes and would go on failing after the database is back.
-                reconnect_timeout=self._pool_timeout,
-                name="leftoff",
-            )
-        pool = self._pool
-        if pool.closed:
-            await pool.open(wait=False)
-        return pool
+            self._pool = Connections(self._url, size=self._size, patience=self._pool_timeout)
+        return self._pool
 
 
 @functools.cache
@@ -175,15 +155,3 @@ def _element(value: str | int | None) -> str:
     if isinstance(value, int):
         return str(value)
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-async def _refuse_farewell(connection: _Connection) -> None:
-    """Notice, without a round trip, that the server has closed an idle connection.
-
-    An idle connection has nothing to read; if there is something, it is the server's farewell or the end of
-    the stream. Noticed before anything is sent, the pool simply takes another connection.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise psycopg.OperationalError("the server closed the connection")
