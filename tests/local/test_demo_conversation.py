@@ -22,7 +22,17 @@ def test_build__is_long_and_mixed(script: Script) -> None:
     assert min(roles["user"], roles["assistant"], roles["tool"]) > 50
     text = json.dumps(script.messages, ensure_ascii=False)
     scripts = {unicodedata.name(character, "?").split()[0] for character in text}
-    assert scripts >= {"LATIN", "CJK", "HIRAGANA", "HANGUL", "ARABIC", "HEBREW", "DEVANAGARI", "CYRILLIC", "THAI"}
+    assert scripts >= {
+        "LATIN",
+        "CJK",
+        "HIRAGANA",
+        "HANGUL",
+        "ARABIC",
+        "HEBREW",
+        "DEVANAGARI",
+        "CYRILLIC",
+        "THAI",
+    }
     assert "\u200d" in text, "emoji sequences are joined by this"
     assert "\\u0000" in text
     assert "\udcfc" in text, "a lone surrogate"
@@ -61,4 +71,6 @@ def test_apply__escaped_pointer(script: Script) -> None:
     for step in script.steps[:10]:
         apply(state, step)
     assert "json.decoder/py_scanstring" in state["memory"]["blackboard"]
-    assert [message["id"] for message in state["messages"]] == [f"msg_{n:04d}" for n in range(len(state["messages"]))]
+    assert [message["id"] for message in state["messages"]] == [
+        f"msg_{n:04d}" for n in range(len(state["messages"]))
+    ]

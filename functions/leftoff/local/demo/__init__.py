@@ -19,8 +19,8 @@ MESSAGES = 400
 def main(*, messages: int = MESSAGES, keep: bool = False, folder: Path | None = None) -> int:
     """Play the demo; the exit code: 0 if all held, 1 if not. Takes about half a minute.
 
-    messages: how long the conversation is, at least 60; keep: leave the data folder; folder: where the picture
-    goes and the data live, default `demo` in leftoff's data folder.
+    messages: how long the conversation is, at least 60 (default 400); keep: leave the data folder;
+    folder: where the picture goes and the data live, default `demo` in leftoff's data folder.
     """
     # Here, so that `leftoff --help` does not wait for what only the demo needs.
     from leftoff.local.demo.run import run

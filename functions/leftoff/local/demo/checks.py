@@ -1,12 +1,11 @@
 """What must hold after the demo, as plain functions: they take what was sent and what came back.
 
-Each returns the problems it found, one sentence each; an empty list means that it holds. They look at nothing but
-their arguments, so the tests can show that each of them does find what it is there to find.
+Each returns the problems it found, one sentence each; an empty list means that it holds. They look at
+nothing but their arguments, so the tests can show that each does find what it is there to find.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,10 +62,18 @@ def saved_exactly_once(answers: Sequence[Answer], numbers: Sequence[int]) -> lis
     for answer in answers:
         by_number.setdefault(answer.number, set()).add(answer.key)
         by_key.setdefault(answer.key, set()).add(answer.number)
-    problems += [f"number {number} was answered but is not there" for number in by_number if not stored[number]]
+    problems += [
+        f"number {number} was answered but is not there" for number in by_number if not stored[number]
+    ]
     problems += [f"number {number} is there {count} times" for number, count in stored.items() if count > 1]
-    problems += [f"number {number} is there, but nobody was told so" for number in stored if number not in by_number]
-    problems += [f"number {number} was given to {len(keys)} saves" for number, keys in by_number.items() if len(keys) > 1]
+    problems += [
+        f"number {number} is there, but nobody was told so" for number in stored if number not in by_number
+    ]
+    problems += [
+        f"number {number} was given to {len(keys)} saves"
+        for number, keys in by_number.items()
+        if len(keys) > 1
+    ]
     problems += [f"one save got the numbers {sorted(found)}" for found in by_key.values() if len(found) > 1]
     gaps = sorted(set(range(1, max(stored, default=0) + 1)) - set(stored))
     problems += [f"number {number} is missing between others" for number in gaps if number not in by_number]
@@ -91,12 +98,22 @@ def same_state(expected: Any, restored: Any, where: str) -> list[str]:
     """The restored value equals the expected one; otherwise the first addresses where they differ."""
     if same(expected, restored):
         return []
-    return _shortened([f"{where}: {address or 'the whole'} differs" for address in _differences(expected, restored, "")])
+    return _shortened(
+        [f"{where}: {address or 'the whole'} differs" for address in _differences(expected, restored, "")]
+    )
 
 
 def same(one: Any, other: Any) -> bool:
     """Equal as JSON: 1 is not 1.0 nor true, -0.0 is not 0.0, and only the order of keys does not matter."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float):
+        return repr(one) == repr(other)
+    return bool(one == other)
 
 
 def merged(results: Sequence[Mapping[str, Any]], before: int) -> list[str]:
@@ -123,7 +140,9 @@ def refused(status: int, code: str, addresses: Sequence[str], wanted: Sequence[s
     return problems
 
 
-def same_diff(rows: Sequence[Mapping[str, Any]], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def same_diff(
+    rows: Sequence[Mapping[str, Any]], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[str]:
     """The rows are exactly the parts that tell two states apart: address, kind of change, both values."""
     old, new = _parts(before, "", 0), _parts(after, "", 0)
     wanted = {}
@@ -136,16 +155,20 @@ def same_diff(rows: Sequence[Mapping[str, Any]], before: Mapping[str, Any], afte
             wanted[address] = ("changed", old[address], new[address])
     got = {row["address"]: (row["change"], row.get("before"), row.get("after")) for row in rows}
     problems = [f"the diff lacks {address}" for address in sorted(wanted.keys() - got.keys())]
-    problems += [f"the diff names {address}, which did not change" for address in sorted(got.keys() - wanted.keys())]
+    problems += [
+        f"the diff names {address}, which did not change" for address in sorted(got.keys() - wanted.keys())
+    ]
     both = sorted(wanted.keys() & got.keys())
-    problems += [f"the diff tells {address} wrongly" for address in both if not same(wanted[address], got[address])]
+    problems += [
+        f"the diff tells {address} wrongly" for address in both if not same(wanted[address], got[address])
+    ]
     if len(got) != len(rows):
         problems.append("the diff names an address twice")
     return _shortened(problems)
 
 
 def kept(wanted: Iterable[int], numbers: Iterable[int], gone: Iterable[int]) -> list[str]:
-    """After clean-up the wanted numbers are there, and all that are gone were not wanted and do not restore."""
+    """After clean-up exactly the wanted numbers are there, and none of them is gone when it is restored."""
     left, must, removed = set(numbers), set(wanted), set(gone)
     problems = [f"number {number} should have been kept" for number in sorted(must - left)]
     problems += [f"number {number} should have been removed" for number in sorted(left - must)]
@@ -154,7 +177,7 @@ def kept(wanted: Iterable[int], numbers: Iterable[int], gone: Iterable[int]) -> 
 
 
 def _parts(value: Any, address: str, depth: int) -> dict[str, Any]:
-    """The parts of a state by address: objects open down to depth 3, lists on the way open, their items whole."""
+    """The parts of a state by address: objects are opened down to depth 3, lists on the way into items."""
     parts: dict[str, Any] = {}
     if depth < 3 and isinstance(value, dict):
         if depth:

@@ -68,12 +68,16 @@ class Client:
     def diff(self, session_id: str, before: int, after: int) -> list[dict[str, Any]]:
         """What differs between two snapshots, by address."""
         path = f"/sessions/{session_id}/diff"
-        rows: list[dict[str, Any]] = self._call("GET", path, query={"from": before, "to": after})["differences"]
+        rows: list[dict[str, Any]] = self._call("GET", path, query={"from": before, "to": after})[
+            "differences"
+        ]
         return rows
 
     def clean_up(self, *, keep: int, older_than_seconds: int) -> dict[str, Any]:
         """Remove old snapshots of all sessions; needs a token of the service role."""
-        return self._call("POST", "/cleanup-old-snapshots", {"keep": keep, "older_than_seconds": older_than_seconds})
+        return self._call(
+            "POST", "/cleanup-old-snapshots", {"keep": keep, "older_than_seconds": older_than_seconds}
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -87,7 +91,12 @@ class Client:
         self.close()
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, query: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        query: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         begin = time.perf_counter()
         content = None if body is None else json_bytes(body)

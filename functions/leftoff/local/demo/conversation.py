@@ -1,9 +1,9 @@
 """The conversation that the demo plays: an assistant that explains the standard library from its source.
 
-It is built from text that every Python carries with it (source code through ``inspect``, the language reference
-through ``pydoc_data``), so it is realistic in size and shape, needs no network, and is the same in every run on the
-same Python. Messages have the shape that chat APIs use: role and content, tool calls with their arguments as a
-JSON string, tool results that name the call.
+It is built from text that every Python carries with it (source code through ``inspect``, the language
+reference through ``pydoc_data``), so it is realistic in size and shape, needs no network, and is the same in
+every run on the same Python. Messages have the shape that chat APIs use: role and content, tool calls with
+their arguments as a JSON string, tool results that name the call.
 
     script = build(400)
     state = {}
@@ -65,6 +65,7 @@ class Script:
     """The whole conversation, in order. The first step is a whole state with the system message."""
 
     steps: tuple[Step, ...]
+    languages: int
 
     @property
     def messages(self) -> list[Message]:
@@ -89,7 +90,7 @@ def first_state() -> State:
 
 
 def apply(state: State, step: Step) -> None:
-    """Do to a plain dict what the step does to the session. This is the demo's own idea of what must come back."""
+    """Do to a plain dict what the step does to the session: the demo's own idea of what must come back."""
     if not state:
         state.update(first_state())
     for pointer, value in step.set.items():
@@ -129,7 +130,8 @@ def build(messages: int) -> Script:
     for label, share in (("first answers", 1 / 4), ("halfway – 折り返し 🏁", 1 / 2)):
         index = ends[int(len(ends) * share)]
         steps[index] = replace(steps[index], label=label)
-    return Script(tuple(steps))
+    spoken = {phrase.language for phrase in PHRASES[: len(ends)]} - {"emoji", "maths"}
+    return Script(tuple(steps), len(spoken))
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def _subjects() -> Iterator[_Subject]:
         except (ImportError, AttributeError, OSError, TypeError, ValueError):
             continue
         opening = "\n".join(text.splitlines()[:12])
-        yield _Subject(f"{module}.{qualified}()", target.replace(":", "/"), text, f"```python\n{opening}\n```")
+        yield _Subject(
+            f"{module}.{qualified}()", target.replace(":", "/"), text, f"```python\n{opening}\n```"
+        )
     for topic, text in _topics():
         opening = "\n".join("> " + line for line in text.strip().splitlines()[:8])
         yield _Subject(f"“{topic}”", f"reference/{topic}", text, opening)
@@ -176,7 +180,9 @@ class _Writer:
     exchanges: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     characters: list[int] = field(default_factory=lambda: [0, 0])
-    topics: Iterator[tuple[str, str]] = field(default_factory=lambda: itertools.cycle(_topics() or [("-", "-")]))
+    topics: Iterator[tuple[str, str]] = field(
+        default_factory=lambda: itertools.cycle(_topics() or [("-", "-")])
+    )
 
     def exchange(self, subject: _Subject) -> list[Step]:
         """A question, tool calls, their results, sometimes a second round of tools, and an answer."""
@@ -187,9 +193,12 @@ class _Writer:
         if turn % 12 == 5:
             picture = {"type": "image_url", "image_url": {"url": _picture(turn)}}
             question = [{"type": "text", "text": question}, picture]
-        steps = [self._step([self._message("user", question)], {"/currentStep": turn * 3, "/status": "running"})]
+        steps = [
+            self._step([self._message("user", question)], {"/currentStep": turn * 3, "/status": "running"})
+        ]
 
-        wanted = [("read_source", {"target": subject.target}, subject.text)]
+        wanted: list[tuple[str, dict[str, Any], str]] = []
+        wanted.append(("read_source", {"target": subject.target}, subject.text))
         if turn % 3 == 0:
             topic, text = next(self.topics)
             wanted.append(("search_reference", {"topic": topic, "language": phrase.language}, text))
@@ -199,7 +208,9 @@ class _Writer:
         if turn % 2:
             code = SNIPPETS[turn // 2 % len(SNIPPETS)]
             result = repr(eval(code, {}))
-            steps += self._round([("run_python", {"code": code, "timeout_seconds": 5}, result)], turn, phrase, subject)
+            steps += self._round(
+                [("run_python", {"code": code, "timeout_seconds": 5}, result)], turn, phrase, subject
+            )
 
         answer = f"{phrase.answer.format(**words)}\n\n{subject.opening}\n\n{phrase.closing}"
         self.characters[1] += len(answer)
@@ -260,13 +271,16 @@ def _bytes_as_text() -> str:
 
 def _picture(turn: int) -> str:
     """A small PNG as a data URL, as chat apps attach screenshots: 48 x 48 pixels, 8-bit grey."""
-    rows = b"".join(
-        b"\x00" + bytes((x * y * (turn + 1)) & 255 for x in range(48)) for y in range(48)
-    )
+    rows = b"".join(b"\x00" + bytes((x * y * (turn + 1)) & 255 for x in range(48)) for y in range(48))
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
 
     header = (48).to_bytes(4) + (48).to_bytes(4) + bytes((8, 0, 0, 0, 0))
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    png = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows, 9))
+        + chunk(b"IEND", b"")
+    )
     return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,7 +1,7 @@
 """The other way to keep every version: one row with the whole state as jsonb for each save.
 
-The demo saves each turn this way as well, right after leftoff, into the same Postgres, so that both are measured
-in the same run on the same machine. It is spared everything else: no HTTP, no access rules, no keys, no merging.
+The demo saves each turn this way as well, right after leftoff, into the same Postgres, so that both are
+measured in the same run on the same machine. It is spared all else: HTTP, access rules, keys, merging.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Documents:
     def save(self, session_id: str, number: int, state: dict[str, Any]) -> float:
         """Store the whole state; the time in milliseconds, writing the JSON included.
 
-        jsonb refuses the NUL character and lone surrogates. They are replaced before the clock starts, message
-        by message; ``replaced`` counts the messages that could not be kept as they were. ``json_bytes`` is the
-        size of the JSON text that was saved.
+        jsonb refuses the NUL character and lone surrogates. They are replaced before the clock starts,
+        message by message; ``replaced`` counts the messages that could not be kept as they were, and
+        ``json_bytes`` is the size of the JSON text that was saved last.
         """
         for message in state["messages"][len(self._messages) :]:
             kept = acceptable(message)

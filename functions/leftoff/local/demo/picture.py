@@ -1,7 +1,7 @@
 """The picture of the demo: the time of a save and the storage, against the number of messages.
 
-`draw` writes the same picture as PNG (on white) and as SVG. The SVG follows the reader's colour scheme, so it reads
-well on a light and on a dark page.
+`draw` writes the same picture as PNG (on white) and as SVG. The SVG follows the reader's colour scheme, so it
+reads well on a light and on a dark page.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 PAPER, INK, MUTED, GRID = "#ffffff", "#1f2328", "#59636e", "#d1d9e0"
 LEFTOFF, DOCUMENTS = "#0a7ea4", "#d9622b"
 
-DARK = {PAPER: "#0d1117", INK: "#f0f6fc", MUTED: "#9198a1", GRID: "#3d444d", LEFTOFF: "#4cc3e8", DOCUMENTS: "#ff9360"}
+DARK = {
+    PAPER: "#0d1117",
+    INK: "#f0f6fc",
+    MUTED: "#9198a1",
+    GRID: "#3d444d",
+    LEFTOFF: "#4cc3e8",
+    DOCUMENTS: "#ff9360",
+}
 """What each colour becomes on a dark page."""
 
 
@@ -49,7 +56,7 @@ def draw(measured: Measurements, folder: Path) -> tuple[Path, Path]:
         "savefig.facecolor": PAPER,
         "svg.hashsalt": "leftoff",  # the same measurements give the same file
     }
-    with pyplot.rc_context(style):
+    with pyplot.rc_context(style):  # type: ignore[arg-type,unused-ignore]  # newer ones list every name
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.9))
         _times(left, measured)
         _storage(right, measured)
@@ -71,7 +78,9 @@ def _times(axes: Axes, measured: Measurements) -> None:
     whole = [point for point in saves if point.whole]
 
     axes.scatter(counts, measured.documents_ms(), s=7, color=DOCUMENTS, alpha=0.25, linewidths=0)
-    axes.scatter([p.messages for p in changes], measured.changes_ms(), s=7, color=LEFTOFF, alpha=0.25, linewidths=0)
+    axes.scatter(
+        [p.messages for p in changes], measured.changes_ms(), s=7, color=LEFTOFF, alpha=0.25, linewidths=0
+    )
     axes.scatter(
         [p.messages for p in whole],
         measured.whole_ms(),
@@ -92,7 +101,12 @@ def _times(axes: Axes, measured: Measurements) -> None:
     if whole:
         ends["leftoff: whole state ◇"] = (whole[-1].leftoff_ms, LEFTOFF)
     axes.set_yscale("log")
-    _frame(axes, "Time of one save", "milliseconds, log scale · line: running median", counts[-1])
+    _frame(
+        axes,
+        "Time of one save",
+        "ms, log scale · leftoff over HTTP, documents by SQL · line: running median",
+        counts[-1],
+    )
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _name_lines(axes, counts[-1], ends)
@@ -105,26 +119,32 @@ def _storage(axes: Axes, measured: Measurements) -> None:
     lines = {
         "whole documents": ([point.document_bytes for point in storage], DOCUMENTS, "-", 2.2),
         "leftoff": ([point.leftoff_bytes for point in storage], LEFTOFF, "-", 2.2),
-        "JSON text of the\nlatest state alone": ([point.json_bytes for point in storage], MUTED, (0, (4, 2)), 1.3),
+        "JSON text of the\nlatest state alone": (
+            [point.json_bytes for point in storage],
+            MUTED,
+            (0, (4, 2)),
+            1.3,
+        ),
     }
     for sizes, colour, dashes, width in lines.values():
         axes.plot(counts, sizes, color=colour, linestyle=dashes, linewidth=width)
     axes.set_yscale("log")
+    axes.set_ylim(bottom=10_000)
     _frame(axes, "Stored, every version kept", "bytes on disk with indexes, log scale", counts[-1])
     axes.yaxis.set_major_formatter(lambda value, _: human_bytes(value, digits=0))
-    _name_lines(axes, counts[-1], {name: (sizes[-1], colour) for name, (sizes, colour, _, _) in lines.items()})
+    _name_lines(
+        axes, counts[-1], {name: (sizes[-1], colour) for name, (sizes, colour, _, _) in lines.items()}
+    )
     _mark_crashes(axes, measured.crashes)
 
 
 def human_bytes(size: float, digits: int = 1) -> str:
     """A size as people write it, in decimal units: 999 B, 1.5 kB, 23.4 MB."""
-    for unit in ("B", "kB", "MB"):
-        if size < 999.5:
-            break
+    units = ["B", "kB", "MB", "GB"]
+    while size >= 999.5 and len(units) > 1:
         size /= 1000
-    else:
-        unit = "GB"
-    return f"{size:.{0 if unit == 'B' else digits}f} {unit}"
+        units.pop(0)
+    return f"{size:.{0 if units[0] == 'B' else digits}f} {units[0]}"
 
 
 def _median_line(axes: Axes, counts: Sequence[int], values: Sequence[float], colour: str) -> float:
@@ -154,13 +174,24 @@ def _name_lines(axes: Axes, last: int, ends: dict[str, tuple[float, str]]) -> No
         at = max((math.log(value) - bottom) / (top - bottom), placed + 0.06 + half_of_other_lines)
         placed = at + half_of_other_lines
         axes.text(
-            1.02, at, name, transform=axes.transAxes, color=colour, fontsize=9.5, va="center", fontweight="medium"
+            1.02,
+            at,
+            name,
+            transform=axes.transAxes,
+            color=colour,
+            fontsize=9.5,
+            va="center",
+            fontweight="medium",
         )
 
 
 def _mark_crashes(axes: Axes, crashes: Sequence[int]) -> None:
+    last = -math.inf
     for count in crashes:
         axes.axvline(count, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+        if count < last + axes.get_xlim()[1] / 8:
+            continue  # no room for a second name
+        last = count
         axes.annotate(
             "kill -9",
             (count, 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import statistics
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -17,7 +16,7 @@ from leftoff.local.demo import checks
 from leftoff.local.demo.checks import Answer, Guarantees
 from leftoff.local.demo.client import Client, Refused
 from leftoff.local.demo.conversation import Script, State, Step, apply, put
-from leftoff.local.demo.crash import Moment, after, kill_during, once_written
+from leftoff.local.demo.crash import Attempt, Watch, at_work, kill_during, once_written
 from leftoff.local.demo.documents import Documents
 from leftoff.local.demo.measurements import Measurements, SavePoint, StoragePoint
 from leftoff.local.stack import LocalStack
@@ -37,6 +36,7 @@ TITLES = (CRASHES, RETRIES, EXACTLY_ONCE, MESSAGES, VERSIONS, RESTORES, MERGE, C
 KEEP = 20  # newest snapshots that clean-up leaves
 STORAGE_EVERY = 5  # saves between two looks at the size on disk
 TRIES = 25  # saves that one kill may miss before it gives up
+KILLS = 4  # and kills that may come just after the answer
 
 STORED = """
 select sum(pg_total_relation_size(c.oid))::bigint
@@ -81,20 +81,26 @@ class Play:
     def converse(self, progress: Callable[[int], None]) -> None:
         """Save every turn; kill everything twice on the way. ``progress`` is told the count of saves."""
         steps = self.script.steps
-        # The first kill comes early in a save, the second between its commit and its answer.
-        due: list[tuple[int, Callable[[], Moment]]] = [
-            (len(steps) // 3, lambda: after(0.4 * statistics.median(self.measured.changes_ms()) / 1000)),
-            (2 * len(steps) // 3, lambda: once_written(self.stack.dsn, self.session_id, self.number + 1)),
+        # The first kill comes in the middle of a transaction, best of a whole state, which is a longer one;
+        # the second comes between the commit and the answer.
+        third = len(steps) // 3
+        long = next((index for index in range(third, 2 * third) if steps[index].whole), third)
+        due: list[tuple[int, Callable[[], Watch]]] = [
+            (long, lambda: at_work(self.stack.dsn)),
+            (2 * third, lambda: once_written(self.stack.dsn, self.session_id, self.number + 1)),
         ]
-        missed = hits = 0
+        tries = kills = 0
+        hits: list[int] = []  # message counts
         for index, step in enumerate(steps):
             apply(self.state, step)
             fields = self._fields(step, index)
             if due and index >= due[0][0]:
-                hit = self._crash(fields, due[0][1]())
-                missed += not hit
-                if hit or missed == TRIES:
-                    hits, missed = hits + hit, 0
+                killed, in_flight = self._crash(fields, due[0][1]())
+                tries, kills = tries + 1, kills + killed
+                if in_flight:
+                    hits.append(len(self.state["messages"]))
+                if in_flight or tries == TRIES or kills == KILLS:
+                    tries = kills = 0
                     due.pop(0)
             else:
                 self._save(fields)
@@ -103,9 +109,9 @@ class Play:
             if index % STORAGE_EVERY == 0 or index == len(steps) - 1:
                 self._look_at_storage()
             progress(index + 1)
-        where = " and ".join(str(count) for count in self.measured.crashes)
-        problems = [] if hits == 2 else [f"{hits} of 2 kills hit a save in flight"]
-        self.guarantees.report(CRASHES, problems, f"at message {where}: SIGKILL, no process left")
+        problems = [] if len(hits) == 2 else [f"{len(hits)} of 2 kills hit a save in flight"]
+        where = " and ".join(str(count) for count in hits)
+        self.guarantees.report(CRASHES, problems, f"at message {where}, every process by SIGKILL")
 
     def _fields(self, step: Step, index: int) -> dict[str, Any]:
         content = {"state": self.state} if step.whole else {"changes": step.changes}
@@ -132,47 +138,59 @@ class Play:
         assert stored is not None
         self.measured.storage.append(
             StoragePoint(
-                len(self.state["messages"]), int(stored[0]), self.documents.size_bytes(), self.documents.json_bytes
+                len(self.state["messages"]),
+                int(stored[0]),
+                self.documents.size_bytes(),
+                self.documents.json_bytes,
             )
         )
 
     # -- a crash in the middle of a save, and the way back ---------------------------------------------
 
-    def _crash(self, fields: dict[str, Any], moment: Moment) -> bool:
-        """Kill everything during this save, start again, send the save again. True if it was in flight."""
+    def _crash(self, fields: dict[str, Any], watch: Watch) -> tuple[bool, bool]:
+        """Kill everything during this save, start and send it again: whether killed, whether in flight."""
         before = self.number
-        attempt = kill_during(self.stack, lambda: self.client.save(self.session_id, **fields), moment)
+        with watch as moment:
+            attempt = kill_during(self.stack, lambda: self.client.save(self.session_id, **fields), moment)
         if attempt.answer is not None:
             self._answered(fields, attempt.answer)
-        if not attempt.killed:
-            return False
-        count = len(self.state["messages"])
-        self.measured.crashes.append(count)
-        begin = perf_counter()
-        self.stack.start()
-        self._database = self.documents.connection = self._connect()
-        restart_seconds = perf_counter() - begin
+        if attempt.killed:
+            count = len(self.state["messages"])
+            self.measured.crashes.append(count)
+            self._database.close()
+            begin = perf_counter()
+            self.stack.start()
+            self._database = self.documents.connection = self._connect()
+            self.tell(
+                f"[bold red]kill -9[/] at message {count}, {attempt.after_ms:.1f} ms into a save: the "
+                f"functions server and {attempt.processes - 1} Postgres processes. Started again in "
+                f"{perf_counter() - begin:.1f} s. {self._send_again(fields, before, attempt)}"
+            )
+        self._save_document_after_crash()
+        return attempt.killed, attempt.in_flight
+
+    def _send_again(self, fields: dict[str, Any], before: int, attempt: Attempt) -> str:
+        """What an app does after a crash: the same save with the same key. Says what had become of it."""
         written = self._latest_number() > before
         saved = self._save_until_answered(fields)
         wrong = []
+        if attempt.answer is not None and not written:
+            wrong.append("a save was answered and is not there")
         if saved["number"] != before + 1:
             wrong.append(f"the save after {before} became {saved['number']}")
         if saved["replayed"] != written:
-            wrong.append(f"replayed is {saved['replayed']}, but the save had {'' if written else 'not '}been written")
+            wrong.append(f"replayed is {saved['replayed']}, but written was {written}")
         again = self.client.save(self.session_id, **fields)
         if (again["number"], again["replayed"]) != (saved["number"], True):
             wrong.append(f"sent once more it became {again['number']} instead of {saved['number']}")
         self.guarantees.report(RETRIES, wrong, "after each kill, and once more: the same number")
-        fate = "was written, its answer lost" if written else "had not been written"
-        outcome = "the same number" if written else "number"
-        self.tell(
-            f"[bold red]kill -9[/] at message {count}, {attempt.after_ms:.1f} ms into a save: the functions and "
-            f"{attempt.processes - 1} Postgres processes.\n"
-            f"        Back after {restart_seconds:.1f} s. The save {fate}; sent again with its key, it got "
-            f"{outcome} {saved['number']}."
-        )
-        self._save_document_after_crash()
-        return attempt.in_flight
+        if attempt.answer is not None:
+            fate = "Its answer had just come through; sent again, it was told the same number"
+        elif written:
+            fate = "The save was written, only its answer was lost: sent again, it was told its number"
+        else:
+            fate = "The save was not written yet: sent again, it became number"
+        return f"{fate}, {saved['number']}." if written else f"{fate} {saved['number']}."
 
     def _save_document_after_crash(self) -> None:
         """Keep the documents complete; the time of this turn says nothing and is not kept."""
@@ -251,15 +269,20 @@ class Play:
 
     def work_on_two_devices(self) -> None:
         """Two saves at the same time from the same base, then two that contradict each other."""
-        with Client(self.stack.url, self.stack.token()) as laptop, Client(self.stack.url, self.stack.token()) as phone:
+        with (
+            Client(self.stack.url, self.stack.token()) as laptop,
+            Client(self.stack.url, self.stack.token()) as phone,
+        ):
             self._merge({"laptop": laptop, "phone": phone})
             self._contradict(laptop, phone)
 
     def _merge(self, devices: dict[str, Client]) -> None:
         base, together = self.number, Barrier(len(devices))
-        changes = {
+        changes: dict[str, dict[str, Any]] = {
             name: {
-                "append": {"/messages": [{"id": f"msg_{name}", "role": "user", "content": f"From the {name}."}]},
+                "append": {
+                    "/messages": [{"id": f"msg_{name}", "role": "user", "content": f"From the {name}."}]
+                },
                 "set": {f"/memory/blackboard/{name}": {"note": f"the {name} was here"}},
             }
             for name in devices
@@ -291,13 +314,15 @@ class Play:
                 *checks.same_state(self.state, latest["state"], "after both"),
                 *checks.same_state(self.state, caught_up, "caught up by the answer alone"),
             ],
-            f"{first} became {saved[first]['number']}, {second} {saved[second]['number']}, "
-            "and its answer held what it had missed",
+            f"numbers {saved[first]['number']} and {saved[second]['number']}; "
+            f"the {second} caught up by its answer",
         )
 
     def _contradict(self, laptop: Client, phone: Client) -> None:
         base = self.number
-        first = laptop.save(self.session_id, changes={"set": {"/status": "paused", "/currentStep": 1000}}, base=base)
+        first = laptop.save(
+            self.session_id, changes={"set": {"/status": "paused", "/currentStep": 1000}}, base=base
+        )
         self.number = first["number"]
         self.state |= {"status": "paused", "currentStep": 1000}
         stale = {"set": {"/currentStep": 2000, "/memory/goal": "must not be saved"}}
@@ -326,7 +351,8 @@ class Play:
         problems += checks.same_diff(long, self._state_at(one), self._state_at(other))
         back = self.client.diff(self.session_id, other, one)
         problems += checks.same_diff(back, self._state_at(other), self._state_at(one))
-        evidence = f"{before} to {self.number}: {len(self.differences)} parts; {one} to {other}: {len(long)}; and back"
+        short = f"{before} to {self.number}: {len(self.differences)} parts"
+        evidence = f"{short}; {one} to {other}: {len(long)}, and back"
         self.guarantees.report(DIFF, problems, evidence)
 
     def clean_up(self) -> None:
@@ -346,14 +372,13 @@ class Play:
                     problems.append(f"number {number} is answered with {exc.code}")
             else:
                 if number <= len(self.script.steps):
-                    problems += checks.same_state(self._state_at(number), restored["state"], f"number {number}")
+                    problems += checks.same_state(
+                        self._state_at(number), restored["state"], f"number {number}"
+                    )
         latest = self.client.restore(self.session_id)
         problems += checks.kept(wanted, left, gone)
         problems += checks.same_state(self.state, latest["state"], "latest")
         if self.cleaned["snapshots"] != len(gone):
             problems.append(f"it says {self.cleaned['snapshots']} snapshots, but {len(gone)} are gone")
-        evidence = (
-            f"{len(gone)} snapshots removed; the newest {KEEP}, {len(named)} labelled and the latest restore exactly"
-        )
+        evidence = f"{len(gone)} removed; the newest {KEEP} and {len(named)} labelled restore exactly"
         self.guarantees.report(CLEANUP, problems, evidence)
-

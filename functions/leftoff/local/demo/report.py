@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -30,12 +31,17 @@ def console() -> Console:
 def progress(to: Console) -> Progress:
     """A bar that stays when it is full."""
     return Progress(
-        TextColumn("      {task.description:<34}"),
-        BarColumn(bar_width=36),
+        TextColumn("     {task.description:<36}"),
+        BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=to,
     )
+
+
+def tell(to: Console, line: str) -> None:
+    """A sentence of the story, indented."""
+    to.print(Padding(line, (0, 0, 0, 6)))
 
 
 def act(to: Console, number: int, title: str) -> None:
@@ -44,9 +50,10 @@ def act(to: Console, number: int, title: str) -> None:
 
 def introduction(to: Console, script: Script) -> None:
     calls = sum(len(message.get("tool_calls", ())) for message in script.messages)
-    to.print(
-        f"      {len(script.messages)} messages with {calls} tool calls, in 20 kinds of writing, "
-        f"saved in {len(script.steps)} turns over HTTP."
+    tell(
+        to,
+        f"{len(script.messages)} messages with {calls} tool calls, in {script.languages} languages, "
+        f"saved in {len(script.steps)} turns over HTTP.",
     )
 
 
@@ -63,15 +70,16 @@ def differences(to: Console, rows: list[dict[str, Any]]) -> None:
         if row["change"] == "removed":
             after = ""
         table.add_row(signs[row["change"]], escape(row["address"]), escape(before), escape(after))
-    to.print(table)
+    to.print(Padding(table, (0, 0, 0, 4)))
     if len(rows) > MOST_ROWS:
-        to.print(f"      … and {len(rows) - MOST_ROWS} more")
+        tell(to, f"… and {len(rows) - MOST_ROWS} more")
 
 
 def clean_up(to: Console, cleaned: dict[str, Any], kept: int) -> None:
-    to.print(
-        f"      The newest {kept} were to stay. Removed: {cleaned['snapshots']} snapshots, and with them "
-        f"{cleaned['parts']} parts ({human_bytes(cleaned['bytes'])} of JSON) that no other version needs."
+    tell(
+        to,
+        f"The newest {kept} were to stay. Removed: {cleaned['snapshots']} snapshots, and with them "
+        f"{cleaned['parts']} parts ({human_bytes(cleaned['bytes'])} of JSON) that no other version needs.",
     )
 
 
@@ -86,7 +94,9 @@ def numbers(to: Console, measured: Measurements, replaced: int) -> None:
     table.add_column("leftoff", justify="right", style="cyan")
     table.add_column("whole documents", justify="right")
     table.add_column("", style="dim")
-    table.add_row("a save, p50", _ms(percentile(changes, 50)), _ms(percentile(documents, 50)), "the changes of a turn")
+    table.add_row(
+        "a save, p50", _ms(percentile(changes, 50)), _ms(percentile(documents, 50)), "the changes of a turn"
+    )
     table.add_row("a save, p99", _ms(percentile(changes, 99)), _ms(percentile(documents, 99)))
     table.add_row(
         "the first tenth, p50", _ms(percentile(changes[:tenth], 50)), _ms(percentile(documents[:tenth], 50))
@@ -122,7 +132,8 @@ def numbers(to: Console, measured: Measurements, replaced: int) -> None:
     to.print(table)
     to.print(
         "[dim]leftoff: over HTTP, with token, access check and idempotency key, from the app and back. "
-        "Whole documents: one jsonb row a save, by SQL on an open connection, right after, in the same Postgres. "
+        "Whole documents: one jsonb row a save, by SQL on an open connection, right after, in the same "
+        "Postgres. "
         f"jsonb cannot hold {replaced} of the messages as they are; they were altered for it.[/]"
     )
 
@@ -131,7 +142,7 @@ def guarantees(to: Console, found: Guarantees) -> None:
     """A line for each guarantee, and below it what is wrong with it."""
     table = Table(box=box.ROUNDED, show_header=False, padding=(0, 1))
     table.add_column(width=1)
-    table.add_column(min_width=48)
+    table.add_column(no_wrap=True)
     table.add_column(style="dim")
     for title in found.titles:
         problems = found.problems(title)
@@ -142,9 +153,13 @@ def guarantees(to: Console, found: Guarantees) -> None:
     to.print(table)
 
 
-def ending(to: Console, found: Guarantees, pictures: tuple[Path, Path], data: Path | None, seconds: float) -> None:
+def ending(
+    to: Console, found: Guarantees, pictures: tuple[Path, Path], data: Path | None, seconds: float
+) -> None:
     failed = sum(bool(found.problems(title)) for title in found.titles)
-    verdict = f"[bold red]{failed} of {len(found.titles)} did not hold[/]" if failed else "[bold green]All held[/]"
+    verdict = (
+        f"[bold red]{failed} of {len(found.titles)} did not hold[/]" if failed else "[bold green]All held[/]"
+    )
     to.print(f"\n{verdict}, in {seconds:.0f} seconds.")
     to.print(f"Picture  {pictures[0]}\n         {pictures[1]}", soft_wrap=True)
     if data is not None:

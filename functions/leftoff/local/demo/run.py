@@ -38,7 +38,7 @@ def run(*, messages: int, keep: bool, folder: Path | None) -> int:
         report.introduction(console, script)
         try:
             stack.start()
-            play = Play(stack, script, lambda line: console.print("      " + line))
+            play = Play(stack, script, lambda line: report.tell(console, line))
             try:
                 with report.progress(console) as bars:
                     bar = bars.add_task("saving every turn", total=len(script.steps))
@@ -49,7 +49,7 @@ def run(*, messages: int, keep: bool, folder: Path | None) -> int:
                     play.look_back(lambda done: bars.update(bar, completed=done))
                 report.act(console, 3, "Two devices")
                 play.work_on_two_devices()
-                console.print("      A laptop and a phone saved at once, then contradicted each other.")
+                report.tell(console, "A laptop and a phone saved at once, then contradicted each other.")
                 report.act(console, 4, "What changed, and what may go")
                 play.compare()
                 report.differences(console, play.differences)

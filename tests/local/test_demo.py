@@ -1,0 +1,60 @@
+"""The demo from start to end, shorter: it holds here, and it fails when a guarantee does not hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from leftoff.local.demo import main
+from leftoff.local.demo.client import Client
+from leftoff.local.demo.play import TITLES
+
+MESSAGES = 70
+
+
+def test_demo__all_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(messages=MESSAGES, folder=tmp_path)
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert "All held" in printed
+    assert printed.count("✓") == len(TITLES)
+    assert "✗" not in printed
+    assert printed.count("kill -9") >= 2
+    assert re.search(r"on disk, all versions.* [kM]B", printed)
+    assert re.search(r"a save, p50 .*[0-9] ms .*[0-9] ms", printed)
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.parse(tmp_path / "demo.svg").getroot().tag.endswith("svg")
+    assert not (tmp_path / "data").exists(), "a run leaves no data behind"
+
+
+@pytest.fixture
+def losing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that loses one save and changes another: what is listed and restored is tampered with."""
+    snapshots, restore = Client.snapshots, Client.restore
+
+    def without_one(self: Client, session_id: str) -> list[dict[str, Any]]:
+        return [found for found in snapshots(self, session_id) if found["number"] != 7]
+
+    def with_another_word(self: Client, session_id: str, **which: Any) -> dict[str, Any]:
+        restored = restore(self, session_id, **which)
+        if which.get("number") == 9:
+            restored["state"]["messages"][3]["content"] += " "
+        return restored
+
+    monkeypatch.setattr(Client, "snapshots", without_one)
+    monkeypatch.setattr(Client, "restore", with_another_word)
+
+
+@pytest.mark.usefixtures("losing")
+def test_demo__says_what_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(messages=MESSAGES, folder=tmp_path)
+    printed = capsys.readouterr().out
+    assert code == 1
+    assert "2 of 10 did not hold" in printed
+    assert "number 7 was answered but is not there" in printed
+    assert "number 9: /messages/3/content differs" in printed
+    assert printed.count("✗") == 2
