@@ -237,7 +237,6 @@ begin
     update public.free_agent_sessions s
     set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
         metadata = v_session.metadata, upstream = v_session.upstream,
-        expired_at = case when p_changes ? 'status' then null else s.expired_at end, -- a new status revives
         archived_at = case when not p_changes ? 'archived' then s.archived_at
             when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
         expires_after = case when p_changes ? 'expires_after_seconds'
@@ -340,17 +339,23 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
+        if old.status = 'expired' and new.status <> 'expired' then
+            -- it lives again, and its idle time begins anew
+            new.expired_at := null;
+            new.last_activity_at := now();
+        end if;
     elsif new.kind = 'chat' and new.expires_after is null then
         select s.chat_expires_after into new.expires_after from leftoff.settings s;
     end if;
+    new.expires_after := nullif(new.expires_after, interval '0');
     perform leftoff.refuse_session_fields(new.name, new.model, new.kind,
-        case when new.expired_at is null then new.status else 'idle' end, new.visibility, new.key,
+        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end, new.visibility, new.key,
         new.upstream, new.metadata, extract(epoch from new.expires_after));
     return new;
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.check_session() IS 'Checks what people write into a session. Chat sessions expire by default, others never.';
+COMMENT ON FUNCTION leftoff.check_session() IS 'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
 
 -- FUNCTION leftoff.delete_parts_of_sessions()
 
@@ -484,7 +489,7 @@ begin
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, message_count)
     values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
-        v_source.metadata, v_source.expires_after,
+        v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
     insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
@@ -1139,7 +1144,7 @@ COMMENT ON FUNCTION leftoff.pointer_json(p_path text, p_item integer) IS 'A part
 
 -- FUNCTION leftoff.prune_sessions(integer, interval, integer, bigint)
 
-CREATE FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint) RETURNS record
+CREATE FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT cut boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1150,20 +1155,28 @@ declare
     v_from int[];
     v_through int[];
 begin
-    -- Sessions somebody is saving into are left for the next pass. At most 1,000 numbers of a session a call.
-    select max(d.internal_id), count(*), array_agg(d.internal_id), array_agg(d.id),
-        array_agg(d.pruned_through), array_agg(d.through)
-    into last_session, sessions, v_sessions, v_ids, v_from, v_through
+    -- Sessions somebody is saving into are left for the next pass. Of each session at most 1,000 numbers a call; the
+    -- next call then begins with the first one of which there is more.
+    select coalesce(min(d.internal_id) filter (where d.through is not null and d.bound < d.wanted) - 1, max(d.internal_id)),
+        count(*), array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through),
+        coalesce(bool_or(d.through is not null and d.bound < d.wanted), false)
+    into last_session, sessions, v_sessions, v_ids, v_from, v_through, cut
     from (
-        select s.internal_id, s.id, s.pruned_through, (
+        select s.internal_id, s.id, s.pruned_through, s.latest_number - p_keep as wanted, b.bound, (
             select max(n.number) from public.session_snapshots n
             where n.session_id = s.id and n.number > s.pruned_through
-                and n.number <= least(s.latest_number - p_keep, s.pruned_through + 1000)
-                and n.created_at < now() - p_older_than) as through
+                and n.number <= b.bound and n.created_at < now() - p_older_than) as through
         from public.free_agent_sessions s
+        cross join lateral (
+            -- counted from the first that is there: below it a label may have been taken away from an old one
+            select least(s.latest_number - p_keep, 999 + (
+                select min(n.number) from public.session_snapshots n
+                where n.session_id = s.id and n.number > s.pruned_through)) as bound
+            offset 0
+        ) b
         where s.internal_id > p_after and s.latest_number - p_keep > s.pruned_through
         order by s.internal_id limit p_max_sessions
-        for no key update skip locked
+        for no key update of s skip locked
     ) d;
 
     with gone as (
@@ -1196,7 +1209,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint) IS 'Prunes up to p_max_sessions sessions after an internal_id.';
+COMMENT ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT cut boolean) IS 'Prunes up to p_max_sessions sessions after an internal_id. cut: some have more to prune than one call takes.';
 
 -- TABLE public.session_members
 
@@ -1272,6 +1285,9 @@ declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
+    if p_from is null or p_to is null then
+        perform leftoff.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
+    end if;
     perform leftoff.find_snapshot(v_session, p_from, null);
     perform leftoff.find_snapshot(v_session, p_to, null);
     return query
@@ -1963,6 +1979,9 @@ declare
     v_earlier leftoff.save_keys;
 begin
     -- definer: nobody writes parts but through here
+    if p_number is null or length(p_idempotency_key) not between 1 and 255 then
+        perform leftoff.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
+    end if;
     select * into v_earlier from leftoff.save_keys k where k.session = v_session.internal_id and k.key = v_key;
     if found then
         return leftoff.replay_save(v_session, v_earlier, v_content, null);
@@ -2023,6 +2042,7 @@ declare
     v_settings leftoff.settings;
     v_after bigint;
     v_last bigint;
+    v_cut boolean;
 begin
     -- definer: nobody deletes parts but through here
     select * into v_settings from leftoff.settings;
@@ -2036,10 +2056,10 @@ begin
     end if;
     select case when r.done then 0 else r.last_session end into v_after
     from leftoff.cleanup_runs r where r.kind = 'snapshots' order by r.id desc limit 1;
-    select * into v_last, sessions, snapshots, parts, bytes
+    select * into v_last, sessions, snapshots, parts, bytes, v_cut
     from leftoff.prune_sessions(coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
         coalesce(p_max_sessions, 200), coalesce(v_after, 0));
-    done := sessions < coalesce(p_max_sessions, 200);
+    done := sessions < coalesce(p_max_sessions, 200) and not v_cut;
     insert into leftoff.cleanup_runs (started_at, took_ms, kind, last_session, sessions, snapshots, parts, bytes, done)
     values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'snapshots', v_last, sessions, snapshots, parts, bytes, done);
     delete from leftoff.cleanup_runs r where r.started_at < now() - interval '30 days';
@@ -2288,6 +2308,11 @@ begin
         perform leftoff.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
     end if;
     update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
+    if p_label is null then
+        -- the clean-up has passed it by; let it come back for it
+        update public.free_agent_sessions s set pruned_through = p_number - 1
+        where s.id = p_session_id and s.pruned_through >= p_number;
+    end if;
 end;
 $$;
 
@@ -2497,10 +2522,10 @@ begin
             updated_at = now(),
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
         where s.id = p_session.id;
-        if p_session.expired_at is not null then
-            -- an expired session lives again with the first save
-            update public.free_agent_sessions s set status = 'idle', expired_at = null where s.id = p_session.id;
-        end if;
+    end if;
+    if p_session.expired_at is not null then
+        -- an expired session lives again with the first save, also with one that changes nothing
+        update public.free_agent_sessions s set status = 'idle' where s.id = p_session.id;
     end if;
     if p_label is not null then
         perform leftoff.set_label(p_session.id, v_result.number, p_label);
@@ -2673,7 +2698,7 @@ begin
     for attempt in 1 .. 3 loop
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
         values (coalesce(p_id, leftoff.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
-            make_interval(secs => nullif(p_expires_after_seconds, 0)), p_upstream)
+            make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
         if not found then
@@ -3413,7 +3438,7 @@ REVOKE ALL ON FUNCTION leftoff.path_parent(p_path text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.pointer_json(p_path text, p_item integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT cut boolean) FROM PUBLIC;
 
 GRANT SELECT,DELETE ON TABLE public.session_members TO authenticated;
 GRANT SELECT,DELETE ON TABLE public.session_members TO service_role;

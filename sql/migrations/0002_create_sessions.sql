@@ -128,17 +128,23 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
+        if old.status = 'expired' and new.status <> 'expired' then
+            -- it lives again, and its idle time begins anew
+            new.expired_at := null;
+            new.last_activity_at := now();
+        end if;
     elsif new.kind = 'chat' and new.expires_after is null then
         select s.chat_expires_after into new.expires_after from leftoff.settings s;
     end if;
+    new.expires_after := nullif(new.expires_after, interval '0');
     perform leftoff.refuse_session_fields(new.name, new.model, new.kind,
-        case when new.expired_at is null then new.status else 'idle' end, new.visibility, new.key,
+        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end, new.visibility, new.key,
         new.upstream, new.metadata, extract(epoch from new.expires_after));
     return new;
 end;
 $$;
 comment on function leftoff.check_session is
-    'Checks what people write into a session. Chat sessions expire by default, others never.';
+    'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
 revoke execute on function leftoff.check_session from public;
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function leftoff.check_session();

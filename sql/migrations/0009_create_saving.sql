@@ -283,10 +283,10 @@ begin
             updated_at = now(),
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
         where s.id = p_session.id;
-        if p_session.expired_at is not null then
-            -- an expired session lives again with the first save
-            update public.free_agent_sessions s set status = 'idle', expired_at = null where s.id = p_session.id;
-        end if;
+    end if;
+    if p_session.expired_at is not null then
+        -- an expired session lives again with the first save, also with one that changes nothing
+        update public.free_agent_sessions s set status = 'idle' where s.id = p_session.id;
     end if;
     if p_label is not null then
         perform leftoff.set_label(p_session.id, v_result.number, p_label);

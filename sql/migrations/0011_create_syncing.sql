@@ -76,6 +76,9 @@ declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
+    if p_from is null or p_to is null then
+        perform leftoff.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
+    end if;
     perform leftoff.find_snapshot(v_session, p_from, null);
     perform leftoff.find_snapshot(v_session, p_to, null);
     return query

@@ -13,6 +13,11 @@ begin
         perform leftoff.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
     end if;
     update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
+    if p_label is null then
+        -- the clean-up has passed it by; let it come back for it
+        update public.free_agent_sessions s set pruned_through = p_number - 1
+        where s.id = p_session_id and s.pruned_through >= p_number;
+    end if;
 end;
 $$;
 comment on function leftoff.set_label is 'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
@@ -66,6 +71,9 @@ declare
     v_earlier leftoff.save_keys;
 begin
     -- definer: nobody writes parts but through here
+    if p_number is null or length(p_idempotency_key) not between 1 and 255 then
+        perform leftoff.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
+    end if;
     select * into v_earlier from leftoff.save_keys k where k.session = v_session.internal_id and k.key = v_key;
     if found then
         return leftoff.replay_save(v_session, v_earlier, v_content, null);
@@ -120,7 +128,7 @@ begin
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, message_count)
     values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
-        v_source.metadata, v_source.expires_after,
+        v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
     insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)

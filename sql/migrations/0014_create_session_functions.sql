@@ -127,7 +127,7 @@ begin
     for attempt in 1 .. 3 loop
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
         values (coalesce(p_id, leftoff.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
-            make_interval(secs => nullif(p_expires_after_seconds, 0)), p_upstream)
+            make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
         if not found then
@@ -177,7 +177,6 @@ begin
     update public.free_agent_sessions s
     set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
         metadata = v_session.metadata, upstream = v_session.upstream,
-        expired_at = case when p_changes ? 'status' then null else s.expired_at end, -- a new status revives
         archived_at = case when not p_changes ? 'archived' then s.archived_at
             when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
         expires_after = case when p_changes ? 'expires_after_seconds'
