@@ -1,7 +1,7 @@
 """What changes do to a state, said a second time and in another way than the product says it.
 
-``replaced`` and ``appended`` work on whole trees; ``merged`` compares three trees from the root down. The rules
-are those of sql/migrations/0007_create_merging.sql.
+``replaced`` and ``appended`` work on whole trees; ``merged`` compares three trees from the root down. The
+rules are those of sql/migrations/0007_create_merging.sql.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.property.exact import (
 )
 
 MISPLACED = frozenset({"address_below_part", "invalid_address", "missing_parent"})
-OVERLAPPING = frozenset({"overlapping_addresses"})
+OVERLAPPING = "overlapping_addresses"
 
 
 class Refused(Exception):
@@ -58,6 +58,11 @@ def changes_of(text: str) -> Changes:
             changes.appends = [(_keys(pointer), [dump(item) for item in items]) for pointer, items in content]
         else:
             changes.removes = [_keys(pointer) for pointer in content]
+    # the state itself can be set to an object, and nothing else; change rows have no word for the rest
+    if any(not keys and not isinstance(value, Members) for keys, value in changes.sets):
+        raise Refused("invalid_state", "invalid_changes")
+    if () in changes.removes or any(not keys for keys, _ in changes.appends):
+        raise Refused("invalid_address", "not_a_list", "invalid_changes")
     return changes
 
 
@@ -68,68 +73,114 @@ def _keys(pointer: str) -> Keys:
     return keys
 
 
-def overlap_codes(changes: Changes, *, items_beside_appends: bool) -> frozenset[str]:
-    """overlapping_addresses if one address lies in another.
-
-    items_beside_appends: whether one save may set and remove items of a list and append to it.
-    """
+def overlap(changes: Changes) -> bool:
+    """Whether one address lies in another. Items of a list may be set and removed beside an append to it."""
     alone = [keys for keys, _ in changes.sets] + changes.removes
     lists = [keys for keys, _ in changes.appends]
-    for index, keys in enumerate(alone):
-        if any(_within(keys, other) or _within(other, keys) for other in alone[:index]):
-            return OVERLAPPING
-        for other in lists:
-            if _within(other, keys) or (_within(keys, other) and not items_beside_appends):
-                return OVERLAPPING
-    if not items_beside_appends:
-        for index, keys in enumerate(lists):
-            if any(_within(keys, other) or _within(other, keys) for other in lists[:index]):
-                return OVERLAPPING
-    return frozenset()
+    return any(
+        any(_within(keys, other) or _within(other, keys) for other in alone[:index])
+        or any(_within(other, keys) for other in lists)
+        for index, keys in enumerate(alone)
+    )
+
+
+def may_overlap(changes: Changes) -> bool:
+    """Whether an address lies in a list that is appended to and is no item of it: wrong in any case."""
+    alone = [keys for keys, _ in changes.sets] + changes.removes
+    lists = [keys for keys, _ in changes.appends]
+    return any(
+        _within(keys, other) and not (len(keys) == len(other) + 1 and INDEX.fullmatch(keys[-1]))
+        for other in lists
+        for keys in alone
+    ) or any(_within(keys, other) for other in lists for keys in lists if keys is not other)
 
 
 def _within(inner: Keys, outer: Keys) -> bool:
     return inner[: len(outer)] == outer
 
 
+def done(tree: State, changes: Changes, shape: State) -> tuple[State, State]:
+    """The state after set and remove, and after append, too. Raises Refused with the codes of all mistakes.
+
+    shape: the state that tells items of lists from members.
+    """
+    codes: set[str] = set()
+    before_appends = tree
+    try:
+        before_appends = replaced(tree, changes, shape)
+    except Refused as refused:
+        codes |= refused.codes
+    try:
+        after = appended(before_appends, changes)
+    except Refused as refused:
+        codes |= refused.codes
+    if codes:
+        # with a list made halfway, another of these names the same mistake
+        raise Refused(*codes, *(MISPLACED if codes & MISPLACED and changes.appends else []))
+    return before_appends, after
+
+
 def replaced(tree: State, changes: Changes, shape: State) -> State:
-    """The state after set and remove. `shape` is the state that tells items of lists from members."""
+    """The state after set and remove."""
     new = copy(tree)
+    codes: set[str] = set()
     positions: dict[Keys, tuple[dict[int, str], set[int]]] = {}
     for keys, value in changes.sets:
         if not keys:
-            if not isinstance(value, Members):
-                raise Refused("invalid_state", "invalid_changes")
             root = opened(value, 0)
             assert isinstance(root, dict)
             return root
-        item = _item_of(shape, keys)
-        holder = _holder(new, keys)
-        if isinstance(holder, list) and item is not None:
-            positions.setdefault(keys[:-1], ({}, set()))[0][item] = dump(value)
-        elif isinstance(holder, dict) and item is None:
-            holder[keys[-1]] = opened(value, len(keys))
-        else:
-            raise Refused(*MISPLACED, *(["list_gap"] if item is not None else []))
+        try:
+            _set(new, keys, value, shape, positions)
+        except Refused as refused:
+            codes |= refused.codes
     for keys in changes.removes:
-        if not keys:
-            raise Refused("invalid_address", "invalid_changes")
-        item = _item_of(shape, keys)
-        holder = _holder_to_remove_from(new, keys)
-        if isinstance(holder, list) and item is not None:
-            positions.setdefault(keys[:-1], ({}, set()))[1].add(item)
-        elif isinstance(holder, dict) and item is None:
-            holder.pop(keys[-1], None)
-        elif isinstance(holder, list):
-            raise Refused(*MISPLACED)
+        try:
+            _remove(new, keys, shape, positions)
+        except Refused as refused:
+            codes |= refused.codes
     for keys, (written, gone) in positions.items():
         items = at(new, keys)
         assert isinstance(items, list)
         bodies = {item: body for item, body in enumerate(items) if item not in gone} | written
         if sorted(bodies) != list(range(len(bodies))):
-            raise Refused("list_gap")
-        items[:] = [bodies[item] for item in range(len(bodies))]
+            codes.add("list_gap")
+        else:
+            items[:] = [bodies[item] for item in range(len(bodies))]
+    if codes:
+        raise Refused(*codes)
     return new
+
+
+Positions = dict[Keys, tuple[dict[int, str], set[int]]]
+
+
+def _set(new: State, keys: Keys, value: Any, shape: State, positions: Positions) -> None:
+    item = _item_of(shape, keys)
+    holder = _holder(new, keys)
+    if isinstance(holder, list) and item is not None:
+        positions.setdefault(keys[:-1], ({}, set()))[0][item] = dump(value)
+    elif isinstance(holder, dict) and item is None:
+        holder[keys[-1]] = opened(value, len(keys))
+    else:
+        raise Refused(*MISPLACED, *(["list_gap"] if item is not None else []))
+
+
+def _remove(new: State, keys: Keys, shape: State, positions: Positions) -> None:
+    if _item_of(shape, keys) is not None:
+        if isinstance(at(new, keys[:-1]), list):
+            positions.setdefault(keys[:-1], ({}, set()))[1].add(int(keys[-1]))
+        return
+    try:
+        holder = _holder(new, keys)
+    except Refused as refused:
+        if refused.codes == {"missing_parent"}:
+            return  # nothing is there, and nothing is all right
+        raise
+    if isinstance(holder, list):
+        raise Refused(*MISPLACED)
+    assert isinstance(holder, dict)
+    holder.pop(keys[-1], None)
 
 
 def _item_of(shape: State, keys: Keys) -> int | None:
@@ -152,34 +203,30 @@ def _holder(tree: State, keys: Keys) -> Tree:
     return node
 
 
-def _holder_to_remove_from(tree: State, keys: Keys) -> Tree | None:
-    """The same, but it is no mistake if nothing is there."""
-    try:
-        return _holder(tree, keys)
-    except Refused as refused:
-        if refused.codes == {"missing_parent"}:
-            return None
-        raise
-
-
 def appended(tree: State, changes: Changes) -> State:
     """The state after append."""
     new = copy(tree)
+    codes: set[str] = set()
     for keys, bodies in changes.appends:
         if not bodies:
             continue
-        if not keys:
-            raise Refused("not_a_list", "missing_parent", "invalid_address", "invalid_changes")
-        holder = _holder(new, keys)
-        if not isinstance(holder, dict):
-            raise Refused("not_a_list", *MISPLACED)
-        if keys[-1] not in holder and len(keys) >= OPENED_DEPTH:
-            raise Refused("not_a_list", *MISPLACED)
-        items = holder.setdefault(keys[-1], [])
-        if not isinstance(items, list):
-            raise Refused("not_a_list")
-        items += bodies
+        try:
+            _append(new, keys, bodies)
+        except Refused as refused:
+            codes |= refused.codes
+    if codes:
+        raise Refused(*codes)
     return new
+
+
+def _append(new: State, keys: Keys, bodies: list[str]) -> None:
+    holder = _holder(new, keys)
+    if not isinstance(holder, dict) or (keys[-1] not in holder and len(keys) >= OPENED_DEPTH):
+        raise Refused("not_a_list", *MISPLACED)
+    items = holder.setdefault(keys[-1], [])
+    if not isinstance(items, list):
+        raise Refused("not_a_list")
+    items += bodies
 
 
 @dataclass
@@ -215,7 +262,7 @@ def _merge(
         return _merge_objects(base, mine, theirs, keys, conflicts)
     if isinstance(base, list) and isinstance(mine, list) and isinstance(theirs, list):
         return _merge_lists(base, mine, theirs, keys, conflicts)
-    if mine == base or mine == theirs:
+    if mine in (base, theirs):
         return theirs
     if theirs != base:
         conflicts.append((keys, -1))
@@ -240,7 +287,7 @@ def _merge_lists(
 
 
 def append_conflicts(base: State, theirs: State, changes: Changes) -> list[Address]:
-    """Lists to be appended to that were there, or whose containers were, and are gone or something else now."""
+    """Lists to be appended to that are gone or something else now, or whose containers are."""
     found: list[Address] = []
     for keys, bodies in changes.appends:
         for depth in range(1, len(keys) + 1) if bodies else ():

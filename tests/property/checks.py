@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
 from leftoff.parts import join
 from tests.property.drivers import Driver, Handle, Refusal
 from tests.property.exact import (
-    Number,
+    Members,
     State,
     at,
     copy,
@@ -42,7 +44,9 @@ def caught_up(base: State, text: str) -> State:
     for pointer in changes["remove"]:
         holder, key = _place(tree, pointer)
         if isinstance(holder, list):
-            assert int(key) == len(holder) - 1, f"remove {pointer!r} is not the end of a list of {len(holder)}"
+            assert int(key) == len(holder) - 1, (
+                f"remove {pointer!r} is not the end of a list of {len(holder)}"
+            )
             holder.pop()
         else:
             assert key in holder, f"remove {pointer!r}: nothing is there"
@@ -102,24 +106,26 @@ def check_session(
     storage.check_tables(session, model)
 
 
-def check_number(
-    driver: Driver, storage: Storage, session: Handle, model: SessionModel, number: int
-) -> None:
+def check_number(driver: Driver, storage: Storage, session: Handle, model: SessionModel, number: int) -> None:
     """A kept number comes back exactly; others say what they are."""
-    try:
-        restored = driver.restore(session, number)
-    except Refusal as refusal:
-        wanted = "snapshot_gone" if 0 < number <= model.latest else "snapshot_not_found"
-        assert number not in model.states, f"number {number} is kept, but: {refusal}"
-        assert refusal.code == wanted, f"number {number}: {refusal} instead of {wanted}"
+    if number not in model.states:
+        check_missing(model, number, lambda: driver.restore(session, number))
         return
-    assert number in model.states, f"number {number} came back, though it is not there"
+    restored = driver.restore(session, number)
     assert restored.number == number
     assert restored.label == model.labels.get(number)
     assert restored.latest_number == model.latest
     storage.check_state(restored.state, model.states[number], f"number {number}")
     sizes = (restored.size_bytes, restored.message_count)
     assert sizes == model.sizes(number), f"number {number} says {sizes}, not {model.sizes(number)}"
+
+
+def check_missing(model: SessionModel, number: int, attempt: Callable[[], Any]) -> None:
+    """What needs a number that is pruned, or that never was, says which of the two."""
+    with pytest.raises(Refusal) as refused:
+        attempt()
+    wanted = "snapshot_gone" if 0 < number <= model.latest else "snapshot_not_found"
+    assert refused.value.code == wanted, f"number {number}: {refused.value} instead of {wanted}"
 
 
 def check_list(driver: Driver, session: Handle, model: SessionModel) -> None:
@@ -191,7 +197,9 @@ class Storage:
         assert row["latest_number"] == model.latest
         assert (row["size_bytes"], row["message_count"]) == (size, messages)
         internal = row["internal_id"]
-        parts = self.rows("select * from leftoff.parts where session = %s order by path, item, since", internal)
+        parts = self.rows(
+            "select * from leftoff.parts where session = %s order by path, item, since", internal
+        )
         self._check_rows(parts, model)
         for number in model.kept:
             alive = {
@@ -220,7 +228,13 @@ class Storage:
             assert part["until"] == ALIVE or any(part["since"] <= n < part["until"] for n in model.kept), (
                 f"{what}: no kept number in it; kept are {model.kept}"
             )
-            kind = 3 if part["item"] >= 0 else {"{}": 1, "[]": 2}.get(part["body"], 0) if part["depth"] < 3 else 0
+            kind = (
+                3
+                if part["item"] >= 0
+                else {"{}": 1, "[]": 2}.get(part["body"], 0)
+                if part["depth"] < 3
+                else 0
+            )
             assert part["kind"] == kind, f"{what}: kind {part['kind']}, not {kind}"
             assert part["body"] == dump(parse(part["body"])), f"{what}: {part['body']} is not canonical"
             if before and (before["path"], before["item"]) == (part["path"], part["item"]):
@@ -236,7 +250,9 @@ class Storage:
             ("leftoff.save_keys", "session", internal),
         ):
             kind = "uuid" if ids is sessions else "bigint"
-            found = self.rows(f"select count(*) as count from {table} where {column} = any (%s::{kind}[])", ids)
+            found = self.rows(
+                f"select count(*) as count from {table} where {column} = any (%s::{kind}[])", ids
+            )
             assert found[0]["count"] == 0, f"{table} still has {found[0]['count']} rows of deleted sessions"
 
     def drop(self, sessions: list[Handle]) -> None:
@@ -249,14 +265,7 @@ class Storage:
 
 
 def _refuse_twice(members: Any, depth: int, what: str) -> None:
-    from tests.property.exact import Members
-
     if isinstance(members, Members) and depth < 3:
         assert len({key for key, _ in members}) == len(members), f"{what} has a key twice"
         for _, inner in members:
             _refuse_twice(inner, depth + 1, what)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a parsed value is a number."""
-    return isinstance(value, Number)

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.property.exact import Address, Tree, dump, path_of, pointer_of
 from tests.property.changing import Changes
+from tests.property.exact import Address, Tree, dump, path_of, pointer_of
 from tests.property.model import Operation
 
 Handle = str
@@ -59,14 +59,12 @@ class Driver(Protocol):
     """One way to call leftoff, as one person."""
 
     name: str
-    items_beside_appends: bool
-    """Whether one save may set or remove items of a list and append to it."""
     lowest_number: int
     """The lowest number that revert, fork and restore take."""
 
     def new_session(self) -> Handle: ...
     def save(self, session: Handle, op: Operation) -> dict[str, Any]:
-        """number, created, replayed, merged, changed_parts, size_bytes, message_count, others (text or None)."""
+        """number, created, replayed, merged, changed_parts, size_bytes, message_count, others (text)."""
         ...
 
     def append_messages(self, session: Handle, op: Operation) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """JSON read and written without losing anything, and states as trees of parts.
 
-Written apart from the product's own reader, so that a mistake there can't hide a mistake here. Numbers keep their
-spelling (Number), objects their members in order, twice written ones included (Members).
+Written apart from the product's own reader, so that a mistake there can't hide a mistake here. Numbers keep
+their spelling (Number), objects their members in order, twice written ones included (Members).
 
-A tree is a state opened by the rule of parts: a dict for an opened object (key -> tree), a list of bodies for an
-opened list, and a str, the body, for what is kept whole. Keys are Python strings, decoded.
+A tree is a state opened by the rule of parts: a dict for an opened object (key -> tree), a list of bodies for
+an opened list, and a str, the body, for what is kept whole. Keys are Python strings, decoded.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ Operations are JSON objects, so that a sequence can be printed and played again:
     {"do": "save", "on": 0, "state": "{…}" or "changes": "{…}", "base": 3, "key": "k1", "label": null,
      "on_conflict": "merge", "way": 0}
     {"do": "messages", "on": 0, "items": ["{…}"], "key": null, "way": 0}
-    {"do": "revert", "on": 0, "number": 2, "key": null}     {"do": "label", "on": 0, "number": 2, "label": "x"}
-    {"do": "fork", "on": 0, "number": 2}                     {"do": "import", "on": 0}
+    {"do": "revert", "on": 0, "number": 2, "key": null}
+    {"do": "label", "on": 0, "number": 2, "label": "x"}
+    {"do": "fork", "on": 0, "number": 2}
+    {"do": "import", "on": 0}
     {"do": "prune", "keep": 2, "batch": 1}
 
 "on" is the place of the session in the order they were made; "way" chooses between two ways to do the same.
@@ -16,18 +18,23 @@ States, changes and items are JSON text.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.property.changing import (
+    OVERLAPPING,
     Changes,
     Refused,
     append_conflicts,
     appended,
     changes_of,
+    done,
+    may_overlap,
     merged,
     must_be_named,
-    overlap_codes,
+    overlap,
     replaced,
 )
 from tests.property.exact import (
@@ -35,9 +42,7 @@ from tests.property.exact import (
     State,
     copy,
     differences,
-    dump,
     messages_in,
-    parse,
     parts_of,
     size_of,
     state_of,
@@ -59,7 +64,7 @@ class Answer:
 
 @dataclass
 class Expected:
-    """What may come of an operation: a success with this state, a refusal with one of these codes, or either."""
+    """What may come of an operation: a success with this state, a refusal with one of these codes, either."""
 
     state: State | None = None
     answer: Answer | None = None
@@ -82,8 +87,7 @@ class Key:
 class SessionModel:
     """One session. States are by number; 0 is the empty state before the first save."""
 
-    def __init__(self, *, items_beside_appends: bool) -> None:
-        self.items_beside_appends = items_beside_appends
+    def __init__(self) -> None:
         self.states: dict[int, State] = {0: {}}
         self.latest = 0
         self.labels: dict[int, str] = {}
@@ -110,9 +114,22 @@ class SessionModel:
                 return Expected(codes=frozenset({"idempotency_key_reused"}) | _malformed(self._expect(op)))
             return Expected(
                 self.state,
-                Answer(earlier.answer.number, earlier.answer.created, True, changed_parts=earlier.answer.changed_parts),
+                Answer(
+                    earlier.answer.number,
+                    earlier.answer.created,
+                    True,
+                    changed_parts=earlier.answer.changed_parts,
+                ),
             )
-        return self._expect(op)
+        expected = self._expect(op)
+        if op.get("changes") is not None:
+            expected.codes |= self._overlaps(op)
+        if expected.codes and self._label_taken(op.get("label"), self.latest + 1):
+            expected.codes |= {"label_taken"}
+        return expected
+
+    def _label_taken(self, label: str | None, number: int) -> bool:
+        return label is not None and any(label == taken and at != number for at, taken in self.labels.items())
 
     def _expect(self, op: Operation) -> Expected:
         try:
@@ -120,9 +137,12 @@ class SessionModel:
                 return self._expect_save(op)
             if op["do"] == "messages":
                 changes = Changes(appends=[(("messages",), op["items"])])
-                return self._success(self.state, changes, None)
+                return self._success(*done(self.state, changes, self.state), None)
             if op["do"] == "revert":
-                return self._expect_number(op["number"]) or self._success(copy(self.states[op["number"]]), Changes(), None)
+                if (refusal := self._expect_number(op["number"])) is not None:
+                    return refusal
+                state = copy(self.states[op["number"]])
+                return self._success(state, state, None)
             assert op["do"] == "label"
             return self._expect_label(op)
         except Refused as refused:
@@ -132,19 +152,20 @@ class SessionModel:
         base = op["base"]
         if base is not None and base not in self.states:
             code = "snapshot_gone" if 0 <= base <= self.latest else "unknown_base"
-            return Expected(codes=frozenset({code}) | self._overlaps(op))
+            return Expected(codes=frozenset({code}))
         stale = base is not None and base < self.latest
         if stale and op["on_conflict"] == "reject":
             addresses = set(differences(self.states[base], self.state))
-            return Expected(codes=frozenset({"conflict"}) | self._overlaps(op), names_exactly=addresses)
+            return Expected(codes=frozenset({"conflict"}), names_exactly=addresses)
         if stale and op["on_conflict"] == "merge":
             return self._expect_merge(op, self.states[base])
         if op.get("state") is not None:
-            return self._success(state_of(op["state"]), Changes(), op["label"])
+            state = state_of(op["state"])
+            return self._success(state, state, op["label"])
         changes = changes_of(op["changes"])
         self._refuse_overlaps(changes)
         shape = self.state if base is None else self.states[base]
-        return self._success(replaced(self.state, changes, shape), changes, op["label"])
+        return self._success(*done(self.state, changes, shape), op["label"])
 
     def _expect_merge(self, op: Operation, base: State) -> Expected:
         changes = Changes()
@@ -157,7 +178,8 @@ class SessionModel:
                 mine = replaced(base, changes, base)
             except Refused as refused:
                 # Wrong against its own base. Whether others have changed the same place, too, is found first.
-                return Expected(codes=refused.codes | {"conflict"}, state=self._lenient(changes, base))
+                codes = refused.codes | {"conflict"} | _codes_of(lambda: appended(base, changes))
+                return Expected(codes=codes, state=self._lenient(changes, base))
         merge = merged(base, mine, self.state)
         conflicts = merge.conflicts + append_conflicts(base, self.state, changes)
         if conflicts:
@@ -166,14 +188,18 @@ class SessionModel:
                 must_name=must_be_named(base, mine, self.state),
                 named_within=conflicts,
             )
-        expected = self._success(merge.state, changes, op["label"])
+        expected = self._success(merge.state, appended(merge.state, changes), op["label"])
         if expected.answer is not None:
             expected.answer.merged = True
         return expected
 
     def _lenient(self, changes: Changes, base: State) -> State | None:
         """A merge may leave out unsaid that nothing can be removed below a part: nothing is there."""
-        removes = [keys for keys in changes.removes if not _is_refused(base, Changes(removes=[keys]))]
+        removes = [
+            keys
+            for keys in changes.removes
+            if not _codes_of(partial(replaced, base, Changes(removes=[keys]), base))
+        ]
         if len(removes) == len(changes.removes):
             return None
         without = Changes(changes.sets, changes.appends, removes)
@@ -198,21 +224,19 @@ class SessionModel:
         code = "snapshot_gone" if 0 < number <= self.latest else "snapshot_not_found"
         return Expected(codes=frozenset({code}))
 
-    def _success(self, before_appends: State, changes: Changes, label: str | None) -> Expected:
-        state = appended(before_appends, changes)
+    def _success(self, before_appends: State, state: State, label: str | None) -> Expected:
         # counted apart: an item removed and another appended in its place are two
         changed = len(differences(self.state, before_appends)) + len(differences(before_appends, state))
         created = changed > 0 or self.latest == 0
         number = self.latest + created
-        if label is not None and any(
-            label == taken and number != at for at, taken in self.labels.items()
-        ):
+        if self._label_taken(label, number):
             return Expected(codes=frozenset({"label_taken"}))
         return Expected(state, Answer(number, created, changed_parts=changed))
 
-    def _refuse_overlaps(self, changes: Changes) -> None:
-        if codes := overlap_codes(changes, items_beside_appends=self.items_beside_appends):
-            raise Refused(*codes)
+    @staticmethod
+    def _refuse_overlaps(changes: Changes) -> None:
+        if overlap(changes):
+            raise Refused(OVERLAPPING)
 
     def _overlaps(self, op: Operation) -> frozenset[str]:
         """What a caller that opens changes itself refuses before it asks."""
@@ -222,12 +246,7 @@ class SessionModel:
             changes = changes_of(op["changes"])
         except Refused as refused:
             return refused.codes
-        return (
-            overlap_codes(changes, items_beside_appends=self.items_beside_appends)
-            | frozenset(["invalid_address"] if () in changes.removes else [])
-            | frozenset(["not_a_list"] if any(not keys for keys, _ in changes.appends) else [])
-            | frozenset(["invalid_state"] if any(not k and dump(v)[0] != "{" for k, v in changes.sets) else [])
-        )
+        return frozenset([OVERLAPPING] if overlap(changes) or may_overlap(changes) else [])
 
     # -- what has come -----------------------------------------------------------------------------------
 
@@ -260,7 +279,7 @@ class SessionModel:
 
     def fork(self, number: int) -> SessionModel:
         """The session that a fork makes."""
-        other = SessionModel(items_beside_appends=self.items_beside_appends)
+        other = SessionModel()
         if number > 0:
             other.latest = 1
             other.states[1] = copy(self.states[number])
@@ -269,7 +288,7 @@ class SessionModel:
 
     def imported(self) -> SessionModel:
         """The session that importing the export makes."""
-        other = SessionModel(items_beside_appends=self.items_beside_appends)
+        other = SessionModel()
         other.latest = self.latest
         other.states = {number: copy(state) for number, state in self.states.items()}
         other.labels = dict(self.labels)
@@ -282,7 +301,7 @@ class SessionModel:
 
 
 def fingerprint(op: Operation) -> str:
-    """What makes two operations the same request; on_conflict does not count, and none of our spelling does."""
+    """What makes two operations the same request; on_conflict does not count."""
     content = {name: op.get(name) for name in ("do", "state", "changes", "items", "base", "number", "label")}
     return json.dumps({**content, "way": op.get("way") if op["do"] == "save" else None}, sort_keys=True)
 
@@ -291,14 +310,9 @@ def _malformed(expected: Expected) -> frozenset[str]:
     return expected.codes
 
 
-def _is_refused(base: State, changes: Changes) -> bool:
+def _codes_of(attempt: Callable[[], Any]) -> frozenset[str]:
     try:
-        replaced(base, changes, base)
-    except Refused:
-        return True
-    return False
-
-
-def members_of(text: str) -> list[str]:
-    """The items of a JSON list, each as its canonical text."""
-    return [dump(item) for item in parse(text)]
+        attempt()
+    except Refused as refused:
+        return refused.codes
+    return frozenset()

@@ -27,10 +27,9 @@ SAVED = ("number", "created", "replayed", "merged", "changed_parts", "size_bytes
 
 
 class SqlDriver:
-    """create_session_snapshot with json where it can hold it and the sequence says so, else save_session_parts."""
+    """create_session_snapshot where json can hold it and the sequence says so, else save_session_parts."""
 
     name = "sql"
-    items_beside_appends = True
     lowest_number = 0
 
     def __init__(self, db: Db, person: str = "ada") -> None:
@@ -41,9 +40,10 @@ class SqlDriver:
             # as text: psycopg's own loader would forget how numbers are spelled
             connection.adapters.register_loader("json", TextLoader)
 
-    def _call(self, function: str, service: bool = False, **arguments: Any) -> list[dict[str, Any]]:
+    def _call(self, function: str, /, **arguments: Any) -> list[dict[str, Any]]:
+        on = self.service if function == "cleanup_old_snapshots" else self.person
         try:
-            return self.db.call(function, on=self.service if service else self.person, **arguments)
+            return self.db.call(function, on=on, **arguments)
         except psycopg.Error as error:
             code = error.diag.message_hint
             if not (error.diag.sqlstate or "").startswith("PT") or code is None:
@@ -99,9 +99,9 @@ class SqlDriver:
         members = dict(parse(body)) if isinstance(parse(body), Members) else {}
         plain = list(members) == ["role", "content"] and _fits_json(body)
         is_text = all(type(value) is str for value in members.values())
-        columns, values = ("body",), [body]
+        columns, values = ["body"], [body]
         if plain and is_text:
-            columns, values = ("role", "content"), list(members.values())
+            columns, values = ["role", "content"], list(members.values())
         names = ", ".join(columns)
         casts = ", ".join("%s::json" if column == "body" else "%s" for column in columns)
         text = f"insert into session_messages (session_id, {names}) values (%s, {casts}) returning position"
@@ -151,7 +151,10 @@ class SqlDriver:
         done = False
         while not done:
             (row,) = self._call(
-                "cleanup_old_snapshots", True, p_keep=keep, p_older_than="0 seconds", p_max_sessions=batch
+                "cleanup_old_snapshots",
+                p_keep=keep,
+                p_older_than="0 seconds",
+                p_max_sessions=batch,
             )
             done = row["done"]
 
@@ -190,7 +193,9 @@ class SqlDriver:
 
 def _fits_json(text: str) -> bool:
     """Whether Postgres can look into it as json: no NUL, no half characters."""
-    return not any("\0" in string or any("\ud800" <= c <= "\udfff" for c in string) for string in _strings(parse(text)))
+    return not any(
+        "\0" in string or any("\ud800" <= c <= "\udfff" for c in string) for string in _strings(parse(text))
+    )
 
 
 def _strings(value: Any) -> list[str]:
