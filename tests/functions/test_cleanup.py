@@ -12,7 +12,7 @@ from tests.support.database import Db
 
 @pytest.fixture
 def own(database: Db) -> Iterator[tuple[Person, Person, Db]]:
-    """A server before a database of its own, as clean-up works on all of it: ada, the service, the database."""
+    """Ada, the service and a database of their own, as clean-up works on all that is there."""
     with serving(settings_for(database.api_dsn)) as url:
         user = str(database.user("ada"))
         ada, service = (

@@ -120,7 +120,7 @@ async def test_call__names_are_never_text_from_outside(probed: Db) -> None:
 
 
 async def mixed_calls(dsn: str, probed: Db, calls: int, *, refused: bool) -> set[int]:
-    """Calls as two users at once, in random order; the backends that answered. Every answer must be the caller's."""
+    """Calls as two users at once, each answered as the caller's; the backends that answered."""
     users = [probed.user("ada"), probed.user("bob")]
     backends: set[int] = set()
     choice = random.Random(7)

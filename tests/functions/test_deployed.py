@@ -1,0 +1,176 @@
+"""Each function exactly as it is deployed: alone, by functions-framework, from functions/."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.functions.api import ISSUER, SECRET, token_for
+from tests.support.database import Db
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+#: What a shell may have set that would change what is tested.
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("LEFTOFF_", "PYTHON", "FUNCTION_"))
+}
+
+
+@contextlib.contextmanager
+def deployed(target: str, environment: dict[str, str], *options: str) -> Iterator[httpx.Client]:
+    """One target, served by functions-framework in a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "functions_framework", "--target", target, "--source", str(FUNCTIONS / "main.py"),
+               "--host", "127.0.0.1", "--port", str(port), *options]  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        env={**CLEAN, **environment},
+        cwd="/",  # nothing may be found by accident
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            deadline = time.monotonic() + 60
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    client.options("/")
+                    break
+                assert process.poll() is None, process.stdout and process.stdout.read()
+                assert time.monotonic() < deadline, f"{target} does not answer"
+                time.sleep(0.1)
+            yield client
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def environment_for(shared: Db) -> dict[str, str]:
+    """The variables that a deployment sets."""
+    return {
+        "LEFTOFF_DATABASE_URL": shared.api_dsn,
+        "LEFTOFF_JWT_SECRET": SECRET,
+        "LEFTOFF_JWT_ISSUER": ISSUER,
+    }
+
+
+def test_each_target__answers_alone(shared: Db) -> None:
+    environment = environment_for(shared)
+    user = str(shared.user("deployer"))
+    headers = {"Authorization": f"Bearer {token_for(user)}"}
+    with deployed("sessions", environment) as client:
+        session_id = client.post("/", headers=headers, json={"name": "deployed"}).json()["id"]
+        assert client.get(f"/{session_id}", headers=headers).json()["name"] == "deployed"
+        assert client.get(f"/functions/v1/sessions/{session_id}", headers=headers).status_code == 200
+        assert client.get("/openapi.json").json()["openapi"] == "3.1.0"
+        assert client.get(f"/{session_id}").json()["code"] == "invalid_token"
+    with deployed("session_snapshot_save", environment) as client:
+        body = {"session_id": session_id, "state": {"messages": ["kept"]}}
+        assert client.post("/", headers=headers, json=body).json()["number"] == 1
+        assert client.post("/", headers=headers, json={**body, "state": []}).json()["code"] == "invalid_state"
+    with deployed("session_snapshot_restore", environment, "--asgi") as client:
+        restored = client.post("/", headers=headers, json={"session_id": session_id})
+        assert restored.json()["state"] == {"messages": ["kept"]}
+    with deployed("cleanup_old_snapshots", environment) as client:
+        service = {"Authorization": f"Bearer {token_for('scheduler', 'service_role')}"}
+        assert client.post("/", headers=service).json()["done"] is True
+        assert client.post("/", headers=headers).status_code == 403
+
+
+def test_without_settings__the_answer_is_ours_and_the_log_says_what_is_missing() -> None:
+    script = (
+        "import asyncio, sys; sys.path.append(sys.argv[1]); import main\n"
+        "from starlette.requests import Request\n"
+        "scope = {'type': 'http', 'method': 'GET', 'path': '/', 'headers': [], 'query_string': b''}\n"
+        "print(asyncio.run(main.sessions(Request(scope))).body.decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(FUNCTIONS)],
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    log, _, answer = done.stdout.splitlines()
+    assert "LEFTOFF_DATABASE_URL is missing" in json.loads(log)["message"]
+    assert json.loads(answer)["code"] == "internal"
+
+
+def test_package__is_the_one_beside_main() -> None:
+    script = "import sys; sys.path.append(sys.argv[1]); import main, leftoff; print(leftoff.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(FUNCTIONS)],
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert Path(done.stdout.strip()) == FUNCTIONS / "leftoff" / "__init__.py"
+
+
+def seconds(statement: str) -> float:
+    """CPU time that a fresh interpreter needs for it, its own start taken off by the caller."""
+    script = f"import sys, time; sys.path.append({str(FUNCTIONS)!r}); {statement}; print(time.process_time())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=CLEAN, capture_output=True, text=True, check=True, cwd="/"
+    )
+    return float(done.stdout)
+
+
+@pytest.mark.slow
+def test_import__costs_at_most_half_more_than_framework_and_driver() -> None:
+    floor, ours, empty = [], [], []
+    for _ in range(7):  # in turn, so that a busy machine is busy for all
+        floor.append(seconds("import functions_framework.aio, psycopg"))
+        ours.append(seconds("import main"))
+        empty.append(seconds("pass"))
+    start = statistics.median(empty)
+    assert statistics.median(ours) - start <= 1.5 * (statistics.median(floor) - start)
+
+
+def test_import__leaves_the_heavy_things_for_later() -> None:
+    script = "import sys; sys.path.append(sys.argv[1]); import main; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(FUNCTIONS)],
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    loaded = set(done.stdout.split())
+    for heavy in (
+        "jwt",
+        "cryptography",
+        "typst",
+        "markdown_it",
+        "leftoff.openapi",
+        "leftoff.export",
+        "httpx",
+        "uvloop",
+    ):
+        assert heavy not in loaded
