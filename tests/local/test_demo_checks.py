@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 
 from leftoff.local.demo import checks
 from leftoff.local.demo.checks import Answer, Guarantees
+from leftoff.local.demo.client import json_bytes
 from leftoff.local.demo.conversation import Script, State, apply, build
 
 ANSWERS = [Answer("a", 1), Answer("b", 2), Answer("c", 3), Answer("c", 3, replayed=True)]
@@ -167,3 +169,10 @@ def test_guarantees__hold_only_if_all_were_looked_at_and_nothing_was_found() -> 
 def test_problems__are_shortened() -> None:
     answers = [Answer(str(number), number) for number in range(1, 21)]
     assert checks.saved_exactly_once(answers, [])[-1] == "and 15 more of the kind"
+
+
+def test_json_bytes__escapes_only_what_utf8_lacks() -> None:
+    value = {"name": "Müller \udcfc 折 🙂", "\ud800": "\0"}
+    written = json_bytes(value)
+    assert json.loads(written) == value
+    assert "Müller \\udcfc 折 🙂" in written.decode()

@@ -112,8 +112,5 @@ class Client:
 
 
 def json_bytes(value: Any) -> bytes:
-    """The value as UTF-8 JSON without needless escapes; a lone surrogate, which UTF-8 lacks, is escaped."""
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    """The value as UTF-8 JSON, as browsers write it: of the text only lone surrogates are escaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
