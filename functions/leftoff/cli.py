@@ -97,14 +97,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @leftoff.command(short_help="Save, crash, restore; checked.")
-def demo() -> None:
+@click.option(
+    "--messages", default=400, show_default=True, type=click.IntRange(60, 600), help="Length of the conversation."
+)
+@click.option("--keep", is_flag=True, help="Leave the data folder, to look into the database.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the picture and the data. [default: demo in leftoff's data folder]",
+)
+def demo(messages: int, keep: bool, output: Path | None) -> None:
     """Play a long conversation, kill everything twice, and check that nothing was lost.
 
-    Takes about a minute; prints a table and writes a picture. The exit code is 0 only if all held.
+    Takes less than a minute; prints tables and writes a picture. The exit code is 0 only if all held.
     """
     from leftoff.local import demo as module
 
-    sys.exit(module.main())
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    sys.exit(module.main(messages=messages, keep=keep, folder=output))
 
 
 @leftoff.command(short_help="A token for a local user.")
