@@ -128,6 +128,9 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
+        if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
+            new.archived_at := now(); -- whatever time was sent, infinity for one
+        end if;
         if old.status = 'expired' and new.status <> 'expired' then
             -- it lives again, and its idle time begins anew
             new.expired_at := null;

@@ -51,6 +51,13 @@ comment on function public.export_session is
 revoke execute on function public.export_session from public, anon, authenticated, service_role;
 grant execute on function public.export_session to anon, authenticated, service_role;
 
+create function leftoff.believable_time(p_time timestamptz) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp
+-- infinity, and years that no calendar of a client's has, would spoil every list that the row is in
+return case when p_time is not null then greatest(least(p_time, now()), timestamptz '1970-01-01 00:00Z') end;
+comment on function leftoff.believable_time is 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
+revoke execute on function leftoff.believable_time from public;
+
 create function leftoff.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
     p_created_at timestamptz[], p_bodies text[]
@@ -60,7 +67,6 @@ as $$
 declare
     v_fields record;
     v_session public.free_agent_sessions;
-    v_settings leftoff.settings;
     v_latest int;
     v_problem text;
 begin
@@ -68,6 +74,9 @@ begin
     -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
     if auth.uid() is null then
         perform leftoff.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+    end if;
+    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
+        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
     end if;
     begin
         select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
@@ -81,19 +90,20 @@ begin
     exception when data_exception or invalid_parameter_value or undefined_function then
         perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
     end;
-    select * into v_settings from leftoff.settings;
 
     insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
         case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
-        make_interval(secs => least(v_fields.expires_after_seconds, 2000000000)), v_fields.archived_at, least(v_fields.created_at, now()),
+        -- without expiry it had none: 0, or a chat would get the default; nor may the number be too large to be refused
+        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
+        leftoff.believable_time(v_fields.archived_at), leftoff.believable_time(v_fields.created_at),
         v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
     returning * into v_session;
 
     begin
         insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
-        select v_session.id, s.number, s.label, least(coalesce(s.created_at, now()), now()), 0, coalesce(s.changed_parts, 0), 0
+        select v_session.id, s.number, s.label, leftoff.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
         from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
         insert into leftoff.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
         select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
@@ -101,7 +111,7 @@ begin
             leftoff.path_depth(g.path),
             case when g.item >= 0 then 3 when leftoff.path_depth(g.path) >= 3 then 0
                 when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
-            least(coalesce(g.created_at, now()), now()), g.path, g.body
+            leftoff.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
         perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
@@ -111,9 +121,12 @@ begin
     select case
         when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
         when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
+        when exists (select from public.session_snapshots n
+            where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
         when (select bool_or(not leftoff.is_path(p.path) or p.depth not between 1 and 3
                 or p.item < -1 or p.since < 1 or p.since >= p.until
                 or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
+                or p.kind = 0 and p.depth < 3 and left(p.body, 1) in ('{', '[')
                 or not leftoff.refuse_part(p.path, p.item, p.body))
             from leftoff.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
         when exists (
@@ -150,11 +163,8 @@ begin
     update public.free_agent_sessions s set size_bytes = n.size_bytes, message_count = n.message_count
     from public.session_snapshots n
     where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
+    perform leftoff.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
-    if v_session.size_bytes > v_settings.max_state_bytes then
-        perform leftoff.fail(413, 'too_large', format('The state may have %s MB.', v_settings.max_state_bytes / (1024 * 1024)),
-            format('{"size_bytes": %s, "max_bytes": %s}', v_session.size_bytes, v_settings.max_state_bytes));
-    end if;
     return v_session;
 end;
 $$;

@@ -408,8 +408,15 @@ def test_update__argument_wrong(shared: Db, changes: Any) -> None:
 
 
 def test_table__what_an_owner_may_write(db: Db, session_id) -> None:
-    db.sql("update public.free_agent_sessions set name = 'by table', archived_at = now() where id = %s", (session_id,))
+    db.sql("update public.free_agent_sessions set name = 'by table' where id = %s", (session_id,))
     assert db.one("get_session", p_session_id=session_id)["name"] == "by table"
+    for time in ("infinity", "-infinity", "9999-01-01"):
+        db.sql("update public.free_agent_sessions set archived_at = null where id = %s", (session_id,))
+        (row,) = db.sql(
+            "update public.free_agent_sessions set archived_at = %s where id = %s returning archived_at = now() as now",
+            (time, session_id),
+        )
+        assert row["now"], "an archived session has the time it was archived at"
     (row,) = db.sql("insert into public.free_agent_sessions (name) values ('made') returning user_id, id")
     assert row["user_id"] == db.user("ada")
     db.sql("delete from public.free_agent_sessions where id = %s", (row["id"],))
