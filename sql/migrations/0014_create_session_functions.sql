@@ -318,7 +318,14 @@ begin
     if v_caller is null then
         perform leftoff.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller order by s.id for update);
+    -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
+    -- with each other, and go at once, would else wait for each other.
+    perform from public.free_agent_sessions s
+    where s.user_id = v_caller
+        or s.id = any (array(select m.session_id from public.session_members m where m.user_id = v_caller))
+        or s.id = any (array(select n.session_id from public.session_snapshots n where n.created_by = v_caller))
+    order by s.id for no key update;
+    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller);
     select count(*) into sessions from unnest(v_ids);
     select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
     select count(*) into parts from leftoff.parts p where p.session = any (

@@ -1,0 +1,148 @@
+"""delete_my_data(): nothing of a person is left in any table."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from psycopg.errors import LockNotAvailable
+
+from tests.sql.states import change
+from tests.support.database import Db, Row
+
+TABLES = """
+    select c.oid::regclass::text as name from pg_catalog.pg_class c
+    where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+    order by 1
+"""
+
+
+def dump(db: Db) -> dict[str, str]:
+    """Every table's rows as one text."""
+    tables = [row["name"] for row in db.superuser.execute(TABLES).fetchall()]
+    assert "leftoff.parts" in tables
+    return {
+        name: str(
+            db.superuser.execute(f"select coalesce(string_agg(t::text, '\n'), '') as rows from {name} t".encode()).fetchall()
+        )
+        for name in tables
+    }
+
+
+def test_forget__leaves_nothing_in_any_table(db: Db) -> None:
+    ada, bob = db.user("ada"), db.user("bob")
+    mine = [db.session("ada", name="secret name", key="secret key") for _ in range(2)]
+    mine.append(db.session("ada", metadata={"secret": 1}, visibility="public"))
+    theirs = db.session("bob")
+    with db.acting_as("bob"):
+        db.one("set_session_member", p_session_id=theirs, p_user_id=ada, p_role="editor")
+        db.save(theirs, {"bob's": 1})
+    with db.acting_as("ada"):
+        for session_id in mine[1:]:
+            db.save(session_id, {"messages": ["secret content"]}, p_label="secret label", p_idempotency_key="k")
+            change(db, session_id, {"append": {"/messages": ["more secret content"]}})
+            db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="editor")
+        change(db, theirs, {"set": {"/ada's": "words"}}, p_idempotency_key="mine")
+    with db.acting_as("bob"):
+        change(db, mine[1], {"append": {"/messages": ["bob's answer"]}})
+    with db.acting_as("service"):
+        db.one("cleanup_old_snapshots", p_keep=1, p_older_than="0")
+
+    numbers = [
+        str(row["internal_id"])
+        for row in db.superuser.execute(
+            "select internal_id from public.free_agent_sessions where user_id = %s", (ada,)
+        ).fetchall()
+    ]
+    assert any(str(ada) in rows for rows in dump(db).values())
+    with db.acting_as("ada"):
+        receipt = db.one("delete_my_data")
+        assert receipt == {"sessions": 2, "snapshots": 4, "parts": 7, "memberships": 1}
+        assert db.one("delete_my_data") == {"sessions": 0, "snapshots": 0, "parts": 0, "memberships": 0}
+    left = dump(db)
+    for forbidden in (str(ada), *map(str, mine), "secret"):
+        assert {name for name, rows in left.items() if forbidden in rows} == set(), forbidden
+    for table in ("parts", "save_keys"):
+        sessions = {
+            str(row["session"])
+            for row in db.superuser.execute(f"select session from leftoff.{table}".encode()).fetchall()
+        }
+        assert sessions.isdisjoint(numbers)
+    # In bob's session the words stay, the name goes.
+    with db.acting_as("bob"):
+        assert db.one("get_latest_snapshot", p_session_id=theirs)["state"] == {"ada's": "words", "bob's": 1}
+        assert [row["created_by"] for row in db.call("list_snapshots", p_session_id=theirs)] == [None]
+        assert db.call("list_session_members", p_session_id=theirs) == []
+
+
+def test_forget__touches_nobody_else(db: Db) -> None:
+    for name in ("ada", "bob"):
+        session_id = db.session(name)
+        with db.acting_as(name):
+            db.save(session_id, {"n": 1}, p_idempotency_key="k")
+    with db.acting_as("ada"):
+        assert db.one("delete_my_data")["sessions"] == 1
+    with db.acting_as("bob"):
+        assert len(db.call("list_sessions")) == 1
+    assert db.superuser.execute("select count(*) from leftoff.parts").fetchall() == [{"count": 1}]
+    assert db.superuser.execute("select count(*) from leftoff.save_keys").fetchall() == [{"count": 1}]
+
+
+def test_forget__needs_a_caller(db: Db) -> None:
+    db.session("ada")
+    connection = db.connect_as("ada")
+    connection.execute("select set_config('request.jwt.claims', '', false)")
+    with db.refuses("not_signed_in"):
+        db.call("delete_my_data", on=connection)
+
+
+def test_forget__two_who_share_with_each_other_at_once(db: Db) -> None:
+    problems: list[Exception] = []
+    for _ in range(5):
+        people = ("ada", "bob")
+        sessions = {name: [db.session(name, visibility="shared") for _ in range(4)] for name in people}
+        for name, other in (people, people[::-1]):
+            with db.acting_as(name):
+                for session_id in sessions[name]:
+                    db.one("set_session_member", p_session_id=session_id, p_user_id=db.user(other), p_role="editor")
+        for name, other in (people, people[::-1]):
+            with db.acting_as(name):
+                for session_id in reversed(sessions[other]):
+                    for n in range(5):
+                        change(db, session_id, {"set": {f"/{name}": n}})
+        together = threading.Barrier(2)
+
+        def work(connection: Any, together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                db.call("delete_my_data", on=connection)
+            except Exception as exc:  # noqa: BLE001 - shown below, in the test's own thread
+                problems.append(exc)
+
+        threads = [threading.Thread(target=work, args=(db.connect_as(name),)) for name in people]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+        counts: list[Row] = db.superuser.execute("select count(*) from leftoff.parts").fetchall()
+        assert counts == [{"count": 0}]
+
+
+def test_forget__locks_what_it_writes_in_one_order(db: Db) -> None:
+    """Ada's snapshots in bob's session wait for bob's lock, so the two can't wait for each other."""
+    theirs = db.session("bob")
+    with db.acting_as("bob"):
+        db.one("set_session_member", p_session_id=theirs, p_user_id=db.user("ada"), p_role="editor")
+    with db.acting_as("ada"):
+        change(db, theirs, {"set": {"/a": 1}})
+    holder = db.connect()
+    holder.autocommit = False
+    holder.execute("select from public.free_agent_sessions where id = %s for no key update", (theirs,))
+    ada = db.connect_as("ada")
+    ada.execute("set lock_timeout = '300ms'")
+    with pytest.raises(LockNotAvailable):
+        db.call("delete_my_data", on=ada)
+    holder.rollback()
+    db.call("delete_my_data", on=ada)
