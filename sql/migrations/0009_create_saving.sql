@@ -331,16 +331,18 @@ begin
     v_result.changed_parts := p_earlier.changed_parts;
     v_result.replayed := true;
     v_result.merged := p_earlier.merged;
-    -- the first answer may have carried changes of others and been lost: give them all again, if the base is kept
-    if p_base < p_session.latest_number
+    -- The same as in the answer that may have been lost: what leads to that number and no further. A client that took
+    -- later changes for part of that number would send them as its own with the next save.
+    if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
         and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
-        v_result.others := leftoff.changes_text(p_session.internal_id, p_base);
+        v_result.others := leftoff.changes_between(p_session.internal_id, p_base, p_earlier.number);
     end if;
     return v_result;
 end;
 $$;
-comment on function leftoff.replay_save is 'The answer to a save that was done before. Raises idempotency_key_reused.';
+comment on function leftoff.replay_save is
+    'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or the base is: restore then. Raises idempotency_key_reused.';
 revoke execute on function leftoff.replay_save from public;
 
 -- What callers see -----------------------------------------------------------------------------------------

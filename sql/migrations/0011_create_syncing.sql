@@ -30,6 +30,31 @@ comment on function leftoff.changes_text is
     'What makes the state at a kept number the latest: {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
 revoke execute on function leftoff.changes_text from public;
 
+create function leftoff.changes_between(p_session bigint, p_since int, p_number int) returns text
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+    with gone as (
+        select d.path, d.item from leftoff.parts_at(p_session, p_since) d
+        where (d.path, d.item) not in (select n.path, n.item from leftoff.parts_at(p_session, p_number) n)
+    ), gone_on_top as (
+        select g.path, g.item from gone g
+        where not exists (
+            select from gone above
+            where above.item = -1 and above.path = any (leftoff.path_ancestors(g.path))
+                and (above.path <> g.path or g.item >= 0))
+    ), then_there as (
+        select n.path, n.item, n.body from leftoff.parts_at(p_session, p_number) n where n.since > p_since
+    )
+    select concat('{"set":{',
+        (select string_agg(concat(leftoff.pointer_json(n.path, n.item), ':', n.body), ',' order by n.path, n.item) from then_there n),
+        '},"remove":[',
+        (select string_agg(leftoff.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
+        ']}')
+$$;
+comment on function leftoff.changes_between is
+    'The same from one kept number to a later one. For the rare answer about a number that is no longer the latest.';
+revoke execute on function leftoff.changes_between from public;
+
 create function leftoff.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
