@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.property.checks import Storage
+from tests.property.http_driver import HttpDriver, http_driver
 from tests.property.sql_driver import SqlDriver
 from tests.support.cluster import Cluster
 from tests.support.database import Db
@@ -38,3 +39,10 @@ def storage(shared: Db) -> Iterator[Storage]:
 def sql_driver(shared: Db) -> SqlDriver:
     """Its SQL functions."""
     return SqlDriver(shared)
+
+
+@pytest.fixture(scope="session")
+def functions(shared: Db) -> Iterator[HttpDriver]:
+    """The HTTP functions before it."""
+    with http_driver(shared) as driver:
+        yield driver

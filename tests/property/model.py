@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any
 
 from tests.property.changing import (
+    MISPLACED,
     OVERLAPPING,
     Changes,
     Refused,
@@ -111,9 +112,10 @@ class SessionModel:
         if (earlier := self.keys.get(op.get("key") or "")) is not None:
             if earlier.content != fingerprint(op):
                 # what is wrong with the new content may be found first
-                return Expected(codes=frozenset({"idempotency_key_reused"}) | _malformed(self._expect(op)))
+                codes = self._expect(op).codes | self._overlaps(op)
+                return Expected(codes=codes | {"idempotency_key_reused"})
             return Expected(
-                self.state,
+                self.states.get(earlier.answer.number, {}),
                 Answer(
                     earlier.answer.number,
                     earlier.answer.created,
@@ -198,7 +200,7 @@ class SessionModel:
         removes = [
             keys
             for keys in changes.removes
-            if not _codes_of(partial(replaced, base, Changes(removes=[keys]), base))
+            if not MISPLACED & _codes_of(partial(replaced, base, Changes(removes=[keys]), base))
         ]
         if len(removes) == len(changes.removes):
             return None
@@ -304,10 +306,6 @@ def fingerprint(op: Operation) -> str:
     """What makes two operations the same request; on_conflict does not count."""
     content = {name: op.get(name) for name in ("do", "state", "changes", "items", "base", "number", "label")}
     return json.dumps({**content, "way": op.get("way") if op["do"] == "save" else None}, sort_keys=True)
-
-
-def _malformed(expected: Expected) -> frozenset[str]:
-    return expected.codes
 
 
 def _codes_of(attempt: Callable[[], Any]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Plays sequences of operations, compares each answer with the model, and everything stored at the end.
 
-    play(driver, storage, [{"do": "save", …}, …])   raises at the first difference
-    play_seed(driver, storage, 17)                  the sequence of seed 17, shrunk if it fails
+play(driver, storage, [{"do": "save", …}, …])   raises at the first difference
+play_seed(driver, storage, 17)                  the sequence of seed 17, shrunk if it fails
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.property.checks import Storage, caught_up, check_missing, check_session, check_sync
 from tests.property.drivers import Driver, Handle, Refusal, described
-from tests.property.exact import Address, dump, keys_of, messages_in, parse, size_of
+from tests.property.exact import INDEX, Address, dump, keys_of, messages_in, parse, size_of
 from tests.property.generator import Generator
 from tests.property.model import Answer, Expected, Operation, SessionModel
 
@@ -183,9 +183,15 @@ def check_answer(
 
 def check_others(op: Operation, row: dict[str, Any], expected: Expected, model: SessionModel) -> None:
     """`others`, done to the client's copy, makes the latest."""
-    base = op.get("base")
+    base, number = op.get("base"), row["number"]
     assert expected.state is not None
-    if base is None or base >= model.latest or base not in model.states:
+    then = number - row["created"] if row["replayed"] else model.latest
+    if (
+        base is None
+        or base >= then
+        or base not in model.states
+        or (row["replayed"] and number not in model.states)
+    ):
         assert row["others"] is None, f"others without a stale base: {row['others']}"
         return
     assert row["others"] is not None, "no others though the base is stale"
@@ -200,8 +206,10 @@ def check_refusal(op: Operation, refusal: Refusal, expected: Expected, model: Se
         return
     assert refusal.data["latest"] == model.latest
     named = refusal.data["addresses"]
-    assert len(named) == len(set(named)), f"an address is named twice: {named}"
     keys = [_keys(pointer) for pointer in named]
+    # an item of what was a list and a member of what is an object now have one pointer
+    plain = [k for k in keys if not INDEX.fullmatch(k[-1])]
+    assert len(plain) == len(set(plain)), f"an address is named twice: {named}"
     if expected.names_exactly is not None:
         assert {_flat(a) for a in expected.names_exactly} == set(keys), f"{named}"
     for address in expected.must_name:
