@@ -185,7 +185,12 @@ def test_read_secrets__broken_file_is_explained(say, tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [0, 1])
 def test_demo__exit_code_is_the_demos(say, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     asked: list[dict[str, object]] = []
-    monkeypatch.setattr(demo, "main", lambda **options: asked.append(options) or code)
+
+    def play(**options: object) -> int:
+        asked.append(options)
+        return code
+
+    monkeypatch.setattr(demo, "main", play)
     monkeypatch.setattr("signal.signal", lambda *_: None)  # this process keeps its own
     assert say("demo", "--messages", "60").code == code
     assert asked[0]["messages"] == 60
