@@ -85,8 +85,6 @@ def both_ways(base: str, theirs: str, mine: str) -> tuple[Any, Any]:
         ('{"l":[1,2,3]}', '{"l":[1]}', '{"l":[1,2]}', {"l": [1]}),
         ('{"l":[1,2,3]}', '{"l":[1,2]}', '{"l":[9,2,3]}', {"l": [9, 2]}),
         ('{"l":[1,2,3]}', '{"l":[1,2]}', '{"l":[1,2,9]}', ["/l/2"]),
-        ('{"l":[1,2,3]}', '{"l":[1,2]}', '{"l":[1,2,3,4]}', ["/l"]),
-        ('{"l":[1,2,3]}', '{"l":[1,2]}', '{"l":[1,2,9,4]}', ["/l"]),
         ('{"l":[1,2,3]}', '{"l":[]}', '{"l":[9]}', ["/l/0"]),
     ],
 )  # fmt: skip
@@ -101,12 +99,27 @@ def test_merge__either_way_the_same(base: str, theirs: str, mine: str, expected:
         ('{"l":[1]}', '{"l":[1,"t","u"]}', '{"l":[1,"m"]}', [1, "t", "u", "m"]),
         ('{"l":[1]}', '{"l":[1,"ok"]}', '{"l":[1,"ok"]}', [1, "ok", "ok"]),
         ('{"l":[1,2]}', '{"l":[1,3,"t"]}', '{"l":[4,2,"m"]}', [4, 3, "t", "m"]),
+        ('{"l":[1,2,3]}', '{"l":[1]}', '{"l":[1,2,3,"m"]}', [1, "m"]),
+        ('{"l":[1,2]}', '{"l":[]}', '{"l":[1,2,"m","n"]}', ["m", "n"]),
     ],
 )
 def test_merge__appended_items_of_mine_come_last(
     base: str, theirs: str, mine: str, expected: list[Any]
 ) -> None:
     assert outcome(merge(split(base), split(theirs), split(mine))) == {"l": expected}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "expected"),
+    [
+        ('{"l":[1,2,3,"t"]}', '{"l":[1,2]}', ["/l"]),
+        ('{"l":[1,2,3,"t"]}', '{"l":[1,9]}', ["/l"]),
+        ('{"l":[1,2,9,"t"]}', '{"l":[1,2]}', ["/l"]),
+        ('{"l":[1,2]}', '{"l":[1,2,9,"m"]}', ["/l/2"]),
+    ],
+)
+def test_merge__cutting_a_list_that_others_made_longer(theirs: str, mine: str, expected: list[str]) -> None:
+    assert outcome(merge(split('{"l":[1,2,3]}'), split(theirs), split(mine))) == expected
 
 
 @pytest.mark.parametrize(
@@ -131,7 +144,10 @@ def test_merge__appended_items_of_mine_come_last(
         ('{"m":{"a":1}}', '{"m":{"a":3}}', '{"remove":["/m"]}', ["/m"]),
         ('{"l":[1]}', "{}", '{"append":{"/l":[2]}}', ["/l"]),
         ('{"l":[1]}', '{"l":{}}', '{"append":{"/l":[2]}}', ["/l"]),
-        ('{"l":[1,2]}', '{"l":[1]}', '{"append":{"/l":[2]}}', ["/l"]),
+        ('{"l":[1,2]}', '{"l":[1]}', '{"append":{"/l":[3]}}', {"l": [1, 3]}),
+        ('{"l":[1,2]}', '{"l":[1,2,3]}', '{"append":{"/l":[4]},"set":{"/l/0":9}}', {"l": [9, 2, 3, 4]}),
+        ('{"l":[1,2]}', '{"l":[1,2,3]}', '{"append":{"/l":[4]},"remove":["/l/1"]}', ["/l"]),
+        ('{"l":[1,2]}', '{"l":[0,2]}', '{"append":{"/l":[4]},"remove":["/l/1"]}', {"l": [0, 4]}),
         ('{"m":{"l":[1]}}', '{"m":{}}', '{"append":{"/m/l":[2]}}', ["/m/l"]),
         ('{"m":{"l":[1]}}', "{}", '{"append":{"/m/l":[2]}}', ["/m"]),
         ('{"m":{"l":[1]}}', '{"m":0}', '{"append":{"/m/l":[2]},"set":{"/m/x":1}}', ["/m"]),
@@ -193,9 +209,10 @@ def test_merge__both_sides_the_same(states: tuple[str, str, str]) -> None:
 
 
 @given(pairs_of_edits())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_merge__sides_matter_for_appends_only(states: tuple[str, str, str]) -> None:
     base, theirs, mine = map(split, states)
+    assume(not grown(base, theirs) & grown(mine, base) and not grown(theirs, base) & grown(base, mine))
     one, other = merge(base, theirs, mine), merge(base, mine, theirs)
     assert one.conflicts == other.conflicts
     both = grown(base, theirs) & grown(base, mine)
@@ -208,7 +225,7 @@ def test_merge__sides_matter_for_appends_only(states: tuple[str, str, str]) -> N
 
 
 @given(pairs_of_edits())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_merge__every_appended_item_is_there_once_and_in_order(states: tuple[str, str, str]) -> None:
     base, theirs, mine = map(split, states)
     merged = merge(base, theirs, mine).parts
@@ -218,12 +235,13 @@ def test_merge__every_appended_item_is_there_once_and_in_order(states: tuple[str
     for path in (
         set(lengths[0]) & set(lengths[1]) & set(lengths[2]) & (grown(base, theirs) | grown(base, mine))
     ):
-        start = lengths[0][path]
         appended = [
-            [parts[path, item] for item in range(start, list_lengths(parts)[path])]
-            for parts in (theirs, mine, merged)
+            parts[path, item]
+            for parts in (theirs, mine)
+            for item in range(lengths[0][path], list_lengths(parts)[path])
         ]
-        assert appended[2] == appended[0] + appended[1]
+        kept = min(length[path] for length in lengths)
+        assert [merged[path, item] for item in range(kept, list_lengths(merged)[path])] == appended
 
 
 @given(pairs_of_edits())
@@ -268,17 +286,13 @@ def pairwise_clash(base: Parts, theirs: Parts, mine: Parts) -> bool:
             appends = is_append(ours, my), is_append(others, their)
             if appends != (True, True) if my == their else holds(my, their) or holds(their, my):
                 return True
-            if (
-                my[0] == their[0]
-                and min(my[1], their[1]) >= 0
-                and ((appends[0] and others[their] is None) or (appends[1] and ours[my] is None))
-            ):
+            if my[0] == their[0] and min(my[1], their[1]) >= 0 and (appends[1] and ours[my] is None):
                 return True
     return False
 
 
 @given(pairs_of_edits())
-@settings(max_examples=1_000)
+@settings(max_examples=400)
 def test_merge__conflicts_where_comparing_part_by_part_does(states: tuple[str, str, str]) -> None:
     base, theirs, mine = map(split, states)
     assert bool(merge(base, theirs, mine).conflicts) == pairwise_clash(base, theirs, mine)

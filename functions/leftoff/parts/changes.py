@@ -1,7 +1,7 @@
 """What changes do to a state, and which changes lead from one state to another.
 
-The changes of one save come in no order: no address lies in another, so none can get in another's way. Only an
-append has its place, the last: items go to the end of what set and remove leave of the list.
+The changes of one save come in no order: no address lies in another, so none can get in another's way. Only
+an append has its place, the last: items go to the end of what set and remove leave of the list.
 
 - ``set`` puts a value at an address, in place of whatever is at and under it. Its container must be there.
 - ``remove`` takes away what is at and under an address. Where nothing is, it does nothing.
@@ -155,8 +155,6 @@ def _resize(items: list[str], cut: set[int], added: dict[int, str]) -> None:
     length = len(items)
     left = length - sum(position < length for position in cut)
     if any(position < left for position in cut) or sorted(added) != list(range(left, left + len(added))):
-        raise Invalid("list_gap")
-    if added and left < length:
         raise Invalid("list_gap")
     items[left:] = [body for _, body in sorted(added.items())]
 

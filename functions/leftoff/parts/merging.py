@@ -7,8 +7,9 @@ caller makes of the base. The result is decided address by address, from the roo
    other.
 2. **Lists opened in all three** are merged item by item as far as the base's list goes (rule 3 for each
    item). All items beyond that are appended: first theirs, then mine. They never conflict with each other,
-   and equal ones are not taken for the same change: two people may both say "ok". The exception: if one
-   side cut items off the end of the base's list while the other appended, the list is in conflict.
+   and equal ones are not taken for the same change: two people may both say "ok". But the list is in
+   conflict if mine cuts items off its end and theirs has appended: mine can't mean what it did not see. The
+   other way round, theirs cut and mine appended, nothing is in doubt: appends go to the end there is.
 3. **Everything else** is compared as a whole, by its text, containers with all that is in them: what only
    one side changed is taken; what both changed to the same is taken once; what both changed differently is
    in conflict.
@@ -20,15 +21,13 @@ It follows from 3, since then a container is not opened in all three, that
   differ.
 
 A conflict has the highest address at which the two can't be brought together: of ``/memory`` removed here
-and ``/memory/topic`` set there, ``/memory``. Which side is called theirs matters for the order of appended
-items only.
+and ``/memory/topic`` set there, ``/memory``. Which side is called theirs matters for lists that a side
+appended to, and for nothing else.
 
 Where a caller sends changes instead of a state, ``mine`` is the base with its set and remove done, so that
 a list set as a whole counts as appended beyond the base's length. ``append`` is done last, to what is there
-by then: it makes the list where none is, and is in conflict only if
-
-- the list or an object above it was there at the base and has been removed or replaced since, or
-- the list is shorter now than it was at the base.
+by then: it makes the list where none is, and is in conflict only if what was at its address or above it at
+the base has been removed or replaced since.
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ def _merge_lists(
     base: list[str], theirs: list[str], mine: list[str], path: str, clashes: set[_Address]
 ) -> list[str]:
     length = len(base)
-    if len(theirs) < length < len(mine) or len(mine) < length < len(theirs):
+    if len(mine) < length < len(theirs):
         clashes.add((path, -1))
         return theirs
     merged = []
@@ -126,7 +125,4 @@ def _append_clash(base: Parts, theirs: Parts, path: str) -> list[_Address]:
         above = f"/{'/'.join(keys[:depth])}/"
         if (above, -1) in base and base[above, -1] != theirs.get((above, -1)):
             return [(above, -1)]
-    # Lists have no gaps: one is shorter than before if the place of an item that was there is empty.
-    if any(key[0] == path and key[1] >= 0 and key not in theirs for key in base):
-        return [(path, -1)]
     return []

@@ -71,8 +71,8 @@ def open_changes(text: str) -> ChangeRows:
     "remove": [pointer]}, each optional.
 
     No two addresses may be equal or one inside the other, except that items of a list may be set and removed
-    beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long, overlapping_addresses,
-    invalid_state, not_a_list, nesting_too_deep.
+    beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long,
+    overlapping_addresses, invalid_state, not_a_list, nesting_too_deep.
     """
     parts = _members_of(text)
     if not parts.keys() <= {"set", "append", "remove"}:
@@ -170,7 +170,8 @@ def _open_object(rows: ChangeRows, path: str, depth: int, text: str, at: int) ->
 
 def _check_nesting(value: str, above: int) -> None:
     # Addresses deeper than there are parts are left to the database, which knows what part they lie in.
-    exact_json.check_nesting(value, max(0, exact_json.MAX_NESTING - above))
+    if above <= OPENED_DEPTH:
+        exact_json.check_nesting(value, exact_json.MAX_NESTING - above)
 
 
 def _members_of(text: str) -> dict[str, str]:

@@ -95,7 +95,7 @@ def _place(containers: dict[str, Tree], path: str, item: int, body: str) -> None
         return
     cut = path.rfind("/", 0, -1) + 1
     holder, key = containers.get(path[:cut]), path[cut:-1]
-    if not isinstance(holder, dict) or path == "/" or key in holder:
+    if not isinstance(holder, dict) or key in holder:
         raise _not_a_state()
     holder[key] = value = _opened(path, body)
     if not isinstance(value, str):
