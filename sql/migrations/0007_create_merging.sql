@@ -6,10 +6,10 @@
 -- conflict when
 --   1. they are at the same address, or
 --   2. one is at a member that the other lies in (a container made, removed or replaced under a change), or
---   3. one cuts items off the end of a list that the other made longer.
+--   3. mine cuts items off the end of a list that theirs made longer.
 -- Two who both make a container agree only if all that is in it agrees, too.
--- Items past the end that a list had at the base are appends. They never conflict while the list lives: they
--- go after what is there now. On any conflict nothing is written and the addresses are named.
+-- Items of mine past the end that a list had at the base are appends. They never conflict while the list lives,
+-- however short it is by now: they go after what is there. On any conflict nothing is written and the addresses are named.
 -- Breaks running code: no.
 
 create function leftoff.changes_of_others(p_session bigint, p_base int)
