@@ -280,7 +280,7 @@ def test_merge__an_append_to_a_list_that_was_made_meanwhile(db: Db) -> None:
         # To set it is something else than to append to it: two who make a list must agree.
         with db.refuses("conflict") as refused:
             change(db, session_id, {"set": {"/new": ["other"]}}, p_base=1)
-        assert detail_of(refused)["addresses"] == ["/new/0"]
+        assert detail_of(refused)["addresses"] == ["/new", "/new/0"]
 
 
 def test_merge__a_list_that_stays_a_list_when_set_whole(db: Db) -> None:
