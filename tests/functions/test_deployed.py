@@ -35,8 +35,9 @@ def deployed(target: str, environment: dict[str, str], *options: str) -> Iterato
     """One target, served by functions-framework in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "functions_framework", "--target", target, "--source", str(FUNCTIONS / "main.py"),
-               "--host", "127.0.0.1", "--port", str(port), *options]  # fmt: skip
+    source = str(FUNCTIONS / "main.py")
+    command = [sys.executable, "-m", "functions_framework", "--target", target, "--source", source, *options]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
         command,
         env={**CLEAN, **environment},

@@ -118,8 +118,9 @@ def test_list__shows_the_last_message_and_sizes(ada: Person) -> None:
 
 def test_list__refuses_odd_queries(ada: Person) -> None:
     for query in (
-        "limit=0", "limit=201", "limit=x", "limit=1.5", "limit=٣", "limit=1&limit=2", "cursor=x", "cursor=W10",
-        "cursor=WyJ4IiwieSJd", "cursor=%ff", "archived=maybe", "status=odd", "page=2", "search=%00",
+        "limit=0", "limit=201", "limit=x", "limit=1.5", "limit=٣", "limit=1&limit=2", "cursor=x",
+        "cursor=W10", "cursor=WyJ4IiwieSJd", "cursor=%ff", "archived=maybe", "status=odd",
+        "page=2", "search=%00",
     ):  # fmt: skip
         refused(ada.request("GET", "sessions", f"?{query}"), "invalid_request")
     assert ada.request("GET", "sessions", "?forceFunctionRegion=eu-west-1").status_code == 200
