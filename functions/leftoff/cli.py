@@ -98,7 +98,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @leftoff.command(short_help="Save, crash, restore; checked.")
 @click.option(
-    "--messages", type=click.IntRange(60, 600), default=400, show_default=True, help="How long it is."
+    "--messages", type=click.IntRange(60, 600), default=320, show_default=True, help="How long it is."
 )
 @click.option("--keep", is_flag=True, help="Leave the data folder, to look into the database.")
 @click.option(

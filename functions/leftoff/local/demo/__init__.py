@@ -13,13 +13,13 @@ from pathlib import Path
 
 __all__ = ["MESSAGES", "main"]
 
-MESSAGES = 400
+MESSAGES = 320
 
 
 def main(*, messages: int = MESSAGES, keep: bool = False, folder: Path | None = None) -> int:
     """Play the demo; the exit code: 0 if all held, 1 if not. Takes about half a minute.
 
-    messages: how long the conversation is, at least 60 (default 400); keep: leave the data folder;
+    messages: how long the conversation is, at least 60 (default 320); keep: leave the data folder;
     folder: where the picture goes and the data live, default `demo` in leftoff's data folder.
     """
     # Here, so that `leftoff --help` does not wait for what only the demo needs.
