@@ -1,0 +1,298 @@
+"""Who may do what, written down: every table, view and function, and what each kind of caller is answered.
+
+test_access.py compares this with the catalog, so whatever is new has to be listed here, and then tries it all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from tests.support.database import Db
+
+OWNER, EDITOR, VIEWER, STRANGER = "ada", "ed", "vi", "eve"
+ANONYMOUS = "nobody with the role anon"
+UNNAMED = "nobody with the role authenticated"
+CLAIMLESS = "no claims at all"
+SERVICE = "service"
+CALLERS = (OWNER, EDITOR, VIEWER, STRANGER, ANONYMOUS, UNNAMED, CLAIMLESS, SERVICE)
+
+VISIBILITIES = ("private", "shared", "public")
+
+Role = Literal["owner", "editor", "viewer"] | None
+
+
+def role_in(caller: str, visibility: str) -> Role:
+    """What a caller is to a session of ada's in which ed is an editor and vi a viewer."""
+    if caller in (OWNER, SERVICE):
+        return "owner"
+    if caller == EDITOR and visibility != "private":
+        return "editor"
+    if caller == VIEWER and visibility != "private":
+        return "viewer"
+    return "viewer" if visibility == "public" else None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The three sessions of ada's, by visibility, each with a labelled snapshot 1 and a snapshot 2."""
+
+    db: Db
+    sessions: dict[str, UUID]
+    people: dict[str, UUID]
+
+    def internal_id(self, session_id: UUID) -> int:
+        rows = self.db.superuser.execute(
+            "select internal_id from public.free_agent_sessions where id = %s", (session_id,)
+        ).fetchall()
+        return int(rows[0]["internal_id"]) if rows else -1
+
+
+# -- functions ---------------------------------------------------------------------------------------------------
+
+# What somebody needs to be to get an answer. Others get the answer that comes with the kind.
+READ = "read"  # whoever reads the session, signed in or not
+READ_SIGNED_IN = "read, signed in"  # the same, but the role anon may not even call it
+SAVE = "save"  # owner and editors
+OWN = "own"  # the owner
+COPY = "copy"  # whoever reads the session and has an account to keep the copy
+MINE = "mine"  # about the caller; needs one
+LISTING = "listing"  # about the caller; the list is empty for nobody
+SERVICE_ONLY = "service only"
+HELPER = "helper"  # tells nothing of any session that the caller does not give or own
+
+
+def answer(kind: str, caller: str, visibility: str) -> str:
+    """ "ok", "denied" (by grants, without a look at any session), or the code of the refusal."""
+    signed_in = caller in (OWNER, EDITOR, VIEWER, STRANGER, SERVICE)
+    role = role_in(caller, visibility)
+    if caller in (ANONYMOUS, CLAIMLESS) and kind not in (READ, HELPER):
+        return "denied"
+    if kind == SERVICE_ONLY:
+        return "ok" if caller == SERVICE else "denied"
+    if kind in (LISTING, HELPER):
+        return "ok"
+    if kind == MINE:
+        return "ok" if signed_in else "not_signed_in"
+    if role is None:
+        return "session_not_found"
+    if kind == COPY:
+        return "ok" if signed_in else "not_signed_in"
+    needed = {READ: ("viewer", "editor", "owner"), READ_SIGNED_IN: ("viewer", "editor", "owner")}
+    needed |= {SAVE: ("editor", "owner"), OWN: ("owner",)}
+    return "ok" if role in needed[kind] else "forbidden"
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a function is tried: of what kind it is, with what arguments, and who is an exception."""
+
+    kind: str
+    arguments: Callable[[Scene, UUID], dict[str, Any]] = lambda scene, session: {"p_session_id": session}
+    but: dict[str, str] = field(default_factory=dict)
+
+
+def with_session(**more: Any) -> Callable[[Scene, UUID], dict[str, Any]]:
+    return lambda scene, session: {"p_session_id": session, **more}
+
+
+ROWS = {"p_ops": ["append"], "p_paths": ["/messages/"], "p_items": [None], "p_bodies": ["1"]}
+CLEANUP = {"p_keep": 1, "p_older_than": "0", "p_max_sessions": 10}
+EMPTY_IMPORT = {
+    "p_session": {},
+    "p_snapshots": [],
+    "p_paths": [],
+    "p_items": [],
+    "p_since": [],
+    "p_until": [],
+    "p_created_at": [],
+    "p_bodies": [],
+}
+NOT_FOR_THE_SERVICE = {SERVICE: "denied"}
+COUNT = itertools.count()
+
+FUNCTIONS: dict[str, Call] = {
+    # the session
+    "public.get_or_create_session": Call(
+        MINE,
+        lambda scene, session: {"p_key": f"key {next(COUNT)}"},
+        but={SERVICE: "not_signed_in"},  # it has to say for whom
+    ),
+    "public.get_session": Call(READ),
+    "public.list_sessions": Call(LISTING, lambda scene, session: {}),
+    "public.update_session": Call(SAVE, with_session(p_changes={"name": "new"})),
+    "public.delete_session": Call(OWN),
+    "public.delete_my_data": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
+    # its members
+    "public.list_session_members": Call(READ_SIGNED_IN),
+    "public.set_session_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="viewer")),
+    "public.remove_session_member": Call(OWN, with_session(p_user_id=uuid4())),
+    # saving
+    "public.create_session_snapshot": Call(SAVE, with_session(p_state={"n": 1})),
+    "public.save_session_parts": Call(SAVE, with_session(**ROWS)),
+    "public.append_session_messages": Call(SAVE, with_session(p_messages=["hi"])),
+    "public.revert_session": Call(SAVE, with_session(p_number=1)),
+    "public.label_snapshot": Call(SAVE, with_session(p_number=2, p_label="new")),
+    # reading
+    "public.get_latest_snapshot": Call(READ),
+    "public.get_snapshot": Call(READ, with_session(p_number=1)),
+    "public.get_snapshot_chunks": Call(READ, with_session(p_label="first")),
+    "public.get_session_changes": Call(READ, with_session(p_since=1)),
+    "public.diff_snapshots": Call(READ, with_session(p_from=1, p_to=2)),
+    "public.list_snapshots": Call(READ),
+    "public.list_messages": Call(READ),
+    # taking along
+    "public.fork_session": Call(COPY),
+    "public.export_session": Call(READ),
+    "public.import_session": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
+    # the scheduler's
+    "public.cleanup_old_snapshots": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
+    "public.expire_idle_sessions": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
+    # What of the private schema an API role may execute, because the functions above run as the caller. The API
+    # does not expose it; whoever comes by another way gets no more than from the functions above.
+    "leftoff.append_messages": Call(SAVE, with_session(p_messages=["hi"], p_idempotency_key=None)),
+    "leftoff.change_session": Call(SAVE, with_session(p_changes={"name": "new"})),
+    "leftoff.remove_session": Call(OWN),
+    "leftoff.forget_caller": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
+    "leftoff.put_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="editor")),
+    "leftoff.remove_member": Call(OWN, with_session(p_user_id=uuid4())),
+    "leftoff.save_json": Call(
+        SAVE,
+        with_session(p_state={"n": 1}, p_changes=None, p_base=None, p_idempotency_key=None, p_label=None, p_on_conflict="merge"),
+    ),
+    "leftoff.save_parts": Call(
+        SAVE,
+        with_session(
+            p_rows="({append},{/messages/},{NULL},{1})",
+            p_base=None,
+            p_idempotency_key=None,
+            p_label=None,
+            p_on_conflict="merge",
+        ),
+    ),
+    "leftoff.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
+    "leftoff.label": Call(SAVE, with_session(p_number=2, p_label="new")),
+    "leftoff.fork": Call(COPY, with_session(p_number=None, p_name=None)),
+    "leftoff.read_snapshot": Call(READ, with_session(p_number=None, p_label=None)),
+    "leftoff.read_changes": Call(READ, with_session(p_since=1)),
+    "leftoff.read_diff": Call(READ, with_session(p_from=1, p_to=2)),
+    "leftoff.read_export": Call(READ),
+    "leftoff.read_messages": Call(READ, with_session(p_after=-1, p_limit=10)),
+    "leftoff.require_readable": Call(READ),
+    "leftoff.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
+    "leftoff.run_cleanup": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
+    "leftoff.run_expiry": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
+    # helpers of views, policies and triggers
+    "leftoff.role_of": Call(
+        HELPER, lambda scene, session: {"p_session_id": session, "p_owner": uuid4(), "p_visibility": "private"}
+    ),
+    "leftoff.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
+    "leftoff.owns_session": Call(HELPER),
+    "leftoff.message_id": Call(HELPER, with_session(p_position=1)),
+    "leftoff.message_preview": Call(HELPER, lambda scene, session: {"p_body": '{"content":"x"}'}),
+    "leftoff.readable_json": Call(HELPER, lambda scene, session: {"p_body": "1"}),
+    "leftoff.new_id": Call(
+        HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
+    ),
+    "leftoff.fail": Call(
+        HELPER,
+        lambda scene, session: {"p_status": 404, "p_code": "test", "p_message": "test"},
+        but=dict.fromkeys(CALLERS, "test"),
+    ),
+    "leftoff.refuse_session_fields": Call(
+        HELPER,
+        lambda scene, session: {
+            "p_name": None,
+            "p_model": None,
+            "p_kind": "agent",
+            "p_status": "idle",
+            "p_visibility": "private",
+            "p_key": None,
+            "p_upstream": None,
+            "p_metadata": "{}",
+            "p_expires_after_seconds": None,
+        },
+        but={ANONYMOUS: "denied", CLAIMLESS: "denied"},
+    ),
+}
+
+# Those whose answer could tell that a session exists; message_id() is but a digest of its arguments.
+ABOUT_A_SESSION = [
+    name
+    for name, call in FUNCTIONS.items()
+    if "p_session_id" in call.arguments(None, uuid4()) and name != "leftoff.message_id"  # type: ignore[arg-type]
+]
+
+# -- tables and views --------------------------------------------------------------------------------------------
+
+# Privileges of each role, with the columns where they are for some columns only. Whatever is not here is denied.
+READERS = ("anon", "authenticated", "service_role")
+WRITERS = ("authenticated", "service_role")
+SESSION_INSERT = (
+    "id",
+    "user_id",
+    "name",
+    "model",
+    "kind",
+    "status",
+    "visibility",
+    "key",
+    "upstream",
+    "metadata",
+    "expires_after",
+)
+SESSION_UPDATE = ("name", "model", "status", "visibility", "upstream", "metadata", "expires_after", "archived_at")
+
+RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
+    "public.free_agent_sessions": {
+        "SELECT": dict.fromkeys(READERS),
+        "INSERT": dict.fromkeys(WRITERS, SESSION_INSERT),
+        "UPDATE": dict.fromkeys(WRITERS, SESSION_UPDATE),
+        "DELETE": dict.fromkeys(WRITERS),
+    },
+    "public.session_members": {
+        "SELECT": dict.fromkeys(WRITERS),
+        "INSERT": dict.fromkeys(WRITERS, ("session_id", "user_id", "role")),
+        "UPDATE": dict.fromkeys(WRITERS, ("role",)),
+        "DELETE": dict.fromkeys(WRITERS),
+    },
+    "public.session_snapshots": {"SELECT": dict.fromkeys(READERS)},
+    "public.session_messages": {
+        "SELECT": dict.fromkeys(READERS),
+        "INSERT": dict.fromkeys(WRITERS, ("session_id", "role", "content", "body")),
+    },
+    "public.sessions_list": {"SELECT": dict.fromkeys(READERS)},
+    "public.free_agent_sessions_internal_id_seq": {},
+    "leftoff.described_sessions": {"SELECT": dict.fromkeys(READERS)},
+    "leftoff.parts": {"SELECT": dict.fromkeys(READERS)},
+    "leftoff.save_keys": {},
+    "leftoff.settings": {"SELECT": {"service_role": None}},
+    "leftoff.cleanup_runs": {"SELECT": {"service_role": None}},
+    "leftoff.cleanup_runs_id_seq": {},
+}
+
+
+def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
+    """How many rows of a relation a caller sees that belong to one session of the scene."""
+    role = role_in(caller, visibility)
+    reads = role is not None
+    anonymous = caller in (ANONYMOUS, CLAIMLESS)
+    if relation in ("public.free_agent_sessions", "leftoff.described_sessions"):
+        return int(reads)
+    if relation == "public.session_snapshots":
+        return 2 * reads
+    if relation == "public.session_messages":
+        return 2 * reads
+    if relation == "leftoff.parts":
+        return 5 * reads  # the list, two messages, two versions of a number
+    if relation == "public.sessions_list":
+        return int(caller == OWNER or (caller in (EDITOR, VIEWER) and visibility != "private"))
+    if relation == "public.session_members":
+        # both for the owner and the service, one's own for a member, also while the session is private
+        return "denied" if anonymous else {OWNER: 2, SERVICE: 2, EDITOR: 1, VIEWER: 1}.get(caller, 0)
+    if relation in ("leftoff.settings", "leftoff.cleanup_runs"):
+        return 1 if caller == SERVICE else "denied"
+    return "denied"
