@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,11 @@ PROGRAM = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 
 
 @contextlib.contextmanager
-def pooler(dsn: str, folder: Path, *, server_connections: int) -> Iterator[str]:
+def pooler(dsn: str, *, server_connections: int) -> Iterator[str]:
     """The connection string through the pooler, whose clients share that few server connections."""
     if not Path(PROGRAM).exists():
         pytest.skip("needs Debian's package pgbouncer")
+    folder = Path(tempfile.mkdtemp(prefix="leftoff-pooler-"))  # where an ordinary user may go, too
     to = conninfo_to_dict(dsn)
     user, password = to["user"], to.get("password") or "leftoff"
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -51,12 +53,9 @@ logfile = {folder / "pgbouncer.log"}
         step_down = {"user": nobody.pw_uid, "group": nobody.pw_gid}
         for path in (folder, users, config):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
-        for parent in folder.parents[:3]:
-            with contextlib.suppress(PermissionError):
-                parent.chmod(parent.stat().st_mode | 0o011)
     process = subprocess.Popen(
         [PROGRAM, str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **step_down
-    )  # type: ignore[call-overload]
+    )
     try:
         deadline = time.monotonic() + 10
         while True:
@@ -71,3 +70,4 @@ logfile = {folder / "pgbouncer.log"}
     finally:
         process.terminate()
         process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)

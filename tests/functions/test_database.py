@@ -9,7 +9,6 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -58,7 +57,7 @@ def probed(database: Db) -> Db:
 @contextlib.asynccontextmanager
 async def direct(dsn: str, **options: float) -> AsyncIterator[DirectDatabase]:
     """The database under test, closed at the end."""
-    reached = DirectDatabase(dsn, **options)  # type: ignore[arg-type]
+    reached = DirectDatabase(dsn, **options)
     try:
         yield reached
     finally:
@@ -143,8 +142,8 @@ async def test_pool__two_users_never_mix(probed: Db) -> None:
     assert len(await mixed_calls(probed.api_dsn, probed, 500, refused=True)) > 1
 
 
-async def test_pooler_in_transaction_mode__two_users_never_mix(probed: Db, tmp_path: Path) -> None:
-    with pooler(probed.api_dsn, tmp_path, server_connections=3) as dsn:
+async def test_pooler_in_transaction_mode__two_users_never_mix(probed: Db) -> None:
+    with pooler(probed.api_dsn, server_connections=3) as dsn:
         backends = await mixed_calls(dsn, probed, 3000, refused=True)
         assert 2 <= len(backends) <= 3  # ten clients did share them
         # and nothing is left on any of them for whoever comes next
@@ -157,9 +156,9 @@ async def test_pooler_in_transaction_mode__two_users_never_mix(probed: Db, tmp_p
                 assert left == ("authenticator", "", "0")
 
 
-async def test_pooler__saves_and_restores(probed: Db, tmp_path: Path) -> None:
+async def test_pooler__saves_and_restores(probed: Db) -> None:
     session_id = probed.session("ada")
-    with pooler(probed.api_dsn, tmp_path, server_connections=2) as dsn:
+    with pooler(probed.api_dsn, server_connections=2) as dsn:
         async with direct(dsn, pool_size=8) as reached:
             ada = caller(probed.user("ada"))
 

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 from leftoff.handlers.answers import Saved
 from leftoff.handlers.keys import IdempotencyKey, Label, idempotency_key
 from leftoff.models import Content, RequestModel, SessionId
-from leftoff.parts import open_changes, open_state
+from leftoff.parts import ChangeRows, open_changes, open_state
 from leftoff.serving.answers import Answer, json_answer
-from leftoff.serving.bodies import read_model
+from leftoff.serving.bodies import beside, read_model
 from leftoff.serving.routes import Call
 
 __all__ = ["SaveRequest", "save"]
@@ -48,9 +48,8 @@ class SaveRequest(RequestModel):
 
 async def save(call: Call) -> Answer:
     """Save as the caller. What can't be kept exactly is refused before anything is sent to the database."""
-    request = read_model(SaveRequest, call.body)
+    request, rows = await beside(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)
-    rows = open_state(request.state) if request.state is not None else open_changes(request.changes or "")
     saved = await call.database.rows(
         call.caller,
         "save_session_parts",
@@ -68,3 +67,11 @@ async def save(call: Call) -> Answer:
         repeatable=key is not None,
     )
     return json_answer(Saved(**saved[0]).json_text())
+
+
+def _opened(body: bytes) -> tuple[SaveRequest, ChangeRows]:
+    """The request and its content as parts. Raises whatever can be wrong with either."""
+    request = read_model(SaveRequest, body)
+    if request.state is not None:
+        return request, open_state(request.state)
+    return request, open_changes(request.changes or "")

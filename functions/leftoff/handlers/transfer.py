@@ -13,7 +13,7 @@ from leftoff.exact_json import MAX_NESTING, items
 from leftoff.handlers.answers import Session
 from leftoff.models import Content, RequestModel
 from leftoff.serving.answers import Answer, json_answer
-from leftoff.serving.bodies import read_model, validated
+from leftoff.serving.bodies import beside, read_model, validated
 from leftoff.serving.routes import Call
 
 __all__ = ["ExportQuery", "ImportRequest", "export_session", "import_session"]
@@ -65,14 +65,19 @@ async def export_session(call: Call) -> Answer:
 
 async def import_session(call: Call) -> Answer:
     """A new, private session of the caller's own with the same snapshots, numbers and labels."""
-    request = await asyncio.to_thread(read_model, ImportRequest, call.body, max_depth=_DEEPEST)
-    columns = await asyncio.to_thread(_columns, request)
+    request, columns = await beside(len(call.body), lambda: _opened(call.body))
     rows = await call.database.rows(
         call.caller,
         "import_session",
         {"p_session": request.session, "p_snapshots": request.snapshots, **columns},
     )
     return json_answer(Session(**rows[0]).json_text(), 201)
+
+
+def _opened(body: bytes) -> tuple[ImportRequest, dict[str, list[Any]]]:
+    """The request and its parts as columns."""
+    request = read_model(ImportRequest, body, max_depth=_DEEPEST)
+    return request, _columns(request)
 
 
 def _columns(request: ImportRequest) -> dict[str, list[Any]]:

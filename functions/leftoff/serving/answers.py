@@ -19,6 +19,9 @@ __all__ = ["PROBLEM_TYPE", "Answer", "json_answer", "problem", "to_response"]
 
 PROBLEM_TYPE: Final = "urn:leftoff:problem:"
 
+#: Up to this size a copy costs less than sending the pieces one by one.
+_ONE_PIECE: Final = 1 << 20
+
 #: Answers are somebody's own: no cache may keep them, no browser may guess their type.
 _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -76,8 +79,8 @@ def to_response(answer: Answer, extra: Mapping[str, str]) -> Response:
     headers = {**_ALWAYS, **answer.headers, **extra}
     if answer.status == 204:
         return Response(status_code=204, headers=headers)
-    if len(answer.body) == 1:
-        return Response(answer.body[0], answer.status, headers, answer.media_type)
+    if answer.size <= _ONE_PIECE:
+        return Response(b"".join(answer.body), answer.status, headers, answer.media_type)
     return _Pieces(answer, headers)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -14,9 +14,13 @@ from leftoff.errors import Invalid, LeftoffError, TooLarge, UnsupportedMediaType
 from leftoff.exact_json import REQUEST_NESTING, members, parse
 from leftoff.models import RequestModel
 
-__all__ = ["read_body", "read_model", "validated"]
+__all__ = ["beside", "read_body", "read_model", "validated"]
 
 _M = TypeVar("_M", bound=RequestModel)
+_T = TypeVar("_T")
+
+#: Bytes that take some milliseconds to go through.
+_LARGE: Final = 1 << 18
 
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:
@@ -44,6 +48,11 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     except TimeoutError:
         raise LeftoffError("request_timeout") from None
     return b"".join(pieces)
+
+
+async def beside(size: int, work: Callable[[], _T]) -> _T:
+    """The result of work on a body; on a large one in a thread, so that others are answered meanwhile."""
+    return await asyncio.to_thread(work) if size > _LARGE else work()
 
 
 def _check_media_type(headers: Mapping[str, str]) -> None:
