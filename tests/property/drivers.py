@@ -22,6 +22,10 @@ class Refusal(Exception):
         self.data = data
 
 
+class Unanswered(Exception):
+    """The connection broke: nobody knows whether it was done. Ask again with the same key."""
+
+
 @dataclass
 class Restored:
     """A restored snapshot; state is JSON text."""
@@ -68,7 +72,7 @@ class Driver(Protocol):
         ...
 
     def append_messages(self, session: Handle, op: Operation) -> dict[str, Any]:
-        """number and replayed as far as it says so, first_position, message_count."""
+        """number and created as far as it says so, first_position, message_count."""
         ...
 
     def revert(self, session: Handle, op: Operation) -> dict[str, Any]:
@@ -92,6 +96,11 @@ class Driver(Protocol):
         ...
 
     def delete(self, session: Handle) -> None: ...
+    def another(self) -> Driver:
+        """The same person on connections of their own."""
+        ...
+
+    def close(self) -> None: ...
 
 
 Row = tuple[str, str, int | None, str | None]

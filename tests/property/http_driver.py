@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.functions.api import BASE, serving, settings_for, token_for
-from tests.property.drivers import Difference, Handle, Refusal, Restored, Snapshot
+from tests.property.drivers import Difference, Handle, Refusal, Restored, Snapshot, Unanswered
 from tests.property.exact import dump, parse, respell
 from tests.property.model import Operation
 from tests.support.database import Db
@@ -32,8 +32,13 @@ class HttpDriver:
 
     def __init__(self, url: str, person: str) -> None:
         self._address = urlsplit(url).netloc
+        self._person = person
         self._tokens = {False: token_for(person), True: token_for("scheduler", "service_role")}
         self._connections: dict[bool, tuple[http.client.HTTPConnection, float]] = {}
+
+    def another(self) -> HttpDriver:
+        """The same person on connections of their own."""
+        return HttpDriver(f"http://{self._address}", self._person)
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,6 +68,8 @@ class HttpDriver:
         text = answer.read().decode()
         if answer.status >= 400:
             problem = json.loads(text)
+            if problem["code"] == "database_unavailable":
+                raise Unanswered(text)
             if answer.status >= 500:
                 raise AssertionError(f"{answer.status} {method} {path}: {text}")
             raise Refusal(problem["code"], problem, problem["detail"])

@@ -138,12 +138,7 @@ class Game:
             "revert": self.driver.revert,
         }[op["do"]]
         row = do(handle, op)
-        wanted = expected.answer
-        if wanted is None or expected.state is None:
-            if expected.state is None:
-                raise AssertionError(f"accepted, though it should be refused: {set(expected.codes)}; {row}")
-            changed = expected.state != model.state
-            wanted = Answer(model.latest + changed, changed, merged=True, changed_parts=row["changed_parts"])
+        wanted = wanted_answer(op, row, expected, model)
         check_answer(op, row, wanted, expected, model)
         return wanted
 
@@ -153,6 +148,16 @@ class Game:
         assert restored.number == model.latest, f"the latest is {restored.number}, not {model.latest}"
         self.storage.check_state(restored.state, model.state, "the latest")
         check_sync(self.driver, handle, model, self.random.choice([0, *model.kept]))
+
+
+def wanted_answer(op: Operation, row: dict[str, Any], expected: Expected, model: SessionModel) -> Answer:
+    """The answer that is right, now that it is known that the operation was accepted."""
+    if expected.state is None:
+        raise AssertionError(f"{op} was accepted, though it should be refused: {set(expected.codes)}; {row}")
+    if expected.answer is not None:
+        return expected.answer
+    changed = expected.state != model.state
+    return Answer(model.latest + changed, changed, merged=True, changed_parts=row["changed_parts"])
 
 
 def check_answer(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -16,12 +18,13 @@ from tests.property.drivers import (
     Restored,
     Row,
     Snapshot,
+    Unanswered,
     rows_of_changes,
     rows_of_state,
 )
 from tests.property.exact import Members, Number, dump, parse, state_of
 from tests.property.model import Operation
-from tests.support.database import SERVICE, Db
+from tests.support.database import SERVICE, Connection, Db
 
 SAVED = ("number", "created", "replayed", "merged", "changed_parts", "size_bytes", "message_count", "others")
 
@@ -34,22 +37,33 @@ class SqlDriver:
 
     def __init__(self, db: Db, person: str = "ada") -> None:
         self.db = db
-        self.person = db.connect_as(person)
-        self.service = db.connect_as(SERVICE)
-        for connection in (self.person, self.service):
+        self._people = {False: person, True: SERVICE}
+        self._connections: dict[bool, Connection] = {}
+        for as_service in self._people:
+            self._connection(as_service)
+
+    def another(self) -> SqlDriver:
+        """The same person on connections of their own."""
+        return SqlDriver(self.db, self._people[False])
+
+    def close(self) -> None:
+        """Close the connections."""
+        for connection in self._connections.values():
+            connection.close()
+
+    def _connection(self, as_service: bool) -> Connection:
+        connection = self._connections.get(as_service)
+        if connection is None or connection.closed:
+            connection = self.db.connect_as(self._people[as_service])
             # as text: psycopg's own loader would forget how numbers are spelled
             connection.adapters.register_loader("json", TextLoader)
+            self._connections[as_service] = connection
+        return connection
 
     def _call(self, function: str, /, **arguments: Any) -> list[dict[str, Any]]:
-        on = self.service if function == "cleanup_old_snapshots" else self.person
-        try:
+        with _refusals():
+            on = self._connection(function == "cleanup_old_snapshots")
             return self.db.call(function, on=on, **arguments)
-        except psycopg.Error as error:
-            code = error.diag.message_hint
-            if not (error.diag.sqlstate or "").startswith("PT") or code is None:
-                raise
-            text = error.diag.message_primary or ""
-            raise Refusal(code, json.loads(error.diag.message_detail or "{}"), text) from error
 
     def new_session(self) -> Handle:
         (row,) = self._call("get_or_create_session")
@@ -105,13 +119,9 @@ class SqlDriver:
         names = ", ".join(columns)
         casts = ", ".join("%s::json" if column == "body" else "%s" for column in columns)
         text = f"insert into session_messages (session_id, {names}) values (%s, {casts}) returning position"
-        try:
-            (row,) = self.person.execute(text.encode(), [session, *values]).fetchall()
-        except psycopg.Error as error:
-            code = error.diag.message_hint
-            if code is None:
-                raise
-            raise Refusal(code, {}, error.diag.message_primary or "") from error
+        with _refusals():
+            cursor = self._connection(False).execute(text.encode(), [session, *values])
+            (row,) = cursor.fetchall()
         return row
 
     def revert(self, session: Handle, op: Operation) -> dict[str, Any]:
@@ -189,6 +199,21 @@ class SqlDriver:
 
     def delete(self, session: Handle) -> None:
         self._call("delete_session", p_session_id=session)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Our refusals as Refusal, a broken connection as Unanswered, everything else as it is."""
+    try:
+        yield
+    except psycopg.Error as error:
+        code, state = error.diag.message_hint, error.diag.sqlstate or ""
+        if state.startswith("PT") and code is not None:
+            data = json.loads(error.diag.message_detail or "{}")
+            raise Refusal(code, data, error.diag.message_primary or "") from error
+        if isinstance(error, psycopg.OperationalError) and not state.startswith("40"):
+            raise Unanswered(str(error)) from error
+        raise
 
 
 def _fits_json(text: str) -> bool:
