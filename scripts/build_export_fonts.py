@@ -27,14 +27,11 @@ OUT = Path(__file__).resolve().parent.parent / "functions" / "leftoff" / "export
 # U+0338 (the stroke through other signs) is left out: Noto Sans would build a crooked ≠ from it, and the
 # monospaced font has the real one.
 LATIN = (
-    "0000-024F,0259,02B0-02FF,0300-0337,0339-036F,0370-03FF,0400-052F,1E00-1EFF,2000-200B,2010-2027,202F-205E,"
+    "0000-024F,0259,02B0-02FF,0300-0337,0339-036F,0370-03FF,0400-052F,1E00-1FFF,2000-200B,2010-2027,202F-205E,"
     "2070-209F,20A0-20CF,2100-214F,FB00-FB06,FFFD"
 )
-# Phonetic, old Greek and other rare letters, upright only, as a family of its own.
-RARE = (
-    "0020-007E,0250-02AF,0300-0337,0339-036F,1D00-1DFF,1F00-1FFF,2150-218F,2C60-2C7F,A720-A7FF,AB30-AB6F,"
-    "FE20-FE2F"
-)
+# Phonetic and other rare letters, upright only, as a family of its own.
+RARE = "0020-007E,0250-02AF,0300-0337,0339-036F,1D00-1DFF,2150-218F,2C60-2C7F,A720-A7FF,AB30-AB6F,FE20-FE2F"
 CJK = "1100-11FF,2E80-2FDF,3000-33FF,3400-4DBF,4E00-9FFF,A960-A97F,AC00-D7FF,F900-FAFF,FE30-FE4F,FF00-FFEF"
 SCRIPTS = [
     "Armenian", "Georgian", "Thai", "Lao", "Khmer", "Myanmar", "Ethiopic", "Devanagari", "Bengali",
@@ -51,16 +48,19 @@ class Job:
     bold: bool = False
     italic: bool = False
     name: str = ""  # of the file and the family, if not the source's
+    composed: bool = False
+    """Leave out the rules (ccmp) that take accented letters apart: a PDF would have two signs for one letter,
+    and readers copy the second as rubbish."""
 
 
 def jobs(noto: Path, dejavu: Path, wqy: Path, twemoji: Path) -> list[Job]:
     """All fonts, in the order in which they are asked for a character."""
     found = [
-        Job(noto / "NotoSans-Regular.ttf", LATIN),
-        Job(noto / "NotoSans-Bold.ttf", LATIN, bold=True),
-        Job(noto / "NotoSans-Italic.ttf", LATIN, italic=True),
-        Job(noto / "NotoSans-BoldItalic.ttf", LATIN, bold=True, italic=True),
-        Job(noto / "NotoSans-Regular.ttf", RARE, name="Noto Sans Rare"),
+        Job(noto / "NotoSans-Regular.ttf", LATIN, composed=True),
+        Job(noto / "NotoSans-Bold.ttf", LATIN, bold=True, composed=True),
+        Job(noto / "NotoSans-Italic.ttf", LATIN, italic=True, composed=True),
+        Job(noto / "NotoSans-BoldItalic.ttf", LATIN, bold=True, italic=True, composed=True),
+        Job(noto / "NotoSans-Regular.ttf", RARE, name="Noto Sans Rare", composed=True),
     ]
     for script in ("Arabic", "Hebrew"):
         found.append(Job(noto / f"NotoSans{script}-Regular.ttf", "*"))
@@ -69,7 +69,7 @@ def jobs(noto: Path, dejavu: Path, wqy: Path, twemoji: Path) -> list[Job]:
     return [
         *found,
         Job(wqy, CJK),
-        Job(dejavu / "DejaVuSansMono.ttf", "*"),
+        Job(dejavu / "DejaVuSansMono.ttf", "*", composed=True),
         Job(noto / "NotoSansMath-Regular.ttf", "1D400-1D7FF"),
         Job(twemoji, "*"),
     ]
@@ -99,6 +99,10 @@ def build(job: Job) -> dict[str, object]:
     )
     options.drop_tables += ["FFTM"]
     font = subset.load_font(str(job.source), options)
+    if job.composed:
+        features = {record.FeatureTag for record in font["GSUB"].table.FeatureList.FeatureRecord}
+        options.layout_features = sorted(features - {"ccmp"})
+        options.layout_features += ["kern", "mark", "mkmk"]
     have = sorted(font.getBestCmap())
     wanted = set(have) if job.characters == "*" else set(subset.parse_unicodes(job.characters))
     subsetter = subset.Subsetter(options)

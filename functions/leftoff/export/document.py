@@ -10,6 +10,7 @@ from leftoff.export.blocks import Block, ToolCall, ToolResult, blocks_of
 from leftoff.export.characters import one_line, visible
 from leftoff.export.facts import human_size, moment
 from leftoff.export.readable_json import Number, parse, pretty
+from leftoff.parts import pointer_of
 
 __all__ = ["Conversation", "Message", "read"]
 
@@ -52,11 +53,7 @@ def read(document_text: str) -> Conversation:
     if not isinstance(document, dict) or document.get("format") != "leftoff-session":
         raise ValueError("not an export of a leftoff session")
     state, times = _state(document.get("parts"))
-    messages = state.pop("messages", None)
-    if not isinstance(messages, list):
-        if messages is not None:
-            state = {"messages": messages, **state}
-        messages = []
+    messages = state.pop("messages") if isinstance(state.get("messages"), list) else []
     session = document.get("session")
     session = session if isinstance(session, dict) else {}
     return Conversation(
@@ -70,7 +67,8 @@ def read(document_text: str) -> Conversation:
 def _state(rows: Any) -> tuple[dict[str, Any], list[str]]:
     """The state that the living parts make up, and when each item of /messages was written."""
     alive = [row for row in rows or () if row[3] is None]
-    parts = [(_keys(path), int(item), created_at, body) for path, item, _, _, created_at, body in alive]
+    keys_of = {path: _keys(path) for path in {row[0] for row in alive}}
+    parts = [(keys_of[path], int(item), created_at, body) for path, item, _, _, created_at, body in alive]
     # Containers before what is in them, items in their order. The sort is stable: members keep theirs.
     parts.sort(key=lambda part: (len(part[0]) + (part[1] >= 0), part[1]))
     state: dict[str, Any] = {}
@@ -89,14 +87,9 @@ def _state(rows: Any) -> tuple[dict[str, Any], list[str]]:
     return state, times
 
 
-def _keys(path: Any) -> list[str]:
-    """The keys of a stored path: /memory/a~1b/ is ["memory", "a/b"]. Keys stand as inside a JSON string."""
-    segments = str(path)[1:-1].split("/")
-    return [_key(segment.replace("~1", "/").replace("~0", "~")) for segment in segments]
-
-
-def _key(segment: str) -> str:
-    return str(parse(f'"{segment}"')) if "\\" in segment else segment
+def _keys(path: str) -> list[str]:
+    """The keys of a stored path: /memory/a~1b/ is ["memory", "a/b"]."""
+    return [key.replace("~1", "/").replace("~0", "~") for key in pointer_of(path).split("/")[1:]]
 
 
 def _title(session: dict[str, Any]) -> str:
@@ -158,7 +151,8 @@ def _messages(items: list[Any], times: list[str]) -> Iterator[Message]:
             number=position + 1,
             role=role,
             name=one_line(name, 60) if isinstance(name, str) and role != "Tool" else "",
-            time=next((time for key in _TIMES if (time := moment(fields.get(key)))), "") or times[position],
+            time=next((time for key in _TIMES if key in fields and (time := moment(fields[key]))), "")
+            or times[position],
             blocks=tuple(blocks),
         )
 

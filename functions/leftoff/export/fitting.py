@@ -31,9 +31,9 @@ _INVISIBLE: Final = re.compile(
     "([\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\U000e0000-\U000e0fff]{16})"
     "[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\U000e0000-\U000e0fff]+"
 )
-_ENDLESS: Final = re.compile("[^\\s\u200b]{256}")
-# A letter and what may be marks on it: the blocks that hold marks, looked at more closely afterwards. Joiners may
-# stand between them. Without a letter before it, a mark has nothing to stand on.
+_ENDLESS: Final = re.compile("[^\\s\u200b\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff]{64}")
+# A letter and what may be marks on it: the blocks that hold marks, looked at more closely afterwards. Joiners
+# may stand between them. Without a letter before it, a mark has nothing to stand on.
 _MARKED: Final = re.compile(
     "([^\\s\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]?)([\u200c\u200d\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0711"
     "\u0730-\u074a\u07a6-\u07b0\u07eb-\u07f3\u0816-\u082d\u0859-\u085b\u08d3-\u0903\u093a-\u094f\u0951-\u0957"

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Final
 
-from leftoff.errors import LeftoffError, TooLarge
+from leftoff.errors import LeftoffError, RateLimited, TooLarge
 from leftoff.export.blocks import ToolResult
 from leftoff.export.document import Conversation
 
@@ -21,18 +22,25 @@ SECONDS: Final = 60
 """How long typesetting may take."""
 MEMORY_BYTES: Final = 3_000_000_000
 """Address space the process may have, about twice what it really uses."""
+WAIT_SECONDS: Final = 20
+"""How long a PDF waits for the one before it. Each takes hundreds of megabytes, so they take turns."""
 
 _ENVIRONMENT: Final = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "PYTHONHOME", "LD_LIBRARY_PATH",
     "LEFTOFF_FONTS",
 )  # fmt: skip
+_ONE_AT_A_TIME: Final = threading.Lock()
 _LINES_A_PAGE: Final = 48
 _COLUMNS: Final = 100
 _INSTEAD: Final = "Export Markdown or JSON instead."
 
 
 def render(conversation: Conversation, *, page_limit: int) -> bytes:
-    """The PDF. Raises TooLarge (too_large) over about ``page_limit`` pages, and if it takes too long."""
+    """The PDF.
+
+    Raises too_large over about ``page_limit`` pages and if it takes too long; rate_limited if another PDF is
+    in the making and stays so.
+    """
     pages = estimated_pages(conversation, at_most=page_limit)
     if pages > page_limit:
         raise TooLarge("too_large", f"The PDF would have more than {page_limit:,} pages. {_INSTEAD}")
@@ -40,16 +48,26 @@ def render(conversation: Conversation, *, page_limit: int) -> bytes:
         raise LeftoffError(
             "internal", "PDF export needs the packages typst and markdown-it-py. Install them."
         )
+    if not _ONE_AT_A_TIME.acquire(timeout=WAIT_SECONDS):
+        raise RateLimited(
+            "rate_limited", "Another PDF is being made. Try again shortly.", retry_after=SECONDS // 2
+        )
+    try:
+        return _typeset(conversation)
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+def _typeset(conversation: Conversation) -> bytes:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "leftoff.export.typesetting"],
+            [sys.executable, "-P", "-m", "leftoff.export.typesetting", str(SECONDS), str(MEMORY_BYTES)],
             input=json.dumps(asdict(conversation), ensure_ascii=False).encode("utf-8"),
             capture_output=True,
             timeout=SECONDS,
             check=False,
             # The same packages as here, however they got onto the path; nothing secret goes along.
-            env={**_harmless_environment(), "PYTHONPATH": os.pathsep.join(sys.path)},
-            preexec_fn=_limited if sys.platform != "win32" else None,
+            env={**_harmless_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
     except subprocess.TimeoutExpired:
         raise TooLarge("too_large", f"The PDF takes too long to typeset. {_INSTEAD}") from None
@@ -84,10 +102,3 @@ def _texts(conversation: Conversation) -> Iterator[str]:
 
 def _harmless_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-
-
-def _limited() -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (2 * SECONDS, 2 * SECONDS))

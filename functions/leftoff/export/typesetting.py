@@ -1,7 +1,7 @@
-"""The process that makes a PDF: reads a sheet (JSON, from pdf.py) from standard input, writes the PDF.
+"""The process that makes a PDF: a sheet (JSON, from pdf.py) on its standard input, the PDF on its output.
 
-A process of its own, because typesetting takes hundreds of megabytes and many seconds for a long conversation:
-it can be given a limit for both, leaves nothing behind, and the functions go on answering meanwhile.
+A process of its own, because typesetting takes hundreds of megabytes and many seconds for a long
+conversation: it can be given a limit for both, leaves nothing behind, and the functions go on answering.
 """
 
 from __future__ import annotations
@@ -126,7 +126,13 @@ def _notice(missing: int) -> str:
 
 
 def main() -> None:
-    """Read the sheet, write the PDF."""
+    """Read the sheet, write the PDF. Arguments: seconds of processor time, bytes of address space."""
+    seconds, memory_bytes = map(int, sys.argv[1:])
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))  # two cores at most
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     sys.stdout.buffer.write(typeset(json.load(sys.stdin.buffer)))
 
 
