@@ -225,6 +225,7 @@ def test_log__one_line_a_request_without_content(shared: Db, capsys: pytest.Capt
         "invalid_json",
         "invalid_request",
     ]
+    assert all(line["bytes_in"] > 0 for line in lines if line["method"] == "POST")
     last = lines[-1]
     assert (last["function"], last["method"], last["request_id"]) == (
         "session-snapshot-restore",

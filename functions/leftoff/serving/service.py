@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -38,6 +39,13 @@ FUNCTIONS_PATH: Final = "/functions/v1/"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Added by Supabase clients to choose a region.
 _NOT_OURS: Final = frozenset({"forceFunctionRegion"})
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the request log wants to know even if there is no answer."""
+
+    body_bytes: int = 0
 
 
 class Service:
@@ -77,11 +85,11 @@ class Service:
             request_id = secrets.token_hex(12)
         extra = {"X-Request-Id": request_id}
         code = None
-        received = 0
+        seen = _Seen()
         try:
             settings = self.settings
             extra.update(cors_headers(request.headers.get("origin"), settings.allowed_origins))
-            answer, received = await self._answer(function, request, extra)
+            answer = await self._answer(function, request, extra, seen)
         except LeftoffError as exc:
             code = exc.code
             answer = problem(exc)
@@ -107,20 +115,20 @@ class Service:
                 method=request.method,
                 status=answer.status,
                 ms=round((time.perf_counter() - started) * 1000, 1),
-                bytes_in=received,
+                bytes_in=seen.body_bytes,
                 bytes_out=answer.size,
                 **({"code": code} if code else {}),
             )
         return to_response(answer, extra)
 
-    async def _answer(self, function: str, request: Request, extra: dict[str, str]) -> tuple[Answer, int]:
+    async def _answer(self, function: str, request: Request, extra: dict[str, str], seen: _Seen) -> Answer:
         path = _path_below(function, request.scope["path"])
         if path == "/openapi.json":
-            return _document(function, request.method), 0
+            return _document(function, request.method)
         methods, values = FUNCTIONS[function].match(path)
         if request.method == "OPTIONS":
             extra.update(preflight_headers(request.headers, self.settings.allowed_origins, allowed(methods)))
-            return Answer(status=204), 0
+            return Answer(status=204)
         route = pick(methods, request.method)
         caller = await self._caller(route, request)
         check_path(values)
@@ -128,9 +136,10 @@ class Service:
         if route.takes_body:
             limit: int = getattr(self.settings, route.limit)
             body = await read_body(request, limit, self.settings.body_timeout_seconds)
+            seen.body_bytes = len(body)
         query = _query(request.query_params) if route.query is not None else {}
         call = Call(caller, self.database, self.settings, values, query, request.headers, body)
-        return await route.handler(call), len(body)
+        return await route.handler(call)
 
     async def _caller(self, route: Route, request: Request) -> Caller:
         if self._verifier is None:
