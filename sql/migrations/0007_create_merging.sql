@@ -113,7 +113,13 @@ begin
         (select string_agg(leftoff.pointer_json(path, item), ',' order by path, item) from clashes),
         (select bool_or(g.missing) from (
             select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
-            from mine_placed where is_append group by path) g),
+            from mine_placed where is_append group by path) g)
+        -- taken from the middle of the caller's own list, though others' cuts may leave no gap there now
+        or exists (
+            select from mine m where m.item >= 0 and m.new is null
+                and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
+                and (select true from leftoff.parts_at(p_session, p_base) p
+                    where p.path = m.path and p.item = m.item + 1) is true),
         array_agg(op order by position, path, item_order), array_agg(path order by position, path, item_order),
         array_agg(item order by position, path, item_order), array_agg(body order by position, path, item_order)
     into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies

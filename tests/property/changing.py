@@ -274,6 +274,7 @@ def _merge_lists(
 ) -> list[str]:
     if len(mine) < len(base) < len(theirs):
         conflicts.append((keys, -1))
+        return theirs
     result: list[str] = []
     for item, was in enumerate(base):
         my = mine[item] if item < len(mine) else None

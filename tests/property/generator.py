@@ -81,10 +81,10 @@ class Generator:
         known = model.states.get(model.latest if base is None else base, model.state)
         op: Operation = {"do": "save", "on": on}
         if self.random.random() < 0.3:
-            op["state"] = self._whole_state(known)
+            op["state"] = self.whole_state(known)
         else:
             # now and then made for what is there now rather than for the client's own copy
-            op["changes"] = self._changes(known if self.random.random() < 0.9 else model.state)
+            op["changes"] = self.changes(known if self.random.random() < 0.9 else model.state)
         return {
             **op,
             "base": base,
@@ -156,7 +156,8 @@ class Generator:
         made = self.value(self.random.choice([1, 2, 3, 4]))
         return made if isinstance(made, list) else Members([(self._name(), made)])
 
-    def _whole_state(self, known: State) -> str:
+    def whole_state(self, known: State) -> str:
+        """The text of a state that a client may have made of the one it knows, or of a new one."""
         if self.random.random() < 0.12 or not known:
             names = self.random.sample([*self.keys, *NASTY_KEYS], self.random.randint(0, 6))
             return dump(Members((name, self.value(self.random.randint(0, 4))) for name in names))
@@ -173,7 +174,8 @@ class Generator:
         self.random.shuffle(members)
         return dump(members)
 
-    def _changes(self, known: State) -> str:
+    def changes(self, known: State) -> str:
+        """Changes, as text, that a client may make to the state it knows; not all of them right."""
         changes = self._some_changes(known)
         sets = Members((pointer_of((keys, -1)), value) for keys, value in changes.sets)
         appends = Members(

@@ -108,9 +108,9 @@ class Writer(threading.Thread):
         if chance < 0.55:
             op["changes"] = f'{{"append":{{"/messages":[{token}]}},"set":{{"/at {self.number}":"{name}"}}}}'
         elif chance < 0.75:
-            op["state"] = self.generator._whole_state(copy)
+            op["state"] = self.generator.whole_state(copy)
         else:
-            op["changes"] = self.generator._changes(copy)
+            op["changes"] = self.generator.changes(copy)
             op["on_conflict"] = self.random.choice(["merge", "merge", "overwrite"])
         return op
 

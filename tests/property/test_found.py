@@ -105,3 +105,14 @@ def test_retry__tells_what_leads_to_its_number_and_no_further(driver: Driver, st
     driver.save(session, save(state=render(copy), base=again["number"]))
     assert messages_in(state_of(driver.restore(session).state)) == ['"mine"', '"theirs"', '"next"']
     storage.drop([session])
+
+
+def test_merge__no_cut_from_the_middle_though_others_have_cut_the_end(
+    driver: Driver, storage: Storage
+) -> None:
+    operations = [
+        save(state='{"l":[0,1,2,3]}'),
+        save('{"remove":["/l/3"]}'),
+        save('{"remove":["/l/2"]}', base=1),
+    ]
+    play(driver, storage, operations)
