@@ -116,6 +116,7 @@ CREATE FUNCTION leftoff.append_messages(p_session_id uuid, p_messages json, p_id
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_rows leftoff.change_rows;
@@ -131,6 +132,15 @@ end;
 $$;
 
 COMMENT ON FUNCTION leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text) IS 'Saves messages at the end of the list.';
+
+-- FUNCTION leftoff.believable_time(timestamp with time zone)
+
+CREATE FUNCTION leftoff.believable_time(p_time timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN (p_time IS NOT NULL) THEN GREATEST(LEAST(p_time, now()), '1970-01-01 00:00:00+00'::timestamp with time zone) ELSE NULL::timestamp with time zone END;
+
+COMMENT ON FUNCTION leftoff.believable_time(p_time timestamp with time zone) IS 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
 
 -- FUNCTION leftoff.new_id()
 
@@ -260,12 +270,24 @@ CREATE FUNCTION leftoff.changes_of_caller(p_session bigint, p_base integer, p_ro
         select g.op, g.path, coalesce(g.item, -1) as item, g.body
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) as g (op, path, item, body)
         where g.op <> 'append'
+    ), places as (
+        -- each address as the range of what is at and under it; no path has a control character
+        select g.path, case when g.item >= 0 then g.path || E'\x01' else leftoff.path_end(g.path) end as path_end,
+            g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
+        from given g where g.op <> 'in'
     ), before as (
-        select p.path, p.item, p.body from leftoff.parts_at(p_session, p_base) p
-        where exists (
-            select from given g
-            where g.op <> 'in' and case when g.item >= 0 then p.path = g.path and p.item = g.item
-                else p.path >= g.path and p.path < leftoff.path_end(g.path) end)
+        -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
+        -- has ended since. Asking parts_at() would read the whole session.
+        select alive.* from places l cross join lateral (
+            select p.path, p.item, p.body from leftoff.parts p
+            where p.session = p_session and p.until = 2147483647 and p.since <= p_base
+                and p.path >= l.path and p.path < l.path_end and p.item between l.item and l.last_item
+            offset 0
+        ) alive
+        union all
+        select d.path, d.item, d.body from leftoff.parts_ended(p_session, p_base, 2147483646) d
+        where exists (select from places l
+            where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
         select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
     )
@@ -284,50 +306,42 @@ CREATE FUNCTION leftoff.changes_of_others(p_session bigint, p_base integer) RETU
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
     select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
-    from (
-        select p.path, p.item, p.body from leftoff.parts p
-        where p.session = p_session and p.until > p_base and p.until < 2147483647 and p.since <= p_base
-    ) b
-    full join (
-        select p.path, p.item, p.body from leftoff.parts p
-        where p.session = p_session and p.since > p_base and p.until = 2147483647
-    ) l on l.path = b.path and l.item = b.item
+    from leftoff.parts_ended(p_session, p_base, 2147483646) b
+    full join leftoff.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
     where b.body is distinct from l.body
 $$;
 
 COMMENT ON FUNCTION leftoff.changes_of_others(p_session bigint, p_base integer) IS 'Addresses whose body now differs from the one at the base; old or new is null where there was or is none.';
 
--- FUNCTION leftoff.changes_text(bigint, integer)
+-- FUNCTION leftoff.changes_text(bigint, integer, integer)
 
-CREATE FUNCTION leftoff.changes_text(p_session bigint, p_since integer) RETURNS text
+CREATE FUNCTION leftoff.changes_text(p_session bigint, p_since integer, p_number integer DEFAULT 2147483646) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
-    with gone as (
-        -- what was there at p_since and has no successor; under a container that went or changed kind only that
-        select d.path, d.item from leftoff.parts d
-        where d.session = p_session and d.until > p_since and d.until < 2147483647 and d.since <= p_since
-            and (select true from leftoff.parts l where l.session = d.session and l.until = 2147483647
-                and l.path = d.path and l.item = d.item) is null
+    with begun as materialized (
+        select b.path, b.item, b.body from leftoff.parts_begun(p_session, p_since, p_number) b
+    ), gone as materialized (
+        -- what was there at p_since and has no successor
+        select e.path, e.item from leftoff.parts_ended(p_session, p_since, p_number) e
+        except select b.path, b.item from begun b
     ), gone_on_top as (
+        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might be a loop
         select g.path, g.item from gone g
         where not exists (
-            select from gone above
-            where above.item = -1 and above.path = any (leftoff.path_ancestors(g.path))
-                and (above.path <> g.path or g.item >= 0))
-    ), now_there as (
-        select l.path, l.item, l.body from leftoff.parts l
-        where l.session = p_session and l.since > p_since and l.until = 2147483647
+            select from unnest(leftoff.path_ancestors(g.path)) above
+            where (above <> g.path or g.item >= 0) and above in (select a.path from gone a where a.item = -1))
     )
     select concat('{"set":{',
-        (select string_agg(concat(leftoff.pointer_json(n.path, n.item), ':', n.body), ',' order by n.path, n.item) from now_there n),
+        (select string_agg(concat(leftoff.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
         '},"remove":[',
         (select string_agg(leftoff.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
         ']}')
 $$;
 
-COMMENT ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer) IS 'What makes the state at a kept number the latest: {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
+COMMENT ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer, p_number integer) IS 'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
 
 -- FUNCTION leftoff.check_session()
 
@@ -339,6 +353,9 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
+        if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
+            new.archived_at := now(); -- whatever time was sent, infinity for one
+        end if;
         if old.status = 'expired' and new.status <> 'expired' then
             -- it lives again, and its idle time begins anew
             new.expired_at := null;
@@ -452,7 +469,14 @@ begin
     if v_caller is null then
         perform leftoff.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller order by s.id for update);
+    -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
+    -- with each other, and go at once, would else wait for each other.
+    perform from public.free_agent_sessions s
+    where s.user_id = v_caller
+        or s.id = any (array(select m.session_id from public.session_members m where m.user_id = v_caller))
+        or s.id = any (array(select n.session_id from public.session_snapshots n where n.created_by = v_caller))
+    order by s.id for no key update;
+    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller);
     select count(*) into sessions from unnest(v_ids);
     select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
     select count(*) into parts from leftoff.parts p where p.session = any (
@@ -716,34 +740,53 @@ begin
     ), theirs as materialized (
         select * from leftoff.changes_of_others(p_session, p_base)
     ), lists as (
-        -- lists as they were at the base, where they stayed lists in the caller's copy and lost no item
-        select p.path, count(*) - 1 as length from leftoff.parts_at(p_session, p_base) p
-        where p.path in (select path from mine where item >= 0)
-            and p.path not in (select path from mine where item = -1 or new is null)
-        group by p.path having min(p.item) = -1
+        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
+        -- than the last item that was there then, which is alive or has ended since.
+        select l.path, 1 + greatest(e.last_item, (
+            select p.item from leftoff.parts p
+            where p.session = p_session and p.until = 2147483647 and p.path = l.path and p.since <= p_base
+            order by p.path desc, p.item desc limit 1)) as length
+        from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
+        left join (
+            select p.path, max(p.item) as last_item from leftoff.parts_ended(p_session, p_base, 2147483646) p group by p.path
+        ) e on e.path = l.path
     ), mine_placed as materialized (
-        select m.*, l.length, m.item >= l.length is true as is_append,
-            leftoff.path_ancestors(m.path) as ancestors
+        select m.*, l.length, m.item >= l.length is true as is_append
         from mine m left join lists l on l.path = m.path and m.item >= 0
-    ), theirs_placed as (
-        select t.*, leftoff.path_ancestors(t.path) as ancestors from theirs t
     ), agreed as materialized (
         select m.path, m.item from mine_placed m join theirs t on t.path = m.path and t.item = m.item
         where not m.is_append and m.new is not distinct from t.new
+    ), meetings as (
+        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with each.
+        -- 1. at the same address
+        select m.path, m.item, t.path as their_path, t.item as their_item
+        from mine_placed m join theirs t on t.path = m.path and t.item = m.item where not m.is_append
+        union all
+        -- 2. mine lies in a member of theirs, theirs in a member of mine
+        select m.path, m.item, t.path, t.item
+        from mine_placed m cross join unnest(leftoff.path_ancestors(m.path)) above
+        join theirs t on t.path = above and t.item = -1
+        union all
+        select m.path, m.item, t.path, t.item
+        from theirs t cross join unnest(leftoff.path_ancestors(t.path)) above
+        join mine_placed m on m.path = above and m.item = -1
+        union all
+        -- 3. mine cuts items off a list that theirs made longer, or changed behind the cut
+        select m.path, m.item, t.path, t.last_item
+        from mine_placed m
+        join (select path, max(item) as last_item from theirs where new is not null group by path) t
+            on t.path = m.path and t.last_item > m.item
+        where m.item >= 0 and m.new is null
     ), clashes as (
-        select distinct m.path, m.item
-        from mine_placed m join theirs_placed t on
-            (not m.is_append and t.path = m.path and t.item = m.item)
-            or (t.item = -1 and t.path = any (m.ancestors))
-            or (m.item = -1 and m.path = any (t.ancestors))
-            or (m.item >= 0 and m.new is null and t.path = m.path and t.item > m.item and t.new is not null)
+        select m.path, m.item from meetings m
         where not ((m.path, m.item) in (select path, item from agreed)
-            and (t.path, t.item) in (select path, item from agreed))
+            and (m.their_path, m.their_item) in (select path, item from agreed))
         union
         -- appending to a list that was there and is gone or something else now
-        select g.path, -1 from unnest(p_rows.ops, p_rows.paths) g (op, path)
-        join theirs t on t.item = -1 and t.path = any (leftoff.path_ancestors(g.path)) and t.old is not null
-        where g.op = 'append'
+        select g.path, -1
+        from (select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
+        cross join unnest(leftoff.path_ancestors(g.path)) above
+        join theirs t on t.path = above and t.item = -1 and t.old is not null
     ), merged as (
         select case when m.is_append then 'append' when m.new is null then 'drop' else 'put' end as op,
             m.path, case when m.is_append then null else m.item end as item, m.new as body,
@@ -759,7 +802,13 @@ begin
         (select string_agg(leftoff.pointer_json(path, item), ',' order by path, item) from clashes),
         (select bool_or(g.missing) from (
             select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
-            from mine_placed where is_append group by path) g),
+            from mine_placed where is_append group by path) g)
+        -- taken from the middle of the caller's own list, though others' cuts may leave no gap there now
+        or exists (
+            select from mine m where m.item >= 0 and m.new is null
+                and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
+                and (select true from leftoff.parts_at(p_session, p_base) p
+                    where p.path = m.path and p.item = m.item + 1) is true),
         array_agg(op order by position, path, item_order), array_agg(path order by position, path, item_order),
         array_agg(item order by position, path, item_order), array_agg(body order by position, path, item_order)
     into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
@@ -1070,6 +1119,50 @@ END;
 
 COMMENT ON FUNCTION leftoff.parts_at(p_session bigint, p_number integer) IS 'The parts that belong to a snapshot number.';
 
+-- FUNCTION leftoff.parts_begun(bigint, integer, integer)
+
+CREATE FUNCTION leftoff.parts_begun(p_session bigint, p_from integer, p_to integer) RETURNS SETOF leftoff.parts
+    LANGUAGE sql STABLE ROWS 100 PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT parts.session,
+     parts.created_at,
+     parts.since,
+     parts.until,
+     parts.item,
+     parts.ord,
+     parts.size,
+     parts.depth,
+     parts.kind,
+     parts.path,
+     parts.body
+    FROM leftoff.parts
+   WHERE ((parts.session = parts_begun.p_session) AND (parts.since > parts_begun.p_from) AND (parts.since <= parts_begun.p_to) AND (parts.until > parts_begun.p_to));
+END;
+
+COMMENT ON FUNCTION leftoff.parts_begun(p_session bigint, p_from integer, p_to integer) IS 'The parts that belong to the later number p_to and not to p_from. 2147483646 is the latest number, whatever it is.';
+
+-- FUNCTION leftoff.parts_ended(bigint, integer, integer)
+
+CREATE FUNCTION leftoff.parts_ended(p_session bigint, p_from integer, p_to integer) RETURNS SETOF leftoff.parts
+    LANGUAGE sql STABLE ROWS 100 PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT parts.session,
+     parts.created_at,
+     parts.since,
+     parts.until,
+     parts.item,
+     parts.ord,
+     parts.size,
+     parts.depth,
+     parts.kind,
+     parts.path,
+     parts.body
+    FROM leftoff.parts
+   WHERE ((parts.session = parts_ended.p_session) AND (parts.until > parts_ended.p_from) AND (parts.until <= parts_ended.p_to) AND (parts.until < 2147483647) AND (parts.since <= parts_ended.p_from));
+END;
+
+COMMENT ON FUNCTION leftoff.parts_ended(p_session bigint, p_from integer, p_to integer) IS 'The parts that belong to p_from and not to the later number p_to. 2147483646 is the latest number, whatever it is.';
+
 -- FUNCTION leftoff.path_depth(text)
 
 CREATE FUNCTION leftoff.path_depth(p_path text) RETURNS integer
@@ -1148,6 +1241,7 @@ CREATE FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_sessions bigint[];
@@ -1280,6 +1374,7 @@ CREATE FUNCTION leftoff.read_diff(p_session_id uuid, p_from integer, p_to intege
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -1295,12 +1390,15 @@ begin
         case when o.path is null then 'added' when n.path is null then 'removed' else 'changed' end,
         o.body::json, n.body::json
     from (
-        select p.path, p.item, p.body from leftoff.parts_at(v_session.internal_id, p_from) p
-        where p_to not between p.since and p.until - 1
+        -- what ended on the way forth began on the way back
+        select p.path, p.item, p.body from leftoff.parts_ended(v_session.internal_id, p_from, p_to) p
+        union all
+        select p.path, p.item, p.body from leftoff.parts_begun(v_session.internal_id, p_to, p_from) p
     ) o
     full join (
-        select p.path, p.item, p.body from leftoff.parts_at(v_session.internal_id, p_to) p
-        where p_from not between p.since and p.until - 1
+        select p.path, p.item, p.body from leftoff.parts_begun(v_session.internal_id, p_from, p_to) p
+        union all
+        select p.path, p.item, p.body from leftoff.parts_ended(v_session.internal_id, p_to, p_from) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body
     order by coalesce(o.path, n.path), coalesce(o.item, n.item);
@@ -1894,17 +1992,18 @@ begin
     v_result.changed_parts := p_earlier.changed_parts;
     v_result.replayed := true;
     v_result.merged := p_earlier.merged;
-    -- the first answer may have carried changes of others and been lost: give them all again, if the base is kept
-    if p_base < p_session.latest_number
+    -- The same as in the answer that may have been lost: what leads to that number and no further. A client that took
+    -- later changes for part of that number would send them as its own with the next save.
+    if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
         and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
-        v_result.others := leftoff.changes_text(p_session.internal_id, p_base);
+        v_result.others := leftoff.changes_text(p_session.internal_id, p_base, p_earlier.number);
     end if;
     return v_result;
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.replay_save(p_session public.free_agent_sessions, p_earlier leftoff.save_keys, p_content uuid, p_base integer) IS 'The answer to a save that was done before. Raises idempotency_key_reused.';
+COMMENT ON FUNCTION leftoff.replay_save(p_session public.free_agent_sessions, p_earlier leftoff.save_keys, p_content uuid, p_base integer) IS 'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or the base is: restore then. Raises idempotency_key_reused.';
 
 -- FUNCTION leftoff.require_readable(uuid)
 
@@ -1970,6 +2069,7 @@ CREATE FUNCTION leftoff.revert(p_session_id uuid, p_number integer, p_idempotenc
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id);
@@ -2121,6 +2221,7 @@ CREATE FUNCTION leftoff.save_json(p_session_id uuid, p_state json, p_changes jso
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
@@ -2138,6 +2239,7 @@ CREATE FUNCTION leftoff.save_parts(p_session_id uuid, p_rows leftoff.change_rows
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_count int := cardinality(p_rows.ops);
@@ -2372,7 +2474,6 @@ CREATE FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths t
 declare
     v_fields record;
     v_session public.free_agent_sessions;
-    v_settings leftoff.settings;
     v_latest int;
     v_problem text;
 begin
@@ -2380,6 +2481,9 @@ begin
     -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
     if auth.uid() is null then
         perform leftoff.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+    end if;
+    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
+        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
     end if;
     begin
         select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
@@ -2393,19 +2497,20 @@ begin
     exception when data_exception or invalid_parameter_value or undefined_function then
         perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
     end;
-    select * into v_settings from leftoff.settings;
 
     insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
         case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
-        make_interval(secs => least(v_fields.expires_after_seconds, 2000000000)), v_fields.archived_at, least(v_fields.created_at, now()),
+        -- without expiry it had none: 0, or a chat would get the default; nor may the number be too large to be refused
+        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
+        leftoff.believable_time(v_fields.archived_at), leftoff.believable_time(v_fields.created_at),
         v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
     returning * into v_session;
 
     begin
         insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
-        select v_session.id, s.number, s.label, least(coalesce(s.created_at, now()), now()), 0, coalesce(s.changed_parts, 0), 0
+        select v_session.id, s.number, s.label, leftoff.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
         from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
         insert into leftoff.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
         select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
@@ -2413,7 +2518,7 @@ begin
             leftoff.path_depth(g.path),
             case when g.item >= 0 then 3 when leftoff.path_depth(g.path) >= 3 then 0
                 when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
-            least(coalesce(g.created_at, now()), now()), g.path, g.body
+            leftoff.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
         perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
@@ -2423,9 +2528,12 @@ begin
     select case
         when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
         when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
+        when exists (select from public.session_snapshots n
+            where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
         when (select bool_or(not leftoff.is_path(p.path) or p.depth not between 1 and 3
                 or p.item < -1 or p.since < 1 or p.since >= p.until
                 or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
+                or p.kind = 0 and p.depth < 3 and left(p.body, 1) in ('{', '[')
                 or not leftoff.refuse_part(p.path, p.item, p.body))
             from leftoff.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
         when exists (
@@ -2462,11 +2570,8 @@ begin
     update public.free_agent_sessions s set size_bytes = n.size_bytes, message_count = n.message_count
     from public.session_snapshots n
     where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
+    perform leftoff.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
-    if v_session.size_bytes > v_settings.max_state_bytes then
-        perform leftoff.fail(413, 'too_large', format('The state may have %s MB.', v_settings.max_state_bytes / (1024 * 1024)),
-            format('{"size_bytes": %s, "max_bytes": %s}', v_session.size_bytes, v_settings.max_state_bytes));
-    end if;
     return v_session;
 end;
 $$;
@@ -3289,6 +3394,8 @@ REVOKE ALL ON FUNCTION leftoff.append_messages(p_session_id uuid, p_messages jso
 GRANT ALL ON FUNCTION leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text) TO authenticated;
 GRANT ALL ON FUNCTION leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text) TO service_role;
 
+REVOKE ALL ON FUNCTION leftoff.believable_time(p_time timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.new_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.new_id() TO authenticated;
 GRANT ALL ON FUNCTION leftoff.new_id() TO service_role;
@@ -3341,7 +3448,7 @@ REVOKE ALL ON FUNCTION leftoff.changes_of_caller(p_session bigint, p_base intege
 
 REVOKE ALL ON FUNCTION leftoff.changes_of_others(p_session bigint, p_base integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer, p_number integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.check_session() FROM PUBLIC;
 
@@ -3423,6 +3530,10 @@ GRANT SELECT ON TABLE leftoff.parts TO authenticated;
 GRANT SELECT ON TABLE leftoff.parts TO service_role;
 
 REVOKE ALL ON FUNCTION leftoff.parts_at(p_session bigint, p_number integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.parts_begun(p_session bigint, p_from integer, p_to integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.parts_ended(p_session bigint, p_from integer, p_to integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.path_depth(p_path text) FROM PUBLIC;
 
