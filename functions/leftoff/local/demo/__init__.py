@@ -17,7 +17,7 @@ MESSAGES = 320
 
 
 def main(*, messages: int = MESSAGES, keep: bool = False, folder: Path | None = None) -> int:
-    """Play the demo; the exit code: 0 if all held, 1 if not. Takes about half a minute.
+    """Play the demo; the exit code: 0 if all held, 1 if not. Takes 15 to 30 seconds on two free cores.
 
     messages: how long the conversation is, at least 60 (default 320); keep: leave the data folder;
     folder: where the picture goes and the data live, default `demo` in leftoff's data folder.
