@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import resource
 import threading
 import time
 from dataclasses import asdict
@@ -339,7 +340,7 @@ def test_estimated_pages__is_near_the_truth() -> None:
 
 @pytest.mark.slow
 def test_render__thousand_messages() -> None:
-    """Two seconds for each megabyte on an idle machine; the bound allows for a busy one."""
+    """In processor time: how long that takes depends on who else is working."""
     code = "```python\n" + "def f(x: int) -> int:\n    return x + 1  # 注释\n" * 5 + "```"
     messages = [
         {
@@ -350,9 +351,9 @@ def test_render__thousand_messages() -> None:
         else {"role": "user", "content": f"Question {number}? " + "words " * 40}
         for number in range(1000)
     ]
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     made = pdf_of(*messages)
-    assert time.perf_counter() - started < 45
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 20
     assert len(made) < 12_000_000
     last = PdfReader(io.BytesIO(made)).pages[-1].extract_text()
     assert "#1000" in last

@@ -149,7 +149,8 @@ class _Tree:
                 return [{"k": "rule"}]
             case "blockquote_open":
                 inside = self.blocks("blockquote_close", depth + 1)
-                return inside if depth >= _DEEPEST_BLOCKS else [{"k": "quote", "b": inside}]
+                rtl = bool(inside and inside[0].get("rtl"))
+                return inside if depth >= _DEEPEST_BLOCKS else [{"k": "quote", "b": inside, "rtl": rtl}]
             case "bullet_list_open" | "ordered_list_open":
                 return self._list(token, depth)
             case "table_open":
@@ -173,7 +174,7 @@ class _Tree:
         return [{"k": "list", "start": start, "items": items, "tight": tight, "rtl": rtl}]
 
     def _table(self) -> list[Node]:
-        rows: list[list[list[Inline]]] = []
+        rows: list[list[Node]] = []
         sources: list[str] = []
         while (token := self._tokens[self._at]).type != "table_close":
             self._at += 1
@@ -181,14 +182,15 @@ class _Tree:
                 rows.append([])
                 sources.append("")
             elif token.type == "inline":
-                rows[-1].append(_inlines(token.children or []))
+                rows[-1].append(_paragraph(token))
                 sources[-1] += f" | {token.content}"
         self._at += 1
         columns = len(rows[0])
         if columns > _MOST_COLUMNS:  # unreadable as a table on paper
             return [{"k": "code", "t": "\n".join(source[3:] for source in sources), "lang": None}]
         cells = [cell for row in rows[1:] for cell in row]
-        return [{"k": "table", "columns": columns, "header": rows[0], "cells": cells}]
+        rtl = any(cell["rtl"] for cell in rows[0])
+        return [{"k": "table", "columns": columns, "header": rows[0], "cells": cells, "rtl": rtl}]
 
 
 def _paragraph(token: Token) -> Node:

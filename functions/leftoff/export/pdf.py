@@ -31,7 +31,7 @@ _ENVIRONMENT: Final = (
 )  # fmt: skip
 _ONE_AT_A_TIME: Final = threading.Lock()
 _LINES_A_PAGE: Final = 48
-_COLUMNS: Final = 100
+_COLUMNS: Final = 110
 _INSTEAD: Final = "Export Markdown or JSON instead."
 
 
@@ -84,7 +84,7 @@ def estimated_pages(conversation: Conversation, *, at_most: int = sys.maxsize) -
     """About how many A4 pages it would fill, rather more than fewer; counting stops after ``at_most``."""
     lines = 12.0 + len(conversation.facts)
     for text in _texts(conversation):
-        lines += 1 + 0.85 * text.count("\n") + len(text) / _COLUMNS
+        lines += 0.6 + 0.75 * text.count("\n") + len(text) / _COLUMNS
         if lines > at_most * _LINES_A_PAGE:
             break
     return int(lines / _LINES_A_PAGE) + 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 __all__ = ["Number", "parse", "pretty"]
 
 _WIDTH: Final = 88
+# Controls, line ends other than LF, halves of surrogate pairs, noncharacters.
+_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _DEEPEST: Final = 200
 
 
@@ -26,9 +29,9 @@ def parse(text: str) -> Any:
 
 
 def pretty(value: Any) -> str:
-    """Indented JSON text of a value from ``parse``; characters stay themselves, also those JSON would escape.
+    """Indented JSON text of a value from ``parse``; only characters that can't be shown are escaped.
 
-    Made for reading. What is nested beyond 200 levels is left out and marked with an ellipsis.
+    What is nested beyond 200 levels is left out and marked with an ellipsis.
     """
     return _shown(value, 0, _DEEPEST)
 
@@ -55,4 +58,6 @@ def _shown(value: Any, indent: int, depth: int) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, Number):
         return str.__str__(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(
+        lambda found: f"\\u{ord(found.group()):04x}", json.dumps(value, ensure_ascii=False)
+    )
