@@ -1237,7 +1237,7 @@ COMMENT ON FUNCTION leftoff.pointer_json(p_path text, p_item integer) IS 'A part
 
 -- FUNCTION leftoff.prune_sessions(integer, interval, integer, bigint)
 
-CREATE FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT cut boolean) RETURNS record
+CREATE FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT done boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1249,12 +1249,12 @@ declare
     v_from int[];
     v_through int[];
 begin
-    -- Sessions somebody is saving into are left for the next pass. Of each session at most 1,000 numbers a call; the
-    -- next call then begins with the first one of which there is more.
+    -- Sessions somebody is saving into are left for the next pass. Of each session at most 100 numbers; the next call
+    -- then begins with the first one of which there is more.
     select coalesce(min(d.internal_id) filter (where d.through is not null and d.bound < d.wanted) - 1, max(d.internal_id)),
-        count(*), array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through),
-        coalesce(bool_or(d.through is not null and d.bound < d.wanted), false)
-    into last_session, sessions, v_sessions, v_ids, v_from, v_through, cut
+        count(*) filter (where d.through is null or d.bound >= d.wanted),
+        array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through)
+    into last_session, sessions, v_sessions, v_ids, v_from, v_through
     from (
         select s.internal_id, s.id, s.pruned_through, s.latest_number - p_keep as wanted, b.bound, (
             select max(n.number) from public.session_snapshots n
@@ -1263,7 +1263,7 @@ begin
         from public.free_agent_sessions s
         cross join lateral (
             -- counted from the first that is there: below it a label may have been taken away from an old one
-            select least(s.latest_number - p_keep, 999 + (
+            select least(s.latest_number - p_keep, 99 + (
                 select min(n.number) from public.session_snapshots n
                 where n.session_id = s.id and n.number > s.pruned_through)) as bound
             offset 0
@@ -1272,6 +1272,8 @@ begin
         order by s.internal_id limit p_max_sessions
         for no key update of s skip locked
     ) d;
+    -- fewer than asked for, and nothing left over in one of them
+    done := sessions < p_max_sessions and sessions = coalesce(cardinality(v_sessions), 0);
 
     with gone as (
         delete from public.session_snapshots t where t.ctid = any (array(
@@ -1303,7 +1305,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT cut boolean) IS 'Prunes up to p_max_sessions sessions after an internal_id. cut: some have more to prune than one call takes.';
+COMMENT ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT done boolean) IS 'Prunes up to p_max_sessions sessions after an internal_id and counts those it has finished. done: there are no more.';
 
 -- TABLE public.session_members
 
@@ -2140,13 +2142,13 @@ CREATE FUNCTION leftoff.run_cleanup(p_keep integer, p_older_than interval, p_max
 declare
     v_started timestamptz := clock_timestamp();
     v_settings leftoff.settings;
-    v_after bigint;
+    v_max_sessions int := coalesce(p_max_sessions, 200);
     v_last bigint;
-    v_cut boolean;
+    v_step record;
 begin
     -- definer: nobody deletes parts but through here
     select * into v_settings from leftoff.settings;
-    if p_keep < 1 or p_older_than < interval '0' or p_max_sessions not between 1 and 10000 then
+    if p_keep < 1 or p_older_than < interval '0' or v_max_sessions not between 1 and 10000 then
         perform leftoff.fail(422, 'invalid_argument', 'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
     end if;
     -- two at once: the second has nothing to do
@@ -2154,12 +2156,25 @@ begin
         return query select 0, 0, 0, 0::bigint, true;
         return;
     end if;
-    select case when r.done then 0 else r.last_session end into v_after
+    select case when r.done then 0 else r.last_session end into v_last
     from leftoff.cleanup_runs r where r.kind = 'snapshots' order by r.id desc limit 1;
-    select * into v_last, sessions, snapshots, parts, bytes, v_cut
-    from leftoff.prune_sessions(coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
-        coalesce(p_max_sessions, 200), coalesce(v_after, 0));
-    done := sessions < coalesce(p_max_sessions, 200) and not v_cut;
+    v_last := coalesce(v_last, 0);
+    sessions := 0;
+    snapshots := 0;
+    parts := 0;
+    bytes := 0;
+    loop
+        select * into v_step from leftoff.prune_sessions(
+            coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
+            least(5, v_max_sessions - sessions), v_last);
+        sessions := sessions + v_step.sessions;
+        snapshots := snapshots + v_step.snapshots;
+        parts := parts + v_step.parts;
+        bytes := bytes + v_step.bytes;
+        done := v_step.done;
+        v_last := coalesce(v_step.last_session, v_last);
+        exit when done or sessions >= v_max_sessions or clock_timestamp() > v_started + interval '50 ms';
+    end loop;
     insert into leftoff.cleanup_runs (started_at, took_ms, kind, last_session, sessions, snapshots, parts, bytes, done)
     values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'snapshots', v_last, sessions, snapshots, parts, bytes, done);
     delete from leftoff.cleanup_runs r where r.started_at < now() - interval '30 days';
@@ -3549,7 +3564,7 @@ REVOKE ALL ON FUNCTION leftoff.path_parent(p_path text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.pointer_json(p_path text, p_item integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT cut boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION leftoff.prune_sessions(p_keep integer, p_older_than interval, p_max_sessions integer, p_after bigint, OUT last_session bigint, OUT sessions integer, OUT snapshots integer, OUT parts integer, OUT bytes bigint, OUT done boolean) FROM PUBLIC;
 
 GRANT SELECT,DELETE ON TABLE public.session_members TO authenticated;
 GRANT SELECT,DELETE ON TABLE public.session_members TO service_role;

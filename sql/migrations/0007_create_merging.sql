@@ -17,14 +17,8 @@ returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
-    from (
-        select p.path, p.item, p.body from leftoff.parts p
-        where p.session = p_session and p.until > p_base and p.until < 2147483647 and p.since <= p_base
-    ) b
-    full join (
-        select p.path, p.item, p.body from leftoff.parts p
-        where p.session = p_session and p.since > p_base and p.until = 2147483647
-    ) l on l.path = b.path and l.item = b.item
+    from leftoff.parts_ended(p_session, p_base, 2147483646) b
+    full join leftoff.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
     where b.body is distinct from l.body
 $$;
 comment on function leftoff.changes_of_others is
@@ -39,12 +33,24 @@ as $$
         select g.op, g.path, coalesce(g.item, -1) as item, g.body
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) as g (op, path, item, body)
         where g.op <> 'append'
+    ), places as (
+        -- each address as the range of what is at and under it; no path has a control character
+        select g.path, case when g.item >= 0 then g.path || E'\x01' else leftoff.path_end(g.path) end as path_end,
+            g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
+        from given g where g.op <> 'in'
     ), before as (
-        select p.path, p.item, p.body from leftoff.parts_at(p_session, p_base) p
-        where exists (
-            select from given g
-            where g.op <> 'in' and case when g.item >= 0 then p.path = g.path and p.item = g.item
-                else p.path >= g.path and p.path < leftoff.path_end(g.path) end)
+        -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
+        -- has ended since. Asking parts_at() would read the whole session.
+        select alive.* from places l cross join lateral (
+            select p.path, p.item, p.body from leftoff.parts p
+            where p.session = p_session and p.until = 2147483647 and p.since <= p_base
+                and p.path >= l.path and p.path < l.path_end and p.item between l.item and l.last_item
+            offset 0
+        ) alive
+        union all
+        select d.path, d.item, d.body from leftoff.parts_ended(p_session, p_base, 2147483646) d
+        where exists (select from places l
+            where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
         select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
     )
@@ -70,34 +76,53 @@ begin
     ), theirs as materialized (
         select * from leftoff.changes_of_others(p_session, p_base)
     ), lists as (
-        -- lists as they were at the base, where they stayed lists in the caller's copy and lost no item
-        select p.path, count(*) - 1 as length from leftoff.parts_at(p_session, p_base) p
-        where p.path in (select path from mine where item >= 0)
-            and p.path not in (select path from mine where item = -1 or new is null)
-        group by p.path having min(p.item) = -1
+        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
+        -- than the last item that was there then, which is alive or has ended since.
+        select l.path, 1 + greatest(e.last_item, (
+            select p.item from leftoff.parts p
+            where p.session = p_session and p.until = 2147483647 and p.path = l.path and p.since <= p_base
+            order by p.path desc, p.item desc limit 1)) as length
+        from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
+        left join (
+            select p.path, max(p.item) as last_item from leftoff.parts_ended(p_session, p_base, 2147483646) p group by p.path
+        ) e on e.path = l.path
     ), mine_placed as materialized (
-        select m.*, l.length, m.item >= l.length is true as is_append,
-            leftoff.path_ancestors(m.path) as ancestors
+        select m.*, l.length, m.item >= l.length is true as is_append
         from mine m left join lists l on l.path = m.path and m.item >= 0
-    ), theirs_placed as (
-        select t.*, leftoff.path_ancestors(t.path) as ancestors from theirs t
     ), agreed as materialized (
         select m.path, m.item from mine_placed m join theirs t on t.path = m.path and t.item = m.item
         where not m.is_append and m.new is not distinct from t.new
+    ), meetings as (
+        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with each.
+        -- 1. at the same address
+        select m.path, m.item, t.path as their_path, t.item as their_item
+        from mine_placed m join theirs t on t.path = m.path and t.item = m.item where not m.is_append
+        union all
+        -- 2. mine lies in a member of theirs, theirs in a member of mine
+        select m.path, m.item, t.path, t.item
+        from mine_placed m cross join unnest(leftoff.path_ancestors(m.path)) above
+        join theirs t on t.path = above and t.item = -1
+        union all
+        select m.path, m.item, t.path, t.item
+        from theirs t cross join unnest(leftoff.path_ancestors(t.path)) above
+        join mine_placed m on m.path = above and m.item = -1
+        union all
+        -- 3. mine cuts items off a list that theirs made longer, or changed behind the cut
+        select m.path, m.item, t.path, t.last_item
+        from mine_placed m
+        join (select path, max(item) as last_item from theirs where new is not null group by path) t
+            on t.path = m.path and t.last_item > m.item
+        where m.item >= 0 and m.new is null
     ), clashes as (
-        select distinct m.path, m.item
-        from mine_placed m join theirs_placed t on
-            (not m.is_append and t.path = m.path and t.item = m.item)
-            or (t.item = -1 and t.path = any (m.ancestors))
-            or (m.item = -1 and m.path = any (t.ancestors))
-            or (m.item >= 0 and m.new is null and t.path = m.path and t.item > m.item and t.new is not null)
+        select m.path, m.item from meetings m
         where not ((m.path, m.item) in (select path, item from agreed)
-            and (t.path, t.item) in (select path, item from agreed))
+            and (m.their_path, m.their_item) in (select path, item from agreed))
         union
         -- appending to a list that was there and is gone or something else now
-        select g.path, -1 from unnest(p_rows.ops, p_rows.paths) g (op, path)
-        join theirs t on t.item = -1 and t.path = any (leftoff.path_ancestors(g.path)) and t.old is not null
-        where g.op = 'append'
+        select g.path, -1
+        from (select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
+        cross join unnest(leftoff.path_ancestors(g.path)) above
+        join theirs t on t.path = above and t.item = -1 and t.old is not null
     ), merged as (
         select case when m.is_append then 'append' when m.new is null then 'drop' else 'put' end as op,
             m.path, case when m.is_append then null else m.item end as item, m.new as body,

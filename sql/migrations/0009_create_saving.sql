@@ -336,7 +336,7 @@ begin
     if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
         and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
-        v_result.others := leftoff.changes_between(p_session.internal_id, p_base, p_earlier.number);
+        v_result.others := leftoff.changes_text(p_session.internal_id, p_base, p_earlier.number);
     end if;
     return v_result;
 end;
@@ -368,7 +368,7 @@ create function leftoff.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
@@ -401,7 +401,7 @@ create function leftoff.save_parts(
     p_session_id uuid, p_rows leftoff.change_rows, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_count int := cardinality(p_rows.ops);

@@ -1,59 +1,31 @@
 -- Syncing and comparing: both are read off the parts' lifespans, nothing is replayed.
 -- Breaks running code: no.
 
-create function leftoff.changes_text(p_session bigint, p_since int) returns text
-language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create function leftoff.changes_text(p_session bigint, p_since int, p_number int default 2147483646) returns text
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
-    with gone as (
-        -- what was there at p_since and has no successor; under a container that went or changed kind only that
-        select d.path, d.item from leftoff.parts d
-        where d.session = p_session and d.until > p_since and d.until < 2147483647 and d.since <= p_since
-            and (select true from leftoff.parts l where l.session = d.session and l.until = 2147483647
-                and l.path = d.path and l.item = d.item) is null
+    with begun as materialized (
+        select b.path, b.item, b.body from leftoff.parts_begun(p_session, p_since, p_number) b
+    ), gone as materialized (
+        -- what was there at p_since and has no successor
+        select e.path, e.item from leftoff.parts_ended(p_session, p_since, p_number) e
+        except select b.path, b.item from begun b
     ), gone_on_top as (
+        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might be a loop
         select g.path, g.item from gone g
         where not exists (
-            select from gone above
-            where above.item = -1 and above.path = any (leftoff.path_ancestors(g.path))
-                and (above.path <> g.path or g.item >= 0))
-    ), now_there as (
-        select l.path, l.item, l.body from leftoff.parts l
-        where l.session = p_session and l.since > p_since and l.until = 2147483647
+            select from unnest(leftoff.path_ancestors(g.path)) above
+            where (above <> g.path or g.item >= 0) and above in (select a.path from gone a where a.item = -1))
     )
     select concat('{"set":{',
-        (select string_agg(concat(leftoff.pointer_json(n.path, n.item), ':', n.body), ',' order by n.path, n.item) from now_there n),
+        (select string_agg(concat(leftoff.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
         '},"remove":[',
         (select string_agg(leftoff.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
         ']}')
 $$;
 comment on function leftoff.changes_text is
-    'What makes the state at a kept number the latest: {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
+    'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
 revoke execute on function leftoff.changes_text from public;
-
-create function leftoff.changes_between(p_session bigint, p_since int, p_number int) returns text
-language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-    with gone as (
-        select d.path, d.item from leftoff.parts_at(p_session, p_since) d
-        where (d.path, d.item) not in (select n.path, n.item from leftoff.parts_at(p_session, p_number) n)
-    ), gone_on_top as (
-        select g.path, g.item from gone g
-        where not exists (
-            select from gone above
-            where above.item = -1 and above.path = any (leftoff.path_ancestors(g.path))
-                and (above.path <> g.path or g.item >= 0))
-    ), then_there as (
-        select n.path, n.item, n.body from leftoff.parts_at(p_session, p_number) n where n.since > p_since
-    )
-    select concat('{"set":{',
-        (select string_agg(concat(leftoff.pointer_json(n.path, n.item), ':', n.body), ',' order by n.path, n.item) from then_there n),
-        '},"remove":[',
-        (select string_agg(leftoff.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
-        ']}')
-$$;
-comment on function leftoff.changes_between is
-    'The same from one kept number to a later one. For the rare answer about a number that is no longer the latest.';
-revoke execute on function leftoff.changes_between from public;
 
 create function leftoff.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -95,7 +67,7 @@ grant execute on function public.get_session_changes to anon, authenticated, ser
 
 create function leftoff.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
@@ -111,12 +83,15 @@ begin
         case when o.path is null then 'added' when n.path is null then 'removed' else 'changed' end,
         o.body::json, n.body::json
     from (
-        select p.path, p.item, p.body from leftoff.parts_at(v_session.internal_id, p_from) p
-        where p_to not between p.since and p.until - 1
+        -- what ended on the way forth began on the way back
+        select p.path, p.item, p.body from leftoff.parts_ended(v_session.internal_id, p_from, p_to) p
+        union all
+        select p.path, p.item, p.body from leftoff.parts_begun(v_session.internal_id, p_to, p_from) p
     ) o
     full join (
-        select p.path, p.item, p.body from leftoff.parts_at(v_session.internal_id, p_to) p
-        where p_from not between p.since and p.until - 1
+        select p.path, p.item, p.body from leftoff.parts_begun(v_session.internal_id, p_from, p_to) p
+        union all
+        select p.path, p.item, p.body from leftoff.parts_ended(v_session.internal_id, p_to, p_from) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body
     order by coalesce(o.path, n.path), coalesce(o.item, n.item);

@@ -61,7 +61,7 @@ revoke execute on function public.label_snapshot from public, anon, authenticate
 grant execute on function public.label_snapshot to authenticated, service_role;
 
 create function leftoff.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns leftoff.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id);

@@ -48,7 +48,7 @@ grant insert (session_id, role, content, body) on public.session_messages to aut
 
 create function leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
 returns leftoff.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_rows leftoff.change_rows;
