@@ -30,7 +30,7 @@ def cleanup(db: Db, **arguments: Any) -> Row:
 def cleanup_until_done(db: Db, **arguments: Any) -> list[Row]:
     """All answers of one pass, which must come to an end."""
     answers = []
-    for _ in range(50):
+    for _ in range(1000):
         answers.append(cleanup(db, **arguments))
         if answers[-1]["done"]:
             return answers
