@@ -15,6 +15,11 @@ INSERT = "insert into public.session_messages (session_id, role, content) values
 
 
 @pytest.fixture
+def db(shared: Db) -> Db:
+    return shared
+
+
+@pytest.fixture
 def session_id(db: Db):
     """A session of ada's; whoever uses it acts as ada."""
     session_id = db.session("ada")
@@ -117,7 +122,9 @@ def test_view__follows_every_change(db: Db, session_id) -> None:
 
 def test_view__what_postgres_cannot_look_into(db: Db, session_id) -> None:
     save_text(db, session_id, r'{"messages":[{"role":"a\u0000","content":"\ud800 \\u0000 \\\u0000"},{"\u0000":1,"role":"b"}]}')
-    rows = db.sql("select role, content, body::text from public.session_messages order by position")
+    rows = db.sql(
+        "select role, content, body::text from public.session_messages where session_id = %s order by position", (session_id,)
+    )
     assert rows == [
         {"role": "a\ufffd", "content": "\ufffd \\u0000 \\\ufffd", "body": r'{"role":"a\u0000","content":"\ud800 \\u0000 \\\u0000"}'},
         {"role": "b", "content": None, "body": r'{"\u0000":1,"role":"b"}'},

@@ -12,6 +12,11 @@ from tests.support.database import Db, Row
 
 
 @pytest.fixture
+def db(shared: Db) -> Db:
+    return shared
+
+
+@pytest.fixture
 def session_id(db: Db):
     """A session of ada's; whoever uses it acts as ada."""
     session_id = db.session("ada")
