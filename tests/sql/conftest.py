@@ -1,4 +1,4 @@
-"""A database that the tests of one file share, for tests that leave it as it was or use sessions of their own."""
+"""What the tests of one file share: a database, and the scene of the access matrix in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from tests.sql.access_matrix import VISIBILITIES, Scene
+from tests.sql.states import change
 from tests.support.cluster import Cluster
 from tests.support.database import Db
 
@@ -25,3 +27,21 @@ def shared(cluster: Cluster, template: str) -> Iterator[Db]:
         yield db
         db.close()
         admin.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest.fixture(scope="module")
+def scene(shared: Db) -> Scene:
+    """Ada's three sessions, with ed and vi as members of each. Tests undo what they do."""
+    people = {name: shared.user(name) for name in ("ada", "ed", "vi", "eve")}
+    sessions = {}
+    for visibility in VISIBILITIES:
+        session_id = sessions[visibility] = shared.session("ada", name=visibility)
+        with shared.acting_as("ada"):
+            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["ed"], p_role="editor")
+            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["vi"], p_role="viewer")
+            shared.one("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
+            shared.save(session_id, {"messages": ["a", "b"], "n": 1}, p_label="first", p_idempotency_key="k")
+            change(shared, session_id, {"set": {"/n": 2}})
+    with shared.acting_as("service"):
+        shared.one("cleanup_old_snapshots")
+    return Scene(shared, sessions, people)

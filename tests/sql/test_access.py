@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
-from weakref import WeakKeyDictionary
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from leftoff.local.migrations import migrate
 from tests.sql import access_matrix as matrix
 from tests.sql.access_matrix import CALLERS, FUNCTIONS, RELATIONS, VISIBILITIES, Scene
-from tests.sql.states import change
+from tests.sql.acting import acting, outcome
 from tests.support.cluster import Cluster
-from tests.support.database import Connection, Db, Row
-
-# One login for all callers, as the API's pool does it: role and claims are set in the transaction and go with it.
-CONNECTIONS: WeakKeyDictionary[Db, Connection] = WeakKeyDictionary()
+from tests.support.database import Db, Row
 
 API_ROLES = ("anon", "authenticated", "service_role")
 
@@ -50,53 +42,6 @@ GRANTS = """
         pg_catalog.aclexplode(t.attacl) a left join pg_catalog.pg_roles r on r.oid = a.grantee
     where t.attrelid = %(relation)s::regclass and a.grantee <> c.relowner
 """
-
-
-@pytest.fixture(scope="module")
-def scene(shared: Db) -> Scene:
-    """Ada's three sessions, with ed and vi as members of each. Tests undo what they do."""
-    people = {name: shared.user(name) for name in ("ada", "ed", "vi", "eve")}
-    sessions = {}
-    for visibility in VISIBILITIES:
-        session_id = sessions[visibility] = shared.session("ada", name=visibility)
-        with shared.acting_as("ada"):
-            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["ed"], p_role="editor")
-            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["vi"], p_role="viewer")
-            shared.one("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
-            shared.save(session_id, {"messages": ["a", "b"], "n": 1}, p_label="first", p_idempotency_key="k")
-            change(shared, session_id, {"set": {"/n": 2}})
-    with shared.acting_as("service"):
-        shared.one("cleanup_old_snapshots")
-    return Scene(shared, sessions, people)
-
-
-@contextlib.contextmanager
-def acting(db: Db, caller: str) -> Iterator[Connection]:
-    """A connection that is this caller, in a transaction that is undone at the end."""
-    connection = CONNECTIONS.get(db) or CONNECTIONS.setdefault(db, db.connect(db.api_dsn, autocommit=False))
-    role = {matrix.SERVICE: "service_role", matrix.ANONYMOUS: "anon", matrix.CLAIMLESS: "anon"}.get(caller, "authenticated")
-    claims: Row = {"role": role}
-    if caller in (matrix.OWNER, matrix.EDITOR, matrix.VIEWER, matrix.STRANGER):
-        claims["sub"] = str(db.user(caller))
-    connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-    if caller != matrix.CLAIMLESS:
-        connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
-    try:
-        yield connection
-    finally:
-        connection.rollback()
-
-
-def outcome(work: Any) -> tuple[str, Any]:
-    """ ("ok", rows), ("denied", why) or (code, the whole refusal)."""
-    try:
-        return "ok", work()
-    except psycopg.errors.InsufficientPrivilege as exc:
-        return "denied", exc.diag.message_primary
-    except psycopg.Error as exc:
-        diagnosis = exc.diag
-        refusal = (diagnosis.sqlstate, diagnosis.message_primary, diagnosis.message_hint, diagnosis.message_detail)
-        return diagnosis.message_hint or f"{diagnosis.sqlstate} {diagnosis.message_primary}", refusal
 
 
 # -- the lists are complete --------------------------------------------------------------------------------------
@@ -251,129 +196,6 @@ def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
             )
             seen[caller] = rows if code == "ok" else code
     assert seen == {caller: matrix.rows_seen(relation, caller, visibility) for caller in CALLERS}
-
-
-FORGERIES = [
-    "insert into leftoff.parts (session, since, ord, size, depth, kind, created_at, path, body) "
-    "values (%(internal)s, 1, 99, 1, 1, 0, now(), '/forged/', '1')",
-    "update leftoff.parts set body = '666'",
-    "delete from leftoff.parts",
-    "truncate leftoff.parts",
-    "select from leftoff.parts for update",
-    "insert into leftoff.save_keys select * from leftoff.save_keys",
-    "select * from leftoff.save_keys",
-    "delete from leftoff.save_keys",
-    "update leftoff.settings set max_state_bytes = 10 ^ 12",
-    "delete from leftoff.settings",
-    "insert into leftoff.cleanup_runs (took_ms, kind, sessions, snapshots, parts, bytes, done) "
-    "values (1, 'snapshots', 1, 1, 1, 1, true)",
-    "delete from leftoff.cleanup_runs",
-    "insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count) "
-    "values (%(id)s, 3, 1, 1, 1)",
-    "update public.session_snapshots set label = 'forged'",
-    "update public.session_snapshots set number = 7",
-    "delete from public.session_snapshots",
-    "truncate public.session_snapshots",
-    "truncate public.free_agent_sessions cascade",
-    "insert into public.free_agent_sessions (latest_number) values (5)",
-    "insert into public.free_agent_sessions (internal_id) overriding system value values (1)",
-    "insert into public.free_agent_sessions (created_at) values ('2000-01-01')",
-    "insert into public.session_members (session_id, user_id, created_at) values (%(id)s, %(eve)s, '2000-01-01')",
-    "update public.session_members set user_id = %(eve)s",
-    "update public.session_messages set content = 'forged'",
-    "delete from public.session_messages",
-    "insert into public.session_messages (session_id, position, role, content) values (%(id)s, 0, 'a', 'b')",
-    "update public.sessions_list set name = 'forged'",
-    "delete from public.sessions_list",
-    "insert into leftoff.described_sessions (name) values ('x')",
-    "select nextval('public.free_agent_sessions_internal_id_seq')",
-    "select setval('public.free_agent_sessions_internal_id_seq', 1)",
-    "alter table public.free_agent_sessions disable row level security",
-    "alter table leftoff.parts disable trigger all",
-    "alter table public.free_agent_sessions disable trigger all",
-    "create function leftoff.mine() returns int language sql return 1",
-    "create table leftoff.mine (a int)",
-    "drop schema leftoff cascade",
-    "set session_replication_role = replica",
-    *(
-        f"update public.free_agent_sessions set {column} = default"
-        for column in (
-            "id",
-            "internal_id",
-            "user_id",
-            "kind",
-            "key",
-            "created_at",
-            "updated_at",
-            "last_activity_at",
-            "expired_at",
-            "latest_number",
-            "pruned_through",
-            "size_bytes",
-            "message_count",
-        )
-    ),
-]
-
-
-@pytest.mark.parametrize("statement", FORGERIES, ids=lambda text: " ".join(text.split()[:7]))
-def test_nothing_can_be_forged(scene: Scene, statement: str) -> None:
-    session_id = scene.sessions["shared"]
-    values = {"id": session_id, "internal": scene.internal_id(session_id), "eve": scene.people["eve"]}
-    before = fingerprint(scene.db)
-    for caller in CALLERS:
-        with acting(scene.db, caller) as connection:
-            code, why = outcome(lambda c=connection: c.execute(statement.encode(), values))
-            assert code == "denied" or "cannot" in str(why) or "can only be updated to DEFAULT" in str(why), (caller, why)
-            connection.commit()
-    assert fingerprint(scene.db) == before
-
-
-def fingerprint(db: Db) -> Any:
-    return db.superuser.execute(
-        """
-        select (select md5(string_agg(p::text, ' ' order by p::text)) from leftoff.parts p) as parts,
-            (select md5(string_agg(n::text, ' ' order by n::text)) from public.session_snapshots n) as snapshots,
-            (select md5(string_agg(s::text, ' ' order by s::text)) from public.free_agent_sessions s) as sessions,
-            (select md5(string_agg(k::text, ' ' order by k::text)) from leftoff.save_keys k) as keys
-        """
-    ).fetchall()
-
-
-OWN_TABLE_WORK: list[tuple[str, dict[str, str]]] = [
-    ("update public.free_agent_sessions set name = 'x' where id = %(id)s", {matrix.OWNER: "UPDATE 1", matrix.SERVICE: "UPDATE 1"}),
-    ("delete from public.free_agent_sessions where id = %(id)s", {matrix.OWNER: "DELETE 1", matrix.SERVICE: "DELETE 1"}),
-    (
-        "update public.session_members set role = 'viewer' where session_id = %(id)s",
-        {matrix.OWNER: "UPDATE 2", matrix.SERVICE: "UPDATE 2"},
-    ),
-    (
-        "delete from public.session_members where session_id = %(id)s",
-        {matrix.OWNER: "DELETE 2", matrix.SERVICE: "DELETE 2", matrix.EDITOR: "DELETE 1", matrix.VIEWER: "DELETE 1"},
-    ),
-    (
-        "insert into public.session_members (session_id, user_id, role) values (%(id)s, %(eve)s, 'editor')",
-        {matrix.OWNER: "INSERT 0 1", matrix.SERVICE: "INSERT 0 1"},
-    ),
-    (
-        "insert into public.session_messages (session_id, role, content) values (%(id)s, 'user', 'hi')",
-        {matrix.OWNER: "INSERT 0 1", matrix.SERVICE: "INSERT 0 1", matrix.EDITOR: "INSERT 0 1", matrix.VIEWER: "forbidden"},
-    ),
-    ("insert into public.free_agent_sessions (user_id) values (%(eve)s)", {matrix.SERVICE: "INSERT 0 1", matrix.STRANGER: "INSERT 0 1"}),
-]
-
-
-@pytest.mark.parametrize(("statement", "expected"), OWN_TABLE_WORK, ids=lambda each: str(each)[:50])
-def test_what_may_be_written_by_table(scene: Scene, statement: str, expected: dict[str, str]) -> None:
-    """Whoever is not in `expected` changes nothing: no row is in reach, or it is denied."""
-    values = {"id": scene.sessions["shared"], "eve": scene.people["eve"]}
-    for caller in CALLERS:
-        with acting(scene.db, caller) as connection:
-            code, result = outcome(lambda c=connection: c.execute(statement.encode(), values).statusmessage)
-            answered = result if code == "ok" else code
-        assert answered == expected.get(caller) or (
-            caller not in expected and answered in ("UPDATE 0", "DELETE 0", "denied", "session_not_found")
-        ), caller
 
 
 # -- role_of() and the policies ----------------------------------------------------------------------------------

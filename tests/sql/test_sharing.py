@@ -1,0 +1,241 @@
+"""What people do with a session: change it, share it, delete it."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sql.states import change, state_of
+from tests.support.database import Db, Row
+
+
+@pytest.fixture
+def session_id(db: Db):
+    """A session of ada's; whoever uses it acts as ada."""
+    session_id = db.session("ada", name="first")
+    with db.acting_as("ada"):
+        yield session_id
+
+
+# -- changing --------------------------------------------------------------------------------------------------
+
+
+def test_update__each_field(db: Db, session_id) -> None:
+    changes: list[tuple[Row, str, Any]] = [
+        ({"name": "renamed"}, "name", "renamed"),
+        ({"name": None}, "name", None),
+        ({"model": "m"}, "model", "m"),
+        ({"status": "paused"}, "status", "paused"),
+        ({"metadata": {"a": [1]}}, "metadata", {"a": [1]}),
+        ({"upstream": {"provider": "x"}}, "upstream", {"provider": "x"}),
+        ({"upstream": None}, "upstream", None),
+        ({"expires_after_seconds": 90}, "expires_after", timedelta(seconds=90)),
+        ({"expires_after_seconds": 0}, "expires_after", None),
+        ({"expires_after_seconds": 60}, "expires_after", timedelta(seconds=60)),
+        ({"expires_after_seconds": None}, "expires_after", None),
+        ({"visibility": "shared"}, "visibility", "shared"),
+    ]
+    before = db.one("get_or_create_session", p_id=session_id)
+    for values, column, expected in changes:
+        row = db.one("update_session", p_session_id=session_id, p_changes=values)
+        assert row[column] == expected
+        before = {**before, column: expected, "updated_at": row["updated_at"]}
+        assert row == before
+    assert db.one("update_session", p_session_id=session_id, p_changes={})["name"] is None
+
+
+def test_update__archived_keeps_its_time(db: Db, session_id) -> None:
+    first = db.one("update_session", p_session_id=session_id, p_changes={"archived": True})["archived_at"]
+    assert first is not None
+    assert db.one("update_session", p_session_id=session_id, p_changes={"archived": True})["archived_at"] == first
+    assert db.one("update_session", p_session_id=session_id, p_changes={"archived": False})["archived_at"] is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "x"},
+        {"user_id": "x"},
+        {"latest_number": 5},
+        {"internal_id": 5},
+        {"expired_at": None},
+        {"archived_at": None},
+        {"name": 5},
+        {"status": "expired"},
+        {"status": None},
+        {"status": ["idle"]},
+        {"visibility": "x"},
+        {"metadata": 5},
+        {"metadata": None},
+        {"upstream": []},
+        {"archived": "yes"},
+        {"archived": None},
+        {"expires_after_seconds": -1},
+        {"expires_after_seconds": "60"},
+        {"expires_after_seconds": 1e300},
+        {"name": "x" * 501},
+        [],
+        "text",
+        5,
+        "null",
+        None,
+    ],
+    ids=str,
+)
+def test_update__argument_wrong(shared: Db, changes: Any) -> None:
+    session_id = shared.session("ada", name="unchanged")
+    with shared.acting_as("ada"):
+        before = shared.one("get_session", p_session_id=session_id)
+        with shared.refuses("invalid_argument"):
+            shared.one("update_session", p_session_id=session_id, p_changes='"text"' if changes == "text" else changes)
+        assert shared.one("get_session", p_session_id=session_id) == before
+
+
+def test_table__what_an_owner_may_write(db: Db, session_id) -> None:
+    db.sql("update public.free_agent_sessions set name = 'by table' where id = %s", (session_id,))
+    assert db.one("get_session", p_session_id=session_id)["name"] == "by table"
+    for time in ("infinity", "-infinity", "9999-01-01"):
+        db.sql("update public.free_agent_sessions set archived_at = null where id = %s", (session_id,))
+        (row,) = db.sql(
+            "update public.free_agent_sessions set archived_at = %s where id = %s returning archived_at = now() as now",
+            (time, session_id),
+        )
+        assert row["now"], "an archived session has the time it was archived at"
+    (row,) = db.sql("insert into public.free_agent_sessions (name) values ('made') returning user_id, id")
+    assert row["user_id"] == db.user("ada")
+    db.sql("delete from public.free_agent_sessions where id = %s", (row["id"],))
+    with db.refuses("invalid_argument"):
+        db.sql("update public.free_agent_sessions set status = 'expired' where id = %s", (session_id,))
+    with db.refuses("invalid_argument"):
+        db.sql("insert into public.free_agent_sessions (kind) values ('robot')")
+
+
+# -- members ---------------------------------------------------------------------------------------------------
+
+
+def test_members__added_changed_removed(db: Db, session_id) -> None:
+    bob, eve = db.user("bob"), db.user("eve")
+    row = db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="viewer")
+    assert (row["session_id"], row["user_id"], row["role"]) == (session_id, bob, "viewer")
+    # Sharing with somebody shares it.
+    assert db.one("get_session", p_session_id=session_id)["visibility"] == "shared"
+    db.one("set_session_member", p_session_id=session_id, p_user_id=eve, p_role="viewer")
+    db.one("set_session_member", p_session_id=session_id, p_user_id=eve, p_role="editor")
+    roles = {row["user_id"]: row["role"] for row in db.call("list_session_members", p_session_id=session_id)}
+    assert roles == {bob: "viewer", eve: "editor"}
+    with db.acting_as("bob"):
+        assert [row["user_id"] for row in db.call("list_session_members", p_session_id=session_id)] == [bob]
+        assert db.one("list_sessions")["my_role"] == "viewer"
+    db.call("remove_session_member", p_session_id=session_id, p_user_id=bob)
+    db.call("remove_session_member", p_session_id=session_id, p_user_id=bob)
+    with db.acting_as("bob"), db.refuses("session_not_found"):
+        db.one("get_session", p_session_id=session_id)
+
+
+def test_members__a_public_session_stays_public(db: Db) -> None:
+    session_id = db.session("ada", visibility="public")
+    with db.acting_as("ada"):
+        db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="editor")
+        assert db.one("get_session", p_session_id=session_id)["visibility"] == "public"
+
+
+def test_members__may_leave(db: Db, session_id) -> None:
+    bob = db.user("bob")
+    db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="editor")
+    with db.acting_as("bob"):
+        with db.refuses("forbidden"):
+            db.call("remove_session_member", p_session_id=session_id, p_user_id=db.user("ada"))
+        db.call("remove_session_member", p_session_id=session_id, p_user_id=bob)
+        with db.refuses("session_not_found"):
+            db.one("get_session", p_session_id=session_id)
+
+
+def test_members__argument_wrong(db: Db, session_id) -> None:
+    for user, role in (("ada", "viewer"), ("bob", "owner"), ("bob", None), ("bob", ""), (None, "viewer")):
+        with db.refuses("invalid_argument"):
+            db.one(
+                "set_session_member",
+                p_session_id=session_id,
+                p_user_id=db.user(user) if user else None,
+                p_role=role,
+            )
+    assert db.one("get_session", p_session_id=session_id)["visibility"] == "private"
+
+
+def test_members__of_a_private_session_are_strangers(db: Db, session_id) -> None:
+    db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="editor")
+    db.one("update_session", p_session_id=session_id, p_changes={"visibility": "private"})
+    with db.acting_as("bob"):
+        assert db.call("list_sessions") == []
+        with db.refuses("session_not_found"):
+            change(db, session_id, {"set": {"/a": 1}})
+
+
+def test_snapshot__says_who_saved_it_unless_the_owner(db: Db, session_id) -> None:
+    db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="editor")
+    change(db, session_id, {"set": {"/a": 1}})
+    with db.acting_as("bob"):
+        change(db, session_id, {"set": {"/a": 2}})
+    with db.acting_as("service"):
+        change(db, session_id, {"set": {"/a": 3}})
+    authors = [row["created_by"] for row in db.call("list_snapshots", p_session_id=session_id)]
+    assert authors == [None, db.user("bob"), None]
+
+
+# -- deleting --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["function", "table", "service"])
+def test_delete__leaves_nothing(db: Db, session_id, way: str) -> None:
+    other = db.session("ada")
+    db.save(other, {"stays": 1}, p_idempotency_key="k")
+    db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="viewer")
+    db.save(session_id, {"messages": [1, 2]}, p_idempotency_key="k", p_label="l")
+    change(db, session_id, {"append": {"/messages": [3]}})
+    if way == "function":
+        db.call("delete_session", p_session_id=session_id)
+    elif way == "table":
+        db.sql("delete from public.free_agent_sessions where id = %s", (session_id,))
+    else:
+        with db.acting_as("service"):
+            db.call("delete_session", p_session_id=session_id)
+    counts = {
+        table: db.superuser.execute(f"select count(*) from {table}".encode()).fetchall()[0]["count"]
+        for table in (
+            "public.free_agent_sessions",
+            "public.session_snapshots",
+            "public.session_members",
+            "leftoff.parts",
+            "leftoff.save_keys",
+        )
+    }
+    assert list(counts.values()) == [1, 1, 0, 1, 1]
+    assert state_of(db, other) == {"stays": 1}
+    with db.refuses("session_not_found"):
+        db.call("delete_session", p_session_id=session_id)
+
+
+def test_delete__while_somebody_saves(db: Db, session_id) -> None:
+    saver = db.connect_as("ada")
+    saver.autocommit = False
+    db.call("create_session_snapshot", on=saver, p_session_id=session_id, p_changes={"set": {"/a": 1}})
+    refused: list[str | None] = []
+
+    def remove() -> None:
+        db.call("delete_session", on=deleter, p_session_id=session_id)
+        try:
+            db.call("create_session_snapshot", on=deleter, p_session_id=session_id, p_state={})
+        except psycopg.Error as exc:
+            refused.append(exc.diag.message_hint)
+
+    deleter = db.connect_as("ada")
+    thread = threading.Thread(target=remove)
+    thread.start()
+    saver.commit()
+    thread.join()
+    assert refused == ["session_not_found"]
+    assert db.superuser.execute("select count(*) from leftoff.parts").fetchall() == [{"count": 0}]
