@@ -69,10 +69,8 @@ def test_migrate__several_at_once_apply_each_once(empty_database: str) -> None:
     several_at_once(empty_database)
 
 
-def test_migrate__several_at_once_through_a_transaction_mode_pooler(
-    empty_database: str, tmp_path: Path
-) -> None:
-    with pooler(empty_database, tmp_path, server_connections=2) as dsn:
+def test_migrate__several_at_once_through_a_transaction_mode_pooler(empty_database: str) -> None:
+    with pooler(empty_database, server_connections=2) as dsn:
         several_at_once(dsn)
 
 
