@@ -28,7 +28,8 @@ MAKE_SESSIONS = """
     insert into public.free_agent_sessions (id, user_id)
     select (%s || lpad(n::text, 12, '0'))::uuid, %s from generate_series(0, %s) n
 """
-ONE = f"'{PREFIX}000000000000'::uuid"
+ONE = f"'{PREFIX}{0:012}'::uuid"
+OTHER = f"'{PREFIX}{SESSIONS + 1:012}'::uuid"
 ANY = f"('{PREFIX}' || lpad(:session::text, 12, '0'))::uuid"
 
 SAVE_ANY = f"""
@@ -44,7 +45,7 @@ select number from public.save_session_parts({ONE}, '{{append,set}}', '{{/messag
 """
 # Each client gives the number it got as the base of its next save, so others' messages are merged.
 MERGE_ONE = f"""
-select number from public.save_session_parts({ONE}, '{{append}}', '{{/messages/}}', '{{null}}',
+select number from public.save_session_parts({OTHER}, '{{append}}', '{{/messages/}}', '{{null}}',
     array['MESSAGE'], p_base => :number) \\gset
 """
 INSERT_ANY = f"""
@@ -67,7 +68,7 @@ class Crowd:
 def measure(place: Place) -> Iterator[Figure]:
     """1,000 sessions; one session; one session with merging. Deadlocks over all of it."""
     with place.fresh() as elsewhere:
-        elsewhere.superuser.execute(MAKE_SESSIONS, (PREFIX, elsewhere.user_id, SESSIONS))
+        elsewhere.superuser.execute(MAKE_SESSIONS, (PREFIX, elsewhere.user_id, SESSIONS + 1))
         _bear_numbers(elsewhere)
         elsewhere.settle()
         bare = _crowd(elsewhere, INSERT_ANY)
@@ -86,7 +87,7 @@ def measure(place: Place) -> Iterator[Figure]:
 def _bear_numbers(place: Place) -> None:
     """A first save everywhere: a list to append to and a step to replace."""
     connection = place.connect_as_user()
-    for session in range(SESSIONS + 1):
+    for session in range(SESSIONS + 2):
         connection.execute(
             "select public.create_session_snapshot(%s, p_state => %s)",
             (uuid.UUID(f"{PREFIX}{session:012}"), '{"messages":[],"step":0}'),
