@@ -173,7 +173,7 @@ def test_render__links_lead_only_to_the_web() -> None:
         {
             "role": "assistant",
             "content": "[web](https://example.com/a) [mail](mailto:a@b.c) [js](javascript:alert(1)) "
-            "[file](file:///etc/passwd) ![picture](https://example.com/p.png)",
+            "[file](file:///etc/passwd) [app](vscode://open) [here](/etc/passwd) ![picture](https://example.com/p.png)",
         }
     )
     page = PdfReader(io.BytesIO(made)).pages[0]
@@ -424,6 +424,18 @@ def test_fitting__marks_and_breaks() -> None:
 )
 def test_is_rtl__by_the_first_letter(text: str, expected: bool | None) -> None:
     assert is_rtl(text) is expected
+
+
+def test_markup__code_runs_from_the_left_in_lines_from_the_right() -> None:
+    assert Markup().blocks("שלום **`f()`**")[0]["c"][1]["c"] == [{"k": "code", "t": "\u2066f()\u2069"}]
+    assert Markup().blocks("hello `f()`")[0]["c"][1] == {"k": "code", "t": "f()"}
+
+
+def test_markup__link_definitions_are_shown() -> None:
+    assert Markup().blocks("[r]: http://x\n\n[t][r]") == [
+        {"k": "p", "rtl": False, "c": ["[r]: http://x"]},
+        {"k": "p", "rtl": False, "c": ["[t][r]"]},
+    ]
 
 
 def test_markup__nothing_is_lost_when_it_gets_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
