@@ -179,7 +179,7 @@ def test_render__links_lead_only_to_the_web() -> None:
     page = PdfReader(io.BytesIO(made)).pages[0]
     targets = [note.get_object()["/A"]["/URI"] for note in page.annotations or ()]
     assert targets == ["https://example.com/a", "mailto:a@b.c"]
-    assert "[image: picture: https://example.com/p.png]" in text_of(made)
+    assert unspaced("[image: picture: https://example.com/p.png]") in unspaced(text_of(made))
 
 
 def test_render__a_page_says_what_it_is() -> None:
