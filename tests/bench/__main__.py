@@ -19,6 +19,7 @@ from tests.bench import (
     growing,
     importing,
     machine,
+    pictures,
     pruning,
     report,
     restoring,
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     facts["run"] = f"{'quick' if options.quick else 'full'}, {time.monotonic() - begin:.0f} s"
     markdown, data = report.write(figures, facts, options.output or folder)
+    if options.pictures and (folder / growing.SERIES).exists():
+        pictures.draw(growing.read_points(folder / growing.SERIES), options.pictures)
     report.print_table(figures, console)
     console.print()
     for name in ("machine", "disk", "load before", "load after", "run"):
@@ -92,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"only: {', '.join(GROUPS)}"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="draw the growing session there, as SVG"
     )
     parser.add_argument("--output", type=Path, help="folder for the report (default: .leftoff/bench)")
     return parser

@@ -1,6 +1,6 @@
 """One session that grows, saved after every message: with leftoff, and as a whole jsonb document each time.
 
-What the two pictures in docs/ show; `--only growing --pictures docs` draws them.
+What the two pictures in docs/ show (see pictures.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.bench.place import INSERT_DOCUMENT, Place, Session
 from tests.bench.texts import Messages, array, state_text
 
 GROUP = "A growing session"
+SERIES = "growing.json"
 
 SIZES = """
     select pg_total_relation_size('leftoff.parts') + pg_total_relation_size('public.session_snapshots')
@@ -41,7 +42,7 @@ def measure(place: Place) -> Iterator[Figure]:
     """The series goes to growing.json next to the report; two lines of it into the table."""
     with place.fresh() as elsewhere:
         points = _grow(elsewhere, place.rounds(1000, 200))
-    file = place.stack.folder.parent / "growing.json"
+    file = place.stack.folder.parent / SERIES
     file.write_text(json.dumps([asdict(point) for point in points]))
     last = points[-1]
     tail = points[-max(10, len(points) // 20) :]

@@ -23,11 +23,11 @@ def measure(place: Place) -> Iterator[Figure]:
     floor: list[float] = []
     for lap in range(-2, rounds):
         # the first two write and read the compiled files
-        mine, theirs = _import("main"), _import("functions_framework.aio, psycopg, psycopg_pool")
+        mine, theirs = _import("main"), _import("functions_framework.aio, psycopg")
         if lap >= 0:
             ours.append(mine)
             floor.append(theirs)
-    detail = "import functions_framework.aio, psycopg, psycopg_pool; fresh interpreters, compiled files there"
+    detail = "import functions_framework.aio, psycopg; fresh interpreters, compiled files there"
     yield Comparison(ours, floor).figure(GROUP, "import of functions/main.py", Target(1.5), detail)
 
 

@@ -15,7 +15,6 @@ from tests.bench.place import Place
 
 PACKAGES = (
     "psycopg",
-    "psycopg-pool",
     "functions-framework",
     "starlette",
     "pydantic",

@@ -38,10 +38,37 @@ FLOORS = """
     create table bench.documents (
         session_id uuid not null, number int not null, state jsonb not null,
         created_at timestamptz not null default now(), primary key (session_id, number));
+    -- the least that any numbered history has to write, in one call: no checks, no merging, one kind of change
+    create function bench.append_message(p_session_id uuid, p_body text, p_base int) returns int
+    language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+    declare
+        v_session bigint;
+        v_number int;
+        v_size bigint := octet_length(p_body);
+    begin
+        select s.internal_id, s.latest_number + 1 into v_session, v_number from public.free_agent_sessions s
+        where s.id = p_session_id and s.user_id = auth.uid() and s.latest_number = p_base for no key update;
+        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        select v_session, v_number, l.item + 1, 1, v_size, 1, 3, now(), '/messages/', p_body
+        from (
+            select p.item from leftoff.parts p
+            where p.session = v_session and p.until = 2147483647 and p.path = '/messages/'
+            order by p.path desc, p.item desc limit 1
+        ) l;
+        with made as (
+            insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
+            values (p_session_id, v_number, v_size, 1, 1)
+        )
+        update public.free_agent_sessions s
+        set latest_number = v_number, size_bytes = s.size_bytes + v_size, message_count = s.message_count + 1
+        where s.id = p_session_id;
+        return v_number;
+    end $$;
     create table bench.heads (session_id uuid primary key, number int not null);
     grant usage on schema bench to authenticated;
     grant all on all tables in schema bench to authenticated;
 """
+APPEND_BARELY = "select bench.append_message(%s, %s, %s)"
 INSERT_DOCUMENT = "insert into bench.documents (session_id, number, state) values (%s, %s, %s)"
 
 

@@ -16,6 +16,7 @@ RESTORE = "select public.get_snapshot_chunks(%s, %s)"
 RESTORE_ONE_VALUE = "select state from public.get_latest_snapshot(%s)"
 READ_DOCUMENT = "select state from bench.documents where session_id = %s and number = %s"
 POLL = "select * from public.get_session_changes(%s, %s)"
+DIFF = "select address from public.diff_snapshots(%s, %s, %s)"
 READ_HEAD = "select latest_number from public.free_agent_sessions where id = %s"
 READ_BARE_HEAD = "select number from bench.heads where session_id = %s"
 
@@ -29,6 +30,7 @@ def measure(place: Place) -> Iterator[Figure]:
     yield from _restores(place, connection, True, (Target(1.1), Target(1.4)))
     yield from _restores(place, connection, False, (Target(1.8), None))
     yield from _polls(place, connection)
+    yield from _large_polls(place, connection)
 
 
 def _restores(
@@ -118,6 +120,28 @@ def _polls(place: Place, connection: Connection) -> Iterator[Figure]:
             rounds,
         )
         yield compared.figure(POLL_GROUP, name, target, detail)
+
+
+def _large_polls(place: Place, connection: Connection) -> Iterator[Figure]:
+    """What has changed, asked in a very large session and in a small one."""
+    largest = 20_000 if place.quick else 100_000
+    small = Messages(7, mean=200)
+    large_session, small_session = (place.filled_session(connection, small, count) for count in (largest, 10))
+    for _ in range(10):
+        for session in (large_session, small_session):
+            session.append('{"role":"user","content":"hello"}')
+    place.settle()
+    for name, query, numbers in (
+        ("a poll that finds one new message", POLL, (10,)),
+        ("a diff of two numbers", DIFF, (5, 10)),
+    ):
+        compared = compare(
+            _reader(connection, query, large_session.id, *numbers),
+            _reader(connection, query, small_session.id, *numbers),
+            place.rounds(1000, 200),
+        )
+        detail = "the same in a session of 10 parts"
+        yield compared.figure(POLL_GROUP, f"{name}, session of {largest:,} parts", None, detail)
 
 
 def _reader(connection: Connection, query: str, *parameters: object) -> Action:

@@ -65,7 +65,7 @@ def draw(measured: Measurements, folder: Path) -> tuple[Path, Path]:
         figure.savefig(png, dpi=160)
         figure.savefig(svg, metadata={"Date": None})
         pyplot.close(figure)
-    svg.write_text(_following_colour_scheme(svg.read_text(encoding="utf-8")), encoding="utf-8")
+    svg.write_text(following_colour_scheme(svg.read_text(encoding="utf-8")), encoding="utf-8")
     return png, svg
 
 
@@ -204,7 +204,7 @@ def _mark_crashes(axes: Axes, crashes: Sequence[int]) -> None:
         )
 
 
-def _following_colour_scheme(svg: str) -> str:
+def following_colour_scheme(svg: str) -> str:
     """Give the SVG rules that exchange its colours on a dark page."""
     rules = "".join(
         f'[style*="{attribute}: {light}"]{{{attribute}:{dark} !important}}'
