@@ -316,9 +316,11 @@ def test_stop__interrupting_the_parent_stops_postgres_in_order(folder: Path) -> 
 
 PARENT_THAT_WAITS = textwrap.dedent(
     """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from leftoff.local.postgres import EmbeddedPostgres
+    # a test run in the background of a script has inherited "ignore"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:
         print(postgres.pid, flush=True)
         time.sleep(60)

@@ -35,10 +35,12 @@ def storage(shared: Db) -> Iterator[Storage]:
     tables.close()
 
 
-@pytest.fixture(scope="session")
-def sql_driver(shared: Db) -> SqlDriver:
-    """Its SQL functions."""
-    return SqlDriver(shared)
+@pytest.fixture
+def sql_driver(shared: Db) -> Iterator[SqlDriver]:
+    """Its SQL functions; on connections of the test's own, because other tests cut whatever is there."""
+    driver = SqlDriver(shared)
+    yield driver
+    driver.close()
 
 
 @pytest.fixture(scope="session")
