@@ -2,9 +2,11 @@
 
     settings = Settings.from_environment()
 
-Two variables are enough on hosted Supabase: LEFTOFF_DATABASE_URL and LEFTOFF_SUPABASE_URL; the issuer and the
-address of the public keys follow from the second. ``VARIABLES`` lists every variable with its meaning, so
-that a deployment can be checked against it.
+LEFTOFF_DATABASE chooses the way to the database. On hosted Supabase the direct one needs LEFTOFF_DATABASE_URL
+and LEFTOFF_SUPABASE_URL; PostgREST needs LEFTOFF_DATABASE=postgrest, LEFTOFF_SUPABASE_URL and
+LEFTOFF_PUBLISHABLE_KEY, none of them a secret. The issuer and the addresses of the public keys and of
+PostgREST follow from LEFTOFF_SUPABASE_URL. ``VARIABLES`` lists every variable with its meaning, so that a
+deployment can be checked against it.
 """
 
 from __future__ import annotations
@@ -31,19 +33,37 @@ class Variable(NamedTuple):
     field: str
     meaning: str
     secret: bool = False
-    required: bool = False
 
 
 VARIABLES: Final[dict[str, Variable]] = {
+    "LEFTOFF_DATABASE": Variable(
+        "database",
+        "the way to the database: direct (default), a Postgres connection; or postgrest, HTTP with the "
+        "user's own token",
+    ),
     "LEFTOFF_DATABASE_URL": Variable(
         "database_url",
-        "postgresql:// address of the database or of a transaction-mode pooler; the login role must be "
-        "a member of authenticated and service_role",
+        "direct only: postgresql:// address of the database or of a transaction-mode pooler; the login role "
+        "must be a member of authenticated and service_role",
         secret=True,
-        required=True,
     ),
     "LEFTOFF_SUPABASE_URL": Variable(
-        "supabase_url", "https://<project>.supabase.co; gives the issuer and the key address their defaults"
+        "supabase_url",
+        "https://<project>.supabase.co; gives the issuer, the key address and PostgREST's their defaults",
+    ),
+    "LEFTOFF_POSTGREST_URL": Variable(
+        "postgrest_url", "postgrest only: its address; default <LEFTOFF_SUPABASE_URL>/rest/v1"
+    ),
+    "LEFTOFF_PUBLISHABLE_KEY": Variable(
+        "publishable_key",
+        "postgrest only: the project's publishable key (sb_publishable_...) or legacy anon key, which "
+        "Supabase's gateway wants to see; no secret",
+    ),
+    "LEFTOFF_SERVICE_KEY": Variable(
+        "service_key",
+        "postgrest only, and only for the clean-up: the project's secret key (sb_secret_...) or legacy "
+        "service_role key",
+        secret=True,
     ),
     "LEFTOFF_JWT_SECRET": Variable(
         "jwt_secret", "shared secret of HS256 tokens, at least 32 bytes; or use public keys", secret=True
@@ -51,6 +71,19 @@ VARIABLES: Final[dict[str, Variable]] = {
     "LEFTOFF_JWKS_URL": Variable("jwks_url", "address of the public keys of RS256 and ES256 tokens"),
     "LEFTOFF_JWT_ISSUER": Variable("jwt_issuer", "the exact 'iss' of the tokens"),
     "LEFTOFF_JWT_AUDIENCE": Variable("jwt_audience", "the 'aud' of the tokens; default authenticated"),
+    "LEFTOFF_SCHEDULER_AUDIENCE": Variable(
+        "scheduler_audience",
+        "only for the clean-up: the exact 'aud' of the scheduler's OIDC tokens, as a rule its own address",
+    ),
+    "LEFTOFF_SCHEDULER_EMAIL": Variable(
+        "scheduler_email", "only for the clean-up: the service account that the scheduler's tokens must be of"
+    ),
+    "LEFTOFF_SCHEDULER_ISSUER": Variable(
+        "scheduler_issuer", "the exact 'iss' of the scheduler's tokens; default https://accounts.google.com"
+    ),
+    "LEFTOFF_SCHEDULER_JWKS_URL": Variable(
+        "scheduler_jwks_url", "address of the public keys of the scheduler's tokens; default Google's"
+    ),
     "LEFTOFF_ALLOWED_ORIGINS": Variable(
         "allowed_origins", "browser origins that may call, exact, separated by commas; default none"
     ),
@@ -72,6 +105,10 @@ VARIABLES: Final[dict[str, Variable]] = {
     "LEFTOFF_REQUEST_LOG": Variable(
         "request_log", "on (default) or off: one JSON line a request on standard output"
     ),
+    "LEFTOFF_TELEMETRY": Variable(
+        "telemetry",
+        "on or off (default): OpenTelemetry traces and metrics, for an SDK that is installed and configured",
+    ),
 }
 
 
@@ -79,12 +116,20 @@ VARIABLES: Final[dict[str, Variable]] = {
 class Settings:
     """Typed settings; see ``VARIABLES`` for meanings and units. Raises SettingsError if they contradict."""
 
-    database_url: str
+    database: str = "direct"
+    database_url: str = ""
     supabase_url: str | None = None
+    postgrest_url: str | None = None
+    publishable_key: str | None = None
+    service_key: str | None = None
     jwt_secret: str | None = None
     jwks_url: str | None = None
     jwt_issuer: str = ""
     jwt_audience: str = "authenticated"
+    scheduler_audience: str | None = None
+    scheduler_email: str | None = None
+    scheduler_issuer: str = "https://accounts.google.com"
+    scheduler_jwks_url: str = "https://www.googleapis.com/oauth2/v3/certs"
     allowed_origins: frozenset[str] = field(default_factory=frozenset)
     max_body_bytes: int = 10 * MEBIBYTE
     max_import_bytes: int = 100 * MEBIBYTE
@@ -94,10 +139,14 @@ class Settings:
     statement_timeout_seconds: float = 20.0
     cleanup_budget_seconds: float = 50.0
     request_log: bool = True
+    telemetry: bool = False
 
     def __post_init__(self) -> None:
         if self.supabase_url:
-            base = self.supabase_url.rstrip("/") + "/auth/v1"
+            project = self.supabase_url.rstrip("/")
+            base = project + "/auth/v1"
+            if self.database == "postgrest" and not self.postgrest_url:
+                object.__setattr__(self, "postgrest_url", project + "/rest/v1")
             # A project on the old shared secret has no public keys; asking for them would only cost time.
             if not self.jwt_secret and not self.jwks_url:
                 object.__setattr__(self, "jwks_url", base + "/.well-known/jwks.json")
@@ -115,8 +164,6 @@ class Settings:
         for name, variable in VARIABLES.items():
             text = environ.get(name, "").strip()
             if not text:
-                if variable.required:
-                    problems.append(f"{name} is missing: {variable.meaning}.")
                 continue
             try:
                 values[variable.field] = _READERS.get(variable.field, str)(text)
@@ -165,13 +212,18 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "statement_timeout_seconds": float,
     "cleanup_budget_seconds": float,
     "request_log": _switch,
+    "telemetry": _switch,
 }
 
 
 def _problems(settings: Settings) -> list[str]:
     found = []
-    if not settings.database_url:
-        found.append("LEFTOFF_DATABASE_URL is missing.")
+    if settings.database not in ("direct", "postgrest"):
+        found.append("LEFTOFF_DATABASE must be direct or postgrest.")
+    if settings.database == "direct" and not settings.database_url:
+        found.append(f"LEFTOFF_DATABASE_URL is missing: {VARIABLES['LEFTOFF_DATABASE_URL'].meaning}.")
+    if settings.database == "postgrest" and not settings.postgrest_url:
+        found.append("Set LEFTOFF_SUPABASE_URL or LEFTOFF_POSTGREST_URL: PostgREST's address is missing.")
     if not settings.jwt_secret and not settings.jwks_url:
         found.append(
             "Set LEFTOFF_SUPABASE_URL, LEFTOFF_JWKS_URL or LEFTOFF_JWT_SECRET: tokens could not be verified."
@@ -182,10 +234,13 @@ def _problems(settings: Settings) -> list[str]:
         found.append("LEFTOFF_JWT_ISSUER is missing (LEFTOFF_SUPABASE_URL would give it).")
     if not settings.jwt_audience:
         found.append("LEFTOFF_JWT_AUDIENCE is empty.")
-    if settings.jwks_url:
-        parts = urlsplit(settings.jwks_url)
+    if (settings.scheduler_audience is None) != (settings.scheduler_email is None):
+        found.append("Set both LEFTOFF_SCHEDULER_AUDIENCE and LEFTOFF_SCHEDULER_EMAIL, or neither.")
+    for name in ("LEFTOFF_JWKS_URL", "LEFTOFF_SCHEDULER_JWKS_URL", "LEFTOFF_POSTGREST_URL"):
+        address = getattr(settings, VARIABLES[name].field)
+        parts = urlsplit(address or "https://")
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            found.append("LEFTOFF_JWKS_URL must start with https:// (http:// only on this machine).")
+            found.append(f"{name} must start with https:// (http:// only on this machine).")
     for name, variable in VARIABLES.items():
         value = getattr(settings, variable.field)
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < 2**31:

@@ -98,6 +98,24 @@ def test_settings__hosted_supabase_needs_two() -> None:
     assert settings.jwks_url == "https://ref.supabase.co/auth/v1/.well-known/jwks.json"
 
 
+def test_settings__postgrest_needs_no_secret() -> None:
+    settings = Settings.from_environment(
+        {"LEFTOFF_DATABASE": "postgrest", "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co/"}
+    )
+    assert settings.postgrest_url == "https://ref.supabase.co/rest/v1"
+    without_address = {**GOOD, "LEFTOFF_DATABASE": "postgrest"}
+    with pytest.raises(SettingsError, match="LEFTOFF_POSTGREST_URL"):
+        Settings.from_environment(without_address)
+
+
+def test_settings__scheduler_is_known_by_audience_and_email_together() -> None:
+    both = {"LEFTOFF_SCHEDULER_AUDIENCE": "https://clean-up.example", "LEFTOFF_SCHEDULER_EMAIL": "a@b.example"}
+    assert Settings.from_environment({**GOOD, **both}).scheduler_issuer == "https://accounts.google.com"
+    for name, value in both.items():
+        with pytest.raises(SettingsError, match="LEFTOFF_SCHEDULER_AUDIENCE and LEFTOFF_SCHEDULER_EMAIL"):
+            Settings.from_environment({**GOOD, name: value})
+
+
 def test_settings__say_everything_that_is_missing() -> None:
     with pytest.raises(SettingsError, match="LEFTOFF_DATABASE_URL is missing"):
         Settings.from_environment({})
@@ -110,6 +128,10 @@ def test_settings__say_everything_that_is_missing() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("LEFTOFF_DATABASE", "sqlite"),
+        ("LEFTOFF_POSTGREST_URL", "http://rest.example"),
+        ("LEFTOFF_SCHEDULER_JWKS_URL", "http://keys.example"),
+        ("LEFTOFF_TELEMETRY", "perhaps"),
         ("LEFTOFF_POOL_SIZE", "many"),
         ("LEFTOFF_POOL_SIZE", "0"),
         ("LEFTOFF_MAX_BODY_BYTES", "-1"),
@@ -133,6 +155,7 @@ def test_settings__read_lists_and_switches() -> None:
             **GOOD,
             "LEFTOFF_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000",
             "LEFTOFF_REQUEST_LOG": "off",
+            "LEFTOFF_SERVICE_KEY": "sb_secret_hidden",
         }
     )
     assert settings.allowed_origins == {"https://a.example", "http://localhost:3000"}
