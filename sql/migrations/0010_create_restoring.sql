@@ -24,13 +24,23 @@ comment on function leftoff.json_member is 'A member''s key with its value, or w
 revoke execute on function leftoff.json_member from public;
 
 create function leftoff.latest_state(p_session bigint) returns setof text
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off
 as $$
 begin
-    -- All in index order: nothing is sorted but the few members.
+    -- First the order, of members and of chunks of items; then the text of the chunks, so that it is never sorted.
+    -- All by the index of the living; a small table would be scanned, by a plan that stays when it has grown.
     return query
-    select f.text from (
-        select m.path, -1 as item,
+    select case when f.chunk is null then f.text else (
+        select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
+            select string_agg(o.body, ',') as bodies from (
+                select p.body from leftoff.parts p
+                where p.session = p_session and p.until = 2147483647 and p.path = f.path
+                    and p.item between f.chunk and f.chunk + 31
+                order by p.path, p.item
+            ) o
+        ) i) end
+    from (
+        select m.path, null::int as chunk,
             leftoff.json_between(m.prior_depth, m.prior_kind, m.depth) || leftoff.json_member(m.path, m.kind, m.body) as text
         from (
             select p.path, p.kind, p.depth, p.body,
@@ -38,13 +48,7 @@ begin
             from leftoff.parts p where p.session = p_session and p.until = 2147483647 and p.item = -1
         ) m
         union all
-        select l.path, chunk.first, concat(case when chunk.first > 0 then ',' end, (
-            select string_agg(i.body, ',') from (
-                select p.body from leftoff.parts p
-                where p.session = p_session and p.until = 2147483647 and p.path = l.path
-                    and p.item between chunk.first and chunk.first + 31
-                order by p.path, p.item
-            ) i))
+        select l.path, chunk.first, null
         from leftoff.parts l
         cross join lateral (
             select p.item from leftoff.parts p
@@ -54,13 +58,13 @@ begin
         cross join lateral generate_series(0, last.item, 32) as chunk (first)
         where l.session = p_session and l.until = 2147483647 and l.item = -1 and l.kind = 2
         union all
-        select '0', 0, leftoff.json_between(e.depth, e.kind, 0) from (
+        select '0', null, leftoff.json_between(e.depth, e.kind, 0) from (
             select p.depth, p.kind from leftoff.parts p
             where p.session = p_session and p.until = 2147483647 and p.item = -1
             order by p.path desc limit 1
         ) e
-    ) f
-    order by f.path, f.item;
+        order by 1, 2 nulls first
+    ) f;
     if not found then
         return next '{}';
     end if;
@@ -184,13 +188,15 @@ returns table (
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_chunks text[];
-    v_header leftoff.snapshot_header;
 begin
-    v_chunks := array(select leftoff.read_snapshot(p_session_id, p_number, p_label));
-    v_header := json_populate_record(null::leftoff.snapshot_header, v_chunks[1]::json);
-    return query select (v_header).*, array_to_string(v_chunks[2:], '')::json;
+    return query
+    select h.*, s.state::json
+    from (
+        select min(c.chunk) filter (where c.position = 1) as header,
+            string_agg(c.chunk, '' order by c.position) filter (where c.position > 1) as state
+        from leftoff.read_snapshot(p_session_id, p_number, p_label) with ordinality as c (chunk, position)
+    ) s
+    cross join lateral json_populate_record(null::leftoff.snapshot_header, s.header::json) h;
 end;
 $$;
 comment on function public.get_snapshot is
