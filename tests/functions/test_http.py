@@ -226,6 +226,9 @@ def test_log__one_line_a_request_without_content(shared: Db, capsys: pytest.Capt
         "invalid_request",
     ]
     assert all(line["bytes_in"] > 0 for line in lines if line["method"] == "POST")
+    # infra/ counts the snapshots over 1 MB by this field.
+    assert [line["message"] for line in lines if "snapshot_bytes" in line] == ["request"]
+    assert lines[1]["snapshot_bytes"] > 0
     last = lines[-1]
     assert (last["function"], last["method"], last["request_id"]) == (
         "session-snapshot-restore",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -66,7 +67,9 @@ async def save(call: Call) -> Answer:
         },
         repeatable=key is not None,
     )
-    return json_answer(Saved(**saved[0]).json_text())
+    answer = Saved(**saved[0])
+    logged = {} if answer.size_bytes is None else {"snapshot_bytes": answer.size_bytes}
+    return replace(json_answer(answer.json_text()), logged=logged)
 
 
 def _opened(body: bytes) -> tuple[SaveRequest, ChangeRows]:

@@ -22,18 +22,23 @@ PROBLEM_TYPE: Final = "urn:leftoff:problem:"
 #: Up to this size a copy costs less than sending the pieces one by one.
 _ONE_PIECE: Final = 1 << 20
 
+#: Cloud Run refuses an answer of a stated length above 32 MiB; it takes a longer one in chunks.
+_STATED_LENGTH: Final = 30 << 20
+
 #: Answers are somebody's own: no cache may keep them, no browser may guess their type.
 _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """body: UTF-8 in pieces; status: default 200; headers: besides those that every answer has."""
+    """body: UTF-8 in pieces; status: default 200; headers: besides those that every answer has; logged:
+    figures for the request log, never content."""
 
     body: Sequence[bytes] = ()
     status: int = 200
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    logged: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -85,12 +90,13 @@ def to_response(answer: Answer, extra: Mapping[str, str]) -> Response:
 
 
 class _Pieces(Response):
-    """A body of known length, sent piece by piece; a slow reader holds up the next piece, not the memory."""
+    """A body sent piece by piece; a slow reader holds up the next piece, not the memory."""
 
     def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
-        super().__init__(
-            None, answer.status, {**headers, "Content-Length": str(answer.size)}, answer.media_type
-        )
+        stated = {"Content-Length": str(answer.size)} if answer.size <= _STATED_LENGTH else {}
+        super().__init__(None, answer.status, {**headers, **stated}, answer.media_type)
+        if not stated:
+            del self.headers["Content-Length"]  # Starlette's: that of the empty body it was given
         self._pieces = answer.body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

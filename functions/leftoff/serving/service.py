@@ -117,6 +117,7 @@ class Service:
                 ms=round((time.perf_counter() - started) * 1000, 1),
                 bytes_in=seen.body_bytes,
                 bytes_out=answer.size,
+                **answer.logged,
                 **({"code": code} if code else {}),
             )
         return to_response(answer, extra)
