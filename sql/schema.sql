@@ -2788,6 +2788,38 @@ $$;
 
 COMMENT ON FUNCTION public.fork_session(p_session_id uuid, p_number integer, p_name text) IS 'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, snapshot_gone.';
 
+-- FUNCTION public.free_agent_sessions(public.session_messages)
+
+CREATE FUNCTION public.free_agent_sessions(public.session_messages) RETURNS SETOF public.free_agent_sessions
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT s.id,
+     s.internal_id,
+     s.user_id,
+     s.name,
+     s.model,
+     s.kind,
+     s.status,
+     s.visibility,
+     s.key,
+     s.upstream,
+     s.metadata,
+     s.expires_after,
+     s.archived_at,
+     s.created_at,
+     s.updated_at,
+     s.last_activity_at,
+     s.expired_at,
+     s.latest_number,
+     s.pruned_through,
+     s.size_bytes,
+     s.message_count
+    FROM public.free_agent_sessions s
+   WHERE (s.id = ($1).session_id);
+END;
+
+COMMENT ON FUNCTION public.free_agent_sessions(public.session_messages) IS 'The session of a message, to be embedded.';
+
 -- FUNCTION public.get_latest_snapshot(uuid)
 
 CREATE FUNCTION public.get_latest_snapshot(p_session_id uuid) RETURNS TABLE(session_id uuid, number integer, label text, size_bytes bigint, message_count integer, created_at timestamp with time zone, status text, latest_number integer, state json)
@@ -3125,6 +3157,78 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.save_session_parts(p_session_id uuid, p_ops text[], p_paths text[], p_items integer[], p_bodies text[], p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) IS 'The same save, opened by the caller into change rows (four arrays, see 0006_create_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
+
+-- FUNCTION public.session_members(public.sessions_list)
+
+CREATE FUNCTION public.session_members(public.sessions_list) RETURNS SETOF public.session_members
+    LANGUAGE sql STABLE ROWS 10
+    BEGIN ATOMIC
+ SELECT m.session_id,
+     m.user_id,
+     m.role,
+     m.created_at
+    FROM public.session_members m
+   WHERE (m.session_id = ($1).id);
+END;
+
+COMMENT ON FUNCTION public.session_members(public.sessions_list) IS 'The members of a session, to be embedded.';
+
+-- FUNCTION public.session_messages(public.free_agent_sessions)
+
+CREATE FUNCTION public.session_messages(public.free_agent_sessions) RETURNS SETOF public.session_messages
+    LANGUAGE sql STABLE ROWS 100
+    BEGIN ATOMIC
+ SELECT leftoff.message_id(($1).id, p.item) AS id,
+     ($1).id AS session_id,
+     p.item AS "position",
+     (leftoff.readable_json(p.body) ->> 'role'::text) AS role,
+     (leftoff.readable_json(p.body) ->> 'content'::text) AS content,
+     (p.body)::json AS body,
+     p.created_at
+    FROM leftoff.parts p
+   WHERE ((p.session = ($1).internal_id) AND (p.until = 2147483647) AND (p.path = '/messages/'::text) AND (p.item >= 0));
+END;
+
+COMMENT ON FUNCTION public.session_messages(public.free_agent_sessions) IS 'The messages of a session, to be embedded.';
+
+-- FUNCTION public.session_messages(public.sessions_list)
+
+CREATE FUNCTION public.session_messages(public.sessions_list) RETURNS SETOF public.session_messages
+    LANGUAGE sql STABLE ROWS 100
+    BEGIN ATOMIC
+ SELECT leftoff.message_id(($1).id, p.item) AS id,
+     ($1).id AS session_id,
+     p.item AS "position",
+     (leftoff.readable_json(p.body) ->> 'role'::text) AS role,
+     (leftoff.readable_json(p.body) ->> 'content'::text) AS content,
+     (p.body)::json AS body,
+     p.created_at
+    FROM leftoff.parts p
+   WHERE ((p.session = ( SELECT s.internal_id
+            FROM public.free_agent_sessions s
+           WHERE (s.id = ($1).id))) AND (p.until = 2147483647) AND (p.path = '/messages/'::text) AND (p.item >= 0));
+END;
+
+COMMENT ON FUNCTION public.session_messages(public.sessions_list) IS 'The messages of a session, to be embedded.';
+
+-- FUNCTION public.session_snapshots(public.sessions_list)
+
+CREATE FUNCTION public.session_snapshots(public.sessions_list) RETURNS SETOF public.session_snapshots
+    LANGUAGE sql STABLE ROWS 100
+    BEGIN ATOMIC
+ SELECT n.session_id,
+     n.created_at,
+     n.size_bytes,
+     n.number,
+     n.changed_parts,
+     n.message_count,
+     n.created_by,
+     n.label
+    FROM public.session_snapshots n
+   WHERE (n.session_id = ($1).id);
+END;
+
+COMMENT ON FUNCTION public.session_snapshots(public.sessions_list) IS 'The kept snapshots of a session, to be embedded.';
 
 -- FUNCTION public.set_session_member(uuid, uuid, text)
 
@@ -3756,6 +3860,11 @@ REVOKE ALL ON FUNCTION public.fork_session(p_session_id uuid, p_number integer, 
 GRANT ALL ON FUNCTION public.fork_session(p_session_id uuid, p_number integer, p_name text) TO authenticated;
 GRANT ALL ON FUNCTION public.fork_session(p_session_id uuid, p_number integer, p_name text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.free_agent_sessions(public.session_messages) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.free_agent_sessions(public.session_messages) TO anon;
+GRANT ALL ON FUNCTION public.free_agent_sessions(public.session_messages) TO authenticated;
+GRANT ALL ON FUNCTION public.free_agent_sessions(public.session_messages) TO service_role;
+
 REVOKE ALL ON FUNCTION public.get_latest_snapshot(p_session_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_latest_snapshot(p_session_id uuid) TO anon;
 GRANT ALL ON FUNCTION public.get_latest_snapshot(p_session_id uuid) TO authenticated;
@@ -3829,6 +3938,25 @@ GRANT ALL ON FUNCTION public.revert_session(p_session_id uuid, p_number integer,
 REVOKE ALL ON FUNCTION public.save_session_parts(p_session_id uuid, p_ops text[], p_paths text[], p_items integer[], p_bodies text[], p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.save_session_parts(p_session_id uuid, p_ops text[], p_paths text[], p_items integer[], p_bodies text[], p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) TO authenticated;
 GRANT ALL ON FUNCTION public.save_session_parts(p_session_id uuid, p_ops text[], p_paths text[], p_items integer[], p_bodies text[], p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.session_members(public.sessions_list) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.session_members(public.sessions_list) TO authenticated;
+GRANT ALL ON FUNCTION public.session_members(public.sessions_list) TO service_role;
+
+REVOKE ALL ON FUNCTION public.session_messages(public.free_agent_sessions) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.session_messages(public.free_agent_sessions) TO anon;
+GRANT ALL ON FUNCTION public.session_messages(public.free_agent_sessions) TO authenticated;
+GRANT ALL ON FUNCTION public.session_messages(public.free_agent_sessions) TO service_role;
+
+REVOKE ALL ON FUNCTION public.session_messages(public.sessions_list) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.session_messages(public.sessions_list) TO anon;
+GRANT ALL ON FUNCTION public.session_messages(public.sessions_list) TO authenticated;
+GRANT ALL ON FUNCTION public.session_messages(public.sessions_list) TO service_role;
+
+REVOKE ALL ON FUNCTION public.session_snapshots(public.sessions_list) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.session_snapshots(public.sessions_list) TO anon;
+GRANT ALL ON FUNCTION public.session_snapshots(public.sessions_list) TO authenticated;
+GRANT ALL ON FUNCTION public.session_snapshots(public.sessions_list) TO service_role;
 
 REVOKE ALL ON FUNCTION public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text) TO authenticated;
