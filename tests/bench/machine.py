@@ -10,6 +10,9 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from tests.bench.place import Place
 
@@ -26,8 +29,12 @@ SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers",
 
 
 def describe(place: Place) -> dict[str, str]:
-    """Names and values for the head of the report."""
-    superuser = place.superuser
+    """Names and values for the head of the bench's report."""
+    return facts(place.superuser, place.stack.folder)
+
+
+def facts(superuser: psycopg.Connection[Any], folder: Path) -> dict[str, str]:
+    """Versions, settings and machine of a run that used this server and wrote into this folder."""
     settings = {name: str(superuser.execute(f"show {name}".encode()).fetchone()[0]) for name in SETTINGS}  # type: ignore[index]
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -38,7 +45,7 @@ def describe(place: Place) -> dict[str, str]:
         "packages": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "machine": f"{_processor()}, {os.cpu_count()} processors, {_memory()}; "
         f"{platform.system()} {platform.release()}",
-        "disk": f"{_flush_ms(place.stack.folder):.2f} ms to write and flush 8 kB (median)",
+        "disk": f"{_flush_ms(folder):.2f} ms to write and flush 8 kB (median)",
         "load before": load(),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,17 @@ def kill_tree(pid: int) -> None:
     for process in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(victims, timeout=10)
+    # Not until they are reaped: orphans are init's, and some take seconds over it. A zombie holds nothing.
+    deadline = time.monotonic() + 10
+    while any(map(_at_work, victims)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _at_work(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def postgres_processes(data: Path) -> list[psutil.Process]:
