@@ -23,7 +23,14 @@ class Refusal(Exception):
 
 
 class Unanswered(Exception):
-    """The connection broke: nobody knows whether it was done. Ask again with the same key."""
+    """Nobody knows whether it was done. Ask again with the same key.
+
+    status: 503 or 504 if that was the answer, None if the connection broke before one came.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass

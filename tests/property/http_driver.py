@@ -56,20 +56,26 @@ class HttpDriver:
         as_service: bool = False,
         key: str | None = None,
     ) -> str:
-        """The text of the answer. Raises Refusal for a problem; a problem with status 500 is no refusal."""
+        """The text of the answer. Raises Refusal for a problem, Unanswered for none, 503 or 504; a problem
+        with status 500 is no refusal."""
         connection = self._connection(as_service)
         headers = {"Authorization": f"Bearer {self._tokens[as_service]}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Idempotency-Key"] = key
-        connection.request(method, f"{BASE}/{path}", None if body is None else body.encode(), headers)
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        try:
+            connection.request(method, f"{BASE}/{path}", None if body is None else body.encode(), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        except (OSError, http.client.HTTPException) as exc:
+            self._connections.pop(as_service)[0].close()
+            raise Unanswered(f"{type(exc).__name__}: {exc}") from exc
         if answer.status >= 400:
             problem = json.loads(text)
-            if problem["code"] == "database_unavailable":
-                raise Unanswered(text)
+            if problem["code"] in ("database_unavailable", "timeout"):
+                assert answer.getheader("Retry-After"), f"{answer.status} does not say when to try again"
+                raise Unanswered(text, answer.status)
             if answer.status >= 500:
                 raise AssertionError(f"{answer.status} {method} {path}: {text}")
             raise Refusal(problem["code"], problem, problem["detail"])
