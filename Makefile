@@ -1,14 +1,16 @@
 # One command each. All set up .venv first, which is instant when it is done.
 
 PYTEST_WORKERS ?= 2
+TRUST_RUNS = crash lines convergence faults cleanup
 
-.PHONY: help run demo test bench lint schema clean
+.PHONY: help run demo test bench lint schema clean $(TRUST_RUNS)
 
 help:
 	@echo 'make run      Postgres and the functions on this machine, and three curl lines to try them'
 	@echo 'make demo     save, crash, restore: a scripted conversation, checked, with a table and a picture'
 	@echo 'make test     linters, types and all tests'
 	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes two minutes'
+	@echo 'make crash    Postgres and the functions killed under eight writers; make crash LONG=1 takes half an hour'
 	@echo 'make lint     linters and types alone'
 	@echo 'make schema   write sql/schema.sql anew from the migrations'
 	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
@@ -27,6 +29,10 @@ test: lint
 bench:
 	@scripts/setup test
 	@.venv/bin/python -m tests.bench $(BENCH)
+
+$(TRUST_RUNS):
+	@scripts/setup test
+	@.venv/bin/python -m tests.trust $@ $(if $(LONG),--long)
 
 lint:
 	@scripts/setup test

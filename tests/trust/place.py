@@ -1,0 +1,138 @@
+"""A Postgres and a functions server of a run's own: real processes, which may be killed and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psycopg
+
+from leftoff.local.functions import FunctionsServer
+from leftoff.local.migrations import migrate
+from leftoff.local.ports import free_port
+from leftoff.local.postgres import EmbeddedPostgres
+from tests.bench import machine
+from tests.functions.api import ISSUER, SECRET
+from tests.property.checks import Storage
+from tests.property.http_driver import HttpDriver
+from tests.support.cluster import Cluster, new_folder, wanted_binaries
+from tests.support.database import Db
+from tests.support.roles import set_role_password
+
+PERSON = "ada"
+READY_SECONDS = 60.0
+
+
+class Place:
+    """Durable (fsync on) unless the settings say otherwise; ports stay the same over a restart.
+
+    settings: of Postgres; environment: LEFTOFF_… of the functions; pass_by: a port to reach Postgres at instead
+    of its own, for a proxy in between.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        pass_by: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(
+            folder / "postgres", binaries=wanted_binaries(), port=free_port(), settings=settings
+        )
+        self._environment = dict(environment or {})
+        self._pass_by = pass_by
+        self.functions = FunctionsServer({}, log=folder / "functions.log")
+        self._made: list[Any] = []
+
+    def __enter__(self) -> Place:
+        self.postgres.start()
+        try:
+            migrate(self.postgres.dsn, bootstrap=True)
+            with psycopg.connect(self.postgres.dsn, autocommit=True) as admin:
+                set_role_password(admin, "authenticator", self.cluster.password)
+            self.db = Db(self.cluster, "postgres")
+            self.db.user(PERSON)
+            self.functions.environment = {**self.environment, **self._environment}
+            self.functions.start()
+        except BaseException:
+            self.postgres.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for made in self._made:
+            made.close()
+        self.db.close()
+        self.functions.kill()
+        self.postgres.stop()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The server as the tests' own Db wants it."""
+        return Cluster(self.postgres.dsn, self.postgres.binaries.major, self.folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of the functions."""
+        url = self.postgres.dsn_for("postgres", "authenticator", self.cluster.password)
+        if self._pass_by is not None:
+            url = url.replace(f":{self.postgres.port}/", f":{self._pass_by}/")
+        return {
+            "LEFTOFF_DATABASE_URL": url,
+            "LEFTOFF_JWT_SECRET": SECRET,
+            "LEFTOFF_JWT_ISSUER": ISSUER,
+            "LEFTOFF_REQUEST_LOG": "off",
+        }
+
+    @property
+    def url(self) -> str:
+        """Where the functions are, without their common path."""
+        return self.functions.url.removesuffix("/functions/v1")
+
+    def driver(self, url: str | None = None) -> HttpDriver:
+        """The person's way through the functions, or through a proxy before them."""
+        made = HttpDriver(url or self.url, str(self.db.user(PERSON)))
+        self._made.append(made)
+        return made
+
+    def storage(self) -> Storage:
+        """The tables, on a connection of their own."""
+        made = Storage(self.postgres.dsn)
+        self._made.append(made)
+        return made
+
+    def facts(self) -> dict[str, str]:
+        """Versions, settings and machine, for the report."""
+        with psycopg.connect(self.postgres.dsn, autocommit=True) as admin:
+            return machine.facts(admin, self.folder)
+
+    def restart_postgres(self) -> None:
+        """Start it again after any end. A server that can't start yet is tried again, as a supervisor would."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                return self.postgres.start()
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def folder_of_a_run() -> Iterator[Path]:
+    """A folder with a short path that is gone afterwards."""
+    folder = new_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
