@@ -58,6 +58,29 @@ CREATE TYPE leftoff.step AS (
 
 COMMENT ON TYPE leftoff.step IS 'What a step of a save did to the session''s parts.';
 
+-- FUNCTION leftoff.announce_snapshots()
+
+CREATE FUNCTION leftoff.announce_snapshots() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '250ms'
+    AS $$
+begin
+    -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import writes.
+    perform realtime.send(
+        jsonb_build_object('session', m.session_id, 'number', m.number), 'snapshot', 'leftoff:' || m.session_id, true)
+    from (select n.session_id, max(n.number) as number from made n group by n.session_id) m;
+    return null;
+exception when others then
+    -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come free or
+    -- a Realtime that was taken away. Never is a save lost for it.
+    raise warning 'leftoff: snapshot saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.announce_snapshots() IS 'Tells listeners the number of a new snapshot; never fails a save.';
+
 -- FUNCTION leftoff.append_items(bigint, integer, leftoff.change_rows)
 
 CREATE FUNCTION leftoff.append_items(p_session bigint, p_number integer, p_rows leftoff.change_rows) RETURNS leftoff.step
@@ -400,6 +423,58 @@ CREATE FUNCTION leftoff.digest_of_save(p_rows leftoff.change_rows, p_base intege
 
 COMMENT ON FUNCTION leftoff.digest_of_save(p_rows leftoff.change_rows, p_base integer, p_label text) IS 'Tells two saves apart; JSON text and paths hold no control characters.';
 
+-- FUNCTION leftoff.disable_realtime()
+
+CREATE FUNCTION leftoff.disable_realtime() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    drop trigger if exists announce_snapshots on public.session_snapshots;
+    if to_regclass('realtime.messages') is not null then
+        drop policy if exists "Whoever reads a session hears of its snapshots" on realtime.messages;
+        drop policy if exists "Only the database speaks on leftoff's topics" on realtime.messages;
+    end if;
+    return 'off';
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.disable_realtime() IS 'Stops sending; for the owner of the database.';
+
+-- FUNCTION leftoff.enable_realtime()
+
+CREATE FUNCTION leftoff.enable_realtime() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null
+        or to_regprocedure('realtime.topic()') is null or to_regclass('realtime.messages') is null
+    then
+        return 'off: this database has no Supabase Realtime';
+    end if;
+    perform leftoff.disable_realtime();
+    create policy "Whoever reads a session hears of its snapshots"
+        on realtime.messages for select to anon, authenticated
+        -- not presence. Realtime asks with a row of the topic that somebody joins.
+        using (extension = 'broadcast' and topic = (select realtime.topic()) and leftoff.may_listen(topic));
+    -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these topics.
+    create policy "Only the database speaks on leftoff's topics"
+        on realtime.messages as restrictive for all to anon, authenticated
+        using (topic not like 'leftoff:%' or leftoff.may_listen(topic))
+        with check (topic not like 'leftoff:%' and coalesce((select realtime.topic()) not like 'leftoff:%', true));
+    create trigger announce_snapshots after insert on public.session_snapshots
+        referencing new table as made
+        for each statement execute function leftoff.announce_snapshots();
+    return 'on';
+exception when insufficient_privilege then
+    -- all of the above is undone: without policies nobody could listen
+    return 'off: this role may not create policies on realtime.messages';
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.enable_realtime() IS 'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+
 -- FUNCTION leftoff.fail(integer, text, text, text)
 
 CREATE FUNCTION leftoff.fail(p_status integer, p_code text, p_message text, p_detail text DEFAULT '{}'::text) RETURNS void
@@ -727,6 +802,25 @@ CREATE FUNCTION leftoff.masked_escapes(p_body text) RETURNS text
     RETURN replace(replace(replace(replace(replace(p_body, '\\'::text, ''::text), '\u0001'::text, '\u0001\u0002'::text), '\u0000'::text, '\u0001\u0003'::text), '\ud'::text, '\u0001\u0004d'::text), ''::text, '\\'::text);
 
 COMMENT ON FUNCTION leftoff.masked_escapes(p_body text) IS 'A body that json functions can look into; unmasked_escapes() is the way back.';
+
+-- FUNCTION leftoff.may_listen(text)
+
+CREATE FUNCTION leftoff.may_listen(p_topic text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    -- definer: as role_of(). Null and foreign topics end here, before the cast.
+    if p_topic is null or p_topic !~ '^leftoff:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        return false;
+    end if;
+    return coalesce((
+        select leftoff.role_of(s.id, s.user_id, s.visibility) is not null
+        from public.free_agent_sessions s where s.id = substr(p_topic, 9)::uuid), false);
+end;
+$_$;
+
+COMMENT ON FUNCTION leftoff.may_listen(p_topic text) IS 'Whether the caller may read the session that the topic leftoff:<id> is about.';
 
 -- FUNCTION leftoff.merge_changes(bigint, integer, integer, leftoff.change_rows)
 
@@ -3514,6 +3608,8 @@ GRANT USAGE ON SCHEMA leftoff TO anon;
 GRANT USAGE ON SCHEMA leftoff TO authenticated;
 GRANT USAGE ON SCHEMA leftoff TO service_role;
 
+REVOKE ALL ON FUNCTION leftoff.announce_snapshots() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.append_items(p_session bigint, p_number integer, p_rows leftoff.change_rows) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text) FROM PUBLIC;
@@ -3582,6 +3678,10 @@ REVOKE ALL ON FUNCTION leftoff.delete_parts_of_sessions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.digest_of_save(p_rows leftoff.change_rows, p_base integer, p_label text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION leftoff.disable_realtime() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.enable_realtime() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.fail(p_status integer, p_code text, p_message text, p_detail text) FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.fail(p_status integer, p_code text, p_message text, p_detail text) TO anon;
 GRANT ALL ON FUNCTION leftoff.fail(p_status integer, p_code text, p_message text, p_detail text) TO authenticated;
@@ -3623,6 +3723,11 @@ GRANT ALL ON FUNCTION leftoff.label(p_session_id uuid, p_number integer, p_label
 REVOKE ALL ON FUNCTION leftoff.latest_state(p_session bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.masked_escapes(p_body text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.may_listen(p_topic text) FROM PUBLIC;
+GRANT ALL ON FUNCTION leftoff.may_listen(p_topic text) TO anon;
+GRANT ALL ON FUNCTION leftoff.may_listen(p_topic text) TO authenticated;
+GRANT ALL ON FUNCTION leftoff.may_listen(p_topic text) TO service_role;
 
 REVOKE ALL ON FUNCTION leftoff.merge_changes(p_session bigint, p_base integer, p_latest integer, p_rows leftoff.change_rows) FROM PUBLIC;
 

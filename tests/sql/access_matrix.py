@@ -191,6 +191,7 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "leftoff.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
     "leftoff.owns_session": Call(HELPER),
+    "leftoff.may_listen": Call(HELPER, lambda scene, session: {"p_topic": f"leftoff:{session}"}),
     "leftoff.message_id": Call(HELPER, with_session(p_position=1)),
     "leftoff.message_preview": Call(HELPER, lambda scene, session: {"p_body": '{"content":"x"}'}),
     "leftoff.readable_json": Call(HELPER, lambda scene, session: {"p_body": "1"}),

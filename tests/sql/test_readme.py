@@ -130,7 +130,8 @@ def test_codes__the_three_lists_are_equal() -> None:
 
 def test_codes__no_other_way_of_raising() -> None:
     for path in (ROOT / "sql" / "migrations").glob("*.sql"):
-        statements = re.sub(r"--.*", "", path.read_text())
+        # a warning refuses nothing
+        statements = re.sub(r"--.*|\braise warning\b", "", path.read_text())
         assert len(re.findall(r"\braise\b", statements)) == (1 if "create_schema" in path.name else 0), path.name
         # Each call names its code as a literal, so that the list above is complete.
         assert statements.count("leftoff.fail(") - (path.name == "0001_create_schema.sql") == len(
