@@ -56,11 +56,14 @@ def leftoff() -> None:
 @data_option
 @click.option("--port", default=8787, show_default=True, help="Of the functions; the next free one if taken.")
 @click.option("--postgres-port", default=54318, show_default=True, help="Of Postgres; the same.")
-def run(data: Path | None, port: int, postgres_port: int) -> None:
-    """Start Postgres and the functions on this machine, until Ctrl-C.
+@click.option("--supabase-port", default=54321, show_default=True, help="Of the local Supabase; the same.")
+@click.option("--supabase/--no-supabase", default=True, help="With Node.js: also a local Supabase.")
+def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, supabase: bool) -> None:
+    """Start Postgres, the functions and, with Node.js, a local Supabase, until Ctrl-C.
 
-    Prints the URL, a token for the user "demo", and three curl lines: create a session, save, restore.
-    The data stay: the next start finds them, whatever ended this one. Needs no network and no account.
+    Prints the URLs, keys, a token for the user "demo", and three curl lines: create a session, save, restore.
+    The data stay: the next start finds them, whatever ended this one. Needs no account, and the network only
+    once, when npm gets what the local Supabase is made of.
 
     \b
     leftoff run
@@ -73,12 +76,18 @@ def run(data: Path | None, port: int, postgres_port: int) -> None:
     # SIGINT too: a shell that starts a background job has it ignored.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
-    stack = LocalStack(data, port=port, postgres_port=postgres_port, say=say)
+    stack = LocalStack(
+        data, port=port, postgres_port=postgres_port, supabase_port=supabase_port, supabase=supabase, say=say
+    )
     try:
         stack.start()
         click.echo(welcome(stack))
+        answering = stack.supabase.running
         while stack.functions.running and stack.postgres.running:
             time.sleep(0.2)
+            if answering and not stack.supabase.running:
+                answering = False
+                say(f"the local Supabase ended by itself; the end of {stack.supabase.log} says why")
         which, log = ("Postgres", stack.postgres.log) if stack.functions.running else ("functions", stack.log)
         raise LocalError(f"the {which} server ended by itself; the end of {log} says why")
     except KeyboardInterrupt:

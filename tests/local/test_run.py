@@ -56,6 +56,9 @@ class Running:
     def functions(self) -> list[psutil.Process]:
         return [child for child in self.children if "leftoff.local.functions" in " ".join(child.cmdline())]
 
+    def supabase(self) -> list[psutil.Process]:
+        return [child for child in self.children if "server.mjs" in " ".join(child.cmdline())]
+
     def still_there(self) -> list[psutil.Process]:
         _, alive = psutil.wait_procs(self.children, timeout=10)
         return alive
@@ -68,7 +71,7 @@ def command(data: Path, *options: str) -> list[str]:
 @contextlib.contextmanager
 def run(data: Path, *options: str) -> Iterator[Running]:
     """Start on any ports, wait for the welcome, and leave nothing behind."""
-    options = options or ("--port", "0", "--postgres-port", "0")
+    options = options or ("--port", "0", "--postgres-port", "0", "--supabase-port", "0")
     errors = data.with_suffix(".errors")
     with errors.open("w") as said:
         process = subprocess.Popen(
@@ -191,10 +194,10 @@ def test_run__killed_and_started_again_finds_the_data(folder: Path) -> None:
         paste(first.curl_lines[1])
         restore = first.curl_lines[2]
         url = first.field("URL")
-        servers = first.functions()
+        servers = [*first.functions(), *first.supabase()]
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        # The functions server notices; Postgres stays, until the next start puts it in order.
+        # The functions server and Node notice; Postgres stays, until the next start puts it in order.
         _, left = psutil.wait_procs(servers, timeout=15)
         assert left == []
     with run(folder / "data") as second:

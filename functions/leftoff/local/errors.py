@@ -8,7 +8,8 @@ LocalError
 ├── UserUnusable        Postgres cannot run as this user, and no other could be chosen
 ├── MigrationRefused    the recorded history does not fit the files
 ├── MigrationFailed     a migration file raised an error
-└── ServerFailed        the functions server did not start
+├── ServerFailed        the functions or the Supabase server did not start
+└── SupabaseMissing     what the local Supabase needs is not here; all else works without it
 """
 
 
@@ -45,4 +46,8 @@ class MigrationFailed(LocalError):
 
 
 class ServerFailed(LocalError):
-    """The functions server did not start."""
+    """A server of ours did not start."""
+
+
+class SupabaseMissing(LocalError):
+    """Node.js or the packages for the local Supabase are not here and could not be got."""

@@ -1,158 +1,29 @@
-"""The functions server as a process of its own, so that it can be stopped, killed and started again.
-
-The parent opens the port and hands it over: the server never finds it taken. The child watches a pipe to its
-parent and ends when the parent does, however that happens.
-"""
+"""The functions server: `main.py`'s functions on a loopback port, as a process of its own."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from pathlib import Path
 
-from leftoff.local.errors import ServerFailed
-from leftoff.local.ports import LOOPBACK, free_port
-
-START_SECONDS = 30
-STOP_SECONDS = 10
-READY_PATH = "/readyz"  # answers 200 when the database answers, too
+from leftoff.local.ports import LOOPBACK
+from leftoff.local.servers import STOP_SECONDS, LoopbackServer
 
 
-class FunctionsServer:
-    """The functions of `main.py` on a loopback port.
+class FunctionsServer(LoopbackServer):
+    """The functions of `main.py`. environment: their LEFTOFF_… variables; log: requests and crashes alike."""
 
-    environment: the LEFTOFF_… variables, passed on as they are; nothing else of ours reaches the child.
-    log: where its output goes, requests and crashes alike (appended).
-    port: tried first, else the next free one; 0 means any. Kept over stop() or kill() and start().
-    """
-
-    def __init__(self, environment: Mapping[str, str], *, log: Path, port: int = 0) -> None:
-        self.environment = dict(environment)
-        self.log = log
-        self.port = port
-        self._started = False
-        self._process: subprocess.Popen[bytes] | None = None
+    name = "functions"
 
     @property
     def url(self) -> str:
         """Where the functions are, for example `http://127.0.0.1:8787/functions/v1`."""
         return f"http://{LOOPBACK}:{self.port}/functions/v1"
 
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The process id; 0 when it is not running."""
-        return self._process.pid if self._process is not None and self.running else 0
-
-    def start(self) -> None:
-        """Start and wait until it answers. Raises ServerFailed with the last line of the log."""
-        if self.running:
-            return
-        with self._listen() as listener:
-            self.port = listener.getsockname()[1]
-            # 0600: the log of a person's requests is theirs.
-            output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "leftoff.local.functions", str(listener.fileno())],
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=[listener.fileno()],
-                    env=self._child_environment(),
-                    start_new_session=True,  # Ctrl-C reaches us, and we stop it in order
-                )
-            finally:
-                os.close(output)
-        self._started = True
-        deadline = time.monotonic() + START_SECONDS
-        while (status := self._status()) != 200:
-            ended = self._process.poll() is not None
-            # 503: it runs, and the database is not there yet. Any other answer will stay as it is.
-            if ended or status not in (None, 503) or time.monotonic() > deadline:
-                self.kill()
-                why = self._last_line()
-                raise ServerFailed(f"the functions server did not start: {why} (see {self.log})")
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Let running requests end, then stop; harmless when it is not running."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        self._reap(process)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would: requests in flight get no answer."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            self._reap(process)
-
-    def wait(self) -> int:
-        """Wait until the process ends by itself, which it should not; its exit code."""
-        return self._process.wait() if self._process is not None else 0
-
-    @staticmethod
-    def _reap(process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
-
-    def _listen(self) -> socket.socket:
-        """The listening socket: on the wanted port, else, at the first start, on the next free one."""
-        wanted = self.port
-        for _ in range(20):
-            port = self.port if self._started else free_port(wanted)
-            try:
-                return socket.create_server((LOOPBACK, port), backlog=512)
-            except OSError as exc:
-                if self._started:
-                    raise ServerFailed(f"port {port} was taken by another program: stop that one") from exc
-                wanted = port + 1 if wanted else 0  # somebody was faster than we
-        raise ServerFailed("no free port for the functions server: name one with --port")
-
-    def _child_environment(self) -> dict[str, str]:
-        """The person's environment without settings of ours that it may contain, then the given ones."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LEFTOFF_")}
-        return {**kept, "PYTHONUNBUFFERED": "1", **self.environment}
-
-    def _status(self) -> int | None:
-        """The HTTP status of the readiness check; None if nothing answers."""
-        address = f"http://{LOOPBACK}:{self.port}{READY_PATH}"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
-        try:
-            with opener.open(address, timeout=5) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as exc:
-            with exc:
-                return exc.code
-        except OSError:
-            return None
-
-    def _last_line(self) -> str:
-        try:
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-        except OSError:
-            lines = []
-        return lines[-1] if lines else "it said nothing"
+    def _command(self, descriptor: int) -> list[str]:
+        return [sys.executable, "-m", "leftoff.local.functions", str(descriptor)]
 
 
 def serve(descriptor: int) -> None:

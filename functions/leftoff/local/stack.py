@@ -4,12 +4,17 @@
         headers = {"Authorization": f"Bearer {stack.token('demo')}"}
         httpx.post(f"{stack.url}/sessions", headers=headers, json={"name": "First try"})
 
+With `supabase=True` and Node.js there is also a local Supabase at `stack.supabase.url`, for supabase-js and
+supabase-py.
+
 The folder holds `postgres-18/`, `secrets.json` (mode 600: what tokens are signed with, and the password the
-functions log in with) and `functions.log`.
+functions log in with), `functions.log`, `supabase.log` and `mailbox.txt` (mail to people who sign in).
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 import secrets
@@ -23,15 +28,17 @@ import psycopg
 from psycopg import sql
 
 from leftoff.local.binaries import PostgresBinaries, from_wheel
-from leftoff.local.errors import FolderUnusable
+from leftoff.local.errors import FolderUnusable, ServerFailed, SupabaseMissing
 from leftoff.local.functions import FunctionsServer
 from leftoff.local.migrations import migrate
 from leftoff.local.postgres import EmbeddedPostgres
-from leftoff.local.tokens import AUDIENCE, ISSUER, sign_token, user_id
+from leftoff.local.supabase.server import AUTH_ROLE, SupabaseServer, prepare_database
+from leftoff.local.tokens import AUDIENCE, ISSUER, email_of, sign_api_key, sign_token, user_id
 
 DEFAULT_FOLDER = ".leftoff"
 DEFAULT_PORT = 8787
 DEFAULT_POSTGRES_PORT = 54318
+DEFAULT_SUPABASE_PORT = 54321  # where `supabase start` has it
 DEMO_USER = "demo"
 API_ROLE = "authenticator"
 
@@ -42,6 +49,11 @@ class Secrets:
 
     jwt_secret: str
     api_password: str
+
+    def derived(self, purpose: str) -> str:
+        """A further password, the same each time, that tells nothing of the secrets here."""
+        digest = hmac.digest(self.jwt_secret.encode(), purpose.encode(), "sha256")
+        return base64.b32encode(digest).decode().lower()[:24]
 
     def __repr__(self) -> str:
         return "Secrets(***)"
@@ -79,9 +91,10 @@ def read_secrets(folder: Path, *, make: bool = False) -> Secrets:
 
 
 class LocalStack:
-    """Postgres and the functions server with one data folder.
+    """Postgres and the functions server with one data folder, and a local Supabase where that is asked for.
 
-    folder: see `data_folder`; port and postgres_port: tried first, else the next free ones; 0 means any.
+    folder: see `data_folder`; the ports: tried first, else the next free ones; 0 means any. supabase: start
+    that, too; where it cannot be had (no Node.js), `say` is told why and all else works.
     binaries: which Postgres, default the 18 from the wheel. environment: further settings for the functions
     (LEFTOFF_…). say: told one line for each thing worth knowing.
     """
@@ -92,6 +105,8 @@ class LocalStack:
         *,
         port: int = DEFAULT_PORT,
         postgres_port: int = DEFAULT_POSTGRES_PORT,
+        supabase_port: int = DEFAULT_SUPABASE_PORT,
+        supabase: bool = False,
         binaries: PostgresBinaries | None = None,
         environment: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda line: None,
@@ -103,6 +118,8 @@ class LocalStack:
             self.folder / f"postgres-{binaries.major}", binaries=binaries, port=postgres_port, say=say
         )
         self.functions = FunctionsServer({}, log=self.log, port=port)
+        self.supabase = SupabaseServer(self.folder, port=supabase_port)
+        self._with_supabase = supabase
         self._extra = environment or {}
         self._say = say
         self._secrets: Secrets | None = None
@@ -139,11 +156,23 @@ class LocalStack:
         """A token for a local user; see `tokens.sign_token` for the options."""
         return sign_token(self.secrets.jwt_secret, user, **options)
 
+    def api_key(self, role: str) -> str:
+        """The Supabase key for the role anon or service_role."""
+        return sign_api_key(self.secrets.jwt_secret, role)
+
+    @property
+    def demo_password(self) -> str:
+        """What the demo user signs in with at the local Supabase."""
+        return self.secrets.derived("demo password")
+
     def start(self) -> None:
         """Start Postgres, bring the database up to date, start the functions. Raises LocalError."""
         self.start_postgres()
         try:
+            launched = self._with_supabase and self._launch_supabase()
             self.start_functions()
+            if launched:
+                self._finish_supabase()
         except BaseException:
             self.stop()
             raise
@@ -182,13 +211,48 @@ class LocalStack:
         if wanted not in (0, self.functions.port):
             self._say(f"port {wanted} is taken, so the functions listen on {self.functions.port}")
 
+    def _launch_supabase(self) -> bool:
+        """Let Node load its packages while the functions start; False, and a line why, where it cannot."""
+        wanted = self.supabase.port
+        try:
+            self.supabase.install(self._say)
+            self.supabase.launch()
+        except (SupabaseMissing, ServerFailed) as exc:
+            self._say(str(exc))
+            return False
+        if wanted not in (0, self.supabase.port):
+            self._say(f"port {wanted} is taken, so the local Supabase listens on {self.supabase.port}")
+        return True
+
+    def _finish_supabase(self) -> None:
+        password = self.secrets.derived("auth login")
+        prepare_database(self.postgres.dsn, password)
+        self.supabase.settings = {
+            "apiUrl": self.postgres.dsn_for("postgres", API_ROLE, self.secrets.api_password),
+            "authUrl": self.postgres.dsn_for("postgres", AUTH_ROLE, password),
+            "jwtSecret": self.secrets.jwt_secret,
+            "issuer": ISSUER,
+            "functionsPort": self.functions.port,
+            "demo": {
+                "id": str(user_id(DEMO_USER)),
+                "email": email_of(DEMO_USER),
+                "password": self.demo_password,
+            },
+        }
+        try:
+            self.supabase.wait_until_ready()
+        except ServerFailed as exc:
+            self._say(str(exc))
+
     def stop(self) -> None:
-        """Stop both in order; harmless when they are not running."""
+        """Stop all in order; harmless when they are not running."""
+        self.supabase.stop()
         self.functions.stop()
         self.postgres.stop()
 
     def kill(self) -> None:
-        """SIGKILL both at once, as a power cut would."""
+        """SIGKILL all at once, as a power cut would."""
+        self.supabase.kill()
         self.functions.kill()
         self.postgres.kill()
 
@@ -206,5 +270,5 @@ def add_user(admin: psycopg.Connection[Any], name: str) -> None:
     """Put a local user into auth.users; harmless when they are there."""
     admin.execute(
         "insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing",
-        (user_id(name), f"{name}@example.org"),
+        (user_id(name), email_of(name)),
     )

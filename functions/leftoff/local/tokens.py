@@ -10,7 +10,9 @@ import uuid
 
 ISSUER = "http://127.0.0.1/leftoff-local"
 AUDIENCE = "authenticated"
-ROLES = ("authenticated", "service_role")
+# An app's configuration names the keys, so they must not change with each start: 2026 to 2046.
+KEYS_FROM = 1_767_225_600
+KEYS_UNTIL = 2_398_377_600
 
 _PEOPLE = uuid.UUID("1ef70ff0-10ca-4000-8000-000000000001")
 
@@ -21,6 +23,11 @@ def user_id(name: str) -> uuid.UUID:
         return uuid.UUID(name)
     except ValueError:
         return uuid.uuid5(_PEOPLE, name)
+
+
+def email_of(name: str) -> str:
+    """The address of a local user; nobody reads mail there."""
+    return f"{name}@example.org"
 
 
 def sign_token(
@@ -35,8 +42,16 @@ def sign_token(
         "aud": AUDIENCE,
         "sub": str(user_id(user)),
         "role": role,
-        "email": f"{user}@example.org",
+        "email": email_of(user),
         "iat": now,
         "exp": now + lifetime_seconds,
     }
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def sign_api_key(secret: str, role: str) -> str:
+    """A Supabase project's key for anon or service_role: names a role and nobody; always the same text."""
+    import jwt
+
+    claims = {"iss": ISSUER, "ref": "leftoff-local", "role": role, "iat": KEYS_FROM, "exp": KEYS_UNTIL}
     return jwt.encode(claims, secret, algorithm="HS256")

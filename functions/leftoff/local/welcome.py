@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leftoff.local.stack import DEMO_USER, LocalStack
+from leftoff.local.tokens import email_of
 
 FIRST_STATE: dict[str, Any] = {
     "messages": [
@@ -40,7 +41,7 @@ leftoff is running. Ctrl-C stops it; the data stay.
 A token of the user "{DEMO_USER}", good for 12 hours (for other users: leftoff token --user ada):
 
 {token}
-
+{_supabase(stack)}
 Create a session, save its state, restore it:
 
 {create}
@@ -48,6 +49,25 @@ Create a session, save its state, restore it:
 {save}
 
 {restore}
+"""
+
+
+def _supabase(stack: LocalStack) -> str:
+    """Where supabase-js and supabase-py find everything; nothing when it does not run."""
+    if not stack.supabase.running:
+        return ""
+    url, key = stack.supabase.url, stack.api_key("anon")
+    return f"""
+For supabase-js and supabase-py:
+
+  Supabase  {url}
+  Anon      {key}
+  Service   {stack.api_key("service_role")}
+  Demo      {email_of(DEMO_USER)}, password {stack.demo_password}
+  Mail      {stack.supabase.mailbox}
+
+const supabase = createClient('{url}', '{key}')
+await supabase.auth.signInWithPassword({{email: '{email_of(DEMO_USER)}', password: '{stack.demo_password}'}})
 """
 
 
