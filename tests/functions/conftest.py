@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.functions.api import Person, serving, settings_for, token_for
+from tests.functions.api import SECRET, Person, serving, settings_for, token_for
 from tests.support.cluster import Cluster
 from tests.support.database import Db
+from tests.support.postgrest import running_postgrest
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +27,27 @@ def shared(cluster: Cluster, template: str) -> Iterator[Db]:
         admin.execute(f"drop database {name} with (force)".encode())
 
 
+@pytest.fixture(scope="session", params=["direct", "postgrest"])
+def way(request: pytest.FixtureRequest) -> str:
+    """The way to the database. Every test of the functions runs both, but for those that never get there."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def url(shared: Db) -> Iterator[str]:
-    """The base URL of a server before the shared database, logged in as the API's own role."""
-    with serving(settings_for(shared.api_dsn)) as base_url:
+def rest_url(shared: Db) -> Iterator[str]:
+    """A PostgREST before the shared database."""
+    with running_postgrest(shared.api_dsn, SECRET) as postgrest:
+        yield postgrest.url
+
+
+@pytest.fixture(scope="session")
+def url(shared: Db, way: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The base URL of a server before the shared database."""
+    if way == "postgrest":
+        settings = settings_for("", database=way, postgrest_url=request.getfixturevalue("rest_url"))
+    else:
+        settings = settings_for(shared.api_dsn)
+    with serving(settings) as base_url:
         yield base_url
 
 

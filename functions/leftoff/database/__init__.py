@@ -3,17 +3,20 @@
     rows = await database.rows(caller, "get_session_changes", {"p_session_id": session_id, "p_since": 4})
 
 Handlers know this interface only: function names, named arguments, rows as plain values. There is no SQL
-outside an implementation, so one that speaks HTTP to PostgREST fits in as well as the direct one.
+outside an implementation; ``open_database`` chooses between the two there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from leftoff.callers import Caller
 
-__all__ = ["Argument", "Database", "Row"]
+if TYPE_CHECKING:
+    from leftoff.settings import Settings
+
+__all__ = ["Argument", "Database", "Row", "open_database"]
 
 #: What may be handed to an SQL function. JSON arguments are handed over as their text.
 Argument = str | int | bool | None | Sequence[str | None] | Sequence[int | None]
@@ -51,3 +54,26 @@ class Database(Protocol):
     async def close(self) -> None:
         """Give the connections back. Using it again opens new ones."""
         ...
+
+
+def open_database(settings: Settings) -> Database:
+    """The implementation that LEFTOFF_DATABASE names; the other one is not even imported."""
+    if settings.database == "postgrest":
+        from leftoff.database.postgrest import PostgrestDatabase
+
+        return PostgrestDatabase(
+            settings.postgrest_url or "",
+            publishable_key=settings.publishable_key,
+            service_key=settings.service_key,
+            pool_size=settings.pool_size,
+            pool_timeout=settings.pool_timeout_seconds,
+            statement_timeout=settings.statement_timeout_seconds,
+        )
+    from leftoff.database.direct import DirectDatabase
+
+    return DirectDatabase(
+        settings.database_url,
+        pool_size=settings.pool_size,
+        pool_timeout=settings.pool_timeout_seconds,
+        statement_timeout=settings.statement_timeout_seconds,
+    )

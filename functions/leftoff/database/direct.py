@@ -19,8 +19,8 @@ from psycopg import pq
 from leftoff.callers import Caller
 from leftoff.database import Argument, Row
 from leftoff.database.connections import Connection, Connections
-from leftoff.database.pipeline import Failure, Statement, exchange, rows_of
-from leftoff.database.refusals import may_run_again, refusal, unavailable
+from leftoff.database.pipeline import Statement, exchange, rows_of
+from leftoff.database.refusals import Failure, may_run_again, refusal, unavailable
 from leftoff.errors import Unavailable
 
 __all__ = ["DirectDatabase"]

@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import pq
 
-__all__ = ["Failure", "Statement", "exchange", "rows_of"]
+from leftoff.database.refusals import Failure
+
+__all__ = ["Statement", "exchange", "rows_of"]
 
 
 class Statement(NamedTuple):
@@ -22,20 +24,6 @@ class Statement(NamedTuple):
 
     sql: bytes
     parameters: Sequence[bytes | None] = ()
-
-
-class Failure(Exception):
-    """The server refused a statement; the transaction is rolled back.
-
-    state: SQLSTATE; hint, detail, message: the server's, which may quote what it was given.
-    """
-
-    def __init__(self, result: pq.abc.PGresult) -> None:
-        self.sqlstate = _field(result, pq.DiagnosticField.SQLSTATE) or ""
-        self.hint = _field(result, pq.DiagnosticField.MESSAGE_HINT)
-        self.detail = _field(result, pq.DiagnosticField.MESSAGE_DETAIL)
-        self.message = _field(result, pq.DiagnosticField.MESSAGE_PRIMARY)
-        super().__init__(self.sqlstate)
 
 
 async def exchange(
@@ -59,7 +47,7 @@ async def exchange(
         raise
     for result in results:
         if result.status == pq.ExecStatus.FATAL_ERROR:
-            raise Failure(result)
+            raise _failure(result)
     return results
 
 
@@ -141,6 +129,15 @@ _READERS: Final[dict[int, Callable[[bytes], Any]]] = {
     23: int,
     1184: _time,  # timestamptz
 }
+
+
+def _failure(result: pq.abc.PGresult) -> Failure:
+    return Failure(
+        _field(result, pq.DiagnosticField.SQLSTATE) or "",
+        hint=_field(result, pq.DiagnosticField.MESSAGE_HINT),
+        detail=_field(result, pq.DiagnosticField.MESSAGE_DETAIL),
+        message=_field(result, pq.DiagnosticField.MESSAGE_PRIMARY),
+    )
 
 
 def _field(result: pq.abc.PGresult, field: pq.DiagnosticField) -> str | None:

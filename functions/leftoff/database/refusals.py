@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from leftoff.database.pipeline import Failure
 from leftoff.errors import CODES, Forbidden, Invalid, LeftoffError, Unavailable, from_code
 
-__all__ = ["may_run_again", "refusal", "unavailable"]
+__all__ = ["Failure", "may_run_again", "refusal", "unavailable"]
 
 #: The transaction was rolled back and may run again at once: serialization failure, deadlock.
 _RUN_AGAIN: Final = ("40001", "40P01")
@@ -19,6 +18,22 @@ _WENT_AWAY: Final = ("57P", "08")
 #: "Not now": the above, resources used up, disk trouble, a lock that could not be had, and read-only because
 #: another server has become the primary.
 _NOT_NOW: Final = (*_RUN_AGAIN, *_WENT_AWAY, "40", "53", "58", "25006", "55P03")
+
+
+class Failure(Exception):
+    """The server refused a statement; the transaction is rolled back.
+
+    sqlstate: five characters; hint, detail, message: the server's, which may quote what it was given.
+    """
+
+    def __init__(
+        self, sqlstate: str, *, hint: str | None = None, detail: str | None = None, message: str | None = None
+    ) -> None:
+        self.sqlstate = sqlstate
+        self.hint = hint
+        self.detail = detail
+        self.message = message
+        super().__init__(sqlstate)
 
 
 def refusal(failure: Failure) -> LeftoffError:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from leftoff.auth import Verifier
 from leftoff.callers import Caller
-from leftoff.database import Database
+from leftoff.database import Database, open_database
 from leftoff.errors import Forbidden, Invalid, LeftoffError, Unauthorized
 from leftoff.handlers.functions import FUNCTIONS
 from leftoff.serving.answers import Answer, problem, to_response
@@ -67,14 +67,7 @@ class Service:
     def database(self) -> Database:
         """The database; connected to on first use."""
         if self._database is None:
-            from leftoff.database.direct import DirectDatabase
-
-            self._database = DirectDatabase(
-                self.settings.database_url,
-                pool_size=self.settings.pool_size,
-                pool_timeout=self.settings.pool_timeout_seconds,
-                statement_timeout=self.settings.statement_timeout_seconds,
-            )
+            self._database = open_database(self.settings)
         return self._database
 
     async def respond(self, function: str, request: Request) -> Response:

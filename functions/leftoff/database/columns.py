@@ -1,0 +1,41 @@
+"""Which arguments and columns of our SQL functions are JSON: what PostgREST's way has to know of them.
+
+A column of type json would come as a value among the others; asked for as text, it comes as it is stored. A
+test holds these lists against the database's catalog.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["JSON_ARGUMENTS", "SELECT"]
+
+#: Arguments of type json or jsonb, whatever the function.
+JSON_ARGUMENTS: Final = frozenset(
+    {"p_changes", "p_messages", "p_metadata", "p_session", "p_snapshots", "p_state", "p_upstream"}
+)
+
+_SAVED: Final = (
+    "number", "created", "replayed", "merged", "changed_parts", "size_bytes", "message_count", "others::text",
+)  # fmt: skip
+_SESSION: Final = (
+    "id", "user_id", "name", "model", "kind", "status", "visibility", "key", "upstream::text",
+    "metadata::text", "expires_after", "archived_at", "created_at", "updated_at", "last_activity_at",
+    "expired_at", "latest_number", "size_bytes", "message_count",
+)  # fmt: skip
+_LISTED: Final = (*_SESSION, "last_message", "last_saved_at", "my_role")
+
+#: The columns of the functions that have JSON among them; of the others, all are asked for.
+SELECT: Final[dict[str, tuple[str, ...]]] = {
+    "save_session_parts": _SAVED,
+    "revert_session": _SAVED,
+    "get_or_create_session": _SESSION,
+    "update_session": _SESSION,
+    "fork_session": _SESSION,
+    "import_session": _SESSION,
+    "get_session": _LISTED,
+    "list_sessions": _LISTED,
+    "get_session_changes": ("number", "reset", "changes::text"),
+    "diff_snapshots": ("address::text", "change", "before::text", "after::text"),
+    "list_messages": ("id", "session_id", "position", "role", "content", "body::text", "created_at"),
+}
