@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.property.checks import Storage, caught_up, check_diff, check_list, check_number, check_sync
 from tests.property.drivers import Driver, Handle, Refusal, Unanswered
@@ -208,8 +208,11 @@ def check_everything(driver: Driver, storage: Storage, log: Log, model: SessionM
     storage.check_tables(log.session, model)
 
 
-def again(attempt: Callable[[], None]) -> None:
-    """Once more if the connection was one of those that were cut."""
+T = TypeVar("T")
+
+
+def again(attempt: Callable[[], T]) -> T:
+    """What it gives; tried once more if the connection was one of those that were cut."""
     for _ in range(10):
         try:
             return attempt()

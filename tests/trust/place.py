@@ -31,8 +31,7 @@ READY_SECONDS = 60.0
 class Place:
     """Durable (fsync on) unless the settings say otherwise; ports stay the same over a restart.
 
-    settings: of Postgres; environment: LEFTOFF_… of the functions; pass_by: a port to reach Postgres at instead
-    of its own, for a proxy in between.
+    settings: of Postgres; environment: LEFTOFF_… of the functions.
     """
 
     def __init__(
@@ -41,14 +40,12 @@ class Place:
         *,
         settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
-        pass_by: int | None = None,
     ) -> None:
         self.folder = folder
         self.postgres = EmbeddedPostgres(
             folder / "postgres", binaries=wanted_binaries(), port=free_port(), settings=settings
         )
         self._environment = dict(environment or {})
-        self._pass_by = pass_by
         self.functions = FunctionsServer({}, log=folder / "functions.log")
         self._made: list[Any] = []
 
@@ -60,7 +57,7 @@ class Place:
                 set_role_password(admin, "authenticator", self.cluster.password)
             self.db = Db(self.cluster, "postgres")
             self.db.user(PERSON)
-            self.functions.environment = {**self.environment, **self._environment}
+            self.functions.environment = self.environment
             self.functions.start()
         except BaseException:
             self.postgres.stop()
@@ -84,14 +81,12 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         """The settings of the functions."""
-        url = self.postgres.dsn_for("postgres", "authenticator", self.cluster.password)
-        if self._pass_by is not None:
-            url = url.replace(f":{self.postgres.port}/", f":{self._pass_by}/")
         return {
-            "LEFTOFF_DATABASE_URL": url,
+            "LEFTOFF_DATABASE_URL": self.postgres.dsn_for("postgres", "authenticator", self.cluster.password),
             "LEFTOFF_JWT_SECRET": SECRET,
             "LEFTOFF_JWT_ISSUER": ISSUER,
             "LEFTOFF_REQUEST_LOG": "off",
+            **self._environment,
         }
 
     @property
@@ -115,6 +110,13 @@ class Place:
         """Versions, settings and machine, for the report."""
         with psycopg.connect(self.postgres.dsn, autocommit=True) as admin:
             return machine.facts(admin, self.folder)
+
+    def restart_functions(self, **settings: str) -> None:
+        """Start them anew, with further settings (LEFTOFF_…) from now on."""
+        self.functions.stop()
+        self._environment.update(settings)
+        self.functions.environment = self.environment
+        self.functions.start()
 
     def restart_postgres(self) -> None:
         """Start it again after any end. A server that can't start yet is tried again, as a supervisor would."""

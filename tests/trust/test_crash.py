@@ -12,6 +12,7 @@ from tests.property.writing import Done, Log
 from tests.support.database import Db
 from tests.trust import crash
 from tests.trust.report import Outcome
+from tests.trust.writers import Checker
 
 
 def test_crash__short_form(run_folder: Path) -> None:
@@ -46,7 +47,7 @@ def test_checker__counts_lost_doubled_and_ambiguous(db: Db) -> None:
 def checked(db: Db, driver: SqlDriver, log: Log, *, fails: bool = False) -> Outcome:
     """What a checker of its own counts; fails: it must also refuse what is stored."""
     outcome = Outcome("crash")
-    checker = crash.Checker(outcome, driver, db.dsn)
+    checker = Checker(outcome, driver, db.dsn)
     copy = Log(log.session, list(log.done))
     if fails:
         with pytest.raises(AssertionError):
