@@ -397,6 +397,36 @@ $$;
 
 COMMENT ON FUNCTION leftoff.check_session() IS 'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
 
+-- PROCEDURE leftoff.clean_up(integer)
+
+CREATE PROCEDURE leftoff.clean_up(IN p_seconds integer DEFAULT 60)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_until timestamptz;
+    v_over boolean;
+begin
+    -- Each batch in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
+    -- a SET clause; instead each transaction begins by setting the search_path for itself.
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    v_until := clock_timestamp() + make_interval(secs => p_seconds);
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from leftoff.run_cleanup(null, null, null) r;
+        commit;
+        exit when v_over;
+    end loop;
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from leftoff.run_expiry(200) r;
+        commit;
+        exit when v_over;
+    end loop;
+end;
+$$;
+
+COMMENT ON PROCEDURE leftoff.clean_up(IN p_seconds integer) IS 'Clean-up and expiry in batches of their own until there is nothing left or p_seconds are over (then one batch more). For the owner of the database, and its schedule.';
+
 -- FUNCTION leftoff.delete_parts_of_sessions()
 
 CREATE FUNCTION leftoff.delete_parts_of_sessions() RETURNS trigger
@@ -2453,6 +2483,26 @@ $_$;
 
 COMMENT ON FUNCTION leftoff.save_snapshot(p_session_id uuid, p_rows leftoff.change_rows, p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) IS 'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
 
+-- FUNCTION leftoff.schedule_cleanup(text)
+
+CREATE FUNCTION leftoff.schedule_cleanup(p_schedule text DEFAULT '*/5 * * * *'::text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if to_regprocedure('cron.schedule(text, text, text)') is null then
+        return 'off: this database has no pg_cron';
+    end if;
+    -- the same name again changes the job; it runs as whoever calls this, who must own leftoff's functions
+    perform cron.schedule('leftoff clean-up', p_schedule, 'call leftoff.clean_up()');
+    return 'on';
+exception when insufficient_privilege then
+    return 'off: this role may not use pg_cron';
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.schedule_cleanup(p_schedule text) IS 'Has pg_cron, where it is there, call leftoff.clean_up(); answers "on", or "off" and why. May be called again at any time. Undo: select cron.unschedule(''leftoff clean-up'').';
+
 -- FUNCTION leftoff.session_ids_shared_with_me()
 
 CREATE FUNCTION leftoff.session_ids_shared_with_me() RETURNS SETOF uuid
@@ -3676,6 +3726,8 @@ REVOKE ALL ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer, p
 
 REVOKE ALL ON FUNCTION leftoff.check_session() FROM PUBLIC;
 
+REVOKE ALL ON PROCEDURE leftoff.clean_up(IN p_seconds integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.delete_parts_of_sessions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.digest_of_save(p_rows leftoff.change_rows, p_base integer, p_label text) FROM PUBLIC;
@@ -3911,6 +3963,8 @@ GRANT ALL ON FUNCTION leftoff.save_parts(p_session_id uuid, p_rows leftoff.chang
 GRANT ALL ON FUNCTION leftoff.save_parts(p_session_id uuid, p_rows leftoff.change_rows, p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) TO service_role;
 
 REVOKE ALL ON FUNCTION leftoff.save_snapshot(p_session_id uuid, p_rows leftoff.change_rows, p_base integer, p_idempotency_key text, p_label text, p_on_conflict text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.schedule_cleanup(p_schedule text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.session_ids_shared_with_me() FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.session_ids_shared_with_me() TO anon;

@@ -17,7 +17,9 @@ where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
             'leftoff.write_snapshot(public.free_agent_sessions, leftoff.change_rows, boolean, text, uuid, uuid)'::regprocedure,
             'leftoff.append_items(bigint, int, leftoff.change_rows)'::regprocedure,
             'leftoff.overwrite_parts(bigint, int, leftoff.change_rows)'::regprocedure,
-            'leftoff.replace_parts(bigint, int, leftoff.change_rows)'::regprocedure
+            'leftoff.replace_parts(bigint, int, leftoff.change_rows)'::regprocedure,
+            -- commits, which a procedure with a SET clause may not; sets it in each transaction instead
+            'leftoff.clean_up(int)'::regprocedure
         )
         and not pg_catalog.has_function_privilege('anon', p.oid, 'execute')
         and not pg_catalog.has_function_privilege('authenticated', p.oid, 'execute')
