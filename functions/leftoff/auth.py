@@ -5,6 +5,10 @@
 The key decides the algorithm, never the token: HS256 for the shared secret, and for a public key the one its
 kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the role is what the verified
 token says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one.
+
+Functions for the service (``door="service"``) know two more tokens: the scheduler's, see scheduler.py, and
+a project's legacy service key, which has neither aud nor sub. That one is nothing but a claim to the service
+role, signed with the project's shared secret, so it is good where that secret is configured, and only there.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from leftoff.callers import Caller, Role
 from leftoff.errors import Unauthorized
@@ -22,6 +26,7 @@ from leftoff.settings import Settings
 
 if TYPE_CHECKING:
     from leftoff.keys import KeySet
+    from leftoff.scheduler import Scheduler
 
 __all__ = ["Verifier"]
 
@@ -33,6 +38,8 @@ MAX_REMEMBERED: Final = 4_096
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+#: The issuer of legacy keys, the same for every project.
+_LEGACY_ISSUER: Final = "supabase"
 _ROLES: Final[dict[str, Role]] = {"authenticated": "authenticated", "service_role": "service_role"}
 
 
@@ -45,19 +52,26 @@ class Verifier:
         self._audience = settings.jwt_audience
         self._jwks_url = settings.jwks_url
         self._keys: KeySet | None = None
+        self._scheduler: Scheduler | None = None
+        if settings.scheduler_audience is not None:
+            from leftoff.scheduler import Scheduler
+
+            self._scheduler = Scheduler(settings)
         self._remembered: dict[bytes, tuple[float, Caller]] = {}
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """The caller that an Authorization header names. Raises Unauthorized, the same for every reason, and
-        Unavailable if the public keys have never been reachable."""
+    async def caller(self, authorization: str | None, *, door: Literal["user", "service"] = "user") -> Caller:
+        """The caller that an Authorization header names; door: whether the function is for users or the service.
+
+        Raises Unauthorized, the same for every reason, and Unavailable if the public keys have never been
+        reachable.
+        """
         token = _bearer(authorization)
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(door.encode() + token.encode()).digest()
         now = time.time()
         known = self._remembered.get(digest)
         if known is not None and now < known[0]:
             return known[1]
-        claims = await self._verified(token)
-        caller = _caller(claims, token)
+        claims, caller = await self._verified(token, door)
         self._remember(digest, min(float(claims["exp"]) + LEEWAY_SECONDS, now + TRUST_SECONDS), caller)
         return caller
 
@@ -66,12 +80,19 @@ class Verifier:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = (until, caller)
 
-    async def _verified(self, token: str) -> dict[str, Any]:
+    async def _verified(self, token: str, door: Literal["user", "service"]) -> tuple[dict[str, Any], Caller]:
         # Imported on first use: cryptography costs more to import than everything else here together.
         import jwt
 
         try:
             header = jwt.get_unverified_header(token)
+            if door == "service":
+                # What the token says of itself only decides by which rules it is judged.
+                issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+                if self._scheduler is not None and issuer == self._scheduler.issuer:
+                    return await self._scheduler.claims(token, header), self._scheduler.caller()
+                if issuer == _LEGACY_ISSUER:
+                    return self._legacy(token, header)
             key, algorithm = await self._key(header)
             claims = jwt.decode(
                 token,
@@ -84,7 +105,25 @@ class Verifier:
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as exc:
             raise Unauthorized("invalid_token") from exc
-        return claims
+        return claims, _caller(claims, token)
+
+    def _legacy(self, token: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], Caller]:
+        """A project's legacy service key. Raises Unauthorized, PyJWT's errors."""
+        import jwt
+
+        if self._secret is None or "crit" in header or header.get("b64", True) is not True:
+            raise Unauthorized("invalid_token")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            self._secret,
+            algorithms=["HS256"],
+            issuer=_LEGACY_ISSUER,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iss"], "verify_aud": False},
+        )
+        if claims.get("role") != "service_role" or "sub" in claims:
+            raise Unauthorized("invalid_token")
+        return claims, Caller("service_role", None, '{"role":"service_role"}', token)
 
     async def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         # No extension is understood here, so a token that insists on one is not good.

@@ -234,6 +234,8 @@ def _problems(settings: Settings) -> list[str]:
         found.append("LEFTOFF_JWT_ISSUER is missing (LEFTOFF_SUPABASE_URL would give it).")
     if not settings.jwt_audience:
         found.append("LEFTOFF_JWT_AUDIENCE is empty.")
+    if settings.database == "postgrest" and settings.scheduler_audience and not settings.service_key:
+        found.append("LEFTOFF_SERVICE_KEY is missing: PostgREST does not know the scheduler's tokens.")
     if (settings.scheduler_audience is None) != (settings.scheduler_email is None):
         found.append("Set both LEFTOFF_SCHEDULER_AUDIENCE and LEFTOFF_SCHEDULER_EMAIL, or neither.")
     for name in ("LEFTOFF_JWKS_URL", "LEFTOFF_SCHEDULER_JWKS_URL", "LEFTOFF_POSTGREST_URL"):

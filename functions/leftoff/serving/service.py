@@ -141,7 +141,7 @@ class Service:
         headers = request.headers.getlist("authorization")
         if len(headers) != 1:
             raise Unauthorized("invalid_token")
-        caller = await self._verifier.caller(headers[0])
+        caller = await self._verifier.caller(headers[0], door=route.caller)
         if (caller.role == "service_role") != (route.caller == "service"):
             # The service has no user's sessions, and a user has no business with the clean-up.
             if caller.role == "service_role":

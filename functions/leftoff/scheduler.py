@@ -1,0 +1,68 @@
+"""The scheduler's way in: an OIDC token that Google signed for one service account and one address.
+
+Cloud Scheduler sends one with every call. It opens the clean-up and nothing else: whose tokens are good, and
+for which audience, the settings say, and in the database it is the service role that acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from leftoff.callers import Caller
+from leftoff.errors import Unauthorized
+from leftoff.settings import Settings
+
+if TYPE_CHECKING:
+    from leftoff.keys import KeySet
+
+__all__ = ["Scheduler"]
+
+_LEEWAY_SECONDS: Final = 30
+#: The service has no user and no token that the database would know.
+_SERVICE: Final = Caller(role="service_role", user_id=None, claims='{"role":"service_role"}')
+
+
+class Scheduler:
+    """Verifies the scheduler's tokens: RS256 by the issuer's keys; issuer, audience and account exactly."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.issuer = settings.scheduler_issuer
+        self._audience = settings.scheduler_audience
+        self._email = settings.scheduler_email
+        self._jwks_url = settings.scheduler_jwks_url
+        self._keys: KeySet | None = None
+
+    async def claims(self, token: str, header: Mapping[str, Any]) -> dict[str, Any]:
+        """What the token says. Raises Unauthorized, PyJWT's errors, Unavailable if no keys can be fetched."""
+        import jwt
+
+        from leftoff.keys import KeySet
+
+        kid = header.get("kid")
+        if header.get("alg") != "RS256" or not isinstance(kid, str) or "crit" in header:
+            raise Unauthorized("invalid_token")
+        if self._keys is None:
+            self._keys = KeySet(self._jwks_url)
+        found = await self._keys.find(kid)
+        if found is None or found.algorithm != "RS256":
+            raise Unauthorized("invalid_token")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            found.key,
+            algorithms=["RS256"],
+            audience=self._audience,
+            issuer=self.issuer,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": ["exp", "aud", "iss"]},
+        )
+        # Not one of several audiences, and not an address that anybody may have typed in.
+        known = claims["aud"] == self._audience and claims.get("email") == self._email
+        if not known or claims.get("email_verified") is not True:
+            raise Unauthorized("invalid_token")
+        return claims
+
+    @staticmethod
+    def caller() -> Caller:
+        """Who calls with such a token."""
+        return _SERVICE
