@@ -50,7 +50,9 @@ def clone(tmp_path: Path) -> Path:
     place = tmp_path / "a clone"
     (place / "scripts").mkdir(parents=True)
     (place / "bin").mkdir()
+    (place / "infra").mkdir()
     shutil.copy(ROOT / "pyproject.toml", place)
+    shutil.copy(ROOT / "infra" / "requirements.txt", place / "infra")
     shutil.copy(ROOT / "scripts" / "setup", place / "scripts")
     for tool in TOOLS:
         found = shutil.which(tool, path="/bin:/usr/bin")

@@ -1,0 +1,70 @@
+"""A deployment as the Pulumi program asks for it, to be looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+#: The least that each way to the database needs.
+DIRECT = {"supabaseUrl": "https://abc.supabase.co", "databaseUrl": "postgresql://planted-database-secret"}
+POSTGREST = {
+    "database": "postgrest",
+    "supabaseUrl": "https://abc.supabase.co",
+    "publishableKey": "sb_publishable_1",
+    "serviceKey": "planted-service-secret",
+}
+#: Everything that can be asked for.
+FULL = {
+    **DIRECT,
+    "jwtSecret": "planted-jwt-secret",
+    "domain": "api.example.com",
+    "allowedOrigins": ["https://a.example", "https://b.example"],
+    "alertEmails": ["on-call@example.com"],
+    "notificationChannels": ["projects/a-project/notificationChannels/1"],
+    "labels": {"team": "chat"},
+    "poolSize": "4",
+    "functions": {"sessions": {"min_instances": 1, "max_instances": 3, "concurrency": 2}},
+    "thresholds": {"p99_ms": 500},
+}
+
+
+@dataclass
+class Stack:
+    """made: {type, name, inputs} of every resource; refused: why there is none."""
+
+    made: list[dict[str, Any]] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    refused: str = ""
+
+    def of(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Inputs of the resources of one kind ("storage/bucket:Bucket"), by their name in the program."""
+        return {item["name"]: item["inputs"] for item in self.made if item["type"] == f"gcp:{kind}"}
+
+    @property
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """The Cloud Run functions."""
+        return self.of("cloudfunctionsv2/function:Function")
+
+
+def run(settings: dict[str, Any]) -> Stack:
+    """The program with these settings of the stack, against mocks."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "GOOGLE_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.infra.mocked"],
+        input=json.dumps(settings),
+        env={**clean, "PYTHONPATH": str(ROOT / "infra")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return Stack(**json.loads(done.stdout))
