@@ -1,0 +1,107 @@
+"""`supabase db push` with the real CLI: it takes the migrations as they are, and agrees with `leftoff migrate`."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from leftoff.local.migrations import migrate, read_migrations, run_file, sql_folder
+from leftoff.local.schema import dump_schema
+from tests.support.cluster import Cluster
+from tests.supabase.cli import ROOT, run_cli
+
+FILES = [migration.path.name for migration in read_migrations()]
+VERSIONS = [migration.version for migration in read_migrations()]
+FOLDER = ROOT / "infra/supabase"
+
+
+def address(dsn: str) -> str:
+    """The connection string as people write it."""
+    parts = conninfo_to_dict(dsn)
+    login = f"{quote(str(parts['user']), safe='')}:{quote(str(parts.get('password', '')), safe='')}"
+    host = quote(str(parts["host"]), safe="")
+    return f"postgresql://{login}@{host}:{parts['port']}/{parts['dbname']}?sslmode=disable"
+
+
+def push(dsn: str, *options: str) -> str:
+    return run_cli("db", "push", "--workdir", "infra", f"--remote={address(dsn)}", *options)
+
+
+def listed(dsn: str) -> list[tuple[str, str]]:
+    """`supabase migration list`: which are local, which remote."""
+    text = run_cli("migration", "list", "--workdir", "infra", f"--remote={address(dsn)}")
+    found = re.findall(r"^\s*`?(\d{4})?\s*`?\s*[|│]\s*`?(\d{4})?\s*`?\s*[|│]", text, re.MULTILINE)
+    return [pair for pair in found if any(pair)]
+
+
+@pytest.fixture
+def bootstrapped(empty_database: str) -> str:
+    """What a new Supabase project is for our migrations, its default privileges included."""
+    with psycopg.connect(empty_database, autocommit=True) as admin:
+        run_file(admin, sql_folder() / "bootstrap.sql")
+        for kind in ("tables", "functions", "sequences"):
+            admin.execute(
+                f"alter default privileges in schema public grant all on {kind} to anon, authenticated, service_role".encode()
+            )
+    return empty_database
+
+
+def test_folder__has_the_migrations_themselves_not_copies() -> None:
+    link = FOLDER / "migrations"
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / "sql/migrations"
+
+
+def test_config__exposes_public_and_not_leftoff() -> None:
+    config = tomllib.loads((FOLDER / "config.toml").read_text())
+    assert config["api"]["schemas"] == ["public", "graphql_public"]
+    assert config["db"]["seed"] == {"enabled": False}
+
+
+def test_push__dry_run_names_all_and_does_nothing(bootstrapped: str) -> None:
+    text = push(bootstrapped, "--dry-run")
+    assert re.findall(r"\d{4}_\w+\.sql", text) == FILES
+    assert listed(bootstrapped) == [(version, "") for version in VERSIONS]
+    with psycopg.connect(bootstrapped) as connection:
+        assert connection.execute("select to_regnamespace('leftoff')").fetchall() == [(None,)]
+
+
+def test_push__then_leftoff_migrate_has_nothing_to_do(bootstrapped: str, cluster: Cluster) -> None:
+    push(bootstrapped, "--yes")
+    assert migrate(bootstrapped) == []
+    assert listed(bootstrapped) == [(version, version) for version in VERSIONS]
+    assert "up to date" in push(bootstrapped, "--yes")
+    if cluster.major == 18:  # the version that sql/schema.sql was written with
+        ours, _, theirs = dump_schema(bootstrapped).partition("\n-- DEFAULT ACL")
+        assert ours == (ROOT / "sql/schema.sql").read_text()
+        assert "DEFAULT PRIVILEGES" in theirs  # of the database, not of leftoff
+
+
+def test_leftoff_migrate__then_push_has_nothing_to_do(bootstrapped: str) -> None:
+    migrate(bootstrapped)
+    assert listed(bootstrapped) == [(version, version) for version in VERSIONS]
+    assert "up to date" in push(bootstrapped, "--dry-run")
+
+
+def test_push__goes_on_where_leftoff_migrate_ended(bootstrapped: str) -> None:
+    with psycopg.connect(bootstrapped, autocommit=True) as connection:
+        migrate(bootstrapped)
+        connection.execute("select leftoff.disable_realtime()")
+        connection.execute("drop function leftoff.schedule_cleanup; drop procedure leftoff.clean_up")
+        connection.execute("delete from supabase_migrations.schema_migrations where version = '0019'")
+    assert re.findall(r"\d{4}_\w+\.sql", push(bootstrapped, "--dry-run")) == ["0019_create_schedule.sql"]
+    push(bootstrapped, "--yes")
+    assert migrate(bootstrapped) == []
+
+
+def test_cli__is_the_version_that_the_page_names() -> None:
+    packages = json.loads((ROOT / "tests/node/package-lock.json").read_text())["packages"]
+    wanted = packages["node_modules/supabase"]["version"]
+    named = set(re.findall(r"supabase@([\d.]+)", (FOLDER / "README.md").read_text()))
+    assert named == {wanted}
