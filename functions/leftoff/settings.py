@@ -84,6 +84,11 @@ VARIABLES: Final[dict[str, Variable]] = {
     "LEFTOFF_SCHEDULER_JWKS_URL": Variable(
         "scheduler_jwks_url", "address of the public keys of the scheduler's tokens; default Google's"
     ),
+    "LEFTOFF_SCHEDULER_BEHIND_IAM": Variable(
+        "scheduler_behind_iam",
+        "on or off (default): Cloud Run lets nobody in but the scheduler, checks its tokens and takes their "
+        "signatures away; then those are taken without one",
+    ),
     "LEFTOFF_ALLOWED_ORIGINS": Variable(
         "allowed_origins", "browser origins that may call, exact, separated by commas; default none"
     ),
@@ -130,6 +135,7 @@ class Settings:
     scheduler_email: str | None = None
     scheduler_issuer: str = "https://accounts.google.com"
     scheduler_jwks_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+    scheduler_behind_iam: bool = False
     allowed_origins: frozenset[str] = field(default_factory=frozenset)
     max_body_bytes: int = 10 * MEBIBYTE
     max_import_bytes: int = 100 * MEBIBYTE
@@ -212,6 +218,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "statement_timeout_seconds": float,
     "cleanup_budget_seconds": float,
     "request_log": _switch,
+    "scheduler_behind_iam": _switch,
     "telemetry": _switch,
 }
 
@@ -224,7 +231,8 @@ def _problems(settings: Settings) -> list[str]:
         found.append(f"LEFTOFF_DATABASE_URL is missing: {VARIABLES['LEFTOFF_DATABASE_URL'].meaning}.")
     if settings.database == "postgrest" and not settings.postgrest_url:
         found.append("Set LEFTOFF_SUPABASE_URL or LEFTOFF_POSTGREST_URL: PostgREST's address is missing.")
-    if not settings.jwt_secret and not settings.jwks_url:
+    # A clean-up that only the scheduler calls needs no keys to users' tokens.
+    if not settings.jwt_secret and not settings.jwks_url and not settings.scheduler_audience:
         found.append(
             "Set LEFTOFF_SUPABASE_URL, LEFTOFF_JWKS_URL or LEFTOFF_JWT_SECRET: tokens could not be verified."
         )

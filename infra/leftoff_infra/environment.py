@@ -53,6 +53,7 @@ PLACES: Final[dict[str, Place]] = {
     "LEFTOFF_SCHEDULER_EMAIL": Place("derived", _CLEAN_UP, _CLEAN_UP),
     "LEFTOFF_SCHEDULER_ISSUER": Place("setting", _CLEAN_UP, _CLEAN_UP),
     "LEFTOFF_SCHEDULER_JWKS_URL": Place("setting", _CLEAN_UP, _CLEAN_UP),
+    "LEFTOFF_SCHEDULER_BEHIND_IAM": Place("derived", _CLEAN_UP, _CLEAN_UP),
     "LEFTOFF_ALLOWED_ORIGINS": Place("setting", _ALL - _CLEAN_UP, _ALL - _CLEAN_UP),
     "LEFTOFF_MAX_BODY_BYTES": Place("setting"),
     # Cloud Run refuses requests above 32 MiB (HTTP/1) before they reach the function, which says it better.

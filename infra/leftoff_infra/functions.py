@@ -102,6 +102,8 @@ class Functions:
             "LEFTOFF_CLEANUP_BUDGET_SECONDS": str(BUDGET_SECONDS),
             "LEFTOFF_SCHEDULER_AUDIENCE": self.audience,
             "LEFTOFF_SCHEDULER_EMAIL": self._accounts.scheduler.email,
+            # True because of _invoker below and the ingress above; the token comes without its signature.
+            "LEFTOFF_SCHEDULER_BEHIND_IAM": "on",
         }
         every = {**derived, **configuration.values}
         return {name: every[name] for name in sorted(every) if entry.name in readers(name, configuration.way)}

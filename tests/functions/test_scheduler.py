@@ -116,6 +116,38 @@ async def test_scheduler__whatever_is_wrong_is_refused_alike(key_server: KeyServ
     assert (error.value.code, str(error.value)) == ("invalid_token", str(Unauthorized("invalid_token")))
 
 
+def as_cloud_run_passes_on(token: str) -> str:
+    """Cloud Run's IAM checks a token and takes its signature away, so that nobody can pass it on."""
+    return token.rpartition(".")[0] + ".SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+async def test_scheduler__behind_iam_its_tokens_come_without_signature(key_server: KeyServer) -> None:
+    behind_iam = verifier_for(key_server, scheduler_behind_iam=True)
+    caller = await behind_iam.caller("Bearer " + as_cloud_run_passes_on(oidc()), door="service")
+    assert (caller.role, key_server.asked) == ("service_role", 0)
+    await behind_iam.caller("Bearer " + oidc(), door="service")
+    with pytest.raises(Unauthorized):
+        await behind_iam.caller(
+            "Bearer " + as_cloud_run_passes_on(token_for("ada", "service_role")), door="service"
+        )
+    with pytest.raises(Unauthorized):
+        await behind_iam.caller("Bearer " + oidc().rpartition(".")[0] + ".x", door="service")
+    open_to_all = verifier_for(key_server)
+    with pytest.raises(Unauthorized):
+        await open_to_all.caller("Bearer " + as_cloud_run_passes_on(oidc()), door="service")
+
+
+OF_THE_KEY = {"other_key", "other_algorithm", "no_kid", "unknown_kid", "key_of_another_kind"}
+OF_THE_KEY |= {"hs256_with_the_public_key", "hs256_with_the_shared_secret"}
+
+
+@pytest.mark.parametrize("make", [BAD[name] for name in sorted(BAD.keys() - OF_THE_KEY)])
+async def test_scheduler__behind_iam_all_else_is_checked(key_server: KeyServer, make: Any) -> None:
+    verifier = verifier_for(key_server, scheduler_behind_iam=True)
+    with pytest.raises(Unauthorized):
+        await verifier.caller("Bearer " + as_cloud_run_passes_on(make()), door="service")
+
+
 async def test_scheduler__opens_no_door_of_users_and_none_without_settings(key_server: KeyServer) -> None:
     verifier = verifier_for(key_server)
     await verifier.caller("Bearer " + oidc(), door="service")
