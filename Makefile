@@ -12,6 +12,8 @@ help:
 	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes two minutes'
 	@echo 'make crash    Postgres and the functions killed under eight writers; LONG=1 takes half an hour'
 	@echo 'make lines    answers lost after COMMIT, duplicates, fifty copies at once, old keys; LONG=1: ten minutes'
+	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'
+	@echo 'make cleanup  clean-up at once with everything else; LONG=1: 10,000 interleavings'
 	@echo 'make lint     linters and types alone'
 	@echo 'make schema   write sql/schema.sql anew from the migrations'
 	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'

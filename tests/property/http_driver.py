@@ -146,9 +146,11 @@ class HttpDriver:
     def import_(self, document: str) -> Handle:
         return str(json.loads(self.request("POST", "sessions/import", document))["id"])
 
-    def prune(self, keep: int, batch: int) -> None:
+    def prune(self, keep: int, batch: int) -> int:
         fields = {"keep": str(keep), "older_than_seconds": "0", "max_sessions": str(batch)}
-        assert json.loads(self._post("cleanup-old-snapshots", fields, as_service=True))["done"]
+        answer = json.loads(self._post("cleanup-old-snapshots", fields, as_service=True))
+        assert answer["done"]
+        return int(answer["snapshots"])
 
     def restore(self, session: Handle, number: int | None = None, label: str | None = None) -> Restored:
         fields = {"session_id": dump(session), "number": _optional(number), "label": _optional(label)}

@@ -157,8 +157,8 @@ class SqlDriver:
         )
         return str(row["id"])
 
-    def prune(self, keep: int, batch: int) -> None:
-        done = False
+    def prune(self, keep: int, batch: int) -> int:
+        gone, done = 0, False
         while not done:
             (row,) = self._call(
                 "cleanup_old_snapshots",
@@ -166,7 +166,8 @@ class SqlDriver:
                 p_older_than="0 seconds",
                 p_max_sessions=batch,
             )
-            done = row["done"]
+            gone, done = gone + row["snapshots"], row["done"]
+        return gone
 
     def restore(self, session: Handle, number: int | None = None, label: str | None = None) -> Restored:
         arguments = {"p_session_id": session, "p_number": number, "p_label": label}

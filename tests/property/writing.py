@@ -169,28 +169,33 @@ def check_log(driver: Driver, storage: Storage, log: Log, keep: int | None = Non
 def replayed(log: Log) -> SessionModel:
     """The session as it must be: the accepted operations done one after the other, each answer compared."""
     model = SessionModel()
-    for done in in_order(log):
-        expected = model.expect(done.op)
-        wanted = wanted_answer(done.op, done.row, expected, model)
-        if done.row.get("replayed"):
-            assert done.row["number"] == wanted.number
-        else:
-            check_answer(done.op, done.row, wanted, expected, model)
-        model.done(done.op, expected, wanted)
-        if done.copy is not None:
-            assert done.copy == model.states[done.row["number"]], f"{done.op}: the writer's copy is wrong"
+    for done in in_order(log.done):
+        replay(model, done)
     return model
 
 
-def in_order(log: Log) -> list[Done]:
-    """By number; what made no snapshot comes right after the one it found."""
+def replay(model: SessionModel, done: Done) -> None:
+    """One accepted operation more; its answer must be the model's."""
+    expected = model.expect(done.op)
+    wanted = wanted_answer(done.op, done.row, expected, model)
+    if done.row.get("replayed"):
+        assert done.row["number"] == wanted.number
+    else:
+        check_answer(done.op, done.row, wanted, expected, model)
+    model.done(done.op, expected, wanted)
+    if done.copy is not None:
+        assert done.copy == model.states[done.row["number"]], f"{done.op}: the writer's copy is wrong"
+
+
+def in_order(accepted: list[Done], first: int = 1) -> list[Done]:
+    """By number, from the first on; what made no snapshot comes right after the one it found."""
 
     def created(done: Done) -> bool:
         return bool(done.row.get("created", True))  # messages always make a snapshot
 
-    ordered = sorted(log.done, key=lambda done: (done.row["number"], not created(done)))
+    ordered = sorted(accepted, key=lambda done: (done.row["number"], not created(done)))
     made = [done.row["number"] for done in ordered if created(done)]
-    assert made == list(range(1, len(made) + 1)), f"numbers are not 1, 2, 3 …: {made}"
+    assert made == list(range(first, first + len(made))), f"numbers are not {first}, {first + 1} …: {made}"
     return ordered
 
 

@@ -13,8 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from leftoff.local.migrations import migrate, read_migrations, run_file, sql_folder
 from leftoff.local.schema import dump_schema
-from tests.support.cluster import Cluster
 from tests.supabase.cli import ROOT, run_cli
+from tests.support.cluster import Cluster
 
 FILES = [migration.path.name for migration in read_migrations()]
 VERSIONS = [migration.version for migration in read_migrations()]
