@@ -46,7 +46,7 @@ function schemaReader(url) {
   let known;
   reader.driver.listen("pgrst", () => (known = undefined)).catch(() => {});
   return () => {
-    known ??= reader.introspect().then(withMessages, (error) => {
+    known ??= reader.introspect().then(withViewsKeys, (error) => {
       known = undefined;
       throw error;
     });
@@ -54,19 +54,19 @@ function schemaReader(url) {
   };
 }
 
-/** session_messages is a view whose session_id lite can't trace to the sessions by itself. */
-function withMessages(schema) {
-  const key = {
-    schema: "public",
-    table: "session_messages",
-    column: "session_id",
-    ref_schema: "public",
-    ref_table: "free_agent_sessions",
-    ref_column: "id",
-    foreign_key_name: "session_messages_session_id_fkey",
-    fk_def: "",
-    on_update: "",
-    on_delete: "",
-  };
-  return { ...schema, foreign_keys: [...schema.foreign_keys, key] };
+// What lies under what, from a view or to one. PostgREST is told by functions of a row (0017_create_embeds.sql), which
+// lite does not know; to it they are foreign keys.
+const VIEWS_KEYS = [
+  ["session_messages", "free_agent_sessions"],
+  ["session_messages", "sessions_list"],
+  ["session_snapshots", "sessions_list"],
+  ["session_members", "sessions_list"],
+];
+
+function withViewsKeys(schema) {
+  const keys = VIEWS_KEYS.map(([table, ref_table]) => ({
+    ...{ schema: "public", table, column: "session_id", ref_schema: "public", ref_table, ref_column: "id" },
+    ...{ foreign_key_name: `${table}_${ref_table}_embed`, fk_def: "", on_update: "", on_delete: "" },
+  }));
+  return { ...schema, foreign_keys: [...schema.foreign_keys, ...keys] };
 }

@@ -11,11 +11,16 @@ import readline from "node:readline";
 import { getRequestListener } from "@hono/node-server";
 import { createAuth } from "./auth.mjs";
 import { Refused, forbidBadKey } from "./keys.mjs";
-import { passOn } from "./functions.mjs";
+import { passOn } from "./passing.mjs";
 import { createRest } from "./rest.mjs";
 
 const EXPOSED = "Content-Range, Content-Location, Preference-Applied, X-Sb-Error-Code, Retry-After";
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+// lite logs whole errors, and Postgres' errors can quote what people wrote.
+for (const level of ["log", "info", "warn", "error"]) {
+  console[level] = (...values) => process.stderr.write(`${level}: ${values.map(brief).join(" ")}\n`);
+}
 
 const settings = await readSettings();
 const rest = createRest(settings);
@@ -25,8 +30,12 @@ const apps = { "/auth/v1/": auth.fetch, "/rest/v1/": rest.fetch };
 const listener = getRequestListener(answer, { overrideGlobalObjects: false });
 
 const server = http.createServer((request, response) => {
-  if (request.url.startsWith("/functions/v1/") && request.method !== "OPTIONS") {
+  const preflight = request.method === "OPTIONS";
+  if (!preflight && request.url.startsWith("/functions/v1/")) {
     passOn(request, response, settings.functionsPort);
+  } else if (!preflight && settings.restPort && request.url.startsWith("/rest/v1/")) {
+    // A PostgREST that somebody runs, instead of lite's.
+    passOn(request, response, settings.restPort, request.url.slice("/rest/v1".length));
   } else {
     listener(request, response);
   }
@@ -36,6 +45,11 @@ server.requestTimeout = 0;
 server.listen({ fd: settings.descriptor });
 
 for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => process.exit(0));
+
+function brief(value) {
+  if (value instanceof Error) return `${value.name} ${value.code ?? ""}`.trim();
+  return typeof value === "string" ? value.split("\n")[0].slice(0, 200) : typeof value;
+}
 
 /** Answers everything but the functions; a web Request in, a web Response out. */
 async function answer(request) {
@@ -91,6 +105,6 @@ function preflight(request) {
 async function readSettings() {
   const lines = readline.createInterface({ input: process.stdin });
   lines.on("close", () => process.exit(0));
-  const [line] = await new Promise((resolve) => lines.once("line", (text) => resolve([text])));
+  const line = await new Promise((resolve) => lines.once("line", resolve));
   return JSON.parse(line);
 }

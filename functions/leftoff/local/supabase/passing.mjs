@@ -1,4 +1,4 @@
-// /functions/v1: passed on to the functions server as it comes, both ways, piece by piece.
+// Requests passed on to another server on this machine as they come, both ways, piece by piece.
 
 import http from "node:http";
 
@@ -6,12 +6,12 @@ import http from "node:http";
 const HOP = new Set(["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "host"]);
 const agent = new http.Agent({ keepAlive: true });
 
-/** Passes a request to the functions on a loopback port and their answer back, for any page to read. */
-export function passOn(request, response, port) {
+/** Passes a request to a loopback port, under another path, and its answer back, for any page to read. */
+export function passOn(request, response, port, path = request.url) {
   const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !HOP.has(name)));
-  // Any page may ask here; which ones may ask a deployed function is a setting of theirs.
+  // Any page may ask here. Which ones may ask a deployed function is a setting, and not to be met here.
   delete headers.origin;
-  const options = { host: "127.0.0.1", port, method: request.method, path: request.url, headers, agent };
+  const options = { host: "127.0.0.1", port, method: request.method, path, headers, agent };
   const onward = http.request(options, (answer) => {
     const kept = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !HOP.has(name)));
     const exposed = Object.keys(kept).join(", ");
@@ -28,7 +28,7 @@ export function passOn(request, response, port) {
     // The body may be half sent: nothing after it can be told apart.
     const head = { "content-type": "application/json", "access-control-allow-origin": "*", connection: "close" };
     response.writeHead(503, { ...head, "retry-after": "1" });
-    response.end('{"code":"unavailable","message":"The functions server does not answer. Try again."}');
+    response.end('{"code":"unavailable","message":"The server behind does not answer. Try again."}');
   });
   response.on("close", () => response.writableFinished || onward.destroy());
   request.pipe(onward);
