@@ -375,6 +375,10 @@ CREATE FUNCTION leftoff.check_session() RETURNS trigger
 begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
+        -- An upsert sets every column that it was sent, to what it was.
+        if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
+            perform leftoff.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
+        end if;
         new.updated_at := now();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
@@ -3560,7 +3564,7 @@ CREATE INDEX session_snapshots_by_member ON public.session_snapshots USING btree
 
 -- TRIGGER public.free_agent_sessions check_changed_session
 
-CREATE TRIGGER check_changed_session BEFORE UPDATE OF name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at ON public.free_agent_sessions FOR EACH ROW EXECUTE FUNCTION leftoff.check_session();
+CREATE TRIGGER check_changed_session BEFORE UPDATE OF id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at ON public.free_agent_sessions FOR EACH ROW EXECUTE FUNCTION leftoff.check_session();
 
 -- TRIGGER public.free_agent_sessions check_new_session
 
@@ -3678,11 +3682,11 @@ GRANT SELECT ON TABLE public.free_agent_sessions TO anon;
 GRANT SELECT,DELETE ON TABLE public.free_agent_sessions TO authenticated;
 GRANT SELECT,DELETE ON TABLE public.free_agent_sessions TO service_role;
 
-GRANT INSERT(id) ON TABLE public.free_agent_sessions TO authenticated;
-GRANT INSERT(id) ON TABLE public.free_agent_sessions TO service_role;
+GRANT INSERT(id),UPDATE(id) ON TABLE public.free_agent_sessions TO authenticated;
+GRANT INSERT(id),UPDATE(id) ON TABLE public.free_agent_sessions TO service_role;
 
-GRANT INSERT(user_id) ON TABLE public.free_agent_sessions TO authenticated;
-GRANT INSERT(user_id) ON TABLE public.free_agent_sessions TO service_role;
+GRANT INSERT(user_id),UPDATE(user_id) ON TABLE public.free_agent_sessions TO authenticated;
+GRANT INSERT(user_id),UPDATE(user_id) ON TABLE public.free_agent_sessions TO service_role;
 
 GRANT INSERT(name),UPDATE(name) ON TABLE public.free_agent_sessions TO authenticated;
 GRANT INSERT(name),UPDATE(name) ON TABLE public.free_agent_sessions TO service_role;
@@ -3690,8 +3694,8 @@ GRANT INSERT(name),UPDATE(name) ON TABLE public.free_agent_sessions TO service_r
 GRANT INSERT(model),UPDATE(model) ON TABLE public.free_agent_sessions TO authenticated;
 GRANT INSERT(model),UPDATE(model) ON TABLE public.free_agent_sessions TO service_role;
 
-GRANT INSERT(kind) ON TABLE public.free_agent_sessions TO authenticated;
-GRANT INSERT(kind) ON TABLE public.free_agent_sessions TO service_role;
+GRANT INSERT(kind),UPDATE(kind) ON TABLE public.free_agent_sessions TO authenticated;
+GRANT INSERT(kind),UPDATE(kind) ON TABLE public.free_agent_sessions TO service_role;
 
 GRANT INSERT(status),UPDATE(status) ON TABLE public.free_agent_sessions TO authenticated;
 GRANT INSERT(status),UPDATE(status) ON TABLE public.free_agent_sessions TO service_role;
@@ -3699,8 +3703,8 @@ GRANT INSERT(status),UPDATE(status) ON TABLE public.free_agent_sessions TO servi
 GRANT INSERT(visibility),UPDATE(visibility) ON TABLE public.free_agent_sessions TO authenticated;
 GRANT INSERT(visibility),UPDATE(visibility) ON TABLE public.free_agent_sessions TO service_role;
 
-GRANT INSERT(key) ON TABLE public.free_agent_sessions TO authenticated;
-GRANT INSERT(key) ON TABLE public.free_agent_sessions TO service_role;
+GRANT INSERT(key),UPDATE(key) ON TABLE public.free_agent_sessions TO authenticated;
+GRANT INSERT(key),UPDATE(key) ON TABLE public.free_agent_sessions TO service_role;
 
 GRANT INSERT(upstream),UPDATE(upstream) ON TABLE public.free_agent_sessions TO authenticated;
 GRANT INSERT(upstream),UPDATE(upstream) ON TABLE public.free_agent_sessions TO service_role;

@@ -127,6 +127,10 @@ as $$
 begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
+        -- An upsert sets every column that it was sent, to what it was.
+        if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
+            perform leftoff.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
+        end if;
         new.updated_at := now();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
@@ -152,6 +156,6 @@ revoke execute on function leftoff.check_session from public;
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function leftoff.check_session();
 create trigger check_changed_session
-    before update of name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at
+    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at
     on public.free_agent_sessions
     for each row execute function leftoff.check_session();

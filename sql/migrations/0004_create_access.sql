@@ -55,7 +55,8 @@ grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
 grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
     on public.free_agent_sessions to authenticated, service_role;
-grant update (name, model, status, visibility, upstream, metadata, expires_after, archived_at)
+-- id, user_id, kind and key, which never change: PostgREST's upserts name whatever was sent.
+grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at)
     on public.free_agent_sessions to authenticated, service_role;
 
 create policy "Owners, members and, if public, everyone read a session"

@@ -123,8 +123,8 @@ check("rpc keeps every kind of JSON value", async () => {
 check("rpc results can be selected from, ordered and limited", async () => {
   const { supabase, id } = await saved();
   const found = supabase.rpc("list_messages", { p_session_id: id }, { count: "exact" });
-  const { data, count } = await found.select("role").order("position", { ascending: false }).limit(1);
-  assert.deepEqual([data, count], [[{ role: "assistant" }], 2]);
+  const { data, count } = await found.select("role, position").order("position", { ascending: false }).limit(1);
+  assert.deepEqual([data, count], [[{ role: "assistant", position: 1 }], 2]);
   const got = await ok(supabase.rpc("list_messages", { p_session_id: id, p_after: 0 }, { get: true }));
   assert.equal(got.length, 1);
 });
@@ -224,6 +224,10 @@ check("update, upsert and delete do what they say", async () => {
     .upsert({ user_id, key, name }, { onConflict: "user_id,key" }).select("id, name").single();
   const [first, second] = [await ok(put("one")), await ok(put("two"))];
   assert.deepEqual([second.id, second.name], [first.id, "two"]);
+  const again = supabase.from("free_agent_sessions").upsert({ id: first.id, name: "three" }).select("key, name").single();
+  assert.deepEqual(await ok(again), { key, name: "three" });
+  const stolen = supabase.from("free_agent_sessions").update({ id: randomUUID() }).eq("id", first.id);
+  assert.equal((await refused(stolen)).hint, "invalid_argument");
   assert.equal((await ok(supabase.from("free_agent_sessions").delete().eq("id", id).select("id"))).length, 1);
   assert.equal((await refused(supabase.rpc("get_latest_snapshot", { p_session_id: id }))).hint, "session_not_found");
 });

@@ -245,7 +245,8 @@ SESSION_INSERT = (
     "metadata",
     "expires_after",
 )
-SESSION_UPDATE = ("name", "model", "status", "visibility", "upstream", "metadata", "expires_after", "archived_at")
+# id, user_id, kind and key for upserts, which name them; check_session() refuses another value
+SESSION_UPDATE = (*SESSION_INSERT, "archived_at")
 
 RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "public.free_agent_sessions": {

@@ -56,11 +56,7 @@ FORGERIES = [
     *(
         f"update public.free_agent_sessions set {column} = default"
         for column in (
-            "id",
             "internal_id",
-            "user_id",
-            "kind",
-            "key",
             "created_at",
             "updated_at",
             "last_activity_at",
@@ -83,6 +79,23 @@ def test_nothing_can_be_forged(scene: Scene, statement: str) -> None:
         with acting(scene.db, caller) as connection:
             code, why = outcome(lambda c=connection: c.execute(statement.encode(), values))
             assert code == "denied" or "cannot" in str(why) or "can only be updated to DEFAULT" in str(why), (caller, why)
+            connection.commit()
+    assert fingerprint(scene.db) == before
+
+
+@pytest.mark.parametrize("change", ["id = gen_random_uuid()", "user_id = %(eve)s", "kind = 'chat'", "key = 'another'"])
+def test_what_a_session_is_known_by_never_changes(scene: Scene, change: str) -> None:
+    """Upserts may name these columns, with the values that are there."""
+    values = {"id": scene.sessions["shared"], "eve": scene.people["eve"]}
+    statement = f"update public.free_agent_sessions set {change} where id = %(id)s returning id".encode()
+    before = fingerprint(scene.db)
+    for caller in CALLERS:
+        with acting(scene.db, caller) as connection:
+            code, rows = outcome(lambda c=connection: c.execute(statement, values).fetchall())
+            if caller in (matrix.OWNER, matrix.SERVICE):
+                assert code in ("invalid_argument", "denied"), (caller, rows)
+            else:
+                assert code == "denied" or (code, rows) == ("ok", []), (caller, rows)
             connection.commit()
     assert fingerprint(scene.db) == before
 

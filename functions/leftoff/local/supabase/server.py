@@ -23,8 +23,8 @@ class SupabaseServer(LoopbackServer):
     """Supabase's API on a loopback port, over @supabase/lite.
 
     folder: the data folder. settings: what server.mjs is told, to be set before wait_until_ready(): apiUrl
-    and authUrl (connection strings), jwtSecret, issuer, functionsPort, demo {id, email, password}; restPort if another
-    PostgREST is to answer /rest/v1.
+    and authUrl (connection strings), jwtSecret, issuer, functionsPort, demo {id, email, password};
+    restPort if another PostgREST is to answer /rest/v1.
     """
 
     name = "Supabase"
