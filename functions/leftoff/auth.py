@@ -60,7 +60,7 @@ class Verifier:
         self._remembered: dict[bytes, tuple[float, Caller]] = {}
 
     async def caller(self, authorization: str | None, *, door: Literal["user", "service"] = "user") -> Caller:
-        """The caller that an Authorization header names; door: whether the function is for users or the service.
+        """The caller that an Authorization header names; door: whom the function is for.
 
         Raises Unauthorized, the same for every reason, and Unavailable if the public keys have never been
         reachable.

@@ -173,5 +173,32 @@ def test_import__leaves_the_heavy_things_for_later() -> None:
         "leftoff.export",
         "httpx",
         "uvloop",
+        "postgrest",
+        "opentelemetry",
     ):
         assert heavy not in loaded
+
+
+@pytest.mark.parametrize(("way", "other"), [("direct", {"postgrest", "httpx"}), ("postgrest", {"psycopg"})])
+def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) -> None:
+    script = (
+        "import sys; sys.path.append(sys.argv[1]); from leftoff.settings import Settings\n"
+        "from leftoff.database import open_database\n"
+        "print(type(open_database(Settings.from_environment())).__module__, *sys.modules)"
+    )
+    chosen = {
+        "LEFTOFF_DATABASE": way,
+        "LEFTOFF_DATABASE_URL": "postgresql://nowhere",
+        "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(FUNCTIONS)],
+        env={**CLEAN, **chosen},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    module, *loaded = done.stdout.split()
+    assert module == f"leftoff.database.{way}"
+    assert not other & set(loaded)

@@ -109,7 +109,10 @@ def test_settings__postgrest_needs_no_secret() -> None:
 
 
 def test_settings__scheduler_is_known_by_audience_and_email_together() -> None:
-    both = {"LEFTOFF_SCHEDULER_AUDIENCE": "https://clean-up.example", "LEFTOFF_SCHEDULER_EMAIL": "a@b.example"}
+    both = {
+        "LEFTOFF_SCHEDULER_AUDIENCE": "https://clean-up.example",
+        "LEFTOFF_SCHEDULER_EMAIL": "a@b.example",
+    }
     assert Settings.from_environment({**GOOD, **both}).scheduler_issuer == "https://accounts.google.com"
     for name, value in both.items():
         with pytest.raises(SettingsError, match="LEFTOFF_SCHEDULER_AUDIENCE and LEFTOFF_SCHEDULER_EMAIL"):

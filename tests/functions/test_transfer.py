@@ -114,7 +114,8 @@ def test_import__refuses_what_is_no_export(ada: Person, bob: Person) -> None:
         answer = bob.post("sessions", broken, "/import")
         assert answer.status_code in (409, 422), answer.text
     refused(bob.post("sessions", changed(parts=[["\0", *part[1:]]]), "/import"), "not_representable")
-    refused(bob.post("sessions", changed(session={"name": "\0"}), "/import"), "not_representable")
+    for name in ("\0", "\ud800"):
+        refused(bob.post("sessions", changed(session={"name": name}), "/import"), "not_representable")
     assert bob.get("")["sessions"] == []
 
 

@@ -20,6 +20,9 @@ _AS_STATES: Final = {"PGRST000": "08001", "PGRST001": "08006", "PGRST002": "0800
 #: The token is not good: not readable, not allowed without one, not valid any more.
 _TOKEN_REFUSED: Final = ("PGRST301", "PGRST302", "PGRST303")
 
+#: Not JSON to PostgREST: half a character in an argument of type json. All else of the request is ours.
+_NOT_JSON: Final = "PGRST102"
+
 #: What stands between us and PostgREST says: too busy, too large, too slow, nobody there.
 _BY_STATUS: Final = {413: "body_too_large", 429: "rate_limited", 504: "timeout", 524: "timeout"}
 _NOBODY_THERE: Final = (502, 503, 520, 521, 522, 523, 525, 526, 530)
@@ -52,6 +55,8 @@ def failure(response: httpx.Response) -> Failure | Refused:
         return Failure(_AS_STATES[code])
     if code in _TOKEN_REFUSED:
         return Refused("invalid_token", code)
+    if code == _NOT_JSON:
+        return Refused("not_representable", code)
     if len(code) == 5:
         hint, detail, message = (_text(problem.get(name)) for name in ("hint", "details", "message"))
         return Failure(code, hint=hint, detail=detail, message=message)

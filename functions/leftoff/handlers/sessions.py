@@ -28,6 +28,7 @@ __all__ = [
     "delete_session",
     "list_sessions",
     "read_session",
+    "storable",
     "update_session",
 ]
 
@@ -97,7 +98,7 @@ async def create_session(call: Call) -> Answer:
     """A session for the caller. Retrying is safe with a key or an id."""
     request = read_model(CreateSession, call.body)
     arguments: dict[str, Any] = {
-        f"p_{name}": _storable(value) if name in request.content_fields else value
+        f"p_{name}": storable(value) if name in request.content_fields else value
         for name, value in request
         if value is not None
     }
@@ -152,7 +153,7 @@ async def update_session(call: Call) -> Answer:
         if name == "expires_after_seconds" and value is None:
             value = 0
         if name in request.content_fields:
-            text = _storable(value) if value is not None else ("{}" if name == "metadata" else "null")
+            text = storable(value) if value is not None else ("{}" if name == "metadata" else "null")
         else:
             text = json.dumps(value)
         changes.append(f'"{name}":{text}')
@@ -178,8 +179,8 @@ async def delete_my_data(call: Call) -> Answer:
     return json_answer(DeletedData(**rows[0]).json_text())
 
 
-def _storable(text: str) -> str:
-    """Metadata is kept as jsonb, which has no NUL and no half characters. Raises not_representable."""
+def storable(text: str) -> str:
+    """The text itself, if jsonb can keep it: no NUL, no half characters. Raises not_representable."""
     if "\\u0000" in text.replace("\\\\", "") or re.search(r"\\ud[89a-f]", text.replace("\\\\", "")):
         raise Invalid("not_representable")
     return text

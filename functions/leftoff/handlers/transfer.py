@@ -11,6 +11,7 @@ from pydantic import Field
 from leftoff.errors import Invalid
 from leftoff.exact_json import MAX_NESTING, items
 from leftoff.handlers.answers import Session
+from leftoff.handlers.sessions import storable
 from leftoff.models import Content, RequestModel
 from leftoff.serving.answers import Answer, json_answer
 from leftoff.serving.bodies import beside, read_model, validated
@@ -84,8 +85,8 @@ def _columns(request: ImportRequest) -> dict[str, list[Any]]:
     """The parts as the columns that the database takes. Raises invalid_request."""
     if not (request.session[0], request.snapshots[0], request.parts[0]) == ("{", "[", "["):
         raise Invalid("invalid_request", "This is no export of a session.")
-    if any("\\u0000" in text.replace("\\\\", "") for text in (request.session, request.snapshots)):
-        raise Invalid("not_representable")
+    for text in (request.session, request.snapshots):
+        storable(text)
     columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, "p_bodies")}
     for part in items(request.parts):
         fields = items(part) if part.startswith("[") else []
