@@ -53,7 +53,8 @@ CREATE TYPE leftoff.step AS (
 	changed integer,
 	bytes bigint,
 	messages integer,
-	new_places boolean
+	new_places boolean,
+	written bigint
 );
 
 COMMENT ON TYPE leftoff.step IS 'What a step of a save did to the session''s parts.';
@@ -91,7 +92,7 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_bodies text[] := p_rows.bodies;
-    v_step leftoff.step := (0, 0, 0, false);
+    v_step leftoff.step := (0, 0, 0, false, 0);
     v_path text;
     v_depth int;
     v_item int;
@@ -127,6 +128,7 @@ begin
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
     end loop;
+    v_step.written := v_step.bytes; -- nothing ends
     return v_step;
 end;
 $$;
@@ -206,7 +208,9 @@ CREATE TABLE public.free_agent_sessions (
     latest_number integer DEFAULT 0 NOT NULL,
     pruned_through integer DEFAULT 0 NOT NULL,
     size_bytes bigint DEFAULT 0 NOT NULL,
-    message_count integer DEFAULT 0 NOT NULL
+    message_count integer DEFAULT 0 NOT NULL,
+    stored_bytes bigint DEFAULT 0 NOT NULL,
+    prepaid_saves smallint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -237,6 +241,10 @@ COMMENT ON COLUMN public.free_agent_sessions.pruned_through IS 'Up to this numbe
 COMMENT ON COLUMN public.free_agent_sessions.size_bytes IS 'Bytes of JSON in the latest state''s parts.';
 
 COMMENT ON COLUMN public.free_agent_sessions.message_count IS 'Items of the state''s list "messages".';
+
+COMMENT ON COLUMN public.free_agent_sessions.stored_bytes IS 'Bytes of JSON in the parts of all kept versions.';
+
+COMMENT ON COLUMN public.free_agent_sessions.prepaid_saves IS 'Tokens its owner has taken ahead, see 0020_create_limits.sql.';
 
 -- FUNCTION leftoff.change_session(uuid, jsonb)
 
@@ -366,6 +374,66 @@ $$;
 
 COMMENT ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer, p_number integer) IS 'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
 
+-- FUNCTION leftoff.charge(bigint)
+
+CREATE FUNCTION leftoff.charge(p_cost bigint DEFAULT 1) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- definer: buckets are private. Whoever calls it takes from their own bucket.
+    if leftoff.is_limited() then
+        perform leftoff.take_tokens(auth.uid(), greatest(p_cost, 1));
+    end if;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.charge(p_cost bigint) IS 'Takes tokens from the caller''s bucket. Raises rate_limited.';
+
+-- FUNCTION leftoff.charge_copy(uuid, bigint)
+
+CREATE FUNCTION leftoff.charge_copy(p_owner uuid, p_bytes bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if leftoff.is_limited() then
+        perform leftoff.take_tokens(auth.uid(), p_bytes / (1024 * 1024));
+        perform leftoff.refuse_quota(p_owner, 0, p_bytes);
+    end if;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.charge_copy(p_owner uuid, p_bytes bigint) IS 'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited, quota_exceeded.';
+
+-- FUNCTION leftoff.charge_save(public.free_agent_sessions, bigint)
+
+CREATE FUNCTION leftoff.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    v_caller uuid := auth.uid();
+    v_cost bigint := 1 + p_written_bytes / (1024 * 1024);
+    v_left int := p_session.prepaid_saves;
+begin
+    if not leftoff.is_limited() then
+        return v_left;
+    elsif v_caller <> p_session.user_id then
+        -- what is paid ahead is the owner's
+        perform leftoff.take_tokens(v_caller, v_cost);
+    elsif v_left >= v_cost then
+        return v_left - v_cost;
+    else
+        v_left := leftoff.take_tokens(v_caller, v_cost - v_left, 20);
+    end if;
+    perform leftoff.refuse_quota(p_session.user_id, 0, p_written_bytes);
+    return v_left;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) IS 'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
+
 -- FUNCTION leftoff.check_session()
 
 CREATE FUNCTION leftoff.check_session() RETURNS trigger
@@ -380,6 +448,7 @@ begin
             perform leftoff.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
         end if;
         new.updated_at := now();
+        perform leftoff.charge();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -388,8 +457,14 @@ begin
             new.expired_at := null;
             new.last_activity_at := now();
         end if;
-    elsif new.kind = 'chat' and new.expires_after is null then
-        select s.chat_expires_after into new.expires_after from leftoff.settings s;
+    else
+        perform leftoff.charge();
+        if leftoff.is_limited() then
+            perform leftoff.refuse_quota(new.user_id, 1, 0);
+        end if;
+        if new.kind = 'chat' and new.expires_after is null then
+            select s.chat_expires_after into new.expires_after from leftoff.settings s;
+        end if;
     end if;
     new.expires_after := nullif(new.expires_after, interval '0');
     perform leftoff.refuse_session_fields(new.name, new.model, new.kind,
@@ -399,7 +474,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.check_session() IS 'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
+COMMENT ON FUNCTION leftoff.check_session() IS 'Checks what people write into a session, and that they may write so much. Chat sessions expire by default, others never. A new status revives.';
 
 -- PROCEDURE leftoff.clean_up(integer)
 
@@ -593,6 +668,7 @@ begin
     delete from public.free_agent_sessions s where s.id = any (v_ids);
     delete from public.session_members m where m.user_id = v_caller;
     get diagnostics memberships = row_count;
+    delete from leftoff.rate_buckets b where b.user_id = v_caller;
     -- in other people's sessions the words stay, the name goes
     update public.session_snapshots n set created_by = null where n.created_by = v_caller;
     return next;
@@ -620,11 +696,12 @@ begin
         perform leftoff.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
-        latest_number, size_bytes, message_count)
+        latest_number, size_bytes, stored_bytes, message_count)
     values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
-        least(v_header.number, 1), v_header.size_bytes, v_header.message_count)
+        least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
+    perform leftoff.charge_copy(v_owner, v_header.size_bytes);
     insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
     select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth, p.kind,
         p.created_at, p.path, p.body
@@ -683,6 +760,14 @@ CREATE FUNCTION leftoff.is_json(p_text text) RETURNS boolean
     RETURN ((p_text IS NOT NULL) AND (p_text IS JSON));
 
 COMMENT ON FUNCTION leftoff.is_json(p_text text) IS 'Whether a text is JSON; null is not.';
+
+-- FUNCTION leftoff.is_limited()
+
+CREATE FUNCTION leftoff.is_limited() RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN (current_setting('role'::text) = 'service_role'::text) THEN false ELSE (auth.uid() IS NOT NULL) END;
+
+COMMENT ON FUNCTION leftoff.is_limited() IS 'Whether the caller is a person whose writes are counted.';
 
 -- FUNCTION leftoff.is_path(text)
 
@@ -764,6 +849,7 @@ begin
         perform leftoff.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
     perform leftoff.find_snapshot(v_session, p_number, null);
+    perform leftoff.charge();
     perform leftoff.set_label(p_session_id, p_number, p_label);
     select * into v_snapshot from public.session_snapshots n
     where n.session_id = p_session_id and n.number = p_number;
@@ -828,6 +914,49 @@ end;
 $$;
 
 COMMENT ON FUNCTION leftoff.latest_state(p_session bigint) IS 'The latest state as JSON text, in rows to be joined.';
+
+-- TABLE leftoff.rate_buckets
+
+CREATE UNLOGGED TABLE leftoff.rate_buckets (
+    user_id uuid NOT NULL,
+    tokens double precision NOT NULL,
+    filled_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    sessions integer DEFAULT 0 NOT NULL,
+    stored_bytes bigint DEFAULT 0 NOT NULL,
+    counted_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE leftoff.rate_buckets IS 'What each person may still write now, and what they had at the last count.';
+
+COMMENT ON COLUMN leftoff.rate_buckets.tokens IS 'In the bucket at filled_at; since then it has been filling.';
+
+COMMENT ON COLUMN leftoff.rate_buckets.sessions IS 'Sessions owned: counted at counted_at, and one more for each made since.';
+
+COMMENT ON COLUMN leftoff.rate_buckets.stored_bytes IS 'Sum of their stored_bytes at counted_at.';
+
+COMMENT ON COLUMN leftoff.rate_buckets.counted_at IS 'Counted anew after a minute, and before anything is refused.';
+
+-- FUNCTION leftoff.locked_bucket(uuid)
+
+CREATE FUNCTION leftoff.locked_bucket(p_user uuid) RETURNS leftoff.rate_buckets
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    v_bucket leftoff.rate_buckets;
+begin
+    select * into v_bucket from leftoff.rate_buckets b where b.user_id = p_user for no key update;
+    if not found then
+        insert into leftoff.rate_buckets (user_id, tokens)
+        select p_user, coalesce(s.writes_at_once, 0) from leftoff.settings s on conflict do nothing;
+        select * into v_bucket from leftoff.rate_buckets b where b.user_id = p_user for no key update;
+    end if;
+    return v_bucket;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.locked_bucket(p_user uuid) IS 'A person''s bucket, made full if there is none, locked till the end of the transaction.';
 
 -- FUNCTION leftoff.masked_escapes(text)
 
@@ -1134,7 +1263,7 @@ CREATE FUNCTION leftoff.overwrite_parts(p_session bigint, p_number integer, p_ro
 declare
     v_ops text[] := p_rows.ops;
     v_bodies text[] := p_rows.bodies;
-    v_step leftoff.step := (0, 0, 0, false);
+    v_step leftoff.step := (0, 0, 0, false, 0);
     v_old record;
 begin
     -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
@@ -1156,6 +1285,7 @@ begin
             v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
+        v_step.written := v_step.written + octet_length(v_bodies[i]);
     end loop;
     return v_step;
 end;
@@ -1427,12 +1557,19 @@ begin
                         where n.session_id = u.id and n.number >= q.since and n.number < q.until limit 1) is null
                 offset 0
             ) p))
-        returning t.size)
-    select count(*), coalesce(sum(g.size), 0) into parts, bytes from gone g;
-
-    update public.free_agent_sessions s set pruned_through = u.high
-    from unnest(v_sessions, v_through) u (session, high)
-    where s.internal_id = u.session and u.high is not null;
+        returning t.session, t.size
+    ), freed as (
+        select g.session, count(*) as parts, sum(g.size) as bytes from gone g group by g.session
+    ), marked as (
+        update public.free_agent_sessions s
+        set pruned_through = u.high, stored_bytes = s.stored_bytes - coalesce(u.bytes, 0)
+        from (
+            select w.session, w.high, f.bytes from unnest(v_sessions, v_through) w (session, high)
+            left join freed f on f.session = w.session
+        ) u
+        where s.internal_id = u.session and u.high is not null
+    )
+    select coalesce(sum(f.parts), 0), coalesce(sum(f.bytes), 0) into parts, bytes from freed f;
     delete from leftoff.save_keys k
     where k.session = any (v_sessions) and k.created_at < now() - (select t.keep_keys_for from leftoff.settings t);
 end;
@@ -1466,6 +1603,7 @@ begin
     if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
         perform leftoff.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
     end if;
+    perform leftoff.charge();
     insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
     on conflict (session_id, user_id) do update set role = excluded.role
     returning * into v_member;
@@ -1931,6 +2069,54 @@ $$;
 
 COMMENT ON FUNCTION leftoff.refuse_part(p_path text, p_item integer, p_body text) IS 'True, or raises nesting_too_deep, number_out_of_range, address_too_long, invalid_changes.';
 
+-- FUNCTION leftoff.refuse_quota(uuid, integer, bigint)
+
+CREATE FUNCTION leftoff.refuse_quota(p_owner uuid, p_new_sessions integer, p_new_bytes bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    v_settings leftoff.settings;
+    v_bucket leftoff.rate_buckets;
+begin
+    select * into v_settings from leftoff.settings;
+    if p_new_sessions = 0 and v_settings.max_stored_bytes_per_user is null
+        or p_new_bytes = 0 and v_settings.max_sessions_per_user is null
+    then
+        return;
+    end if;
+    if p_owner = auth.uid() then
+        v_bucket := leftoff.locked_bucket(p_owner);
+    else
+        -- never waits for another person's bucket while holding the caller's: two who save for each other would lock up
+        select * into v_bucket from leftoff.rate_buckets b where b.user_id = p_owner for no key update skip locked;
+    end if;
+    -- counted each minute at most, unless it would be refused
+    if v_bucket.user_id is null or v_bucket.counted_at < clock_timestamp() - interval '1 minute'
+        or v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user
+        or v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user
+    then
+        select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
+        from public.free_agent_sessions s where s.user_id = p_owner;
+        v_bucket.counted_at := clock_timestamp();
+    end if;
+    if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
+        perform leftoff.fail(403, 'quota_exceeded', 'The owner has as many sessions as allowed. Delete some first.',
+            format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
+    elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
+        perform leftoff.fail(403, 'quota_exceeded',
+            'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
+            format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
+    end if;
+    update leftoff.rate_buckets b
+    set sessions = v_bucket.sessions + p_new_sessions, stored_bytes = v_bucket.stored_bytes + p_new_bytes,
+        counted_at = v_bucket.counted_at
+    where b.user_id = v_bucket.user_id; -- not if it was left out as locked
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.refuse_quota(p_owner uuid, p_new_sessions integer, p_new_bytes bigint) IS 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
+
 -- FUNCTION leftoff.refuse_session_fields(text, text, text, text, text, text, jsonb, jsonb, numeric)
 
 CREATE FUNCTION leftoff.refuse_session_fields(p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text, p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric) RETURNS void
@@ -2068,8 +2254,9 @@ begin
         count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
             - count(*) filter (where c.old_path = '/messages/' and c.old_item >= 0 and c.path is null),
         coalesce(bool_or(c.place is null or c.path is null), false) or (select bool_or(g.op = 'remove') from given g),
+        coalesce((select sum(i.size) from inserted i), 0),
         bool_or(c.path is null and c.old_item >= 0)
-    into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_gap
+    into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_step.written, v_gap
     from changed c;
     if v_gap then
         -- items went: only from the end?
@@ -2627,6 +2814,51 @@ $$;
 
 COMMENT ON FUNCTION leftoff.state_at(p_session bigint, p_number integer) IS 'The state at an older number as JSON text, in rows to be joined.';
 
+-- FUNCTION leftoff.stored_bytes(bigint)
+
+CREATE FUNCTION leftoff.stored_bytes(p_session bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (SELECT COALESCE(sum(p.size), (0)::bigint) AS "coalesce" FROM leftoff.parts p WHERE (p.session = stored_bytes.p_session));
+
+COMMENT ON FUNCTION leftoff.stored_bytes(p_session bigint) IS 'What free_agent_sessions.stored_bytes must be.';
+
+-- FUNCTION leftoff.take_tokens(uuid, bigint, integer)
+
+CREATE FUNCTION leftoff.take_tokens(p_user uuid, p_cost bigint, p_ahead integer DEFAULT 0) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    v_settings leftoff.settings;
+    v_bucket leftoff.rate_buckets;
+    v_tokens double precision;
+    v_cost bigint;
+    v_ahead int;
+begin
+    select * into v_settings from leftoff.settings;
+    if v_settings.writes_per_second is null then
+        return p_ahead;
+    end if;
+    v_bucket := leftoff.locked_bucket(p_user);
+    -- what costs more than a full bucket passes with a full one
+    v_cost := least(p_cost, v_settings.writes_at_once);
+    v_tokens := least(v_settings.writes_at_once,
+        v_bucket.tokens + v_settings.writes_per_second
+            * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
+    if v_tokens < v_cost then
+        perform leftoff.fail(429, 'rate_limited', 'Too many writes in a short time. Wait, then send the same again.',
+            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+    end if;
+    v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
+    update leftoff.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
+    where b.user_id = p_user;
+    return v_ahead;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.take_tokens(p_user uuid, p_cost bigint, p_ahead integer) IS 'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds to wait.';
+
 -- FUNCTION leftoff.unmasked_escapes(text)
 
 CREATE FUNCTION leftoff.unmasked_escapes(p_text text) RETURNS text
@@ -2737,11 +2969,13 @@ begin
         where k.session_id = v_session.id group by k.number
     ) t
     where n.session_id = v_session.id and n.number = t.number;
-    update public.free_agent_sessions s set size_bytes = n.size_bytes, message_count = n.message_count
+    update public.free_agent_sessions s
+    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = leftoff.stored_bytes(s.internal_id)
     from public.session_snapshots n
     where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
     perform leftoff.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+    perform leftoff.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;
@@ -2755,10 +2989,13 @@ CREATE FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_r
     AS $$
 declare
     v_number int := p_session.latest_number + 1;
-    v_appended leftoff.step := (0, 0, 0, false);
-    v_overwritten leftoff.step := (0, 0, 0, false);
-    v_replaced leftoff.step := (0, 0, 0, false);
+    v_appended leftoff.step := (0, 0, 0, false, 0);
+    v_overwritten leftoff.step := (0, 0, 0, false, 0);
+    v_replaced leftoff.step := (0, 0, 0, false, 0);
     v_left_over boolean;
+    v_caller uuid := auth.uid();
+    v_written bigint;
+    v_prepaid int;
     v_result leftoff.save_result;
 begin
     v_left_over := 'append' <> any (p_rows.ops);
@@ -2787,13 +3024,20 @@ begin
     if v_result.changed_parts > 0 or v_number = 1 then
         v_result.number := v_number;
         v_result.created := true;
+        v_written := v_appended.written + v_overwritten.written + v_replaced.written;
+        v_prepaid := p_session.prepaid_saves - 1;
+        -- the common case without a call: the owner has paid ahead
+        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
+            v_prepaid := leftoff.charge_save(p_session, v_written);
+        end if;
         with made as (
             insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
             values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts, v_result.message_count,
-                nullif(auth.uid(), p_session.user_id))
+                nullif(v_caller, p_session.user_id))
         )
         update public.free_agent_sessions s
         set latest_number = v_number, size_bytes = v_result.size_bytes, message_count = v_result.message_count,
+            stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
             updated_at = now(),
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
         where s.id = p_session.id;
@@ -2813,7 +3057,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean, p_label text, p_key uuid, p_content uuid) IS 'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, label_taken and what the rows can be refused for.';
+COMMENT ON FUNCTION leftoff.write_snapshot(p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean, p_label text, p_key uuid, p_content uuid) IS 'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, label_taken and what the rows can be refused for.';
 
 -- FUNCTION public.append_session_messages(uuid, json, text)
 
@@ -2963,7 +3207,9 @@ CREATE FUNCTION public.free_agent_sessions(public.session_messages) RETURNS SETO
      s.latest_number,
      s.pruned_through,
      s.size_bytes,
-     s.message_count
+     s.message_count,
+     s.stored_bytes,
+     s.prepaid_saves
     FROM public.free_agent_sessions s
    WHERE (s.id = ($1).session_id);
 END;
@@ -3003,20 +3249,24 @@ begin
     end if;
     -- Two calls at once: one inserts, the other waits here and then finds it.
     for attempt in 1 .. 3 loop
+        if p_key is not null or p_id is not null then
+            select * into v_session from public.free_agent_sessions s
+            where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
+            if found then
+                return next v_session;
+                return;
+            end if;
+        end if;
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
         values (coalesce(p_id, leftoff.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
             make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
-        if not found then
-            select * into v_session from public.free_agent_sessions s
-            where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
-        end if;
         if found then
             return next v_session;
             return;
         end if;
-        -- neither: deleted in between (once more), or the id is somebody else's
+        -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
     end loop;
     perform leftoff.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
 end;
@@ -3448,10 +3698,18 @@ CREATE TABLE leftoff.settings (
     keep_keys_for interval DEFAULT '30 days'::interval NOT NULL,
     chat_expires_after interval DEFAULT '00:30:00'::interval NOT NULL,
     delete_expired_after interval DEFAULT '7 days'::interval NOT NULL,
+    writes_per_second numeric DEFAULT 50,
+    writes_at_once integer DEFAULT 2000 NOT NULL,
+    max_sessions_per_user integer DEFAULT 100000,
+    max_stored_bytes_per_user bigint DEFAULT ((10)::double precision * (((1024)::bigint)::double precision ^ (3)::double precision)),
     CONSTRAINT settings_keep_snapshots_check CHECK ((keep_snapshots >= 1)),
     CONSTRAINT settings_max_nesting_check CHECK (((max_nesting >= 20) AND (max_nesting <= 1000))),
+    CONSTRAINT settings_max_sessions_per_user_check CHECK ((max_sessions_per_user >= 0)),
     CONSTRAINT settings_max_state_bytes_check CHECK ((max_state_bytes >= (1024 * 1024))),
-    CONSTRAINT settings_only_row_check CHECK (only_row)
+    CONSTRAINT settings_max_stored_bytes_per_user_check CHECK ((max_stored_bytes_per_user >= 0)),
+    CONSTRAINT settings_only_row_check CHECK (only_row),
+    CONSTRAINT settings_writes_at_once_check CHECK ((writes_at_once >= 1)),
+    CONSTRAINT settings_writes_per_second_check CHECK ((writes_per_second > (0)::numeric))
 );
 
 COMMENT ON TABLE leftoff.settings IS 'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -3469,6 +3727,14 @@ COMMENT ON COLUMN leftoff.settings.keep_keys_for IS 'How long an idempotency key
 COMMENT ON COLUMN leftoff.settings.chat_expires_after IS 'Default idle time of sessions of kind chat.';
 
 COMMENT ON COLUMN leftoff.settings.delete_expired_after IS 'Grace time between expiry and deletion.';
+
+COMMENT ON COLUMN leftoff.settings.writes_per_second IS 'How fast a person''s bucket fills; a write takes one token, one more for each MB. Null: no limit.';
+
+COMMENT ON COLUMN leftoff.settings.writes_at_once IS 'What a full bucket holds: so many writes may come at once.';
+
+COMMENT ON COLUMN leftoff.settings.max_sessions_per_user IS 'Null: no limit.';
+
+COMMENT ON COLUMN leftoff.settings.max_stored_bytes_per_user IS 'JSON of all kept versions of the sessions one owns. Null: no limit.';
 
 -- SEQUENCE public.free_agent_sessions_internal_id_seq
 
@@ -3490,6 +3756,11 @@ ALTER TABLE ONLY leftoff.cleanup_runs
 
 ALTER TABLE ONLY leftoff.parts
     ADD CONSTRAINT parts_pkey PRIMARY KEY (session, since, ord);
+
+-- CONSTRAINT leftoff.rate_buckets rate_buckets_pkey
+
+ALTER TABLE ONLY leftoff.rate_buckets
+    ADD CONSTRAINT rate_buckets_pkey PRIMARY KEY (user_id);
 
 -- CONSTRAINT leftoff.save_keys save_keys_pkey
 
@@ -3601,6 +3872,10 @@ ALTER TABLE leftoff.cleanup_runs ENABLE ROW LEVEL SECURITY;
 -- ROW SECURITY leftoff.parts
 
 ALTER TABLE leftoff.parts ENABLE ROW LEVEL SECURITY;
+
+-- ROW SECURITY leftoff.rate_buckets
+
+ALTER TABLE leftoff.rate_buckets ENABLE ROW LEVEL SECURITY;
 
 -- ROW SECURITY leftoff.save_keys
 
@@ -3728,6 +4003,14 @@ REVOKE ALL ON FUNCTION leftoff.changes_of_others(p_session bigint, p_base intege
 
 REVOKE ALL ON FUNCTION leftoff.changes_text(p_session bigint, p_since integer, p_number integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION leftoff.charge(p_cost bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION leftoff.charge(p_cost bigint) TO authenticated;
+GRANT ALL ON FUNCTION leftoff.charge(p_cost bigint) TO service_role;
+
+REVOKE ALL ON FUNCTION leftoff.charge_copy(p_owner uuid, p_bytes bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.check_session() FROM PUBLIC;
 
 REVOKE ALL ON PROCEDURE leftoff.clean_up(IN p_seconds integer) FROM PUBLIC;
@@ -3760,6 +4043,8 @@ REVOKE ALL ON FUNCTION leftoff.is_index(p_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.is_json(p_text text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION leftoff.is_limited() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.is_path(p_path text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.is_plain_part(p_path text, p_item integer, p_body text) FROM PUBLIC;
@@ -3779,6 +4064,8 @@ GRANT ALL ON FUNCTION leftoff.label(p_session_id uuid, p_number integer, p_label
 GRANT ALL ON FUNCTION leftoff.label(p_session_id uuid, p_number integer, p_label text) TO service_role;
 
 REVOKE ALL ON FUNCTION leftoff.latest_state(p_session bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.locked_bucket(p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.masked_escapes(p_body text) FROM PUBLIC;
 
@@ -3918,6 +4205,8 @@ REVOKE ALL ON FUNCTION leftoff.refuse_overlaps(p_rows leftoff.change_rows) FROM 
 
 REVOKE ALL ON FUNCTION leftoff.refuse_part(p_path text, p_item integer, p_body text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION leftoff.refuse_quota(p_owner uuid, p_new_sessions integer, p_new_bytes bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.refuse_session_fields(p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text, p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric) FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.refuse_session_fields(p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text, p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric) TO authenticated;
 GRANT ALL ON FUNCTION leftoff.refuse_session_fields(p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text, p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric) TO service_role;
@@ -3982,6 +4271,10 @@ REVOKE ALL ON FUNCTION leftoff.session_to_write(p_session_id uuid, p_need text) 
 REVOKE ALL ON FUNCTION leftoff.set_label(p_session_id uuid, p_number integer, p_label text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.state_at(p_session bigint, p_number integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.stored_bytes(p_session bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.take_tokens(p_user uuid, p_cost bigint, p_ahead integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.unmasked_escapes(p_text text) FROM PUBLIC;
 

@@ -2,7 +2,7 @@
 
 LeftoffError
 ├── Unauthorized            401  invalid_token, not_signed_in
-├── Forbidden               403  forbidden
+├── Forbidden               403  forbidden, quota_exceeded
 ├── NotFound                404  session_not_found, snapshot_not_found, not_found
 ├── MethodNotAllowed        405  method_not_allowed
 ├── (LeftoffError itself) 408  request_timeout
@@ -55,6 +55,9 @@ CODES: Final[dict[str, Code]] = {
     ),
     "not_signed_in": Code(401, "Not signed in", "This needs a signed-in user."),
     "forbidden": Code(403, "Not allowed", "You may read this session, but not do that with it."),
+    "quota_exceeded": Code(
+        403, "Quota used up", "The owner has as many sessions or stored bytes as allowed. Nothing was saved."
+    ),
     "not_found": Code(404, "No such address", "This function has nothing at that address."),
     "session_not_found": Code(
         404, "No such session", "No such session, or it is not yours. Check the id and the signed-in user."

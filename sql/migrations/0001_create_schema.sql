@@ -52,7 +52,11 @@ create table leftoff.settings (
     keep_for interval not null default '7 days',
     keep_keys_for interval not null default '30 days',
     chat_expires_after interval not null default '30 minutes',
-    delete_expired_after interval not null default '7 days'
+    delete_expired_after interval not null default '7 days',
+    writes_per_second numeric default 50 check (writes_per_second > 0),
+    writes_at_once int not null default 2000 check (writes_at_once >= 1),
+    max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
+    max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0)
 );
 comment on table leftoff.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -63,6 +67,11 @@ comment on column leftoff.settings.keep_for is 'Clean-up keeps every snapshot yo
 comment on column leftoff.settings.keep_keys_for is 'How long an idempotency key is remembered.';
 comment on column leftoff.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
 comment on column leftoff.settings.delete_expired_after is 'Grace time between expiry and deletion.';
+comment on column leftoff.settings.writes_per_second is
+    'How fast a person''s bucket fills; a write takes one token, one more for each MB. Null: no limit.';
+comment on column leftoff.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
+comment on column leftoff.settings.max_sessions_per_user is 'Null: no limit.';
+comment on column leftoff.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
 insert into leftoff.settings default values;
 alter table leftoff.settings enable row level security;
 grant select on leftoff.settings to service_role;

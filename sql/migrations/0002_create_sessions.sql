@@ -26,6 +26,8 @@ create table public.free_agent_sessions (
     pruned_through int not null default 0,
     size_bytes bigint not null default 0,
     message_count int not null default 0,
+    stored_bytes bigint not null default 0,
+    prepaid_saves smallint not null default 0,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
@@ -43,6 +45,8 @@ comment on column public.free_agent_sessions.latest_number is 'Number of the lat
 comment on column public.free_agent_sessions.pruned_through is 'Up to this number only labelled snapshots are kept.';
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
+comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
+comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 0020_create_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
@@ -132,6 +136,7 @@ begin
             perform leftoff.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
         end if;
         new.updated_at := now();
+        perform leftoff.charge();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -140,8 +145,14 @@ begin
             new.expired_at := null;
             new.last_activity_at := now();
         end if;
-    elsif new.kind = 'chat' and new.expires_after is null then
-        select s.chat_expires_after into new.expires_after from leftoff.settings s;
+    else
+        perform leftoff.charge();
+        if leftoff.is_limited() then
+            perform leftoff.refuse_quota(new.user_id, 1, 0);
+        end if;
+        if new.kind = 'chat' and new.expires_after is null then
+            select s.chat_expires_after into new.expires_after from leftoff.settings s;
+        end if;
     end if;
     new.expires_after := nullif(new.expires_after, interval '0');
     perform leftoff.refuse_session_fields(new.name, new.model, new.kind,
@@ -151,7 +162,7 @@ begin
 end;
 $$;
 comment on function leftoff.check_session is
-    'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
+    'Checks what people write into a session, and that they may write so much. Chat sessions expire by default, others never. A new status revives.';
 revoke execute on function leftoff.check_session from public;
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function leftoff.check_session();

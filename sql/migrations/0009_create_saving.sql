@@ -4,9 +4,9 @@
 -- the end of this file, which pin search_path for all they call.
 -- Breaks running code: no.
 
--- What a step of a save did: parts written or ended, the difference in bytes and in messages, and whether
--- something stands where nothing stood before, so that its container has to be looked at.
-create type leftoff.step as (changed int, bytes bigint, messages int, new_places boolean);
+-- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether something
+-- stands where nothing stood before, so that its container has to be looked at, and the bytes of all parts written.
+create type leftoff.step as (changed int, bytes bigint, messages int, new_places boolean, written bigint);
 comment on type leftoff.step is 'What a step of a save did to the session''s parts.';
 
 create function leftoff.append_items(p_session bigint, p_number int, p_rows leftoff.change_rows)
@@ -18,7 +18,7 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_bodies text[] := p_rows.bodies;
-    v_step leftoff.step := (0, 0, 0, false);
+    v_step leftoff.step := (0, 0, 0, false, 0);
     v_path text;
     v_depth int;
     v_item int;
@@ -54,6 +54,7 @@ begin
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
     end loop;
+    v_step.written := v_step.bytes; -- nothing ends
     return v_step;
 end;
 $$;
@@ -67,7 +68,7 @@ as $$
 declare
     v_ops text[] := p_rows.ops;
     v_bodies text[] := p_rows.bodies;
-    v_step leftoff.step := (0, 0, 0, false);
+    v_step leftoff.step := (0, 0, 0, false, 0);
     v_old record;
 begin
     -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
@@ -89,6 +90,7 @@ begin
             v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
+        v_step.written := v_step.written + octet_length(v_bodies[i]);
     end loop;
     return v_step;
 end;
@@ -149,8 +151,9 @@ begin
         count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
             - count(*) filter (where c.old_path = '/messages/' and c.old_item >= 0 and c.path is null),
         coalesce(bool_or(c.place is null or c.path is null), false) or (select bool_or(g.op = 'remove') from given g),
+        coalesce((select sum(i.size) from inserted i), 0),
         bool_or(c.path is null and c.old_item >= 0)
-    into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_gap
+    into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_step.written, v_gap
     from changed c;
     if v_gap then
         -- items went: only from the end?
@@ -241,10 +244,13 @@ language plpgsql volatile
 as $$
 declare
     v_number int := p_session.latest_number + 1;
-    v_appended leftoff.step := (0, 0, 0, false);
-    v_overwritten leftoff.step := (0, 0, 0, false);
-    v_replaced leftoff.step := (0, 0, 0, false);
+    v_appended leftoff.step := (0, 0, 0, false, 0);
+    v_overwritten leftoff.step := (0, 0, 0, false, 0);
+    v_replaced leftoff.step := (0, 0, 0, false, 0);
     v_left_over boolean;
+    v_caller uuid := auth.uid();
+    v_written bigint;
+    v_prepaid int;
     v_result leftoff.save_result;
 begin
     v_left_over := 'append' <> any (p_rows.ops);
@@ -273,13 +279,20 @@ begin
     if v_result.changed_parts > 0 or v_number = 1 then
         v_result.number := v_number;
         v_result.created := true;
+        v_written := v_appended.written + v_overwritten.written + v_replaced.written;
+        v_prepaid := p_session.prepaid_saves - 1;
+        -- the common case without a call: the owner has paid ahead
+        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
+            v_prepaid := leftoff.charge_save(p_session, v_written);
+        end if;
         with made as (
             insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
             values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts, v_result.message_count,
-                nullif(auth.uid(), p_session.user_id))
+                nullif(v_caller, p_session.user_id))
         )
         update public.free_agent_sessions s
         set latest_number = v_number, size_bytes = v_result.size_bytes, message_count = v_result.message_count,
+            stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
             updated_at = now(),
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
         where s.id = p_session.id;
@@ -299,7 +312,7 @@ begin
 end;
 $$;
 comment on function leftoff.write_snapshot is
-    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, label_taken and what the rows can be refused for.';
+    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, label_taken and what the rows can be refused for.';
 revoke execute on function leftoff.write_snapshot from public;
 
 create function leftoff.digest_of_save(p_rows leftoff.change_rows, p_base int, p_label text) returns uuid

@@ -37,6 +37,7 @@ begin
         perform leftoff.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
     perform leftoff.find_snapshot(v_session, p_number, null);
+    perform leftoff.charge();
     perform leftoff.set_label(p_session_id, p_number, p_label);
     select * into v_snapshot from public.session_snapshots n
     where n.session_id = p_session_id and n.number = p_number;
@@ -126,11 +127,12 @@ begin
         perform leftoff.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
-        latest_number, size_bytes, message_count)
+        latest_number, size_bytes, stored_bytes, message_count)
     values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
-        least(v_header.number, 1), v_header.size_bytes, v_header.message_count)
+        least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
+    perform leftoff.charge_copy(v_owner, v_header.size_bytes);
     insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
     select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth, p.kind,
         p.created_at, p.path, p.body

@@ -125,20 +125,24 @@ begin
     end if;
     -- Two calls at once: one inserts, the other waits here and then finds it.
     for attempt in 1 .. 3 loop
+        if p_key is not null or p_id is not null then
+            select * into v_session from public.free_agent_sessions s
+            where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
+            if found then
+                return next v_session;
+                return;
+            end if;
+        end if;
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
         values (coalesce(p_id, leftoff.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
             make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
-        if not found then
-            select * into v_session from public.free_agent_sessions s
-            where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
-        end if;
         if found then
             return next v_session;
             return;
         end if;
-        -- neither: deleted in between (once more), or the id is somebody else's
+        -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
     end loop;
     perform leftoff.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
 end;
@@ -253,6 +257,7 @@ begin
     if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
         perform leftoff.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
     end if;
+    perform leftoff.charge();
     insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
     on conflict (session_id, user_id) do update set role = excluded.role
     returning * into v_member;
@@ -333,6 +338,7 @@ begin
     delete from public.free_agent_sessions s where s.id = any (v_ids);
     delete from public.session_members m where m.user_id = v_caller;
     get diagnostics memberships = row_count;
+    delete from leftoff.rate_buckets b where b.user_id = v_caller;
     -- in other people's sessions the words stay, the name goes
     update public.session_snapshots n set created_by = null where n.created_by = v_caller;
     return next;

@@ -162,11 +162,13 @@ begin
         where k.session_id = v_session.id group by k.number
     ) t
     where n.session_id = v_session.id and n.number = t.number;
-    update public.free_agent_sessions s set size_bytes = n.size_bytes, message_count = n.message_count
+    update public.free_agent_sessions s
+    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = leftoff.stored_bytes(s.internal_id)
     from public.session_snapshots n
     where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
     perform leftoff.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+    perform leftoff.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;

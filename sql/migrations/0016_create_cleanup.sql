@@ -80,12 +80,19 @@ begin
                         where n.session_id = u.id and n.number >= q.since and n.number < q.until limit 1) is null
                 offset 0
             ) p))
-        returning t.size)
-    select count(*), coalesce(sum(g.size), 0) into parts, bytes from gone g;
-
-    update public.free_agent_sessions s set pruned_through = u.high
-    from unnest(v_sessions, v_through) u (session, high)
-    where s.internal_id = u.session and u.high is not null;
+        returning t.session, t.size
+    ), freed as (
+        select g.session, count(*) as parts, sum(g.size) as bytes from gone g group by g.session
+    ), marked as (
+        update public.free_agent_sessions s
+        set pruned_through = u.high, stored_bytes = s.stored_bytes - coalesce(u.bytes, 0)
+        from (
+            select w.session, w.high, f.bytes from unnest(v_sessions, v_through) w (session, high)
+            left join freed f on f.session = w.session
+        ) u
+        where s.internal_id = u.session and u.high is not null
+    )
+    select coalesce(sum(f.parts), 0), coalesce(sum(f.bytes), 0) into parts, bytes from freed f;
     delete from leftoff.save_keys k
     where k.session = any (v_sessions) and k.created_at < now() - (select t.keep_keys_for from leftoff.settings t);
 end;

@@ -68,6 +68,10 @@ FLOORS = """
     grant usage on schema bench to authenticated;
     grant all on all tables in schema bench to authenticated;
 """
+# All is counted as ever, and never runs out.
+NO_LIMITS = """
+    update leftoff.settings set writes_per_second = 1000000, writes_at_once = 1000000000, max_stored_bytes_per_user = 1e15
+"""
 APPEND_BARELY = "select bench.append_message(%s, %s, %s)"
 INSERT_DOCUMENT = "insert into bench.documents (session_id, number, state) values (%s, %s, %s)"
 
@@ -87,6 +91,7 @@ class Place:
         self.superuser = self.connect(stack.postgres.dsn_for(database))
         add_user(self.superuser, USER)
         self.superuser.execute(FLOORS)
+        self.superuser.execute(NO_LIMITS)
 
     @contextlib.contextmanager
     def fresh(self) -> Iterator[Place]:

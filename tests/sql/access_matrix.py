@@ -195,6 +195,7 @@ FUNCTIONS: dict[str, Call] = {
     "leftoff.message_id": Call(HELPER, with_session(p_position=1)),
     "leftoff.message_preview": Call(HELPER, lambda scene, session: {"p_body": '{"content":"x"}'}),
     "leftoff.readable_json": Call(HELPER, lambda scene, session: {"p_body": "1"}),
+    "leftoff.charge": Call(HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}),
     "leftoff.new_id": Call(
         HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
     ),
@@ -270,6 +271,7 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "public.free_agent_sessions_internal_id_seq": {},
     "leftoff.described_sessions": {"SELECT": dict.fromkeys(READERS)},
     "leftoff.parts": {"SELECT": dict.fromkeys(READERS)},
+    "leftoff.rate_buckets": {},
     "leftoff.save_keys": {},
     "leftoff.settings": {"SELECT": {"service_role": None}},
     "leftoff.cleanup_runs": {"SELECT": {"service_role": None}},

@@ -187,7 +187,7 @@ def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     elif key is None:
         key = "session_id"
     query = f"select count(*) from {relation}"
-    if relation not in ("leftoff.settings", "leftoff.cleanup_runs"):
+    if relation not in ("leftoff.settings", "leftoff.cleanup_runs", "leftoff.rate_buckets"):
         query += f" where {key} = %(session)s"
     value = scene.internal_id(session_id) if key == "session" else session_id
     seen: dict[str, int | str] = {}

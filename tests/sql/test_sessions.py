@@ -48,6 +48,8 @@ def test_create__defaults(db: Db) -> None:
         "pruned_through": 0,
         "size_bytes": 0,
         "message_count": 0,
+        "stored_bytes": 0,
+        "prepaid_saves": 0,
     }
 
 

@@ -16,6 +16,7 @@ _SAVING = (
     "snapshot_gone",
     "idempotency_key_reused",
     "too_large",
+    "quota_exceeded",
     "invalid_argument",
 )
 _CHANGING = (
@@ -66,7 +67,7 @@ _SESSIONS: Final = (
         "Create a session, or get the one with this key",
         body=sessions.CreateSession,
         answer=answers.Session,
-        errors=("key_taken", *_SESSION_FIELDS),
+        errors=("key_taken", "quota_exceeded", *_SESSION_FIELDS),
     ),
     Route(
         "GET",
@@ -85,7 +86,7 @@ _SESSIONS: Final = (
         body=transfer.ImportRequest,
         answer=answers.Session,
         status=201,
-        errors=("too_large", "address_too_long", *_SESSION_FIELDS),
+        errors=("too_large", "quota_exceeded", "address_too_long", *_SESSION_FIELDS),
         limit="max_import_bytes",
     ),
     Route(

@@ -1,0 +1,311 @@
+"""How much one person may write and keep."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.support.database import SERVICE, Db
+
+SIXTEEN = 16
+
+
+def limit(db: Db, **settings: object) -> None:
+    """Set limits for this test's database. None: no limit."""
+    for name, value in settings.items():
+        db.superuser.execute(f"update leftoff.settings set {name} = %s".encode(), (value,))
+
+
+def stored(db: Db, session_id: object) -> tuple[int, int]:
+    """What the session's row says it stores, and what it does."""
+    (row,) = db.superuser.execute(
+        "select s.stored_bytes, leftoff.stored_bytes(s.internal_id) as real"
+        " from free_agent_sessions s where s.id = %s",
+        (session_id,),
+    ).fetchall()
+    return row["stored_bytes"], row["real"]
+
+
+def at_once(db: Db, who: str, count: int, action: Callable[[psycopg.Connection, int], object]) -> list[str]:
+    """Run `action(connection, number)` count times on sixteen connections; "ok" or the code of each."""
+    outcomes: list[str] = []
+
+    def work(numbers: range) -> None:
+        connection = db.connect_as(who)
+        for number in numbers:
+            try:
+                action(connection, number)
+                outcomes.append("ok")
+            except psycopg.Error as error:
+                outcomes.append(error.diag.message_hint or str(error))
+
+    threads = [threading.Thread(target=work, args=(range(first, count, SIXTEEN),)) for first in range(SIXTEEN)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return outcomes
+
+
+def append(db: Db, session_id: object) -> Callable[[psycopg.Connection, int], object]:
+    return lambda connection, number: db.call(
+        "append_session_messages", connection, p_session_id=session_id, p_messages=[number]
+    )
+
+
+# -- the bucket ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sessions", [1, 100])
+def test_rate__exactly_as_many_of_a_hundred_pass_as_the_bucket_holds(db: Db, sessions: int) -> None:
+    ids = [db.session("ada") for _ in range(sessions)]
+    limit(db, writes_per_second=0.001, writes_at_once=40)
+    outcomes = at_once(
+        db, "ada", 100, lambda connection, number: append(db, ids[number % sessions])(connection, number)
+    )
+    assert (outcomes.count("ok"), outcomes.count("rate_limited")) == (40, 60)
+
+
+def test_rate__no_more_pass_than_a_large_bucket_holds(db: Db) -> None:
+    """Also with tokens taken ahead: they are out of the bucket."""
+    ids = [db.session("ada") for _ in range(SIXTEEN)]
+    limit(db, writes_per_second=0.001, writes_at_once=400)
+    outcomes = at_once(
+        db, "ada", 800, lambda connection, number: append(db, ids[number % SIXTEEN])(connection, number)
+    )
+    ahead = db.superuser.execute("select sum(prepaid_saves) as n from free_agent_sessions").fetchall()[0]["n"]
+    left = db.superuser.execute("select floor(tokens) as n from leftoff.rate_buckets").fetchall()[0]["n"]
+    assert outcomes.count("ok") + ahead + left == 400
+
+
+def test_rate__says_how_long_to_wait_and_passes_then(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=2, writes_at_once=1)
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        with db.refuses("rate_limited") as refused:
+            db.save(session_id, {"n": 2})
+        assert refused.value.sqlstate == "PT429"
+        assert json.loads(refused.value.diag.message_detail) == {"retry_after": 1}
+        db.superuser.execute("update leftoff.rate_buckets set filled_at = filled_at - interval '1 second'")
+        assert db.save(session_id, {"n": 2})["number"] == 2
+
+
+def test_rate__one_person_s_bucket_is_no_one_else_s(db: Db) -> None:
+    ids = {name: db.session(name) for name in ("ada", "bob")}
+    limit(db, writes_per_second=0.001, writes_at_once=1)
+    for name in ("ada", "bob"):
+        with db.acting_as(name):
+            db.save(ids[name], {"n": 1})
+            with db.refuses("rate_limited"):
+                db.save(ids[name], {"n": 2})
+
+
+def test_rate__an_editor_pays_for_what_the_editor_saves(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.call("set_session_member", p_session_id=session_id, p_user_id=db.user("ed"), p_role="editor")
+        db.save(session_id, {"n": 0})  # and has saves paid ahead now
+    limit(db, writes_per_second=0.001, writes_at_once=2)
+    with db.acting_as("ed"):
+        db.save(session_id, {"n": 1})
+        db.save(session_id, {"n": 2})
+        with db.refuses("rate_limited"):
+            db.save(session_id, {"n": 3})
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 3})
+
+
+def test_rate__a_megabyte_costs_a_token(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=5)
+    with db.acting_as("ada"):
+        db.save(session_id, {"text": "x" * (3 * 1024 * 1024)})
+        db.save(session_id, {"n": 1})
+        with db.refuses("rate_limited"):
+            db.save(session_id, {"n": 2})
+
+
+def test_rate__a_save_larger_than_the_bucket_passes_with_a_full_one(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=2)
+    with db.acting_as("ada"):
+        assert db.save(session_id, {"text": "x" * (3 * 1024 * 1024)})["number"] == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda db, s: db.call("get_or_create_session"), id="create"),
+        pytest.param(lambda db, s: db.call("fork_session", p_session_id=s), id="fork"),
+        pytest.param(lambda db, s: db.call("revert_session", p_session_id=s, p_number=0), id="revert"),
+        pytest.param(lambda db, s: db.call("label_snapshot", p_session_id=s, p_number=1, p_label="x"), id="label"),
+        pytest.param(lambda db, s: db.call("update_session", p_session_id=s, p_changes={"name": "x"}), id="update"),
+        pytest.param(
+            lambda db, s: db.call("set_session_member", p_session_id=s, p_user_id=db.user("bob"), p_role="viewer"),
+            id="share",
+        ),
+        pytest.param(lambda db, s: db.sql("insert into free_agent_sessions default values"), id="insert"),
+        pytest.param(lambda db, s: db.sql("update free_agent_sessions set name = 'x'"), id="update the table"),
+        pytest.param(
+            lambda db, s: db.sql(
+                "insert into session_messages (session_id, role, content) values (%s, 'user', 'x')", (s,)
+            ),
+            id="message",
+        ),
+    ],
+)
+def test_rate__counts_every_kind_of_write(db: Db, write: Callable[[Db, object], object]) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=1)
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        with db.refuses("rate_limited"):
+            write(db, session_id)
+
+
+def test_rate__reading_asking_again_and_deleting_are_free(db: Db) -> None:
+    session_id = db.session("ada", key="mine")
+    limit(db, writes_per_second=0.001, writes_at_once=1)
+    with db.acting_as("ada"):
+        first = db.save(session_id, {"n": 1}, p_idempotency_key="once")
+        assert db.save(session_id, {"n": 1}, p_idempotency_key="once")["number"] == first["number"]
+        assert db.save(session_id, {"n": 1})["created"] is False
+        assert db.one("get_latest_snapshot", p_session_id=session_id)["number"] == 1
+        assert db.one("get_or_create_session", p_key="mine")["id"] == session_id
+        db.call("delete_session", p_session_id=session_id)
+
+
+def test_rate__a_refused_save_costs_nothing(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=1)
+    with db.acting_as("ada"):
+        for _ in range(3):
+            with db.refuses("missing_parent"):
+                db.save(session_id, p_changes={"set": {"/a/b": 1}})
+        db.save(session_id, {"n": 1})
+
+
+def test_rate__the_service_has_no_limit(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=1, max_stored_bytes_per_user=0, max_sessions_per_user=0)
+    with db.acting_as(SERVICE):
+        for number in range(5):
+            db.save(session_id, {"n": number})
+        db.call("get_or_create_session", p_user_id=db.user("bob"))
+
+
+def test_rate__null_is_no_limit(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_at_once=1, writes_per_second=None)
+    with db.acting_as("ada"):
+        for number in range(50):
+            db.save(session_id, {"n": number})
+
+
+# -- quotas ----------------------------------------------------------------------------------------------------
+
+
+def test_sessions__as_many_as_allowed_also_at_once(db: Db) -> None:
+    limit(db, max_sessions_per_user=30)
+    outcomes = at_once(db, "ada", 60, lambda connection, number: db.call("get_or_create_session", connection))
+    assert (outcomes.count("ok"), outcomes.count("quota_exceeded")) == (30, 30)
+    with db.acting_as("ada"):
+        with db.refuses("quota_exceeded") as refused:
+            db.sql("insert into free_agent_sessions default values")
+        assert json.loads(refused.value.diag.message_detail) == {"quota": "sessions", "used": 30, "limit": 30}
+        (one,) = db.sql("select id from free_agent_sessions limit 1")
+        db.call("delete_session", p_session_id=one["id"])
+        db.call("get_or_create_session")
+
+
+def test_bytes__refused_until_something_is_deleted(db: Db) -> None:
+    limit(db, max_stored_bytes_per_user=1_000_000)
+    first, second = db.session("ada"), db.session("ada")
+    with db.acting_as("ada"):
+        db.save(first, {"text": "x" * 900_000})
+        with db.refuses("quota_exceeded") as refused:
+            db.save(second, {"text": "x" * 900_000})
+        detail = json.loads(refused.value.diag.message_detail)
+        assert (detail["quota"], detail["limit"], detail["used"] > 900_000) == ("stored_bytes", 1_000_000, True)
+        assert db.one("get_latest_snapshot", p_session_id=second)["number"] == 0
+        db.call("delete_session", p_session_id=first)
+        db.save(second, {"text": "x" * 900_000})
+
+
+@pytest.mark.parametrize("way", ["fork_session", "revert_session"])
+def test_bytes__copies_count_as_well(db: Db, way: str) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"text": "x" * 900_000})
+        db.save(session_id, {"text": "x"})
+        db.superuser.execute("update free_agent_sessions set prepaid_saves = 0")
+        limit(db, max_stored_bytes_per_user=1_000_000)
+        with db.refuses("quota_exceeded"):
+            db.call(way, p_session_id=session_id, p_number=1)
+
+
+def test_bytes__an_editor_s_saves_count_for_the_owner(db: Db) -> None:
+    limit(db, max_stored_bytes_per_user=1_000_000)
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.call("set_session_member", p_session_id=session_id, p_user_id=db.user("ed"), p_role="editor")
+        db.save(session_id, {"text": "x" * 600_000})
+    with db.acting_as("ed"), db.refuses("quota_exceeded"):
+        db.save(session_id, {"text": "y" * 600_000})
+
+
+def test_bytes__two_who_save_for_each_other_never_wait_for_each_other(db: Db) -> None:
+    limit(db, max_stored_bytes_per_user=10_000_000)
+    ids = {name: db.session(name) for name in ("ada", "bob")}
+    for owner, editor in (("ada", "bob"), ("bob", "ada")):
+        with db.acting_as(owner):
+            db.call("set_session_member", p_session_id=ids[owner], p_user_id=db.user(editor), p_role="editor")
+    outcomes: list[str] = []
+
+    def work(who: str, into: str) -> None:
+        outcomes.extend(at_once(db, who, 200, append(db, ids[into])))
+
+    pairs = [("ada", "bob"), ("bob", "ada"), ("ada", "ada"), ("bob", "bob")]
+    threads = [threading.Thread(target=work, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert outcomes == ["ok"] * 800
+
+
+# -- the count of stored bytes -------------------------------------------------------------------------------
+
+
+def test_stored_bytes__follow_every_write_and_the_clean_up(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": ["a", "b"], "memory": {"board": {"topic": "x", "n": [1, 2]}}, "step": 1})
+        db.save(session_id, p_changes={"append": {"/messages": ["c"]}, "set": {"/step": 2}})
+        db.save(session_id, p_changes={"set": {"/messages/0": "changed"}, "remove": ["/memory/board/n"]})
+        db.save(session_id, {"messages": [], "memory": {"whole": "new"}})
+        db.call("append_session_messages", p_session_id=session_id, p_messages=["d", {"e": 1}])
+        db.call("revert_session", p_session_id=session_id, p_number=2)
+        kept, real = stored(db, session_id)
+        assert kept == real > 0
+        fork = db.one("fork_session", p_session_id=session_id)["id"]
+        kept, real = stored(db, fork)
+        assert kept == real > 0
+    with db.acting_as(SERVICE):
+        db.call("cleanup_old_snapshots", p_keep=1, p_older_than="0 seconds")
+    after, real = stored(db, session_id)
+    assert after == real < stored(db, session_id)[0] + 1
+    assert after < kept + 1000
+
+
+def test_bucket__goes_with_its_person(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        db.call("delete_my_data")
+    assert db.superuser.execute("select from leftoff.rate_buckets").fetchall() == []
