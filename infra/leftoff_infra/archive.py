@@ -26,7 +26,8 @@ def files(folder: Path = FUNCTIONS) -> list[Path]:
     """Files to deploy, sorted by their path below the folder."""
     ignored = pathspec.GitIgnoreSpec.from_lines((folder / ".gcloudignore").read_text("utf-8").splitlines())
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if not ignored.match_file(path.as_posix()))
+    kept = (path for path in found if not ignored.match_file(path.as_posix()))
+    return sorted(kept, key=Path.as_posix)
 
 
 def archive(folder: Path = FUNCTIONS) -> tuple[bytes, str]:

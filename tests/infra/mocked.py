@@ -47,13 +47,11 @@ class Google(mocks.Mocks):
         return given, {**computed, **inputs}
 
 
-def main() -> None:
-    """Settings in, resources and outputs out."""
-    from leftoff_infra import source
+def declare(settings: dict[str, Any]) -> dict[str, Any]:
+    """Resources and outputs of one stack, or why it is refused."""
     from leftoff_infra.configuration import Configuration, ConfigurationError
     from leftoff_infra.program import deploy
 
-    settings = json.load(sys.stdin)
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     google = Google()
     set_mocks(google, project="leftoff", stack="test", preview=False)
@@ -71,14 +69,21 @@ def main() -> None:
     def program() -> Any:
         return pulumi.Output.from_input(deploy(Configuration.of_stack())).apply(outputs.update)
 
+    try:
+        program()
+    except ConfigurationError as exc:
+        return {"made": google.made, "refused": str(exc)}
+    return {"made": google.made, "outputs": outputs}
+
+
+def main() -> None:
+    """A list of settings in, a list of what was made out."""
+    from leftoff_infra import source
+
     with tempfile.TemporaryDirectory() as build:
         source.BUILD = Path(build)
-        try:
-            program()
-        except ConfigurationError as exc:
-            json.dump({"refused": str(exc)}, sys.stdout)
-            return
-    json.dump({"made": google.made, "outputs": outputs}, sys.stdout, default=_asset)
+        found = [declare(settings) for settings in json.load(sys.stdin)]
+    json.dump(found, sys.stdout, default=_asset)
 
 
 def _asset(value: object) -> str:

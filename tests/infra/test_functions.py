@@ -1,0 +1,194 @@
+"""The deployed functions: which, of what, how large, with what environment."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import pytest
+
+from leftoff.handlers.functions import FUNCTIONS
+from leftoff.settings import VARIABLES, Settings
+from leftoff_infra.entry_points import ENTRY_POINTS
+from leftoff_infra.environment import PLACES, config_key
+from tests.infra.stack import DIRECT, FULL, POSTGREST, ROOT, Stack, run
+
+CLEAN_UP = "cleanup-old-snapshots"
+PUBLIC = {"session-snapshot-save", "session-snapshot-restore", "sessions"}
+
+
+def environment(function: dict[str, Any]) -> dict[str, str]:
+    """Plain variables."""
+    values: dict[str, str] = function["serviceConfig"]["environmentVariables"]
+    return values
+
+
+def secrets(function: dict[str, Any]) -> dict[str, str]:
+    """Secret variables, each with its secret's name."""
+    bound = function["serviceConfig"].get("secretEnvironmentVariables", [])
+    assert all((item["version"], item["projectId"]) == ("7", "a-project") for item in bound)
+    return {item["key"]: item["secret"] for item in bound}
+
+
+def test_entry_points__are_those_of_main_and_of_the_routes() -> None:
+    tree = ast.parse((ROOT / "functions" / "main.py").read_text("utf-8"))
+    targets = {
+        node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list
+    }
+    assert {entry.target for entry in ENTRY_POINTS} == targets
+    assert {entry.name for entry in ENTRY_POINTS} == FUNCTIONS.keys()
+    assert all(entry.target == entry.name.replace("-", "_") for entry in ENTRY_POINTS)
+    for entry in ENTRY_POINTS:
+        callers = {route.caller for route in FUNCTIONS[entry.name].routes}
+        assert callers == ({"user"} if entry.public else {"service"}), entry.name
+
+
+def test_functions__one_for_each_entry_point_triggered_by_https(direct: Stack) -> None:
+    assert direct.functions.keys() == PUBLIC | {CLEAN_UP}
+    for name, function in direct.functions.items():
+        assert function["name"] == name
+        assert function["location"] == "europe-west1"
+        assert function["buildConfig"]["entryPoint"] == name.replace("-", "_")
+        assert function["buildConfig"]["runtime"] == "python313"
+        assert "automaticUpdatePolicy" in function["buildConfig"]
+        assert "eventTrigger" not in function
+        assert function["labels"] == {"app": "leftoff", "managed-by": "pulumi"}
+
+
+def test_functions__are_all_built_from_the_one_archive(direct: Stack) -> None:
+    (archive,) = direct.of("storage/bucketObject:BucketObject").values()
+    (bucket,) = direct.of("storage/bucket:Bucket").values()
+    for function in direct.functions.values():
+        source = function["buildConfig"]["source"]["storageSource"]
+        assert source == {"bucket": bucket["name"], "object": archive["name"]}
+    assert bucket["publicAccessPrevention"] == "enforced"
+    assert bucket["uniformBucketLevelAccess"] is True
+
+
+def test_functions__sizes_are_such_as_cloud_run_takes(direct: Stack) -> None:
+    for name, function in direct.functions.items():
+        service = function["serviceConfig"]
+        assert service["maxInstanceRequestConcurrency"] == 1 or float(service["availableCpu"]) >= 1
+        assert service["maxInstanceRequestConcurrency"] > 1 or name == CLEAN_UP
+        assert 0 <= service["minInstanceCount"] <= service["maxInstanceCount"]
+        # A client may take its 30 s to send, wait 5 s for a connection and 20 s for the database.
+        assert service["timeoutSeconds"] >= 55
+    assert direct.functions[CLEAN_UP]["serviceConfig"]["maxInstanceCount"] == 1
+
+
+def test_functions__sizes_and_labels_follow_the_settings(full: Stack) -> None:
+    service = full.functions["sessions"]["serviceConfig"]
+    assert (service["minInstanceCount"], service["maxInstanceCount"]) == (1, 3)
+    assert service["maxInstanceRequestConcurrency"] == 2
+    assert full.functions["sessions"]["labels"]["team"] == "chat"
+    # 20 of 4 connections, twice; 3 of 2; the clean-up's one.
+    assert full.outputs["databaseConnectionsAtMost"] == 167
+
+
+def test_places__every_setting_of_the_functions_has_one() -> None:
+    assert PLACES.keys() == VARIABLES.keys()
+    assert {name for name, place in PLACES.items() if place.kind == "secret"} == {
+        name for name, variable in VARIABLES.items() if variable.secret
+    }
+
+
+def test_places__every_setting_and_secret_of_the_stack_is_in_the_example() -> None:
+    example = (ROOT / "infra" / "Pulumi.example.yaml").read_text("utf-8")
+    for name, place in PLACES.items():
+        if place.kind != "derived":
+            assert f"leftoff:{config_key(name)}:" in example, name
+    for key in (
+        "database",
+        "domain",
+        "alertEmails",
+        "notificationChannels",
+        "functions",
+        "thresholds",
+        "labels",
+    ):
+        assert f"leftoff:{key}:" in example, key
+
+
+def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -> None:
+    given = {
+        config_key(name): f"{name.lower()}.example"
+        for name, place in PLACES.items()
+        if place.kind == "setting" and not name.endswith(("_BYTES", "_SECONDS", "_SIZE"))
+    }
+    (stack,) = run({**POSTGREST, **given})
+    seen = {name for function in stack.functions.values() for name in environment(function)}
+    expected = {name for name, place in PLACES.items() if place.kind != "secret" and place.postgrest}
+    optional = {name for name in expected if name.endswith(("_BYTES", "_SECONDS", "_SIZE"))}
+    assert seen | optional == expected
+    assert environment(stack.functions["sessions"])["LEFTOFF_JWT_ISSUER"] == "leftoff_jwt_issuer.example"
+
+
+@pytest.mark.parametrize(
+    ("which", "settings"), [("direct", DIRECT), ("postgrest", POSTGREST), ("full", FULL)]
+)
+def test_environment__the_functions_start_with_it(
+    which: str, settings: dict[str, Any], stacks: dict[str, Stack]
+) -> None:
+    planted = {"LEFTOFF_JWT_SECRET": "0123456789" * 4}
+    for name, function in stacks[which].functions.items():
+        bound = {key: planted.get(key, f"planted-{key}") for key in secrets(function)}
+        read = Settings.from_environment({**environment(function), **bound})
+        assert read.database == settings.get("database", "direct")
+        assert read.request_log is True
+        assert read.max_import_bytes < 32 * 1024 * 1024
+        assert read.jwt_issuer == "https://abc.supabase.co/auth/v1"
+        if name == CLEAN_UP:
+            assert read.scheduler_email == "leftoff-scheduler@a-project.iam.gserviceaccount.com"
+            assert read.scheduler_behind_iam is True
+            assert read.allowed_origins == frozenset()
+        else:
+            assert read.scheduler_audience is None
+            assert read.allowed_origins == frozenset(settings.get("allowedOrigins", ()))
+
+
+def test_environment__no_secret_is_plain(direct: Stack, postgrest: Stack, full: Stack) -> None:
+    for stack in (direct, postgrest, full):
+        for made in stack.made:
+            if made["type"] != "gcp:secretmanager/secretVersion:SecretVersion":
+                assert "planted" not in str(made), made["name"]
+        for function in stack.functions.values():
+            assert not {name for name in environment(function) if VARIABLES[name].secret}
+
+
+def test_environment__with_postgrest_only_the_clean_up_holds_a_secret(postgrest: Stack) -> None:
+    held = {name: secrets(function) for name, function in postgrest.functions.items()}
+    assert held.pop(CLEAN_UP) == {"LEFTOFF_SERVICE_KEY": "leftoff-service-key"}
+    assert not any(held.values())
+    assert postgrest.of("secretmanager/secret:Secret").keys() == {"leftoff-service-key"}
+    for function in postgrest.functions.values():
+        assert "LEFTOFF_DATABASE_URL" not in str(function)
+    assert postgrest.outputs["databaseConnectionsAtMost"] == 0
+
+
+def test_environment__the_clean_up_has_no_key_to_users_tokens(full: Stack) -> None:
+    assert "LEFTOFF_JWT_SECRET" not in secrets(full.functions[CLEAN_UP])
+    assert all("LEFTOFF_JWT_SECRET" in secrets(full.functions[name]) for name in PUBLIC)
+
+
+#: Settings that can't be deployed, each with what the refusal names.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({}, "databaseUrl"),
+    ({"databaseUrl": "x"}, "supabaseUrl"),
+    ({"database": "postgrest", "supabaseUrl": "https://x"}, "serviceKey"),
+    ({**POSTGREST, "publishableKey": ""}, "publishableKey"),
+    ({"database": "mysql"}, "direct or postgrest"),
+    ({**DIRECT, "allowedOrigins": ["*"]}, "allowedOrigins"),
+    ({**DIRECT, "functions": {"nobody": {}}}, "nobody"),
+    ({**DIRECT, "functions": {"sessions": {"cpus": 1}}}, "cpus"),
+    ({**DIRECT, "functions": {"sessions": {"cpu": "0.5"}}}, "whole core"),
+    ({**DIRECT, "functions": {CLEAN_UP: {"timeout_seconds": 60}}}, "timeout"),
+    ({**DIRECT, "functions": {"sessions": {"min_instances": 30}}}, "min_instances"),
+    ({**DIRECT, "labels": {"Team": "Chat"}}, "labels"),
+]
+
+
+def test_configuration__says_what_is_wrong_before_anything_is_made() -> None:
+    stacks = run(*(settings for settings, _ in REFUSED))
+    for (settings, named), stack in zip(REFUSED, stacks, strict=True):
+        assert named in stack.refused, settings
+        assert stack.made == []
