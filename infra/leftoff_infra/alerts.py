@@ -55,7 +55,7 @@ def alert(
             "functions answer with errors",
             [_error_ratio(thresholds.error_ratio), _platform_errors(thresholds.error_ratio)],
             "Look for `severity>=ERROR` in the functions' logs. `code` says which error; a line `unexpected "
-            "error` has the frames. 503 and 504 mean the database: is it up, are connections left, is a lock "
+            "error` says where. 503 and 504 mean the database: is it up, are connections left, is a lock "
             "held? If only the second condition is met, the instance itself ended: memory or timeout.",
             "ERROR",
         ),

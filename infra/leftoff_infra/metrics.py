@@ -43,7 +43,7 @@ def define(thresholds: Thresholds) -> tuple[LogMetric, ...]:
         LogMetric("errors", "Answers of 500 and above", f"{_REQUESTS} AND jsonPayload.status>=500"),
         LogMetric(
             "unexpected_errors",
-            "Errors that the code did not foresee; the line has the frames",
+            "Errors that the code did not foresee; the line says where",
             f'{_LINES} AND jsonPayload.message="unexpected error"',
         ),
         LogMetric(

@@ -56,6 +56,13 @@ class Saved(AnswerModel):
         "null if there was nothing but the caller's own."
     )
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """What the request log and telemetry say of a save."""
+        size = {} if self.size_bytes is None else {"snapshot_bytes": self.size_bytes}
+        changed = 0 if self.replayed else self.changed_parts
+        return {**size, "changed_parts": changed, "merged": int(self.merged), "replayed": int(self.replayed)}
+
 
 class Restored(AnswerModel):
     """A snapshot with its state. number 0 and an empty state: never saved."""

@@ -54,4 +54,12 @@ async def clean_up(call: Call) -> Answer:
                 del work[function]
             for name, count in row.items():
                 totals[name] += count
-    return json_answer(Cleaned(**totals, batches=batches, done=not work).json_text())
+    return json_answer(
+        Cleaned(**totals, batches=batches, done=not work).json_text(),
+        removed_snapshots=totals["snapshots"],
+        removed_parts=totals["parts"],
+        removed_bytes=totals["bytes"],
+        expired_sessions=totals["expired"],
+        deleted_sessions=totals["deleted"],
+        unfinished=int(bool(work)),
+    )

@@ -130,7 +130,8 @@ async def revert(call: Call) -> Answer:
         {"p_session_id": call.path["session_id"], "p_number": request.number, "p_idempotency_key": key},
         repeatable=key is not None,
     )
-    return json_answer(Saved(**rows[0]).json_text())
+    saved = Saved(**rows[0])
+    return json_answer(saved.json_text(), **saved.figures)
 
 
 async def fork(call: Call) -> Answer:

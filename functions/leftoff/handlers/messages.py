@@ -82,4 +82,5 @@ async def append_messages(call: Call) -> Answer:
         last_position=None if total is None else total - 1,
         message_count=total,
     )
-    return json_answer(answer.json_text(), 201)
+    changed = 0 if saved["replayed"] else saved["changed_parts"]
+    return json_answer(answer.json_text(), 201, changed_parts=changed, replayed=int(saved["replayed"]))

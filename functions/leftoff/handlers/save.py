@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -68,8 +67,7 @@ async def save(call: Call) -> Answer:
         repeatable=key is not None,
     )
     answer = Saved(**saved[0])
-    logged = {} if answer.size_bytes is None else {"snapshot_bytes": answer.size_bytes}
-    return replace(json_answer(answer.json_text()), logged=logged)
+    return json_answer(answer.json_text(), **answer.figures)
 
 
 def _opened(body: bytes) -> tuple[SaveRequest, ChangeRows]:

@@ -32,7 +32,7 @@ _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 @dataclass(frozen=True, slots=True)
 class Answer:
     """body: UTF-8 in pieces; status: default 200; headers: besides those that every answer has; logged:
-    figures for the request log, never content."""
+    figures for the request log and telemetry, never content."""
 
     body: Sequence[bytes] = ()
     status: int = 200
@@ -46,9 +46,9 @@ class Answer:
         return sum(map(len, self.body))
 
 
-def json_answer(text: str, status: int = 200) -> Answer:
-    """An answer of finished JSON text."""
-    return Answer((text.encode(),), status)
+def json_answer(text: str, status: int = 200, **logged: int) -> Answer:
+    """An answer of finished JSON text, with figures for the request log and telemetry."""
+    return Answer((text.encode(),), status, logged=logged)
 
 
 def problem(error: LeftoffError) -> Answer:

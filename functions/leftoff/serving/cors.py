@@ -8,7 +8,9 @@ from typing import Final
 __all__ = ["cors_headers", "preflight_headers"]
 
 #: What Supabase clients send, and ours.
-_REQUEST_HEADERS: Final = "authorization, content-type, idempotency-key, x-request-id, apikey, x-client-info"
+_REQUEST_HEADERS: Final = (
+    "authorization, content-type, idempotency-key, x-request-id, apikey, x-client-info, leftoff-journal-age"
+)
 _ANSWER_HEADERS: Final = "x-request-id, retry-after, content-disposition"
 _REMEMBER_SECONDS: Final = "7200"
 

@@ -21,18 +21,17 @@ def log_line(**fields: Any) -> None:
 
 
 def log_failure(request_id: str, exc: BaseException) -> None:
-    """Say where an unexpected error came from: kinds, files and lines of the whole chain, but no messages.
+    """Say what an unexpected error and its causes are, and where each was raised: one file and line.
 
-    A driver quotes what it was given, so a message could hold somebody's words.
+    No messages, as a driver quotes what it was given, so that one could hold somebody's words; no traces.
     """
     chain: list[dict[str, Any]] = []
     seen: BaseException | None = exc
     while seen is not None and len(chain) < 5:
-        frames = [
-            f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(seen.__traceback__)
-        ]
+        frames = traceback.extract_tb(seen.__traceback__, limit=-1)
         kind = f"{type(seen).__module__}.{type(seen).__qualname__}"
+        at = f"{Path(frames[0].filename).name}:{frames[0].lineno}" if frames else None
         state = getattr(seen, "sqlstate", None)
-        chain.append({"error": kind, **({"sqlstate": state} if state else {}), "frames": frames[-12:]})
+        chain.append({"error": kind, **({"sqlstate": state} if state else {}), "at": at})
         seen = seen.__cause__ or seen.__context__
     log_line(severity="ERROR", message="unexpected error", request_id=request_id, chain=chain)

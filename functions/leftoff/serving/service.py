@@ -31,6 +31,8 @@ from leftoff.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
+    from leftoff.telemetry import Observed, Telemetry
+
 __all__ = ["FUNCTIONS_PATH", "Service"]
 
 #: Where Supabase clients look for functions.
@@ -46,6 +48,7 @@ class _Seen:
     """What the request log wants to know even if there is no answer."""
 
     body_bytes: int = 0
+    route: str | None = None
 
 
 class Service:
@@ -55,6 +58,7 @@ class Service:
         self._settings = settings
         self._database = database
         self._verifier: Verifier | None = None
+        self._telemetry: Telemetry | None = None
 
     @property
     def settings(self) -> Settings:
@@ -68,10 +72,33 @@ class Service:
         """The database; connected to on first use."""
         if self._database is None:
             self._database = open_database(self.settings)
+            if self.settings.telemetry:
+                from leftoff.telemetry import ObservedDatabase
+
+                self._database = ObservedDatabase(self._database, self.telemetry)
         return self._database
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where spans and figures go. Only for settings that say so: it takes long to import."""
+        if self._telemetry is None:
+            from leftoff.telemetry import Telemetry
+
+            self._telemetry = Telemetry()
+        return self._telemetry
 
     async def respond(self, function: str, request: Request) -> Response:
         """Answer one request to one function; whatever goes wrong, the answer is a problem of ours."""
+        try:
+            observing = self.settings.telemetry
+        except SettingsError:
+            observing = False
+        if not observing:
+            return await self._respond(function, request, None)
+        with self.telemetry.request(function, request.method, request.headers) as observed:
+            return await self._respond(function, request, observed)
+
+    async def _respond(self, function: str, request: Request, observed: Observed | None) -> Response:
         started = time.perf_counter()
         request_id = request.headers.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):
@@ -113,6 +140,10 @@ class Service:
                 **answer.logged,
                 **({"code": code} if code else {}),
             )
+        if observed is not None:
+            observed.route, observed.status, observed.code = seen.route, answer.status, code
+            observed.bytes_in, observed.bytes_out = seen.body_bytes, answer.size
+            observed.figures = answer.logged
         return to_response(answer, extra)
 
     async def _answer(self, function: str, request: Request, extra: dict[str, str], seen: _Seen) -> Answer:
@@ -124,6 +155,7 @@ class Service:
             extra.update(preflight_headers(request.headers, self.settings.allowed_origins, allowed(methods)))
             return Answer(status=204)
         route = pick(methods, request.method)
+        seen.route = route.pattern
         caller = await self._caller(route, request)
         check_path(values)
         body = b""
