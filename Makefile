@@ -6,7 +6,7 @@ TRUST_RUNS = crash lines convergence faults cleanup
 .PHONY: help run demo test bench lint schema clean $(TRUST_RUNS)
 
 help:
-	@echo 'make run      Postgres and the functions on this machine, and three curl lines to try them'
+	@echo 'make run      Postgres, the functions and a Supabase on this machine, and what to try first'
 	@echo 'make demo     save, crash, restore: a scripted conversation, checked, with a table and a picture'
 	@echo 'make test     linters, types and all tests'
 	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes two minutes'

@@ -45,6 +45,7 @@ def leftoff() -> None:
     leftoff run                        everything on this machine; prints what to try
     leftoff demo                       save, crash, restore: a scripted conversation, checked
     leftoff token --user ada           a token for another local user
+    leftoff keys                       URL and keys for supabase-js and supabase-py
     leftoff migrate --database-url …   the tables and functions, into your own Postgres
     leftoff schema                     what the database looks like after all migrations
 
@@ -145,6 +146,21 @@ def token(data: Path | None, user: str, hours: float, service: bool) -> None:
     secret = read_secrets(data_folder(data)).jwt_secret
     role = "service_role" if service else "authenticated"
     click.echo(sign_token(secret, user, lifetime_seconds=round(hours * 3600), role=role))
+
+
+@leftoff.command(short_help="The local Supabase's URL and keys.")
+@data_option
+def keys(data: Path | None) -> None:
+    """Print what supabase-js and supabase-py need, as lines for a .env file or for `export`.
+
+    \b
+    leftoff keys > .env
+    export $(leftoff keys)
+    """
+    from leftoff.local.stack import data_folder, supabase_settings
+
+    for name, value in supabase_settings(data_folder(data)).items():
+        click.echo(f"{name}={value}")
 
 
 @leftoff.command(short_help="The tables and functions, into a database.")

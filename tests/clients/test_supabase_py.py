@@ -18,7 +18,7 @@ from supabase_functions.errors import FunctionsHttpError
 from tests.clients.places import Place
 
 PASSWORD = uuid.uuid4().hex
-STATE = {"messages": [{"role": "user", "content": "hi"}], "memory": {"topic": "tea"}, "currentStep": 1}
+STATE: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "memory": {"topic": "tea"}, "currentStep": 1}
 
 
 @dataclass
@@ -46,7 +46,7 @@ def client(place: Place, key: str | None = None) -> Client:
 
 
 @pytest.fixture(scope="module")
-def person(place: Place) -> Iterator[Callable[[str], Person]]:
+def person(place: Place) -> Callable[[str], Person]:
     """Signs a person up, once for each name."""
     people: dict[str, Person] = {}
 
@@ -59,7 +59,7 @@ def person(place: Place) -> Iterator[Callable[[str], Person]]:
             people[name] = Person(user.id, email, supabase)
         return people[name]
 
-    yield find
+    return find
 
 
 @pytest.fixture
@@ -164,7 +164,8 @@ def test_tables__filters_order_paging_and_counts(ada: Person, session: str) -> N
         sessions.select("id").eq("id", session).is_("archived_at", "null"),
     ):
         assert found.execute().data == [{"id": session}]
-    assert sessions.select("id").eq("id", session).csv().execute().data.split() == ["id", session]
+    text: Any = sessions.select("id").eq("id", session).csv().execute().data
+    assert text.split() == ["id", session]
     assert sessions.select("id").eq("id", str(uuid.uuid4())).maybe_single().execute() is None
     row: Any = ada.supabase.table("sessions_list").select("*").eq("id", session).single().execute().data
     assert row["message_count"] == 2
@@ -225,8 +226,8 @@ def test_stranger_and_nobody__see_nothing_and_change_nothing(
         assert refused.value.hint == "session_not_found"
         with pytest.raises(APIError):
             save(other, session, p_state={})
+        message = {"session_id": session, "role": "user", "content": "x"}
         with pytest.raises(APIError):
-            message = {"session_id": session, "role": "user", "content": "x"}
             other.table("session_messages").insert(message).execute()
 
 
@@ -268,8 +269,8 @@ async def signs_in_saves_and_restores(place: Place, lines: httpx.AsyncClient) ->
     made: Any = (await supabase.table("free_agent_sessions").insert({"name": "Kyoto"}).execute()).data[0]
     call = {"p_session_id": made["id"], "p_state": STATE}
     await supabase.rpc("create_session_snapshot", call).execute()
-    (row,) = (await supabase.rpc("get_latest_snapshot", {"p_session_id": made["id"]}).execute()).data
-    assert row["state"] == STATE
+    found: Any = (await supabase.rpc("get_latest_snapshot", {"p_session_id": made["id"]}).execute()).data
+    assert [row["state"] for row in found] == [STATE]
     request = {"body": {"session_id": made["id"]}, "responseType": "json"}
     restored: Any = await supabase.functions.invoke("session-snapshot-restore", request)
     assert restored["state"] == STATE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from leftoff.local.stack import DEMO_USER, LocalStack
+from leftoff.local.stack import DEMO_USER, LocalStack, supabase_settings
 from leftoff.local.tokens import user_id
+from tests.clients.node import run_node
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -30,8 +32,18 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with LocalStack(tmp_path_factory.mktemp("readme") / "data", port=0, postgres_port=0) as running:
+    folder = tmp_path_factory.mktemp("readme") / "data"
+    with LocalStack(folder, port=0, postgres_port=0, supabase_port=0, supabase=True) as running:
         yield running
+
+
+@pytest.fixture
+def keys(stack: LocalStack) -> dict[str, str]:
+    """The environment that `leftoff keys` exports."""
+    if shutil.which("node") is None:
+        pytest.skip("needs Node.js, which is not here: no local Supabase without it")
+    assert stack.supabase.running
+    return supabase_settings(stack.folder)
 
 
 def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack: LocalStack) -> None:
@@ -57,6 +69,21 @@ def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack
     assert start["state"]["currentStep"] == 1
     assert since["changes"]["set"]["/currentStep"] == 2
     assert cleaned["done"] is True
+
+
+def test_supabase_js_example__against_the_local_supabase__prints_what_it_says(keys: dict[str, str]) -> None:
+    (example,) = blocks("js")
+    printed = run_node(["--input-type=module", "--eval", example], keys)
+    assert printed.splitlines() == re.findall(r"console\.log\(.*\) // (.*)", example)
+
+
+def test_supabase_py_example__against_the_local_supabase__prints_what_it_says(keys: dict[str, str]) -> None:
+    (example,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, env={**os.environ, **keys}, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)", example)
 
 
 def test_sql_examples__as_a_signed_in_user__run_without_error(stack: LocalStack) -> None:

@@ -8,7 +8,8 @@ With `supabase=True` and Node.js there is also a local Supabase at `stack.supaba
 supabase-py.
 
 The folder holds `postgres-18/`, `secrets.json` (mode 600: what tokens are signed with, and the password the
-functions log in with), `functions.log`, `supabase.log` and `mailbox.txt` (mail to people who sign in).
+functions log in with), `functions.log`, `supabase.log`,
+`supabase.url` and `mailbox.txt` (mail to people who sign in).
 """
 
 from __future__ import annotations
@@ -88,6 +89,27 @@ def read_secrets(folder: Path, *, make: bool = False) -> Secrets:
         raise FolderUnusable(
             f"{path} cannot be read: remove it, and a new one is made at the next start"
         ) from None
+
+
+def supabase_settings(folder: Path) -> dict[str, str]:
+    """A data folder's local Supabase: URL (of its last start), keys, the demo user, by environment name.
+
+    Raises FolderUnusable when it has not been started in this folder.
+    """
+    known = read_secrets(folder)
+    try:
+        url = (folder / "supabase.url").read_text().strip()
+    except OSError:
+        raise FolderUnusable(
+            f"no local Supabase has been started in {folder}: run `leftoff run` with Node.js, or name --data"
+        ) from None
+    return {
+        "SUPABASE_URL": url,
+        "SUPABASE_ANON_KEY": sign_api_key(known.jwt_secret, "anon"),
+        "SUPABASE_SERVICE_ROLE_KEY": sign_api_key(known.jwt_secret, "service_role"),
+        "DEMO_EMAIL": email_of(DEMO_USER),
+        "DEMO_PASSWORD": known.derived("demo password"),
+    }
 
 
 class LocalStack:
@@ -243,6 +265,8 @@ class LocalStack:
             self.supabase.wait_until_ready()
         except ServerFailed as exc:
             self._say(str(exc))
+        else:
+            (self.folder / "supabase.url").write_text(self.supabase.url + "\n")
 
     def stop(self) -> None:
         """Stop all in order; harmless when they are not running."""
