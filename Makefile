@@ -15,7 +15,7 @@ help:
 	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'
 	@echo 'make cleanup  clean-up at once with everything else; LONG=1: 10,000 interleavings'
 	@echo 'make lint     linters and types alone'
-	@echo 'make schema   write sql/schema.sql anew from the migrations'
+	@echo 'make schema   write sql/schema.sql and sql/catalog.json anew from the migrations'
 	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
 
 run:
@@ -44,7 +44,7 @@ lint:
 
 schema:
 	@scripts/setup run
-	@.venv/bin/leftoff schema --output sql/schema.sql
+	@.venv/bin/leftoff schema --output sql/schema.sql --catalog sql/catalog.json
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

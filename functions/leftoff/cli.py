@@ -47,6 +47,7 @@ def leftoff() -> None:
     leftoff token --user ada           a token for another local user
     leftoff keys                       URL and keys for supabase-js and supabase-py
     leftoff migrate --database-url …   the tables and functions, into your own Postgres
+    leftoff doctor --database-url …    what is wrong with a deployment, and what to do
     leftoff schema                     what the database looks like after all migrations
 
     Each command has its own help: leftoff run --help
@@ -198,7 +199,12 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there instead of printing it."
 )
-def schema(database_url: str | None, output: Path | None) -> None:
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write, there, what doctor expects.",
+)
+def schema(database_url: str | None, output: Path | None, catalog: Path | None) -> None:
     """Print what the database looks like after all migrations, always the same text.
 
     Without a database it makes one for the moment, of the embedded Postgres 18.
@@ -208,14 +214,55 @@ def schema(database_url: str | None, output: Path | None) -> None:
     """
     from leftoff.local import schema as module
 
-    text = module.dump_schema(database_url) if database_url else module.fresh_schema()
+    text, facts = module.describe_schema(database_url) if database_url else module.fresh_schema()
     if output is None:
         click.echo(text, nl=False)
-    elif output.exists() and output.read_text() == text:
-        say(f"{output} is up to date")
-    else:
-        output.write_text(text)
-        say(f"wrote {output}")
+    for path, content in ((output, text), (catalog, facts)):
+        if path is None:
+            continue
+        if path.exists() and path.read_text() == content:
+            say(f"{path} is up to date")
+        else:
+            path.write_text(content)
+            say(f"wrote {path}")
+
+
+@leftoff.command(short_help="What is wrong with a deployment.")
+@database_option
+@click.option(
+    "--supabase-url", envvar="LEFTOFF_SUPABASE_URL", help="Also ask the project's API: https://….supabase.co"
+)
+@click.option("--functions-url", help="Also ask the deployed functions: the address before their names.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of {check, level, message, advice}.")
+def doctor(
+    database_url: str | None, supabase_url: str | None, functions_url: str | None, as_json: bool
+) -> None:
+    """Look at a deployment, change nothing, and say what to do.
+
+    A line for each check: ok, warn or fail. The exit code is 1 if one fails. Keys are looked at as far as the
+    functions' settings (LEFTOFF_…) are in the environment. No secret is printed.
+
+    \b
+    leftoff doctor --database-url postgresql://postgres:…@db.example.org/postgres
+    leftoff doctor --supabase-url https://….supabase.co --functions-url https://….cloudfunctions.net
+    """
+    import json
+    import os
+
+    from leftoff.local.doctor import examine
+
+    if not (database_url or supabase_url or functions_url):
+        raise LocalError(
+            "say what to look at: --database-url (or LEFTOFF_DATABASE_URL), --supabase-url, --functions-url"
+        )
+    findings = []
+    for finding in examine(database_url, os.environ, supabase_url=supabase_url, functions_url=functions_url):
+        findings.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    sys.exit(any(finding.level == "fail" for finding in findings))
 
 
 def _first_line(exc: Exception) -> str:

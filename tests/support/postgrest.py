@@ -45,7 +45,7 @@ def binary() -> Path:
 
 @contextlib.contextmanager
 def running_postgrest(
-    dsn: str, jwt_secret: str, *, max_rows: int = MAX_ROWS, port: int | None = None
+    dsn: str, jwt_secret: str, *, max_rows: int = MAX_ROWS, port: int | None = None, schemas: str = "public"
 ) -> Iterator[PostgREST]:
     """PostgREST before a database, ready to answer; ended on leaving.
 
@@ -55,7 +55,7 @@ def running_postgrest(
     port, admin_port = port or free_port(), free_port()
     settings = {
         "PGRST_DB_URI": dsn,
-        "PGRST_DB_SCHEMAS": "public",
+        "PGRST_DB_SCHEMAS": schemas,
         "PGRST_DB_EXTRA_SEARCH_PATH": "public, extensions",
         "PGRST_DB_ANON_ROLE": "anon",
         "PGRST_DB_MAX_ROWS": str(max_rows),

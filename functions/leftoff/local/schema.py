@@ -15,6 +15,7 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from leftoff.local.binaries import PostgresBinaries, from_wheel
+from leftoff.local.doctor.catalog import catalog_text
 from leftoff.local.errors import PostgresFailed
 from leftoff.local.migrations import migrate
 from leftoff.local.postgres import EmbeddedPostgres
@@ -77,14 +78,19 @@ def readable(dump: str) -> str:
     return f"{HEADER}\n{chr(10).join(lines).strip()}\n"
 
 
-def fresh_schema() -> str:
-    """The text of schema.sql as the migrations here make it, on a throw-away Postgres 18."""
+def describe_schema(dsn: str) -> tuple[str, str]:
+    """The texts of schema.sql and of catalog.json, which the doctor compares a deployment with."""
+    return dump_schema(dsn), catalog_text(dsn)
+
+
+def fresh_schema() -> tuple[str, str]:
+    """The same as the migrations here make it, on a throw-away Postgres 18."""
     with (
         tempfile.TemporaryDirectory(prefix="leftoff-schema-") as folder,
         EmbeddedPostgres(_open_to_others(Path(folder)) / "pg", durable=False) as postgres,
     ):
         migrate(postgres.dsn, bootstrap=True)
-        return dump_schema(postgres.dsn)
+        return describe_schema(postgres.dsn)
 
 
 def _open_to_others(folder: Path) -> Path:

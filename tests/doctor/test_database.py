@@ -1,0 +1,334 @@
+"""leftoff doctor on a database: content with ours, and each check fails when what it looks at is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from leftoff.local.doctor import Finding, examine
+from leftoff.local.doctor.database import check_clock
+from leftoff.local.postgres import EmbeddedPostgres
+from tests.functions.pooler import pooler
+from tests.sql.test_schedule import STAND_IN as PG_CRON
+from tests.support.cluster import new_folder, wanted_binaries
+from tests.support.database import Db
+
+REALTIME = (Path(__file__).resolve().parents[1] / "support" / "realtime.sql").read_text()
+RAN = "select public.cleanup_old_snapshots(); select public.expire_idle_sessions()"
+NOT_DURABLE = {"durability"}  # the tests' server is not, on purpose
+
+
+def findings(dsn: str) -> dict[str, Finding]:
+    found = list(examine(dsn, {}))
+    assert len({finding.check for finding in found}) == len(found)
+    return {finding.check: finding for finding in found}
+
+
+def troubles(dsn: str) -> dict[str, str]:
+    """What is not ok: check -> level. Durability apart."""
+    return {
+        check: finding.level
+        for check, finding in findings(dsn).items()
+        if finding.level != "ok" and check not in NOT_DURABLE
+    }
+
+
+@pytest.fixture
+def healthy(db: Db) -> Db:
+    db.superuser.execute(RAN.encode())
+    return db
+
+
+def test_doctor__is_content_with_a_healthy_database(healthy: Db) -> None:
+    found = findings(healthy.dsn)
+    assert troubles(healthy.dsn) == {}
+    assert list(found) == [
+        "connection", "version", "durability", "migrations", "roles", "exposed schemas", "default rights", "timeouts",
+        "clock", "schedule", "realtime", "extensions", "functions", "relations", "grants", "rls", "policies",
+        "triggers", "indexes", "owners", "pooler", "keys",
+    ]  # fmt: skip
+    assert found["durability"].message == "fsync is off; full_page_writes is off; synchronous_commit is off"
+
+
+BREAKAGES = {
+    "a migration is missing": (
+        "delete from supabase_migrations.schema_migrations where version = '0019'", "migrations", "fail", "0019_create_schedule",
+    ),
+    "a newer leftoff": (
+        "insert into supabase_migrations.schema_migrations (version, name) values ('0999', 'x')", "migrations", "fail", "newer",
+    ),
+    "a body was changed": (
+        "create or replace function leftoff.require_readable(p_session_id uuid) returns void language plpgsql stable "
+        "security definer set search_path = pg_catalog, pg_temp as $$ begin end $$",
+        "functions", "fail", "leftoff.require_readable(uuid): body differs",
+    ),
+    "a definer is an invoker": (
+        "alter function leftoff.role_of security invoker", "functions", "fail", "leftoff.role_of(uuid,uuid,text): definer differs",
+    ),
+    "a search_path is gone": (
+        "alter function leftoff.role_of reset search_path", "functions", "fail", "leftoff.role_of(uuid,uuid,text): settings differs",
+    ),
+    "a function is gone": (
+        "drop function public.delete_my_data", "functions", "fail", "public.delete_my_data() is missing",
+    ),
+    "a function too many": (
+        "create function leftoff.extra() returns int language sql return 1", "functions", "fail", "leftoff.extra() is none of leftoff's",
+    ),
+    "a grant too many": (
+        "grant insert on public.session_snapshots to authenticated", "grants", "fail",
+        "public.session_snapshots: authenticated INSERT too much",
+    ),
+    "a column's grant too many": (
+        "grant update (size_bytes) on public.free_agent_sessions to authenticated", "grants", "fail",
+        "public.free_agent_sessions: authenticated UPDATE size_bytes too much",
+    ),
+    "a grant is missing": (
+        "revoke execute on function public.list_sessions from authenticated", "grants", "fail",
+        "authenticated is missing",
+    ),
+    "execute for everybody": (
+        "grant execute on function leftoff.save_snapshot to public", "grants", "fail", "public too much",
+    ),
+    "row level security is off": (
+        "alter table leftoff.parts disable row level security", "rls", "fail", "leftoff.parts: row level security is off",
+    ),
+    "row level security is forced": (
+        "alter table leftoff.parts force row level security", "rls", "fail", "forced",
+    ),
+    "a policy is gone": (
+        'drop policy "Whoever reads a session reads its parts" on leftoff.parts', "policies", "fail", "is missing",
+    ),
+    "a policy is open": (
+        'alter policy "Whoever reads a session reads its snapshots" on public.session_snapshots using (true)',
+        "policies", "fail", "using differs",
+    ),
+    "a policy too many": (
+        'create policy "Everybody" on public.free_agent_sessions for select to anon using (true)',
+        "policies", "fail", "Everybody is none of leftoff's",
+    ),
+    "a trigger is off": (
+        "alter table public.free_agent_sessions disable trigger delete_parts", "triggers", "fail", "delete_parts: enabled differs",
+    ),
+    "an index is gone": ("drop index leftoff.parts_dead", "indexes", "fail", "leftoff.parts_dead is missing"),
+    "a view is gone": ("drop view public.session_messages cascade", "relations", "fail", "session_messages is missing"),
+    "an open default": (
+        "alter default privileges in schema leftoff grant select on tables to anon", "default rights", "warn", "anon",
+    ),
+    "the clean-up is late": (
+        "update leftoff.cleanup_runs set started_at = now() - interval '1 hour' where kind = 'sessions'",
+        "schedule", "warn", "60 minutes ago",
+    ),
+    "the clean-up never ran": ("truncate leftoff.cleanup_runs", "schedule", "warn", "never"),
+    "realtime is there and not used": (REALTIME, "realtime", "warn", "does not send"),
+    "realtime without a policy": (
+        REALTIME + "; select leftoff.enable_realtime(); "
+        'drop policy "Only the database speaks on leftoff\'s topics" on realtime.messages',
+        "realtime", "fail", "missing",
+    ),
+    "pg_cron's job is off": (
+        PG_CRON + "; alter table cron.job add active boolean default false; select leftoff.schedule_cleanup()",
+        "schedule", "fail", "not active",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BREAKAGES)
+def test_doctor__finds_what_is_broken(healthy: Db, what: str) -> None:
+    broken, check, level, says = BREAKAGES[what]
+    healthy.superuser.execute(broken.encode())
+    finding = findings(healthy.dsn)[check]
+    assert (finding.level, finding.advice != "") == (level, True)
+    assert says in finding.message
+    others = set(troubles(healthy.dsn)) - {check}
+    # what hangs together: a view takes its trigger and the embeds with it, a function its grants
+    assert others <= {"a view is gone": {"triggers", "functions"}, "a function too many": {"grants"}}.get(what, set())
+
+
+def test_doctor__says_that_realtime_and_the_schedule_are_on(healthy: Db) -> None:
+    healthy.superuser.execute((REALTIME + PG_CRON).encode())
+    healthy.superuser.execute("alter table cron.job add active boolean default true")
+    assert [healthy.value(f"select leftoff.{name}()") for name in ("enable_realtime", "schedule_cleanup")] == ["on", "on"]
+    found = findings(healthy.dsn)
+    assert (found["realtime"].level, found["realtime"].message) == ("ok", "each snapshot is announced to those who may read it")
+    assert found["schedule"].message.endswith("pg_cron has the job")
+
+
+def test_doctor__names_two_owners(healthy: Db) -> None:
+    healthy.superuser.execute("alter table public.session_members owner to pg_database_owner")
+    finding = findings(healthy.dsn)["owners"]
+    assert finding.level == "fail"
+    assert "pg_database_owner" in finding.message
+
+
+def test_doctor__on_an_empty_database_says_to_migrate(empty_database: str) -> None:
+    found = findings(empty_database)
+    assert found["migrations"].level == "fail"
+    assert "leftoff migrate" in found["migrations"].advice
+    assert "functions" not in found
+
+
+def test_doctor__without_a_right_to_look_says_so(healthy: Db) -> None:
+    with psycopg.connect(healthy.api_dsn) as connection:
+        connection.execute("select 1")
+    found = findings(healthy.api_dsn)
+    assert found["migrations"].level == "fail"
+    assert found["migrations"].advice.startswith("connect as the owner")
+    assert found["functions"].level == "ok"  # the catalog is open to everybody
+
+
+def test_doctor__changes_nothing(healthy: Db) -> None:
+    count = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
+    healthy.superuser.execute("select pg_stat_force_next_flush()")
+    before = healthy.value(count)
+    findings(healthy.dsn)
+    assert healthy.value(count) == before
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server of its own, for what belongs to the whole server: roles and durability."""
+    with EmbeddedPostgres(new_folder(), binaries=wanted_binaries(), durable=True) as server:
+        subprocess.run(
+            [sys.executable, "-m", "leftoff.cli", "migrate", "--bootstrap", "--database-url", server.dsn], check=True, timeout=60
+        )
+        yield server
+
+
+SERVER_BREAKAGES = {
+    "fsync": ("alter system set fsync = off", "alter system reset fsync", "durability", "fail", "fsync is off"),
+    "synchronous_commit": (
+        "alter system set synchronous_commit = off", "alter system reset synchronous_commit", "durability", "fail", "synchronous_commit",
+    ),
+    "synchronous_commit of a role": (
+        "alter role authenticated set synchronous_commit = off", "alter role authenticated reset synchronous_commit",
+        "durability", "fail", "authenticated",
+    ),
+    "anon passes by": ("alter role anon bypassrls", "alter role anon nobypassrls", "roles", "fail", "anon passes"),
+    "the service does not": (
+        "alter role service_role nobypassrls", "alter role service_role bypassrls", "roles", "fail", "service_role does not",
+    ),
+    "the private schema is exposed": (
+        "alter role authenticator set pgrst.db_schemas = 'public, leftoff'", "alter role authenticator reset pgrst.db_schemas",
+        "exposed schemas", "fail", "leftoff",
+    ),
+    "public is not exposed": (
+        "alter role authenticator set pgrst.db_schemas = 'api'", "alter role authenticator reset pgrst.db_schemas",
+        "exposed schemas", "fail", "public",
+    ),
+    "a short timeout": (
+        "alter role authenticated set statement_timeout = '500ms'", "alter role authenticated reset statement_timeout",
+        "timeouts", "warn", "authenticated 500ms",
+    ),
+    "a short timeout without a unit": (
+        "alter role service_role set statement_timeout = 900", "alter role service_role reset statement_timeout",
+        "timeouts", "warn", "service_role 900",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SERVER_BREAKAGES)
+def test_doctor__finds_what_is_broken_of_the_server(own_server: EmbeddedPostgres, what: str) -> None:
+    broken, repair, check, level, says = SERVER_BREAKAGES[what]
+    assert findings(own_server.dsn)[check].level == "ok"
+    with psycopg.connect(own_server.dsn, autocommit=True) as admin:
+        admin.execute(broken.encode())
+        admin.execute("select pg_reload_conf(), pg_sleep(0.3)")
+        try:
+            finding = findings(own_server.dsn)[check]
+        finally:
+            admin.execute(repair.encode())
+            admin.execute("select pg_reload_conf(), pg_sleep(0.3)")
+    assert finding.level == level
+    assert says in finding.message
+    assert finding.advice
+
+
+def test_doctor__says_ok_to_supabases_own_timeouts_and_schemas(own_server: EmbeddedPostgres) -> None:
+    with psycopg.connect(own_server.dsn, autocommit=True) as admin:
+        admin.execute("alter role anon set statement_timeout = '3s'; alter role authenticated set statement_timeout = '8s'")
+        admin.execute("alter role authenticator set pgrst.db_schemas = 'public, graphql_public'")
+    found = findings(own_server.dsn)
+    assert (found["timeouts"].level, found["exposed schemas"].level) == ("ok", "ok")
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(0, "ok"), (10, "warn"), (-10, "warn"), (40, "fail"), (-3600, "fail")])
+def test_clock__off_by_seconds(healthy: Db, monkeypatch: pytest.MonkeyPatch, seconds: int, level: str) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from leftoff.local.doctor import database
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return datetime.now(UTC) + timedelta(seconds=seconds)
+
+    monkeypatch.setattr(database, "datetime", Clock)
+    with psycopg.connect(healthy.dsn, autocommit=True) as connection:
+        (finding,) = check_clock(connection)
+    assert finding.level == level
+
+
+def test_pooler__in_transaction_mode_is_recognized(healthy: Db) -> None:
+    assert findings(healthy.dsn)["pooler"].message.startswith("none")
+    with pooler(healthy.dsn, server_connections=1) as dsn:
+        found = findings(dsn)
+    assert found["pooler"].message.startswith("a transaction-mode pooler")
+    assert found["grants"].level == "ok"
+
+
+# -- the command -------------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEFTOFF_")}
+    return subprocess.run(
+        [sys.executable, "-m", "leftoff.cli", "doctor", *arguments], env={**kept, **environment}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_command__prints_a_line_a_check_and_ends_with_1_if_one_fails(healthy: Db) -> None:
+    done = run("--database-url", healthy.dsn)
+    assert done.returncode == 1, "the tests' server is not durable"
+    lines = done.stdout.splitlines()
+    assert "ok    migrations        all" in done.stdout
+    assert [line for line in lines if line.startswith("fail")] == [
+        "fail  durability        fsync is off; full_page_writes is off; synchronous_commit is off"
+    ]
+    assert any(line.strip().startswith("→ turn it on") for line in lines)
+
+
+def test_command__ends_with_0_where_all_is_well(own_server: EmbeddedPostgres) -> None:
+    with psycopg.connect(own_server.dsn, autocommit=True) as admin:
+        admin.execute(RAN.encode())
+    done = run("--json", LEFTOFF_DATABASE_URL=own_server.dsn)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, found
+    assert {frozenset(finding) for finding in found} == {frozenset({"check", "level", "message", "advice"})}
+    assert {finding["level"] for finding in found} == {"ok"}
+
+
+def test_command__never_prints_a_secret(healthy: Db) -> None:
+    refused = healthy.cluster.dsn_for(healthy.name, "postgres", "wrong-pass-word")
+    secret = "planted-jwt-secret-of-enough-length-0123456789"
+    for dsn, options in ((healthy.dsn, ()), (refused, ()), ("postgresql://u:planted-pw@127.0.0.1:1/x", ("--json",))):
+        done = run("--database-url", dsn, *options, LEFTOFF_JWT_SECRET=secret)
+        everything = done.stdout + done.stderr
+        assert "Traceback" not in everything
+        for hidden in (secret, "wrong-pass-word", "planted-pw", healthy.cluster.password):
+            assert hidden not in everything
+    assert '"connection"' in everything
+    assert done.returncode == 1
+
+
+def test_command__needs_something_to_look_at() -> None:
+    done = run()
+    assert done.returncode == 1
+    assert "say what to look at" in done.stderr

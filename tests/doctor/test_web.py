@@ -1,0 +1,119 @@
+"""leftoff doctor over HTTP: keys, the REST API of a real PostgREST, the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+
+from leftoff.local.doctor.finding import Finding
+from leftoff.local.doctor.web import FUNCTIONS, check_functions, check_keys, check_rest
+from tests.functions.api import BASE, SECRET, serving, settings_for
+from tests.supabase.project import project
+from tests.support.database import Db
+from tests.support.postgrest import running_postgrest
+
+EC = {"kid": "a", "kty": "EC", "alg": "ES256", "x": "1", "y": "2"}
+RANDOM = "q8Zx2LhT7vN4wKcR1sYpB6mD9fGjE3uA"
+
+
+def keys(environ: dict[str, str], url: str | None = None) -> dict[str, Finding]:
+    return {finding.check: finding for finding in check_keys(environ, url)}
+
+
+@pytest.mark.parametrize(
+    ("secret", "level", "says"),
+    [
+        (RANDOM, "ok", "shared secret"),
+        ("tiny", "fail", "too short"),
+        ("super-secret-jwt-token-with-at-least-32-characters-long", "fail", "guessed"),
+        ("a" * 64, "fail", "guessed"),
+    ],
+)
+def test_keys__shared_secret(secret: str, level: str, says: str) -> None:
+    finding = keys({"LEFTOFF_JWT_SECRET": secret})["keys"]
+    assert (finding.level, says in finding.message) == (level, True)
+    assert secret not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "level", "says"),
+    [
+        ({"keys": [EC]}, 200, "ok", "1 public key(s): ES256"),
+        ({"keys": []}, 200, "fail", "no public key"),
+        ({"keys": [{**EC, "d": "private"}]}, 200, "fail", "private keys"),
+        ({"keys": [{"kty": "oct", "k": "secret", "kid": "b"}]}, 200, "fail", "private keys"),
+        ({"keys": [{"kty": "EC"}]}, 200, "fail", "no public key"),
+        ({"nokeys": 1}, 200, "fail", "no key set"),
+        ("<html>", 200, "fail", "no key set"),
+        ({}, 404, "fail", "status 404"),
+    ],
+)
+def test_keys__key_set(document: object, status: int, level: str, says: str) -> None:
+    with project(None, document, keys_status=status) as url:
+        finding = keys({}, url)["keys"]
+    assert (finding.level, says in finding.message) == (level, True), finding
+
+
+def test_keys__nobody_at_the_address() -> None:
+    finding = keys({"LEFTOFF_JWKS_URL": "http://127.0.0.1:1/keys"})["keys"]
+    assert (finding.level, finding.message) == ("fail", "the public keys can't be fetched: no answer")
+
+
+def test_keys__an_issuer_of_another_project() -> None:
+    environ = {"LEFTOFF_JWT_SECRET": RANDOM, "LEFTOFF_JWT_ISSUER": "https://other.supabase.co/auth/v1"}
+    assert keys(environ, "https://one.supabase.co")["issuer"].level == "warn"
+    assert "issuer" not in keys(environ, "https://other.supabase.co/")
+
+
+# -- the REST API ------------------------------------------------------------------------------------------------
+
+
+def rest(url: str) -> Finding:
+    (finding,) = check_rest(url, None)
+    return finding
+
+
+def test_rest__serves_public_and_not_leftoff(db: Db) -> None:
+    with running_postgrest(db.api_dsn, SECRET) as postgrest, project(postgrest.url) as url:
+        assert rest(url).level == "ok"
+
+
+def test_rest__exposes_the_private_schema(db: Db) -> None:
+    with running_postgrest(db.api_dsn, SECRET, schemas="public, leftoff") as postgrest, project(postgrest.url) as url:
+        assert (rest(url).level, rest(url).message) == ("fail", "the API exposes the schema leftoff")
+
+
+def test_rest__without_the_tables(db: Db) -> None:
+    db.superuser.execute("drop view public.sessions_list cascade")
+    with running_postgrest(db.api_dsn, SECRET) as postgrest, project(postgrest.url) as url:
+        assert (rest(url).level, rest(url).message) == ("fail", "the API does not serve sessions_list: status 404")
+
+
+def test_rest__nobody_at_the_address() -> None:
+    assert rest("http://127.0.0.1:1").message == "the API can't be asked: no answer"
+
+
+# -- the functions -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def functions_url() -> Iterator[str]:
+    with serving(settings_for("postgresql://nobody@127.0.0.1:1/none")) as base:  # none of this gets to a database
+        yield base + BASE
+
+
+def test_functions__answer_and_refuse_without_a_token(functions_url: str) -> None:
+    found = {finding.check: finding for finding in check_functions(functions_url)}
+    assert {check: finding.level for check, finding in found.items()} == dict.fromkeys(FUNCTIONS, "ok"), found
+
+
+def test_functions__of_another_version(functions_url: str) -> None:
+    with mock.patch("leftoff.__version__", "9.9.9"):
+        assert {finding.level for finding in check_functions(functions_url)} == {"warn"}
+
+
+def test_functions__not_there(functions_url: str) -> None:
+    assert {finding.message for finding in check_functions(functions_url + "/wrong")} == {"status 404"}
+    assert {finding.message for finding in check_functions("http://127.0.0.1:1")} == {"no answer"}
