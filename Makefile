@@ -41,6 +41,7 @@ lint:
 	@scripts/setup test
 	.venv/bin/ruff check --quiet
 	.venv/bin/mypy
+	.venv/bin/zizmor --offline --quiet --no-progress .github
 
 schema:
 	@scripts/setup run
