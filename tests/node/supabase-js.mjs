@@ -332,6 +332,42 @@ check("the service key cleans up and sees all, and a user may not clean up", asy
   assert.equal((await refused(supabase.rpc("cleanup_old_snapshots"))).code, "42501");
 });
 
+check("signInAnonymously gives a user of one's own", async () => {
+  const supabase = client();
+  const { user } = await ok(supabase.auth.signInAnonymously({ options: { data: { theme: "dark" } } }));
+  assert.deepEqual([user.is_anonymous, user.email, user.user_metadata], [true, "", { theme: "dark" }]);
+  const row = await ok(supabase.from("free_agent_sessions").insert({ name: "guest's" }).select().single());
+  assert.equal(row.user_id, user.id);
+  await ok(supabase.rpc("create_session_snapshot", { p_session_id: row.id, p_state: STATE }));
+  const { session } = await ok(supabase.auth.refreshSession());
+  assert.equal(session.user.is_anonymous, true);
+  assert.equal((await ok(supabase.auth.getUser())).user.is_anonymous, true);
+  await ok(supabase.functions.invoke("session-snapshot-restore", { body: { session_id: row.id } }));
+  const other = client();
+  await ok(other.auth.signInAnonymously());
+  assert.deepEqual(await ok(other.from("free_agent_sessions").select("*").eq("id", row.id)), []);
+});
+
+check("the service key makes, lists, changes and deletes users", async () => {
+  const { admin } = client(SUPABASE_SERVICE_KEY).auth;
+  const email = `made-${randomUUID()}@example.org`;
+  const { user } = await ok(admin.createUser({ email, password, email_confirm: true, user_metadata: { a: 1 } }));
+  assert.equal(user.user_metadata.a, 1);
+  assert.equal((await ok(client().auth.signInWithPassword({ email, password }))).user.id, user.id);
+  assert.equal((await refused(admin.createUser({ email, password }))).code, "email_exists");
+  const { users } = await ok(admin.listUsers({ page: 1, perPage: 1000 }));
+  assert.ok(users.some(({ id }) => id === user.id));
+  assert.equal((await ok(admin.getUserById(user.id))).user.email, email);
+  await ok(admin.updateUserById(user.id, { password: "a second password", user_metadata: { b: 2 } }));
+  const signed = await ok(client().auth.signInWithPassword({ email, password: "a second password" }));
+  assert.deepEqual([signed.user.user_metadata.a, signed.user.user_metadata.b], [1, 2]);
+  await ok(admin.deleteUser(user.id));
+  assert.equal((await refused(admin.getUserById(user.id))).status, 404);
+  await refused(client().auth.signInWithPassword({ email, password: "a second password" }));
+  const { supabase } = await person("ada");
+  assert.equal((await refused(supabase.auth.admin.listUsers())).status, 403);
+});
+
 check("a forged token or key is refused", async () => {
   const [head, , tail] = SUPABASE_ANON_KEY.split(".");
   const claims = Buffer.from(JSON.stringify({ role: "service_role", exp: 4102444800 })).toString("base64url");

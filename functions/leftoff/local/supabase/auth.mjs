@@ -4,6 +4,7 @@ import { appendFile } from "node:fs/promises";
 import { App } from "@supabase/lite";
 import bcrypt from "bcryptjs";
 import { connect } from "./connections.mjs";
+import { peopleOf } from "./people.mjs";
 import { sign, useSecret, verify } from "./keys.mjs";
 
 /** fetch(request): answers a request below /auth/v1; check(): rejects when Postgres does not answer. */
@@ -21,8 +22,10 @@ export async function createAuth({ authUrl, url, jwtSecret, issuer, demo, mailbo
     options: { server: { admin: false, apiKeys: false, disableStudio: true }, drivers: { email: mailTo(mailbox) } },
   });
   await signedUp(connection.driver, demo);
+  const sql = connection.driver;
+  const people = peopleOf(sql, (request) => app.fetch(request));
   return {
-    fetch: async (request) => withIssuer(await app.fetch(request), issuer),
+    fetch: async (request) => withIssuer((await people(request)) ?? (await app.fetch(request)), issuer, sql),
     check: () => connection.driver`select 1`,
   };
 }
@@ -46,7 +49,7 @@ async function signedUp(sql, { id, email, password }) {
 }
 
 /** lite's tokens name no issuer, and the functions want one, as from Supabase. */
-async function withIssuer(response, issuer) {
+async function withIssuer(response, issuer, sql) {
   const headers = new Headers(response.headers);
   headers.delete("content-length");
   const location = headers.get("location");
@@ -59,14 +62,21 @@ async function withIssuer(response, issuer) {
   }
   if (!response.ok || !headers.get("content-type")?.includes("json")) return response;
   const body = await response.json();
+  const user = body?.user ?? body;
+  // lite says of everybody that they are not anonymous
+  if (user?.is_anonymous === false) {
+    const [row] = await sql`select is_anonymous from auth.users where id = ${user.id}`;
+    user.is_anonymous = row?.is_anonymous ?? false;
+  }
   if (body?.access_token) body.access_token = await reissued(body.access_token, body.user, issuer);
   return new Response(JSON.stringify(body), { status: response.status, headers });
 }
 
 async function reissued(token, user, issuer) {
   const claims = await verify(token);
-  const method = [{ method: "password", timestamp: claims.iat }];
   const { app_metadata = {}, user_metadata = {}, is_anonymous = false } = user;
+  const method = [{ method: is_anonymous ? "anonymous" : "password", timestamp: claims.iat }];
+  if (is_anonymous) claims.email = "";
   return sign({ ...claims, iss: issuer, aal: "aal1", amr: method, app_metadata, user_metadata, is_anonymous });
 }
 
