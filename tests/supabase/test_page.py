@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -109,4 +108,4 @@ def test_page__says_nothing_but_what_is_run_or_marked() -> None:
     assert {language for language, _ in BLOCKS} == {"bash", "sql", "sh", "js"}
     for path in re.findall(r"`((?:sql|infra|scripts)/[\w/.-]+)`", PAGE):
         assert (ROOT / path).exists(), path
-    assert os.readlink(ROOT / "infra/supabase/migrations") == "../../sql/migrations"
+    assert str((ROOT / "infra/supabase/migrations").readlink()) == "../../sql/migrations"
