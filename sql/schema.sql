@@ -1916,6 +1916,21 @@ $$;
 
 COMMENT ON FUNCTION leftoff.refuse_loose_rows(p_rows leftoff.change_rows) IS 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
 
+-- FUNCTION leftoff.refuse_message_change()
+
+CREATE FUNCTION leftoff.refuse_message_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
+    perform leftoff.fail(403, 'forbidden', 'A message is changed by a save of its session.');
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.refuse_message_change() IS 'Messages are not changed through the view.';
+
 -- FUNCTION leftoff.refuse_misplaced(bigint, integer, leftoff.change_rows)
 
 CREATE FUNCTION leftoff.refuse_misplaced(p_session bigint, p_number integer, p_rows leftoff.change_rows) RETURNS void
@@ -3849,6 +3864,10 @@ CREATE TRIGGER delete_parts AFTER DELETE ON public.free_agent_sessions REFERENCI
 
 CREATE TRIGGER insert_message INSTEAD OF INSERT ON public.session_messages FOR EACH ROW EXECUTE FUNCTION leftoff.insert_message();
 
+-- TRIGGER public.session_messages refuse_message_change
+
+CREATE TRIGGER refuse_message_change INSTEAD OF DELETE OR UPDATE ON public.session_messages FOR EACH ROW EXECUTE FUNCTION leftoff.refuse_message_change();
+
 -- FK CONSTRAINT public.session_members session_members_session_id_fkey
 
 ALTER TABLE ONLY public.session_members
@@ -4198,6 +4217,8 @@ REVOKE ALL ON FUNCTION leftoff.refuse_conflict(p_addresses text, p_latest intege
 REVOKE ALL ON FUNCTION leftoff.refuse_gaps(p_session bigint, p_number integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.refuse_loose_rows(p_rows leftoff.change_rows) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.refuse_message_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.refuse_misplaced(p_session bigint, p_number integer, p_rows leftoff.change_rows) FROM PUBLIC;
 

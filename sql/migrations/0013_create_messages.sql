@@ -109,6 +109,20 @@ revoke execute on function leftoff.insert_message from public;
 create trigger insert_message instead of insert on public.session_messages
     for each row execute function leftoff.insert_message();
 
+create function leftoff.refuse_message_change() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
+    perform leftoff.fail(403, 'forbidden', 'A message is changed by a save of its session.');
+    return null;
+end;
+$$;
+comment on function leftoff.refuse_message_change is 'Messages are not changed through the view.';
+revoke execute on function leftoff.refuse_message_change from public;
+create trigger refuse_message_change instead of update or delete on public.session_messages
+    for each row execute function leftoff.refuse_message_change();
+
 create function leftoff.read_messages(p_session_id uuid, p_after int, p_limit int)
 returns setof public.session_messages
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan

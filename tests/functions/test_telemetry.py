@@ -58,7 +58,8 @@ class Collected:
         """The sum of a metric over everything it was recorded for; 0 if it never was."""
         metric = self.metrics().get(name)
         points = metric.data.data_points if metric else []
-        return sum(float(getattr(point, "sum", None) or getattr(point, "value", 0)) for point in points)
+        values: list[Any] = [getattr(point, "sum", None) or getattr(point, "value", 0) for point in points]
+        return float(sum(values))
 
 
 @pytest.fixture
