@@ -17,5 +17,7 @@ const types = {
 /** url: a connection string; most: how many connections at once; parameters: settings of each of them. */
 export function connect(url, most, parameters = {}) {
   const options = { types, max: most, idle_timeout: 30, connection: { application_name: "supabase", ...parameters } };
-  return createPostgresConnection({ url, postgresOptions: { ...options, onnotice: () => {} } });
+  const connection = createPostgresConnection({ url, postgresOptions: { ...options, onnotice: () => {} } });
+  connection.config.url = ""; // lite shows its configuration at an address that we don't pass on; twice is safer
+  return connection;
 }

@@ -5,8 +5,8 @@ import bcrypt from "bcryptjs";
 import { Refused, callerOf } from "./keys.mjs";
 
 const COLUMNS = [
-  ..."id, aud, role, email, phone, email_confirmed_at, confirmed_at, last_sign_in_at, created_at, updated_at".split(", "),
-  ..."raw_app_meta_data as app_metadata, raw_user_meta_data as user_metadata, is_anonymous".split(", "),
+  "id, aud, role, email, phone, email_confirmed_at, confirmed_at, last_sign_in_at, created_at, updated_at",
+  "raw_app_meta_data as app_metadata, raw_user_meta_data as user_metadata, is_anonymous",
 ].join(", ");
 const PAGE = 50;
 
@@ -18,9 +18,16 @@ export function peopleOf(sql, ask) {
     if (pathname.startsWith("/auth/v1/admin/")) await forbidOthers(request);
     if (/^\/auth\/v1\/admin\/users/.test(pathname)) return administer(sql, request, id, searchParams);
     if (pathname !== "/auth/v1/signup" || request.method !== "POST") return null;
-    const body = await request.clone().json().catch(() => ({}));
-    return body.email || body.phone || body.password ? null : signInAnonymously(sql, ask, request, body);
+    const body = await request.clone().json().catch(() => null);
+    const nameless = body && !body.email && !body.phone && !body.password;
+    return nameless ? signInAnonymously(sql, ask, request, body) : null;
   };
+}
+
+async function readBody(request) {
+  const body = await request.json().catch(() => null);
+  if (typeof body !== "object" || body === null) throw refusal(400, "bad_json", "Could not read the body as JSON");
+  return body;
 }
 
 /** As GoTrue words it. */
@@ -34,11 +41,12 @@ async function forbidOthers(request) {
 }
 
 async function administer(sql, request, id, page) {
-  const body = ["POST", "PUT"].includes(request.method) ? await request.json() : {};
+  const body = ["POST", "PUT"].includes(request.method) ? await readBody(request) : {};
   if (!id && request.method === "GET") {
     const size = Math.min(Number(page.get("per_page")) || PAGE, 1000);
     const skip = (Math.max(Number(page.get("page")) || 1, 1) - 1) * size;
-    const users = await sql.unsafe(`select ${COLUMNS} from auth.users order by created_at desc limit $1 offset $2`, [size, skip]);
+    const text = `select ${COLUMNS} from auth.users order by created_at desc limit $1 offset $2`;
+    const users = await sql.unsafe(text, [size, skip]);
     return Response.json({ users, aud: "authenticated" });
   }
   if (!id && request.method === "POST") return Response.json(await created(sql, body));
@@ -53,7 +61,7 @@ async function created(sql, { id = randomUUID(), email, password, user_metadata 
   if (!email) throw refusal(422, "validation_failed", "Cannot create a user without an email");
   const address = email.toLowerCase();
   const [known] = await sql`select 1 from auth.users where email = ${address}`;
-  if (known) throw refusal(422, "email_exists", "A user with this email address has already been registered");
+  if (known) throw refusal(422, "email_exists", "A user with this address has already been registered");
   const data = { ...user_metadata, email: address, email_verified: true, phone_verified: false, sub: id };
   await sql.begin(async (step) => {
     await step`
@@ -90,6 +98,6 @@ async function signInAnonymously(sql, ask, request, { data = {} }) {
     update auth.users set email = null, encrypted_password = null, is_anonymous = true, raw_app_meta_data = '{}',
       raw_user_meta_data = ${data} where id = ${id}`;
   await sql`delete from auth.identities where user_id = ${id}`;
-  const user = { ...session.user, email: "", app_metadata: {}, user_metadata: data, identities: [], is_anonymous: true };
-  return Response.json({ ...session, user });
+  const known = { email: "", app_metadata: {}, user_metadata: data, identities: [], is_anonymous: true };
+  return Response.json({ ...session, user: { ...session.user, ...known } });
 }

@@ -1,0 +1,223 @@
+"""The local Supabase beside what clients see of it (tests/clients): its logins, its log, and starting without it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import stat
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from leftoff.local.errors import SupabaseMissing
+from leftoff.local.ports import LOOPBACK
+from leftoff.local.stack import LocalStack, add_user, supabase_settings
+from leftoff.local.supabase import installing
+from leftoff.local.tokens import user_id
+from tests.support.cluster import new_folder
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, which is not here")
+
+GRANTS = """
+    select n.nspname, c.relname, c.relacl::text as acl,
+        (select string_agg(a.attname || a.attacl::text, ' ' order by a.attname)
+         from pg_attribute a where a.attrelid = c.oid) as columns
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('public', 'leftoff')
+    union all select nspname, '', nspacl::text, '' from pg_namespace
+    union all select 'defaults', '', defaclacl::text, '' from pg_default_acl
+    order by 1, 2, 3
+"""
+
+
+def local_stack(folder: Path, said: list[str] | None = None, *, supabase: bool = True, port: int = 0) -> LocalStack:
+    say = (said if said is not None else []).append
+    return LocalStack(folder, port=0, postgres_port=0, supabase_port=port, supabase=supabase, say=say)
+
+
+def query(stack: LocalStack, text: str, *values: Any) -> list[dict[str, Any]]:
+    with psycopg.connect(stack.dsn, row_factory=dict_row) as admin:
+        return admin.execute(text.encode(), values).fetchall()
+
+
+def ask(stack: LocalStack, path: str, *, method: str = "GET", token: str = "", **options: Any) -> httpx.Response:
+    key = stack.api_key("anon")
+    headers = {"apikey": key, "Authorization": f"Bearer {token or key}"}
+    with httpx.Client(base_url=stack.supabase.url, trust_env=False, timeout=30) as client:
+        return client.request(method, path, headers=headers, **options)
+
+
+@pytest.fixture(scope="module")
+def data() -> Iterator[Path]:
+    """A data folder as a leftoff without a local Supabase left it: one more user, one session."""
+    root = new_folder()
+    root.chmod(0o711)
+    with local_stack(root / "data", supabase=False) as before:
+        with psycopg.connect(before.dsn) as admin:
+            add_user(admin, "ada")
+            admin.execute(
+                "insert into public.free_agent_sessions (user_id, name) values (%s, 'before')", (user_id("ada"),)
+            )
+        (root / "grants").write_text(json.dumps(query(before, GRANTS)))
+    yield root / "data"
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def stack(data: Path) -> Iterator[LocalStack]:
+    if shutil.which("node") is None:
+        pytest.skip("needs Node.js, which is not here")
+    with local_stack(data) as running:
+        assert running.supabase.running
+        ask(running, "/rest/v1/free_agent_sessions")  # the first request is when lite would grant
+        yield running
+
+
+def test_logins__can_do_no_more_than_they_must(stack: LocalStack) -> None:
+    ask(stack, "/auth/v1/user", token=stack.token("ada"))
+    used = query(stack, "select distinct usename from pg_stat_activity where application_name = 'supabase'")
+    assert {row["usename"] for row in used} == {"authenticator", "leftoff_local_auth"}
+    (role,) = query(stack, "select * from pg_roles where rolname = 'leftoff_local_auth'")
+    assert not any(role[right] for right in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication"))
+    reachable = query(
+        stack,
+        """
+        select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'v', 'm', 'p') and n.nspname not in ('pg_catalog', 'information_schema')
+            and has_schema_privilege('leftoff_local_auth', n.oid, 'usage')
+            and has_table_privilege('leftoff_local_auth', c.oid, 'select, insert, update, delete')
+        """,
+    )
+    assert {row["name"].partition(".")[0] for row in reachable} == {"auth"}
+    members = query(stack, "select from pg_auth_members where member = 'leftoff_local_auth'::regrole")
+    assert members == []
+
+
+def test_users__cannot_be_read_by_the_apis_roles(stack: LocalStack) -> None:
+    tables = query(stack, "select c.oid::regclass::text as name from pg_class c where relnamespace = 'auth'::regnamespace and relkind = 'r'")
+    assert len(tables) > 4
+    for role in ("anon", "authenticated", "service_role"):
+        for table in tables:
+            (row,) = query(stack, "select has_table_privilege(%s, %s, 'select') as may", role, table["name"])
+            assert not row["may"], (role, table)
+
+
+def test_grants__stay_as_the_migrations_made_them(stack: LocalStack, data: Path) -> None:
+    before = (data.parent / "grants").read_text()
+    now = [row for row in query(stack, GRANTS) if row["nspname"] != "auth"]
+    kept = [row for row in json.loads(before) if row["nspname"] != "auth"]
+    assert now == kept
+
+
+def test_data_from_before__go_on_working(stack: LocalStack) -> None:
+    found = ask(stack, "/rest/v1/free_agent_sessions?select=name", token=stack.token("ada"))
+    assert found.json() == [{"name": "before"}]
+    answer = ask(stack, "/auth/v1/user", token=stack.token("ada"))
+    assert (answer.status_code, answer.json()["email"]) == (200, "ada@example.org")
+
+
+def test_demo_user__signs_in_with_the_password_that_is_shown(stack: LocalStack) -> None:
+    settings = supabase_settings(stack.folder)
+    assert settings["SUPABASE_URL"] == stack.supabase.url
+    body = {"email": settings["DEMO_EMAIL"], "password": settings["DEMO_PASSWORD"]}
+    signed = ask(stack, "/auth/v1/token?grant_type=password", method="POST", json=body).json()
+    assert signed["user"]["id"] == str(user_id("demo"))
+    made = ask(stack, "/functions/v1/sessions", method="POST", token=signed["access_token"], json={"name": "x"})
+    assert made.status_code in (200, 201)
+
+
+def test_log__holds_nothing_that_people_wrote(stack: LocalStack) -> None:
+    planted = f"secret-{uuid.uuid4()}"
+    token = stack.token("ada")
+    refused = [
+        ask(stack, f"/rest/v1/free_agent_sessions?id=eq.{planted}", token=token),
+        ask(stack, f"/rest/v1/{planted}", token=token),
+        ask(stack, "/rest/v1/rpc/create_session_snapshot", method="POST", token=token, json={"p_session_id": planted}),
+        ask(stack, "/auth/v1/signup", method="POST", json={"email": planted, "password": "x"}),
+        ask(stack, "/auth/v1/signup", method="POST", content=b"{" + planted.encode()),
+        ask(stack, "/auth/v1/admin/users", method="POST", token=stack.api_key("service_role"), content=b"{" + planted.encode()),
+        ask(stack, "/auth/v1/user", token=planted),
+        ask(stack, "/_system/info"),
+        ask(stack, "/rest/v1/../../_system/info"),
+    ]
+    assert all(answer.status_code >= 400 for answer in refused), [answer.status_code for answer in refused]
+    assert not any("postgresql://" in answer.text for answer in refused)
+    log = stack.supabase.log
+    assert planted not in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert ask(stack, "/auth/v1/health").status_code == 200
+
+
+def test_server__outlives_the_loss_of_its_connections(stack: LocalStack) -> None:
+    query(stack, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'supabase'")
+    for _ in range(20):
+        answer = ask(stack, "/rest/v1/free_agent_sessions?select=name", token=stack.token("ada"))
+        if answer.status_code == 200:
+            break
+    assert answer.json() == [{"name": "before"}]
+    assert stack.supabase.running
+
+
+@needs_node
+def test_start__port_taken__is_said_and_another_chosen(data: Path, stack: LocalStack) -> None:
+    said: list[str] = []
+    with socket.create_server((LOOPBACK, 0)) as other:
+        port = other.getsockname()[1]
+        stack.supabase.stop()
+        stack.supabase.port, stack.supabase._started = port, False
+        stack._say = said.append
+        assert stack._launch_supabase()
+        stack._finish_supabase()
+    assert said == [f"port {port} is taken, so the local Supabase listens on {stack.supabase.port}"]
+    assert ask(stack, "/auth/v1/health").status_code == 200
+
+
+def test_start__without_node__says_what_it_would_add_and_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installing.shutil, "which", lambda name: None)
+    said: list[str] = []
+    with local_stack(folder / "data", said) as running:
+        monkeypatch.undo()
+        assert not running.supabase.running
+        assert running.functions.running
+    (line,) = [line for line in said if "Node.js" in line]
+    assert line == "for supabase-js and supabase-py to work here, install Node.js 20 or newer (with npm) and start again"
+
+
+@needs_node
+def test_installed__registry_out_of_reach__says_so_and_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    monkeypatch.setenv("npm_config_cache", str(folder / "npm"))
+    said: list[str] = []
+    with pytest.raises(SupabaseMissing, match="npm needs the network once"):
+        installing.installed(folder, said.append)
+    assert len(said) == 1
+    (home,) = (folder / "leftoff").iterdir()
+    assert list(home.iterdir()) == []
+
+
+def test_installed__node_too_old__is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = subprocess.CompletedProcess([], 0, stdout="v18.19.0\n")
+    monkeypatch.setattr(installing.shutil, "which", lambda name: "/usr/bin/node")
+    monkeypatch.setattr(installing.subprocess, "run", lambda *args, **options: old)
+    with pytest.raises(SupabaseMissing, match="too old"):
+        installing.installed(Path("/nowhere"), lambda line: None)
+
+
+def test_home__without_a_cache_of_ones_own__is_the_data_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))
+    assert installing._home(folder / "data").parent == folder / "data"
