@@ -3,7 +3,7 @@
 PYTEST_WORKERS ?= 2
 TRUST_RUNS = crash lines convergence faults cleanup
 
-.PHONY: help run demo test bench lint schema clean $(TRUST_RUNS)
+.PHONY: help run demo test bench lint lock schema clean $(TRUST_RUNS)
 
 help:
 	@echo 'make run      Postgres, the functions and a Supabase on this machine, and what to try first'
@@ -15,6 +15,7 @@ help:
 	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'
 	@echo 'make cleanup  clean-up at once with everything else; LONG=1: 10,000 interleavings'
 	@echo 'make lint     linters and types alone'
+	@echo 'make lock     pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions'
 	@echo 'make schema   write sql/schema.sql and sql/catalog.json anew from the migrations'
 	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
 
@@ -42,6 +43,10 @@ lint:
 	.venv/bin/ruff check --quiet
 	.venv/bin/mypy
 	.venv/bin/zizmor --offline --quiet --no-progress .github
+
+lock:
+	@scripts/setup test
+	@scripts/lock $(LOCK)
 
 schema:
 	@scripts/setup run

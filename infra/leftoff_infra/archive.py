@@ -1,5 +1,8 @@
 """functions/ as the archive that is deployed: what .gcloudignore leaves, the same bytes for the same content.
 
+The pins with hashes, requirements.lock, go in as requirements.txt, which is what the platform installs: two
+deployments of one source install the same, and nothing that was changed since it was pinned.
+
 A file's time, owner and order on this machine don't count, and nothing is compressed (the fonts, which are
 most of it, are already): so two machines, or two days, make the same archive, and only a change is
 deployed.
@@ -19,6 +22,7 @@ __all__ = ["FUNCTIONS", "archive", "files"]
 
 FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 
+_LISTED, _PINNED = Path("requirements.txt"), Path("requirements.lock")
 _LONG_AGO: Final = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can say
 
 
@@ -37,5 +41,6 @@ def archive(folder: Path = FUNCTIONS) -> tuple[bytes, str]:
         for path in files(folder):
             entry = zipfile.ZipInfo(path.as_posix(), _LONG_AGO)
             entry.external_attr = 0o644 << 16
-            target.writestr(entry, (folder / path).read_bytes())
+            source = _PINNED if path == _LISTED else path
+            target.writestr(entry, (folder / source).read_bytes())
     return packed.getvalue(), hashlib.sha256(packed.getvalue()).hexdigest()

@@ -1,4 +1,5 @@
-"""Each function exactly as it is deployed: alone, by functions-framework, from functions/."""
+"""Each function exactly as it is deployed: alone, by functions-framework, from the archive that is uploaded, in an
+environment with nothing but what the archive pins."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ import pytest
 
 from tests.functions.api import ISSUER, SECRET, token_for
 from tests.support.database import Db
+from tests.support.install import clean_environment, unpack
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -30,13 +32,19 @@ CLEAN = {
 }
 
 
+@pytest.fixture(scope="session")
+def upload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the platform unpacks."""
+    return unpack(tmp_path_factory.mktemp("workspace"))
+
+
 @contextlib.contextmanager
-def deployed(target: str, environment: dict[str, str], *options: str) -> Iterator[httpx.Client]:
+def deployed(target: str, upload: Path, environment: dict[str, str], *options: str) -> Iterator[httpx.Client]:
     """One target, served by functions-framework in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    source = str(FUNCTIONS / "main.py")
-    command = [sys.executable, "-m", "functions_framework", "--target", target, "--source", source, *options]
+    program = str(clean_environment(upload / "requirements.txt") / "functions-framework")
+    command = [program, "--target", target, "--source", str(upload / "main.py"), *options]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
         command,
@@ -68,36 +76,53 @@ def deployed(target: str, environment: dict[str, str], *options: str) -> Iterato
             process.communicate()
 
 
-def environment_for(shared: Db) -> dict[str, str]:
-    """The variables that a deployment sets."""
-    return {
-        "LEFTOFF_DATABASE_URL": shared.api_dsn,
-        "LEFTOFF_JWT_SECRET": SECRET,
-        "LEFTOFF_JWT_ISSUER": ISSUER,
-    }
+@pytest.fixture
+def environment(shared: Db, way: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables that a deployment sets, for each way to the database."""
+    database = {"LEFTOFF_DATABASE": way}
+    if way == "postgrest":
+        database["LEFTOFF_POSTGREST_URL"] = request.getfixturevalue("rest_url")
+    else:
+        database["LEFTOFF_DATABASE_URL"] = shared.api_dsn
+    return {**database, "LEFTOFF_JWT_SECRET": SECRET, "LEFTOFF_JWT_ISSUER": ISSUER}
 
 
-def test_each_target__answers_alone(shared: Db) -> None:
-    environment = environment_for(shared)
+@pytest.mark.slow
+def test_each_target__answers_alone(shared: Db, environment: dict[str, str], upload: Path) -> None:
     user = str(shared.user("deployer"))
     headers = {"Authorization": f"Bearer {token_for(user)}"}
-    with deployed("sessions", environment) as client:
+    # The platform says nothing of ASGI: functions-framework finds out. Both ways are tried.
+    with deployed("sessions", upload, environment) as client:
         session_id = client.post("/", headers=headers, json={"name": "deployed"}).json()["id"]
         assert client.get(f"/{session_id}", headers=headers).json()["name"] == "deployed"
         assert client.get(f"/functions/v1/sessions/{session_id}", headers=headers).status_code == 200
         assert client.get("/openapi.json").json()["openapi"] == "3.1.0"
         assert client.get(f"/{session_id}").json()["code"] == "invalid_token"
-    with deployed("session_snapshot_save", environment) as client:
+    with deployed("session_snapshot_save", upload, environment, "--asgi") as client:
         body = {"session_id": session_id, "state": {"messages": ["kept"]}}
         assert client.post("/", headers=headers, json=body).json()["number"] == 1
         assert client.post("/", headers=headers, json={**body, "state": []}).json()["code"] == "invalid_state"
-    with deployed("session_snapshot_restore", environment, "--asgi") as client:
+    with deployed("session_snapshot_restore", upload, environment, "--asgi") as client:
         restored = client.post("/", headers=headers, json={"session_id": session_id})
         assert restored.json()["state"] == {"messages": ["kept"]}
-    with deployed("cleanup_old_snapshots", environment) as client:
+    with deployed("sessions", upload, environment, "--asgi") as client:
+        for format, kind in (("json", "application/json"), ("pdf", "application/pdf")):
+            exported = client.get(f"/{session_id}/export?format={format}", headers=headers)
+            assert (exported.status_code, exported.headers["content-type"]) == (200, kind)
+    with deployed("cleanup_old_snapshots", upload, environment, "--asgi") as client:
         service = {"Authorization": f"Bearer {token_for('scheduler', 'service_role')}"}
         assert client.post("/", headers=service).json()["done"] is True
         assert client.post("/", headers=headers).status_code == 403
+
+
+def test_clean_environment__has_the_pins_and_nothing_of_ours(upload: Path) -> None:
+    python = clean_environment(upload / "requirements.txt") / "python"
+    done = subprocess.run(
+        [python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True, env=CLEAN
+    )
+    installed = {item["name"].lower().replace("_", "-") for item in json.loads(done.stdout)}
+    assert {"functions-framework", "psycopg", "postgrest", "pydantic", "pyjwt", "typst"} <= installed
+    assert not installed & {"leftoff", "pytest", "supabase", "opentelemetry-sdk", "pulumi"}
 
 
 def test_without_settings__the_answer_is_ours_and_the_log_says_what_is_missing() -> None:
