@@ -368,6 +368,27 @@ check("the service key makes, lists, changes and deletes users", async () => {
   assert.equal((await refused(supabase.auth.admin.listUsers())).status, 403);
 });
 
+check("callers at the same time are never taken for one another", async () => {
+  const { id } = await saved();
+  const callers = [[(await person("ada")).supabase, 1], [(await person("eve")).supabase, 0], [nobody, 0]];
+  const asked = Array.from({ length: 150 }, (_, n) => {
+    const [supabase, expected] = callers[n % 3];
+    // one in five fails in the middle of its transaction
+    if (n % 5 === 4) return refused(supabase.rpc("get_snapshot", { p_session_id: id, p_number: 99 }));
+    return ok(supabase.from("free_agent_sessions").select("id").eq("id", id)).then((rows) => {
+      assert.equal(rows.length, expected);
+    });
+  });
+  await Promise.all(asked);
+});
+
+check("two who append at once lose nothing", async () => {
+  const { supabase, id } = await saved();
+  const append = (n) => supabase.rpc("append_session_messages", { p_session_id: id, p_messages: [{ n }] }).single();
+  const positions = (await Promise.all(Array.from({ length: 30 }, (_, n) => ok(append(n))))).map((row) => row.first_position);
+  assert.deepEqual(positions.sort((a, b) => a - b), Array.from({ length: 30 }, (_, n) => n + 2));
+});
+
 check("a forged token or key is refused", async () => {
   const [head, , tail] = SUPABASE_ANON_KEY.split(".");
   const claims = Buffer.from(JSON.stringify({ role: "service_role", exp: 4102444800 })).toString("base64url");
