@@ -458,6 +458,12 @@ begin
             new.last_activity_at := now();
         end if;
     else
+        -- An id that is somebody else's: the answer that any stranger gets. The service is told below that it is taken.
+        if new.user_id = auth.uid() and current_setting('role') <> 'service_role' and exists (
+            select from public.free_agent_sessions s where s.id = new.id and s.user_id <> new.user_id)
+        then
+            perform leftoff.refuse_access(new.id, 'owner');
+        end if;
         perform leftoff.charge();
         if leftoff.is_limited() then
             perform leftoff.refuse_quota(new.user_id, 1, 0);
@@ -1773,7 +1779,7 @@ begin
     from leftoff.parts p
     where p.session = v_session.internal_id and p.until = 2147483647 and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
-    order by p.path, p.item limit least(greatest(p_limit, 0), 1000);
+    order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
 end;
 $$;
 
@@ -2531,16 +2537,17 @@ CREATE FUNCTION leftoff.run_expiry(p_max_sessions integer) RETURNS TABLE(expired
 declare
     v_started timestamptz := clock_timestamp();
     v_grace interval := (select s.delete_expired_after from leftoff.settings s);
+    v_max_sessions int := coalesce(p_max_sessions, 200);
 begin
     -- definer: sessions of all people
-    if p_max_sessions is null or p_max_sessions not between 1 and 10000 then
+    if v_max_sessions not between 1 and 10000 then
         perform leftoff.fail(422, 'invalid_argument', 'Between 1 and 10,000 sessions a call.');
     end if;
     with idle as (
         select s.internal_id from public.free_agent_sessions s
         where s.expires_after is not null and s.expired_at is null
             and s.last_activity_at < now() - s.expires_after
-        order by s.last_activity_at limit p_max_sessions
+        order by s.last_activity_at limit v_max_sessions
         for no key update skip locked
     ), marked as (
         update public.free_agent_sessions s set status = 'expired', expired_at = now()
@@ -2552,13 +2559,13 @@ begin
         where s.expires_after is not null and s.expired_at < now() - v_grace
             -- what somebody has named is not thrown away
             and not exists (select from public.session_snapshots n where n.session_id = s.id and n.label is not null)
-        order by s.expired_at limit p_max_sessions
+        order by s.expired_at limit v_max_sessions
         for update skip locked
     ), gone as (
         delete from public.free_agent_sessions s using over o where s.internal_id = o.internal_id returning 1
     )
     select count(*) into deleted from gone;
-    done := expired < p_max_sessions and deleted < p_max_sessions;
+    done := expired < v_max_sessions and deleted < v_max_sessions;
     insert into leftoff.cleanup_runs (started_at, took_ms, kind, sessions, snapshots, parts, bytes, done)
     values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'sessions', expired + deleted, 0, 0, 0, done);
     return next;
@@ -3482,7 +3489,7 @@ CREATE FUNCTION public.list_sessions(p_limit integer DEFAULT 50, p_before timest
     AS $$
 declare
     v_caller uuid := auth.uid();
-    v_limit int := least(greatest(p_limit, 0), 1000);
+    v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
     v_before timestamptz := coalesce(p_before, 'infinity');
     v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
 begin
@@ -3527,7 +3534,7 @@ begin
     perform leftoff.require_readable(p_session_id);
     return query select * from public.session_snapshots n
     where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
-    order by n.number desc limit least(greatest(p_limit, 0), 1000);
+    order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000);
 end;
 $$;
 

@@ -146,6 +146,12 @@ begin
             new.last_activity_at := now();
         end if;
     else
+        -- An id that is somebody else's: the answer that any stranger gets. The service is told below that it is taken.
+        if new.user_id = auth.uid() and current_setting('role') <> 'service_role' and exists (
+            select from public.free_agent_sessions s where s.id = new.id and s.user_id <> new.user_id)
+        then
+            perform leftoff.refuse_access(new.id, 'owner');
+        end if;
         perform leftoff.charge();
         if leftoff.is_limited() then
             perform leftoff.refuse_quota(new.user_id, 1, 0);

@@ -138,7 +138,7 @@ begin
     from leftoff.parts p
     where p.session = v_session.internal_id and p.until = 2147483647 and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
-    order by p.path, p.item limit least(greatest(p_limit, 0), 1000);
+    order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
 end;
 $$;
 comment on function leftoff.read_messages is 'A page of a session''s messages.';

@@ -52,7 +52,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 as $$
 declare
     v_caller uuid := auth.uid();
-    v_limit int := least(greatest(p_limit, 0), 1000);
+    v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
     v_before timestamptz := coalesce(p_before, 'infinity');
     v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
 begin
@@ -97,7 +97,7 @@ begin
     perform leftoff.require_readable(p_session_id);
     return query select * from public.session_snapshots n
     where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
-    order by n.number desc limit least(greatest(p_limit, 0), 1000);
+    order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000);
 end;
 $$;
 comment on function public.list_snapshots is 'The kept snapshots, newest first, below p_before. Raises session_not_found.';

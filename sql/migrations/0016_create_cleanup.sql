@@ -173,16 +173,17 @@ as $$
 declare
     v_started timestamptz := clock_timestamp();
     v_grace interval := (select s.delete_expired_after from leftoff.settings s);
+    v_max_sessions int := coalesce(p_max_sessions, 200);
 begin
     -- definer: sessions of all people
-    if p_max_sessions is null or p_max_sessions not between 1 and 10000 then
+    if v_max_sessions not between 1 and 10000 then
         perform leftoff.fail(422, 'invalid_argument', 'Between 1 and 10,000 sessions a call.');
     end if;
     with idle as (
         select s.internal_id from public.free_agent_sessions s
         where s.expires_after is not null and s.expired_at is null
             and s.last_activity_at < now() - s.expires_after
-        order by s.last_activity_at limit p_max_sessions
+        order by s.last_activity_at limit v_max_sessions
         for no key update skip locked
     ), marked as (
         update public.free_agent_sessions s set status = 'expired', expired_at = now()
@@ -194,13 +195,13 @@ begin
         where s.expires_after is not null and s.expired_at < now() - v_grace
             -- what somebody has named is not thrown away
             and not exists (select from public.session_snapshots n where n.session_id = s.id and n.label is not null)
-        order by s.expired_at limit p_max_sessions
+        order by s.expired_at limit v_max_sessions
         for update skip locked
     ), gone as (
         delete from public.free_agent_sessions s using over o where s.internal_id = o.internal_id returning 1
     )
     select count(*) into deleted from gone;
-    done := expired < p_max_sessions and deleted < p_max_sessions;
+    done := expired < v_max_sessions and deleted < v_max_sessions;
     insert into leftoff.cleanup_runs (started_at, took_ms, kind, sessions, snapshots, parts, bytes, done)
     values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'sessions', expired + deleted, 0, 0, 0, done);
     return next;

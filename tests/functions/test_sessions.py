@@ -57,7 +57,7 @@ def test_create__own_id_makes_a_retry_safe(ada: Person, bob: Person) -> None:
     own = str(uuid.uuid4())
     assert ada.session(id=own) == own
     assert ada.session(id=own) == own
-    refused(bob.post("sessions", {"id": own}), "key_taken")
+    refused(bob.post("sessions", {"id": own}), "session_not_found")
 
 
 def test_create__refuses_what_does_not_fit(ada: Person) -> None:

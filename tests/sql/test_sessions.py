@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from tests.sql.states import change
@@ -95,8 +96,52 @@ def test_create__an_id_of_ones_own_makes_a_retry_harmless(db: Db) -> None:
         assert db.one("get_or_create_session", p_id=mine)["id"] == mine
         with db.refuses("key_taken"):
             db.one("get_or_create_session", p_id=mine, p_key="a key")
-    with db.acting_as("bob"), db.refuses("key_taken"):
-        db.one("get_or_create_session", p_id=mine)
+
+
+def test_create__an_id_of_somebody_elses_answers_as_to_any_stranger(db: Db) -> None:
+    theirs = db.session("ada")
+    with db.acting_as("bob"):
+        with db.refuses("session_not_found") as by_reading:
+            db.one("get_session", p_session_id=theirs)
+        with db.refuses("session_not_found") as by_creating:
+            db.one("get_or_create_session", p_id=theirs)
+        with db.refuses("session_not_found") as by_inserting:
+            db.sql("insert into free_agent_sessions (id) values (%s)", (theirs,))
+        texts = {str(refusal.value).split("CONTEXT")[0] for refusal in (by_reading, by_creating, by_inserting)}
+        assert len(texts) == 1
+        # nor in the name of a third person: that is refused before it comes to the id
+        for session_id in (theirs, uuid4()):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                db.sql("insert into free_agent_sessions (id, user_id) values (%s, %s)", (session_id, uuid4()))
+    with db.acting_as("service"), db.refuses("key_taken"):
+        db.one("get_or_create_session", p_id=theirs, p_user_id=db.user("bob"))
+
+
+def test_create__an_id_of_a_session_one_may_read_is_forbidden(db: Db) -> None:
+    public = db.session("ada", visibility="public")
+    with db.acting_as("bob"), db.refuses("forbidden"):
+        db.one("get_or_create_session", p_id=public)
+
+
+@pytest.mark.parametrize(("function", "default"), [("list_sessions", 50), ("list_snapshots", 50), ("list_messages", 100)])
+def test_lists__without_a_limit_is_the_default(db: Db, function: str, default: int) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": list(range(101))})
+        for number in range(51):
+            db.save(session_id, p_changes={"set": {"/n": number}})
+    db.superuser.execute(
+        "insert into free_agent_sessions (user_id) select %s from generate_series(1, 60)", (db.user("ada"),)
+    )
+    arguments = {} if function == "list_sessions" else {"p_session_id": session_id}
+    with db.acting_as("ada"):
+        assert len(db.call(function, p_limit=None, **arguments)) == default
+        assert db.call(function, p_limit=0, **arguments) == []
+
+
+def test_expire_idle_sessions__without_a_number_is_the_default(db: Db) -> None:
+    with db.acting_as("service"):
+        assert db.one("expire_idle_sessions", p_max_sessions=None)["done"] is True
 
 
 def test_create__called_by_eight_at_once(db: Db) -> None:

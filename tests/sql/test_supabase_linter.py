@@ -29,7 +29,10 @@ def explained() -> dict[str, set[str]]:
 
 def test_findings__are_those_explained_in_the_readme(shared: Db) -> None:
     findings = {lint[:4]: names for lint in LINTS if (names := found(shared, lint))}
-    assert findings == explained()
+    listed = explained()
+    if shared.cluster.major == 15:  # where this one is written in another way
+        listed["0011"].remove("is_json")
+    assert findings == listed
 
 
 def test_findings__none_is_an_error(shared: Db) -> None:

@@ -67,7 +67,7 @@ _SESSIONS: Final = (
         "Create a session, or get the one with this key",
         body=sessions.CreateSession,
         answer=answers.Session,
-        errors=("key_taken", "quota_exceeded", *_SESSION_FIELDS),
+        errors=("key_taken", "session_not_found", "forbidden", "quota_exceeded", *_SESSION_FIELDS),
     ),
     Route(
         "GET",
