@@ -3,7 +3,7 @@
 PYTEST_WORKERS ?= 2
 TRUST_RUNS = crash lines convergence faults cleanup
 
-.PHONY: help run demo test bench lint lock schema clean $(TRUST_RUNS)
+.PHONY: help run demo test bench lint lock audit schema clean $(TRUST_RUNS)
 
 help:
 	@echo 'make run      Postgres, the functions and a Supabase on this machine, and what to try first'
@@ -13,9 +13,11 @@ help:
 	@echo 'make crash    Postgres and the functions killed under eight writers; LONG=1 takes half an hour'
 	@echo 'make lines    answers lost after COMMIT, duplicates, fifty copies at once, old keys; LONG=1: ten minutes'
 	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'
+	@echo 'make faults   full disks, locks, restarts, a standby: refused clearly, nothing lost'
 	@echo 'make cleanup  clean-up at once with everything else; LONG=1: 10,000 interleavings'
 	@echo 'make lint     linters and types alone'
 	@echo 'make lock     pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions'
+	@echo 'make audit    licences, bandit, and known vulnerabilities of what is deployed (asks PyPI)'
 	@echo 'make schema   write sql/schema.sql and sql/catalog.json anew from the migrations'
 	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
 
@@ -47,6 +49,11 @@ lint:
 lock:
 	@scripts/setup test
 	@scripts/lock $(LOCK)
+
+audit:
+	@scripts/setup test
+	.venv/bin/python -m pytest -q tests/functions/test_supply_chain.py
+	.venv/bin/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement functions/requirements.lock
 
 schema:
 	@scripts/setup run

@@ -1,0 +1,104 @@
+"""What the deployed functions install (listed, pinned, hashed, under licences that allow it), and what bandit thinks of
+the code that is deployed and deploys. Known vulnerabilities need the network: `make audit`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.install import clean_environment, unpack
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+
+#: Any use, also in a closed product, as long as the notice is kept.
+FREE = re.compile(r"\b(MIT|MIT-0|BSD|Apache|PSF)\b", re.IGNORECASE)
+#: Free to use unchanged, which is how we use them; a change to them would have to be published.
+UNCHANGED = {"psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only", "certifi": "MPL-2.0"}
+
+#: What bandit finds of medium weight or more, each with the reason why it stays.
+EXPLAINED = {
+    (
+        "functions/leftoff/database/direct.py",
+        "B608",
+    ): "names of functions and parameters are our own, checked by a pattern; values are parameters",
+    ("functions/leftoff/keys.py", "B310"): "Settings refuse any address but https, and http on this machine",
+}
+
+_LICENCES = """
+import json
+from importlib.metadata import distributions
+
+def licence(metadata):
+    if metadata.get("License-Expression"):
+        return metadata["License-Expression"]
+    named = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier", []) if c.startswith("License ::")]
+    return " OR ".join(named) or (metadata.get("License") or "")[:100]
+
+print(json.dumps({d.name.lower().replace("_", "-"): licence(d.metadata) for d in distributions()}))
+"""
+
+
+def pins() -> list[tuple[Requirement, str]]:
+    """Each pin of requirements.lock, and its hashes."""
+    text = (FUNCTIONS / "requirements.lock").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(Requirement(line.split(" --hash")[0].strip()), line) for line in lines]
+
+
+def test_lock__pins_everything_by_version_and_hash_and_names_no_server() -> None:
+    for requirement, line in pins():
+        assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), line[:80]
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", line)
+    text = (FUNCTIONS / "requirements.lock").read_text("utf-8")
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_lock__is_of_what_requirements_lists() -> None:
+    listed = [
+        Requirement(line)
+        for line in (FUNCTIONS / "requirements.txt").read_text("utf-8").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+    for wanted in listed:
+        found = [pin for pin, _ in pins() if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
+        assert found, f"{wanted.name}: make lock"
+        for pin in found:
+            version = str(pin.specifier).removeprefix("==")
+            assert wanted.specifier.contains(version), f"{wanted}: make lock"
+
+
+def test_licences__allow_any_use(tmp_path: Path) -> None:
+    python = clean_environment(unpack(tmp_path) / "requirements.txt") / "python"
+    done = subprocess.run([python, "-I", "-c", _LICENCES], capture_output=True, text=True, check=True)
+    licences: dict[str, str] = json.loads(done.stdout)
+    assert len(licences) > 30
+    other = {name: licence for name, licence in licences.items() if not FREE.search(licence)}
+    assert other.keys() == UNCHANGED.keys()
+    assert all("Mozilla" in other[name] or other[name] == UNCHANGED[name] for name in other)
+
+
+def test_bandit__finds_nothing_that_is_not_explained(tmp_path: Path) -> None:
+    deployed = unpack(tmp_path / "functions")
+    wanted = ("--recursive", "--quiet", "--format", "json", "--severity-level", "medium")
+    done = subprocess.run(
+        [sys.executable, "-m", "bandit", *wanted, str(deployed), str(ROOT / "infra" / "leftoff_infra")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    report = json.loads(done.stdout)
+    assert report["errors"] == []
+    assert report["metrics"]["_totals"]["loc"] > 3000
+    found = {
+        (finding["filename"].replace(f"{tmp_path}/", ""), finding["test_id"]) for finding in report["results"]
+    }
+    assert found == EXPLAINED.keys()
