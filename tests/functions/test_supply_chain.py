@@ -27,7 +27,7 @@ EXPLAINED = {
     (
         "functions/leftoff/database/direct.py",
         "B608",
-    ): "names of functions and parameters are our own, checked by a pattern; values are parameters",
+    ): "names are our own and checked to be identifiers; values are parameters",
     ("functions/leftoff/keys.py", "B310"): "Settings refuse any address but https, and http on this machine",
 }
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+import yaml
 
 from leftoff.handlers.functions import FUNCTIONS
 from leftoff.settings import VARIABLES, Settings
+from leftoff_infra.configuration import Thresholds
 from leftoff_infra.entry_points import ENTRY_POINTS
 from leftoff_infra.environment import PLACES, config_key
 from tests.infra.stack import DIRECT, FULL, POSTGREST, ROOT, Stack, run
@@ -107,6 +111,34 @@ def test_places__every_setting_and_secret_of_the_stack_is_in_the_example() -> No
         "labels",
     ):
         assert f"leftoff:{key}:" in example, key
+
+
+def test_example__is_a_stack_that_can_be_deployed() -> None:
+    example = yaml.safe_load((ROOT / "infra" / "Pulumi.example.yaml").read_text("utf-8"))["config"]
+    settings = {
+        key.removeprefix("leftoff:"): value for key, value in example.items() if key.startswith("leftoff:")
+    }
+    (refused, stack) = run(settings, {**settings, "databaseUrl": "postgresql://planted"})
+    assert "databaseUrl" in refused.refused  # secrets are not in files
+    assert stack.functions.keys() == PUBLIC | {CLEAN_UP}
+    assert environment(stack.functions["sessions"])["LEFTOFF_ALLOWED_ORIGINS"] == "https://app.example.com"
+
+
+def test_example__shows_the_defaults() -> None:
+    text = (ROOT / "infra" / "Pulumi.example.yaml").read_text("utf-8")
+    shown = dict(re.findall(r"# +(error_ratio|p99_ms|\w+_\w+): ([\d.]+)", text))
+    assert {key: float(value) for key, value in shown.items()} == asdict(Thresholds())
+    defaults = Settings("direct", "x", jwt_secret="0123456789" * 4, jwt_issuer="x")
+    for name in (
+        "poolSize",
+        "poolTimeoutSeconds",
+        "statementTimeoutSeconds",
+        "bodyTimeoutSeconds",
+        "maxBodyBytes",
+    ):
+        (value,) = re.findall(rf'leftoff:{name}: "(\d+)"', text)
+        (field,) = [VARIABLES[variable].field for variable in PLACES if config_key(variable) == name]
+        assert float(value) == getattr(defaults, field), name
 
 
 def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -> None:
