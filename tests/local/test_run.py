@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -135,9 +136,19 @@ def test_run__the_three_lines_work_as_they_are(running: Running) -> None:
     assert paste(save)["created"] is False  # nothing had changed
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, which is not here")
+def test_run__the_supabase_it_shows_answers_to_the_keys_it_shows(running: Running) -> None:
+    url, key = running.field("Supabase"), running.field("Anon")
+    headers = {"apikey": key, "Authorization": f"Bearer {running.token}"}
+    request = urllib.request.Request(f"{url}/rest/v1/sessions_list?select=id", headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert isinstance(json.load(answer), list)
+
+
 def test_run__secrets_are_the_owners_alone(running: Running) -> None:
     data = running.data
-    for name in ("secrets.json", "demo.token", "functions.log", "postgres-18/password"):
+    names = ["secrets.json", "demo.token", "functions.log", "postgres-18/password"]
+    for name in [*names, "supabase.log"] if shutil.which("node") else names:
         assert stat.S_IMODE((data / name).stat().st_mode) == 0o600, name
     secret = json.loads((data / "secrets.json").read_text())["jwt_secret"]
     assert len(secret) >= 32

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -200,10 +205,41 @@ def test_installed__registry_out_of_reach__says_so_and_leaves_nothing(
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
     monkeypatch.setenv("npm_config_cache", str(folder / "npm"))
     said: list[str] = []
-    with pytest.raises(SupabaseMissing, match="npm needs the network once"):
+    with pytest.raises(SupabaseMissing, match="it needs the network once"):
         installing.installed(folder, said.append)
     assert len(said) == 1
     (home,) = (folder / "leftoff").iterdir()
+    assert list(home.iterdir()) == []
+
+
+@needs_node
+def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
+    slow = folder / "bin"
+    slow.mkdir()
+    (slow / "npm").write_text("#!/bin/sh\nexec sleep 300\n")
+    (slow / "npm").chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leftoff.cli", "run", "--data", str(folder / "data"), "--port", "0", "--postgres-port", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PATH": f"{slow}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(folder / "cache")},
+    )
+    assert process.stderr is not None
+    with process.stderr as said:
+        assert any("getting @supabase/lite by npm" in line for line in said)
+        wait_for = time.monotonic() + 30
+        while not (npm := [c for c in psutil.Process(process.pid).children() if c.name() == "sleep"]):
+            assert time.monotonic() < wait_for
+            time.sleep(0.02)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+        assert "stopped; the data are in" in said.read()
+    _, alive = psutil.wait_procs([*npm, *children], timeout=10)
+    assert alive == []
+    (home,) = (folder / "cache" / "leftoff").iterdir()
     assert list(home.iterdir()) == []
 
 

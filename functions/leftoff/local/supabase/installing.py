@@ -78,7 +78,7 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
             shutil.copy(SOURCES / name, fresh / name)
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                [npm, *NPM_INSTALL],
+                [npm, *NPM_INSTALL, *_own_npm_cache(fresh)],
                 cwd=fresh,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -91,7 +91,7 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
                 kill_tree(process.pid)
                 process.wait()
                 if isinstance(exc, subprocess.TimeoutExpired):
-                    raise SupabaseMissing("npm took too long, so no supabase-js here: start again") from exc
+                    raise SupabaseMissing("no local Supabase yet: npm took too long; start again") from exc
                 raise
             output.seek(0)
             lines = output.read().decode(errors="replace").strip().splitlines()
@@ -99,7 +99,7 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
             last = lines[-1] if lines else "it said nothing"
             why = next((line for line in lines if "code E" in line), last)
             raise SupabaseMissing(
-                f"no supabase-js and supabase-py here: npm needs the network once ({why}); start again then"
+                f"no local Supabase yet: npm could not get it ({why}); it needs the network once: start again"
             )
         if not (home / "node_modules").is_dir():
             (fresh / "node_modules").rename(home / "node_modules")
@@ -108,6 +108,12 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
             raise SupabaseMissing(f"@supabase/lite cannot be kept in {home}: {exc.strerror}") from exc
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _own_npm_cache(folder: Path) -> list[str]:
+    """npm keeps what it gets in the person's home; a user without one (nobody) lends it a folder."""
+    home = Path("~").expanduser()
+    return [] if os.access(home, os.W_OK) else ["--cache", str(folder / "npm-cache")]
 
 
 def _scripts(home: Path) -> Path:
