@@ -19,6 +19,7 @@ POSTGREST = {
     "supabaseUrl": "https://abc.supabase.co",
     "publishableKey": "sb_publishable_1",
     "serviceKey": "planted-service-secret",
+    "databaseUrl": "postgresql://planted-database-secret",  # left over from the other way: nobody gets it
 }
 #: Everything that can be asked for.
 FULL = {
