@@ -972,6 +972,28 @@ CREATE FUNCTION leftoff.masked_escapes(p_body text) RETURNS text
 
 COMMENT ON FUNCTION leftoff.masked_escapes(p_body text) IS 'A body that json functions can look into; unmasked_escapes() is the way back.';
 
+-- FUNCTION leftoff.masked_json(json)
+
+CREATE FUNCTION leftoff.masked_json(p_value json) RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only \u0000
+    -- and halves without their other half are masked, so that every key keeps its one spelling.
+    select replace(regexp_replace(regexp_replace(replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
+        '\\u(d[89ab][0-9a-f]{2})(?!\\ud[c-f])', '\\u0001\\u0004\1', 'g'),
+        '(?<!\\ud[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})', '\\u0001\\u0004\1', 'g'), E'\x01', '\\')::json
+    from (
+        select case when aside.text ~ '\\u(?:D|d[0-9a-f]{0,2}[A-F])' then (
+                select string_agg(m[1] || lower(m[2]), '' order by position)
+                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g') with ordinality as r (m, position)
+            ) else aside.text end as text
+        from (select replace(p_value::text, '\\', E'\x01') as text) aside
+    ) small
+$_$;
+
+COMMENT ON FUNCTION leftoff.masked_json(p_value json) IS 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
+
 -- FUNCTION leftoff.may_listen(text)
 
 CREATE FUNCTION leftoff.may_listen(p_topic text) RETURNS boolean
@@ -1195,8 +1217,10 @@ begin
     select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows from opened;
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
-    perform leftoff.fail(422, 'not_representable',
-        'SQL callers can''t send \u0000 or lone surrogates. Save through the function session-snapshot-save.');
+    if leftoff.masked_json(p_changes)::text = p_changes::text then
+        perform leftoff.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    end if;
+    return leftoff.unmasked_rows(leftoff.open_changes(leftoff.masked_json(p_changes)));
 end;
 $$;
 
@@ -1219,8 +1243,11 @@ begin
     into v_rows from leftoff.open_value('/', 0, p_state) o;
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
-    perform leftoff.fail(422, 'not_representable',
-        'SQL callers can''t send \u0000 or lone surrogates. Save through the function session-snapshot-save.');
+    -- \u0000 or half a character: only who sends them pays for them
+    if leftoff.masked_json(p_state)::text = p_state::text then
+        perform leftoff.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    end if;
+    return leftoff.unmasked_rows(leftoff.open_state(leftoff.masked_json(p_state)));
 end;
 $$;
 
@@ -2889,6 +2916,21 @@ CREATE FUNCTION leftoff.unmasked_escapes(p_text text) RETURNS text
 
 COMMENT ON FUNCTION leftoff.unmasked_escapes(p_text text) IS 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
 
+-- FUNCTION leftoff.unmasked_rows(leftoff.change_rows)
+
+CREATE FUNCTION leftoff.unmasked_rows(p_rows leftoff.change_rows) RETURNS leftoff.change_rows
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select row(p_rows.ops,
+        array(select leftoff.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
+        p_rows.items,
+        array(select leftoff.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
+    )::leftoff.change_rows
+$$;
+
+COMMENT ON FUNCTION leftoff.unmasked_rows(p_rows leftoff.change_rows) IS 'Change rows that were opened from masked_json().';
+
 -- FUNCTION leftoff.write_import(json, json, text[], integer[], integer[], integer[], timestamp with time zone[], text[])
 
 CREATE FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths text[], p_items integer[], p_since integer[], p_until integer[], p_created_at timestamp with time zone[], p_bodies text[]) RETURNS public.free_agent_sessions
@@ -4095,6 +4137,8 @@ REVOKE ALL ON FUNCTION leftoff.locked_bucket(p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.masked_escapes(p_body text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION leftoff.masked_json(p_value json) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION leftoff.may_listen(p_topic text) FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.may_listen(p_topic text) TO anon;
 GRANT ALL ON FUNCTION leftoff.may_listen(p_topic text) TO authenticated;
@@ -4305,6 +4349,8 @@ REVOKE ALL ON FUNCTION leftoff.stored_bytes(p_session bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION leftoff.take_tokens(p_user uuid, p_cost bigint, p_ahead integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.unmasked_escapes(p_text text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.unmasked_rows(p_rows leftoff.change_rows) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths text[], p_items integer[], p_since integer[], p_until integer[], p_created_at timestamp with time zone[], p_bodies text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION leftoff.write_import(p_session json, p_snapshots json, p_paths text[], p_items integer[], p_since integer[], p_until integer[], p_created_at timestamp with time zone[], p_bodies text[]) TO authenticated;

@@ -9,8 +9,9 @@
 --   append  put this body after the list's last item; makes the list where nothing is
 --   put     like set, but this one part only   (made by merging, refused from callers)
 --   drop    like remove, but this one part only (made by merging, refused from callers)
--- The functions open JSON themselves and send the arrays, because Postgres can't look inside JSON that has
--- \u0000; SQL callers send json, which is opened here. Both end in the same rows.
+-- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL callers send
+-- json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that has \u0000 or half a
+-- character; for such the escapes are masked while it looks.
 -- Breaks running code: no.
 
 create type leftoff.change_rows as (ops text[], paths text[], items int[], bodies text[]);
@@ -49,6 +50,54 @@ $$;
 comment on function leftoff.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
 revoke execute on function leftoff.open_value from public;
 
+create function leftoff.masked_escapes(p_body text) returns text
+language sql immutable strict parallel safe
+-- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
+-- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
+-- place of them a control character, which no JSON has: every backslash that is left begins an escape.
+return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
+    '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
+comment on function leftoff.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
+revoke execute on function leftoff.masked_escapes from public;
+
+create function leftoff.unmasked_escapes(p_text text) returns text
+language sql immutable strict parallel safe
+return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
+    '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
+comment on function leftoff.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
+revoke execute on function leftoff.unmasked_escapes from public;
+
+create function leftoff.masked_json(p_value json) returns json
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only \u0000
+    -- and halves without their other half are masked, so that every key keeps its one spelling.
+    select replace(regexp_replace(regexp_replace(replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
+        '\\u(d[89ab][0-9a-f]{2})(?!\\ud[c-f])', '\\u0001\\u0004\1', 'g'),
+        '(?<!\\ud[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})', '\\u0001\\u0004\1', 'g'), E'\x01', '\\')::json
+    from (
+        select case when aside.text ~ '\\u(?:D|d[0-9a-f]{0,2}[A-F])' then (
+                select string_agg(m[1] || lower(m[2]), '' order by position)
+                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g') with ordinality as r (m, position)
+            ) else aside.text end as text
+        from (select replace(p_value::text, '\\', E'\x01') as text) aside
+    ) small
+$$;
+comment on function leftoff.masked_json is 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
+revoke execute on function leftoff.masked_json from public;
+
+create function leftoff.unmasked_rows(p_rows leftoff.change_rows) returns leftoff.change_rows
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    select row(p_rows.ops,
+        array(select leftoff.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
+        p_rows.items,
+        array(select leftoff.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
+    )::leftoff.change_rows
+$$;
+comment on function leftoff.unmasked_rows is 'Change rows that were opened from masked_json().';
+revoke execute on function leftoff.unmasked_rows from public;
+
 create function leftoff.open_state(p_state json) returns leftoff.change_rows
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -63,8 +112,11 @@ begin
     into v_rows from leftoff.open_value('/', 0, p_state) o;
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
-    perform leftoff.fail(422, 'not_representable',
-        'SQL callers can''t send \u0000 or lone surrogates. Save through the function session-snapshot-save.');
+    -- \u0000 or half a character: only who sends them pays for them
+    if leftoff.masked_json(p_state)::text = p_state::text then
+        perform leftoff.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    end if;
+    return leftoff.unmasked_rows(leftoff.open_state(leftoff.masked_json(p_state)));
 end;
 $$;
 comment on function leftoff.open_state is 'A whole state as change rows. Raises invalid_state, not_representable.';
@@ -126,30 +178,15 @@ begin
     select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows from opened;
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
-    perform leftoff.fail(422, 'not_representable',
-        'SQL callers can''t send \u0000 or lone surrogates. Save through the function session-snapshot-save.');
+    if leftoff.masked_json(p_changes)::text = p_changes::text then
+        perform leftoff.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    end if;
+    return leftoff.unmasked_rows(leftoff.open_changes(leftoff.masked_json(p_changes)));
 end;
 $$;
 comment on function leftoff.open_changes is
     'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable.';
 revoke execute on function leftoff.open_changes from public;
-
-create function leftoff.masked_escapes(p_body text) returns text
-language sql immutable strict parallel safe
--- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
--- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
--- place of them a control character, which no JSON has: every backslash that is left begins an escape.
-return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
-    '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
-comment on function leftoff.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
-revoke execute on function leftoff.masked_escapes from public;
-
-create function leftoff.unmasked_escapes(p_text text) returns text
-language sql immutable strict parallel safe
-return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
-    '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
-comment on function leftoff.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
-revoke execute on function leftoff.unmasked_escapes from public;
 
 create function leftoff.open_body(p_path text, p_body text)
 returns table (path text, item int, body text)

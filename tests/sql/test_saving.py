@@ -7,11 +7,13 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
 
-from leftoff import exact_json
-from tests.sql.states import change, detail_of, save_rows, state_of, text_of
+from leftoff import exact_json, parts
+from tests.sql.states import change, detail_of, save_rows, save_text, state_of, text_of
 from tests.support.database import Db
+from tests.support.documents import state_texts
 
 PARTS = "select path, item, body, since, until from leftoff.parts order by path, item, since"
 
@@ -196,13 +198,36 @@ def test_save__argument_wrong(db: Db, session_id) -> None:
     assert db.save(session_id, {}, p_label="x" * 200, p_idempotency_key="x" * 255)["number"] == 1
 
 
-def test_save__what_sql_callers_cannot_represent(db: Db, session_id) -> None:
-    for text in ('{"a":"\\u0000"}', '{"a":{"\\ud800":1}}'):
-        with db.refuses("not_representable"):
-            db.save(session_id, text)
-        with db.refuses("not_representable"):
-            change(db, session_id, f'{{"set":{{"/x":{text}}}}}')
-    assert db.one("get_session", p_session_id=session_id)["latest_number"] == 0
+def test_save__what_postgres_cannot_look_into_is_kept_exactly(db: Db, session_id) -> None:
+    text = '{"a\\u0000":{"\\uD800":"\\u0000"},"pair \\ud83d\\ude00":["\\\\u0000","\\ude00"],"\\u0001":"\\u0001\\u0002"}'
+    db.save(session_id, text)
+    kept = '{"\\u0001":"\\u0001\\u0002","a\\u0000":{"\\ud800":"\\u0000"},"pair 😀":["\\\\u0000","\\ude00"]}'
+    assert text_of(db, session_id) == kept
+    # and it is the same as from the functions: nothing changes
+    assert save_text(db, session_id, kept)["created"] is False
+    changes = '{"set":{"/a\\u0000/\\uD800":"\\udfff"},"append":{"/pair \\ud83d\\ude00":["\\u0000"]},"remove":["/\\u0001"],"x":0}'
+    with db.refuses("invalid_changes"):
+        change(db, session_id, changes)
+    change(db, session_id, changes.replace(',"x":0', ""))
+    assert text_of(db, session_id) == '{"a\\u0000":{"\\ud800":"\\udfff"},"pair 😀":["\\\\u0000","\\ude00","\\u0000"]}'
+    for wrong, code in (('{"set":{"":["\\u0000"]}}', "invalid_state"), ('{"set":{"a\\u0000":1}}', "invalid_address")):
+        with db.refuses(code):
+            change(db, session_id, wrong)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=state_texts)
+def test_open_state__is_the_same_from_sql_as_from_the_functions(shared: Db, text: str) -> None:
+    """Any JSON text a caller may send: the same parts at the same addresses."""
+    (row,) = shared.superuser.execute(
+        "select r.paths, r.items, r.bodies from (select (leftoff.open_state(%s::json)).*) r", (text,)
+    ).fetchall()
+    rows = parts.open_state(exact_json.parse(text.encode()))
+    found = {
+        (path, item): exact_json.parse(body.encode())
+        for path, item, body in zip(row["paths"], row["items"], row["bodies"], strict=True)
+    }
+    assert found == dict(zip(zip(rows.paths, rows.items, strict=True), rows.bodies, strict=True))
 
 
 def test_save__of_a_key_written_twice_the_last_counts(db: Db, session_id) -> None:
