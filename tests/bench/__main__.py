@@ -14,6 +14,7 @@ from rich.console import Console
 from leftoff.local.errors import LocalError
 from leftoff.local.stack import LocalStack, data_folder
 from tests.bench import (
+    cold_start,
     crowding,
     functions,
     growing,
@@ -39,6 +40,7 @@ GROUPS: dict[str, Measure] = {
     "crowding": crowding.measure,
     "functions": functions.measure,
     "importing": importing.measure,
+    "cold_start": cold_start.measure,
     "growing": growing.measure,
 }
 

@@ -145,6 +145,26 @@ def test_without_settings__the_answer_is_ours_and_the_log_says_what_is_missing()
     assert json.loads(answer)["code"] == "internal"
 
 
+def test_first_answer__turns_the_garbage_collection_on_again() -> None:
+    script = (
+        "import asyncio, gc, sys; sys.path.append(sys.argv[1]); import main\n"
+        "from starlette.requests import Request\n"
+        "before = gc.isenabled()\n"
+        "scope = {'type': 'http', 'method': 'GET', 'path': '/x/y/z', 'headers': [], 'query_string': b''}\n"
+        "asyncio.run(main.sessions(Request(scope)))\n"
+        "print(before, gc.isenabled(), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(FUNCTIONS)],
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert done.stderr.split() == ["False", "True"]
+
+
 def test_package__is_the_one_beside_main() -> None:
     script = "import sys; sys.path.append(sys.argv[1]); import main, leftoff; print(leftoff.__file__)"
     done = subprocess.run(

@@ -6,6 +6,7 @@ response = await service.respond("sessions", request)
 
 from __future__ import annotations
 
+import gc
 import re
 import secrets
 import time
@@ -144,6 +145,9 @@ class Service:
             observed.route, observed.status, observed.code = seen.route, answer.status, code
             observed.bytes_in, observed.bytes_out = seen.body_bytes, answer.size
             observed.figures = answer.logged
+        if not gc.isenabled():  # main.py's doing; by now all is imported
+            gc.freeze()
+            gc.enable()
         return to_response(answer, extra)
 
     async def _answer(self, function: str, request: Request, extra: dict[str, str], seen: _Seen) -> Answer:
