@@ -151,7 +151,8 @@ begin
         perform leftoff.fail(422, 'invalid_argument', 'p_messages is a list of messages.');
     end if;
     select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
-    into v_rows from json_array_elements(p_messages) m;
+    into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return leftoff.save_snapshot(p_session_id, v_rows, null, p_idempotency_key, null, 'merge');
 end;
 $$;
@@ -1214,7 +1215,9 @@ begin
         from asked a, leftoff.open_value(a.path, leftoff.path_depth(a.path), a.value) o
         where a.op = 'set' and not leftoff.is_index(split_part(a.path, '/', -2))
     )
-    select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows from opened;
+    select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows
+    from (select * from opened limit 125001) o;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     if leftoff.masked_json(p_changes)::text = p_changes::text then
@@ -1224,7 +1227,7 @@ exception when untranslatable_character or invalid_text_representation then
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.open_changes(p_changes json) IS 'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable.';
+COMMENT ON FUNCTION leftoff.open_changes(p_changes json) IS 'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable, too_large.';
 
 -- FUNCTION leftoff.open_state(json)
 
@@ -1240,7 +1243,8 @@ begin
     end if;
     select array_agg(case when o.path = '/' then 'set' else 'in' end),
         array_agg(o.path), array_agg(o.item), array_agg(o.body)
-    into v_rows from leftoff.open_value('/', 0, p_state) o;
+    into v_rows from (select * from leftoff.open_value('/', 0, p_state) limit 125001) o;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
@@ -1251,7 +1255,7 @@ exception when untranslatable_character or invalid_text_representation then
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.open_state(p_state json) IS 'A whole state as change rows. Raises invalid_state, not_representable.';
+COMMENT ON FUNCTION leftoff.open_state(p_state json) IS 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
 
 -- FUNCTION leftoff.open_value(text, integer, json)
 
@@ -1893,6 +1897,24 @@ $$;
 
 COMMENT ON FUNCTION leftoff.refuse_conflict(p_addresses text, p_latest integer) IS 'Raises conflict; the addresses come as JSON strings with commas between.';
 
+-- FUNCTION leftoff.refuse_count(integer)
+
+CREATE FUNCTION leftoff.refuse_count(p_count integer) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
+    -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
+    if p_count > 125000 then
+        perform leftoff.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
+            '{"max_parts": 125000}');
+    end if;
+end;
+$$;
+
+COMMENT ON FUNCTION leftoff.refuse_count(p_count integer) IS 'Raises too_large for more change rows than one save may have.';
+
 -- FUNCTION leftoff.refuse_gaps(bigint, integer)
 
 CREATE FUNCTION leftoff.refuse_gaps(p_session bigint, p_number integer) RETURNS void
@@ -2088,11 +2110,11 @@ begin
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
-        v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g');
-        -- pairs that hold nothing fall away, level by level; what is left over is deeper than allowed
+        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall away, level by
+        -- level, and what is left over is deeper than allowed. replace() is a hundred times as quick as an expression.
+        v_bare := translate(regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g'), '{}', '[]');
         while v_bare <> '' and v_level < v_max_nesting loop
-            -- in one go: two would take a list and the object around it for one level
-            v_bare := regexp_replace(v_bare, '\[\]|\{\}', '', 'g');
+            v_bare := replace(v_bare, '[]', '');
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then
@@ -2428,7 +2450,8 @@ begin
         array_agg(r.path order by r.position, r.inner_position),
         array_agg(r.item order by r.position, r.inner_position),
         array_agg(r.body order by r.position, r.inner_position)
-    into v_rows from resolved r;
+    into v_rows from (select * from resolved limit 125001) r;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 end;
 $$;
@@ -2635,6 +2658,9 @@ declare
 begin
     -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
     -- opening would have made sure of.
+    if v_count > 125000 then
+        perform leftoff.refuse_count(v_count);
+    end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
             or g.path is null or not leftoff.is_path(g.path)
             or (g.op = 'remove') <> (g.body is null)
@@ -4264,6 +4290,8 @@ REVOKE ALL ON FUNCTION leftoff.refuse_access(p_session_id uuid, p_need text) FRO
 REVOKE ALL ON FUNCTION leftoff.refuse_base(p_session public.free_agent_sessions, p_base integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.refuse_conflict(p_addresses text, p_latest integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION leftoff.refuse_count(p_count integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION leftoff.refuse_gaps(p_session bigint, p_number integer) FROM PUBLIC;
 

@@ -162,6 +162,11 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems))
 
+    @property
+    def small_body_bytes(self) -> int:
+        """The limit of requests without a session's content in them."""
+        return min(MEBIBYTE, self.max_body_bytes)
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read every variable of ``VARIABLES``; an empty one counts as missing. Raises SettingsError."""

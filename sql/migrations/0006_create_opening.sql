@@ -17,6 +17,21 @@
 create type leftoff.change_rows as (ops text[], paths text[], items int[], bodies text[]);
 comment on type leftoff.change_rows is 'What a save is to do: see 0006_create_opening.sql.';
 
+create function leftoff.refuse_count(p_count int) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
+    -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
+    if p_count > 125000 then
+        perform leftoff.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
+            '{"max_parts": 125000}');
+    end if;
+end;
+$$;
+comment on function leftoff.refuse_count is 'Raises too_large for more change rows than one save may have.';
+revoke execute on function leftoff.refuse_count from public;
+
 create function leftoff.open_value(p_path text, p_depth int, p_value json)
 returns table (path text, item int, body text)
 language sql immutable set search_path = pg_catalog, pg_temp
@@ -109,7 +124,8 @@ begin
     end if;
     select array_agg(case when o.path = '/' then 'set' else 'in' end),
         array_agg(o.path), array_agg(o.item), array_agg(o.body)
-    into v_rows from leftoff.open_value('/', 0, p_state) o;
+    into v_rows from (select * from leftoff.open_value('/', 0, p_state) limit 125001) o;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
@@ -119,7 +135,7 @@ exception when untranslatable_character or invalid_text_representation then
     return leftoff.unmasked_rows(leftoff.open_state(leftoff.masked_json(p_state)));
 end;
 $$;
-comment on function leftoff.open_state is 'A whole state as change rows. Raises invalid_state, not_representable.';
+comment on function leftoff.open_state is 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
 revoke execute on function leftoff.open_state from public;
 
 create function leftoff.is_index(p_key text) returns boolean
@@ -175,7 +191,9 @@ begin
         from asked a, leftoff.open_value(a.path, leftoff.path_depth(a.path), a.value) o
         where a.op = 'set' and not leftoff.is_index(split_part(a.path, '/', -2))
     )
-    select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows from opened;
+    select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows
+    from (select * from opened limit 125001) o;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     if leftoff.masked_json(p_changes)::text = p_changes::text then
@@ -185,7 +203,7 @@ exception when untranslatable_character or invalid_text_representation then
 end;
 $$;
 comment on function leftoff.open_changes is
-    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable.';
+    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable, too_large.';
 revoke execute on function leftoff.open_changes from public;
 
 create function leftoff.open_body(p_path text, p_body text)
@@ -241,7 +259,8 @@ begin
         array_agg(r.path order by r.position, r.inner_position),
         array_agg(r.item order by r.position, r.inner_position),
         array_agg(r.body order by r.position, r.inner_position)
-    into v_rows from resolved r;
+    into v_rows from (select * from resolved limit 125001) r;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 end;
 $$;

@@ -154,11 +154,11 @@ begin
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
-        v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g');
-        -- pairs that hold nothing fall away, level by level; what is left over is deeper than allowed
+        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall away, level by
+        -- level, and what is left over is deeper than allowed. replace() is a hundred times as quick as an expression.
+        v_bare := translate(regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g'), '{}', '[]');
         while v_bare <> '' and v_level < v_max_nesting loop
-            -- in one go: two would take a list and the object around it for one level
-            v_bare := regexp_replace(v_bare, '\[\]|\{\}', '', 'g');
+            v_bare := replace(v_bare, '[]', '');
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then

@@ -424,6 +424,9 @@ declare
 begin
     -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
     -- opening would have made sure of.
+    if v_count > 125000 then
+        perform leftoff.refuse_count(v_count);
+    end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
             or g.path is null or not leftoff.is_path(g.path)
             or (g.op = 'remove') <> (g.body is null)

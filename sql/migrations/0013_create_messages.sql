@@ -58,7 +58,8 @@ begin
         perform leftoff.fail(422, 'invalid_argument', 'p_messages is a list of messages.');
     end if;
     select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
-    into v_rows from json_array_elements(p_messages) m;
+    into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
+    perform leftoff.refuse_count(cardinality(v_rows.ops));
     return leftoff.save_snapshot(p_session_id, v_rows, null, p_idempotency_key, null, 'merge');
 end;
 $$;

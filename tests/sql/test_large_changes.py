@@ -67,3 +67,43 @@ def test_merge__another_changed_all_of_a_large_container(db: Db, kind: str) -> N
         db.save(session_id, {"large": CHANGED[kind]})
         row = db.save(session_id, {"large": KINDS[kind], "mine": 1}, p_base=1)
         assert (row["merged"], row["changed_parts"], len(row["others"]["set"])) == (True, 1, PARTS + 1)
+
+
+MOST = 125_000
+
+
+def test_save__too_many_parts_by_every_way(db: Db) -> None:
+    """A limit that all clients meet: the container and its items are parts, and so is the state's own row."""
+    listed = "[" + ",".join(["1"] * (MOST - 1)) + "]"
+    with db.acting_as("ada"):
+        session_id = db.session("ada")
+        in_time(db)
+        refused_calls: list[tuple[str, dict[str, Any]]] = [
+            ("create_session_snapshot", {"p_state": f'{{"a":{listed}}}'}),
+            ("create_session_snapshot", {"p_changes": f'{{"set":{{"/a":{listed[:-1]},1]}}}}'}),
+            ("create_session_snapshot", {"p_changes": f'{{"append":{{"/a":{listed[:-1]},1,1]}}}}'}),
+            # an address that ends in a number is opened late
+            ("create_session_snapshot", {"p_changes": f'{{"set":{{"/7":{listed[:-1]},1]}}}}'}),
+            ("append_session_messages", {"p_messages": f"{listed[:-1]},1,1]"}),
+            (
+                "save_session_parts",
+                {
+                    "p_ops": ["append"] * (MOST + 1),
+                    "p_paths": ["/a/"] * (MOST + 1),
+                    "p_items": [None] * (MOST + 1),
+                    "p_bodies": ["1"] * (MOST + 1),
+                },
+            ),
+        ]
+        for function, arguments in refused_calls:
+            with db.refuses("too_large") as refused:
+                db.call(function, p_session_id=session_id, **arguments)
+            assert detail_of(refused) == {"max_parts": MOST}
+        assert db.one("get_session", p_session_id=session_id)["latest_number"] == 0
+
+
+def test_save__as_many_parts_as_allowed(db: Db) -> None:
+    with db.acting_as("ada"):
+        session_id = db.session("ada")
+        db.save(session_id, f'{{"a":[{",".join(["1"] * (MOST - 2))}]}}')
+        assert db.one("get_session", p_session_id=session_id)["latest_number"] == 1

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Argument", "Database", "Row", "open_database"]
 
-#: What may be handed to an SQL function. JSON arguments are handed over as their text.
+#: What may be handed to an SQL function. JSON arguments are handed over as their text. A text[] may be one of
+#: leftoff.texts.Texts, which saves copies of large ones.
 Argument = str | int | bool | None | Sequence[str | None] | Sequence[int | None]
 
 #: Column -> int, bool, str or None. Columns of type json and jsonb come as their text, exactly as stored;

@@ -22,6 +22,7 @@ from leftoff.database.connections import Connection, Connections
 from leftoff.database.pipeline import Statement, exchange, rows_of
 from leftoff.database.refusals import Failure, may_run_again, refusal, unavailable
 from leftoff.errors import Unavailable
+from leftoff.texts import Texts
 
 __all__ = ["DirectDatabase"]
 
@@ -84,7 +85,11 @@ class DirectDatabase:
         statements = (
             _BEGIN,
             Statement(_ACT_AS, (caller.role.encode(), caller.claims.encode(), self._statement_timeout)),
-            Statement(_sql(function, tuple(arguments)), [_text(value) for value in arguments.values()]),
+            Statement(
+                _sql(function, tuple(arguments)),
+                [_text(value) for value in arguments.values()],
+                [int(isinstance(value, Texts)) for value in arguments.values()],
+            ),
             _COMMIT,
         )
         for last_try in (False, True):
@@ -136,10 +141,13 @@ def _sql(function: str, names: tuple[str, ...]) -> bytes:
     return f"select * from public.{function}({listed})".encode()
 
 
-def _text(value: Argument) -> bytes | None:
-    """A value as PostgreSQL writes it; untyped, so that the function's own parameter decides the type."""
+def _text(value: Argument) -> bytes | bytearray | None:
+    """A value as PostgreSQL writes it; untyped, so that the function's own parameter decides the type. Texts
+    are in its binary form."""
     if value is None:
         return None
+    if isinstance(value, Texts):
+        return value.wire()
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, bool):

@@ -20,10 +20,12 @@ __all__ = ["Statement", "exchange", "rows_of"]
 
 
 class Statement(NamedTuple):
-    """SQL with $1, $2 …; its parameters as text that the server converts to what it needs."""
+    """SQL with $1, $2 …; its parameters as text that the server converts to what it needs, except for those
+    with the format 1, which are in its binary form already. formats: one for each parameter, or none."""
 
     sql: bytes
-    parameters: Sequence[bytes | None] = ()
+    parameters: Sequence[bytes | bytearray | None] = ()
+    formats: Sequence[int] | None = None
 
 
 async def exchange(
@@ -38,7 +40,7 @@ async def exchange(
     try:
         server.enter_pipeline_mode()
         for statement in statements:
-            server.send_query_params(statement.sql, statement.parameters)
+            server.send_query_params(statement.sql, statement.parameters, param_formats=statement.formats)
         server.pipeline_sync()
         results = await _answers(server)
         server.exit_pipeline_mode()

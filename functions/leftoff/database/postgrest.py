@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import httpx
@@ -25,11 +25,15 @@ from leftoff.database.columns import JSON_ARGUMENTS, SELECT
 from leftoff.database.gateway import Refused, failure
 from leftoff.database.refusals import Failure, may_run_again, refusal, unavailable
 from leftoff.errors import LeftoffError, Unauthorized, Unavailable
+from leftoff.texts import Texts
 
 __all__ = ["CutAnswer", "PostgrestDatabase"]
 
 #: An idle connection is kept that long. Gateways close them after a minute or more.
 _KEEP_SECONDS: Final = 30.0
+
+#: Bytes of a request that are sent at once.
+_PIECE: Final = 1 << 18
 
 
 class CutAnswer(Exception):
@@ -109,7 +113,7 @@ class PostgrestDatabase:
         self._client = None
 
     async def _call(
-        self, caller: Caller, function: str, content: bytes, repeatable: bool, offset: int = 0
+        self, caller: Caller, function: str, content: bytearray, repeatable: bool, offset: int = 0
     ) -> tuple[Any, int]:
         """What the function returned, and how many rows that would be if all had been handed out."""
         response = await self._response(caller, function, content, repeatable, offset)
@@ -119,7 +123,7 @@ class PostgrestDatabase:
         return json.loads(response.content), int(total) if total.isdecimal() else 0
 
     async def _response(
-        self, caller: Caller, function: str, content: bytes, repeatable: bool, offset: int = 0
+        self, caller: Caller, function: str, content: bytearray, repeatable: bool, offset: int = 0
     ) -> httpx.Response:
         for last_try in (False, True):
             try:
@@ -140,7 +144,7 @@ class PostgrestDatabase:
                     raise unavailable() from exc
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _once(self, caller: Caller, function: str, content: bytes, offset: int) -> httpx.Response:
+    async def _once(self, caller: Caller, function: str, content: bytearray, offset: int) -> httpx.Response:
         """Raises Failure, Refused, httpx.RequestError, TimeoutError."""
         client = self._connected()
         # Built by the client; sent by hand, because it would write the content's numbers anew.
@@ -152,12 +156,13 @@ class PostgrestDatabase:
         async with asyncio.timeout(self._patience + self._pool_timeout):
             response = await client.session.post(
                 str(request.path),
-                content=content,
+                content=bytes(content) if len(content) <= _PIECE else _pieces(content),
                 params=parameters,
                 headers={
                     **request.headers,
                     "Prefer": "count=exact",
                     "Content-Type": "application/json",
+                    "Content-Length": str(len(content)),
                     **self._credentials(caller),
                 },
             )
@@ -200,16 +205,29 @@ class PostgrestDatabase:
         return self._client
 
 
-def _body(arguments: Mapping[str, Argument]) -> bytes:
+def _body(arguments: Mapping[str, Argument]) -> bytearray:
     """The request: a JSON object of the arguments; those that are JSON already go in as they are."""
-    members = []
+    body = bytearray(b"{")
     for name, value in arguments.items():
-        if isinstance(value, str) and name in JSON_ARGUMENTS:
-            text = value
+        body += f'"{name}":'.encode()
+        if isinstance(value, Texts):
+            # one after the other, so that a large column is not there as text as well
+            body += b"["
+            for text in value:
+                body += json.dumps(text, ensure_ascii=False).encode() + b","
+            body[len(body) - bool(value) :] = b"]"
+        elif isinstance(value, str) and name in JSON_ARGUMENTS:
+            body += value.encode()
         else:
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        members.append(f'"{name}":{text}')
-    return ("{" + ",".join(members) + "}").encode()
+            body += json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        body += b","
+    body[len(body) - bool(arguments) :] = b"}"
+    return body
+
+
+async def _pieces(content: bytearray) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), _PIECE):
+        yield bytes(content[start : start + _PIECE])
 
 
 def _header_and_state(content: bytes) -> list[bytes]:

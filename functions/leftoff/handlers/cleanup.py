@@ -32,7 +32,7 @@ async def clean_up(call: Call) -> Answer:
 
     Interrupted at any point it has done no harm: the next call continues.
     """
-    request = read_model(CleanupRequest, call.body or b"{}")
+    request = read_model(CleanupRequest, call.body or bytearray(b"{}"))
     deadline = time.monotonic() + call.settings.cleanup_budget_seconds
     seconds = request.older_than_seconds
     work: dict[str, dict[str, Argument]] = {

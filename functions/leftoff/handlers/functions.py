@@ -43,6 +43,7 @@ _SAVE: Final = (
         body=save.SaveRequest,
         answer=answers.Saved,
         errors=(*_SAVING, *_CHANGING, "label_taken"),
+        limit="max_body_bytes",
     ),
 )
 
@@ -226,6 +227,7 @@ _SESSIONS: Final = (
         answer=answers.Appended,
         status=201,
         errors=(*_SAVING, "not_a_list"),
+        limit="max_body_bytes",
     ),
     Route(
         "GET",

@@ -7,14 +7,16 @@ import json
 from pydantic import Field
 
 from leftoff.errors import Invalid
-from leftoff.exact_json import items
 from leftoff.handlers.answers import Appended, Message
 from leftoff.handlers.keys import IdempotencyKey, idempotency_key
 from leftoff.handlers.queries import numbers
 from leftoff.models import Content, RequestModel
+from leftoff.parts import ChangeRows
+from leftoff.parts.rows import open_items_view
 from leftoff.serving.answers import Answer, json_answer
-from leftoff.serving.bodies import read_model, validated
+from leftoff.serving.bodies import beside, read_model, validated
 from leftoff.serving.routes import Call
+from leftoff.texts import Texts
 
 __all__ = ["AppendRequest", "MessagesQuery", "append_messages", "list_messages"]
 
@@ -52,23 +54,18 @@ async def list_messages(call: Call) -> Answer:
 
 async def append_messages(call: Call) -> Answer:
     """Appends never conflict: of two at once the later one comes after."""
-    request = read_model(AppendRequest, call.body)
-    if not request.messages.startswith("["):
-        raise Invalid("invalid_request", "'messages' must be a list.")
-    bodies = items(request.messages)
-    if not bodies:
-        raise Invalid("invalid_request", "Send at least one message.")
+    request, messages = await beside(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)
-    count = len(bodies)
+    count = len(messages)
     rows = await call.database.rows(
         call.caller,
         "save_session_parts",
         {
             "p_session_id": call.path["session_id"],
-            "p_ops": ["append"] * count,
-            "p_paths": ["/messages/"] * count,
-            "p_items": [None] * count,
-            "p_bodies": bodies,
+            "p_ops": Texts(messages.ops),
+            "p_paths": Texts(messages.paths),
+            "p_items": messages.items,
+            "p_bodies": messages.bodies,
             "p_idempotency_key": key,
         },
         repeatable=key is not None,
@@ -84,3 +81,14 @@ async def append_messages(call: Call) -> Answer:
     )
     changed = 0 if saved["replayed"] else saved["changed_parts"]
     return json_answer(answer.json_text(), 201, changed_parts=changed, replayed=int(saved["replayed"]))
+
+
+def _opened(body: bytearray) -> tuple[AppendRequest, ChangeRows]:
+    """The request without the messages, and those as parts."""
+    request = read_model(AppendRequest, body, views=frozenset({"messages"}))
+    if not request.messages.startswith("["):
+        raise Invalid("invalid_request", "'messages' must be a list.")
+    messages = open_items_view("/messages/", request.messages)
+    if not len(messages):
+        raise Invalid("invalid_request", "Send at least one message.")
+    return request.model_copy(update={"messages": "[]"}), messages

@@ -9,12 +9,17 @@ from pydantic import Field, model_validator
 from leftoff.handlers.answers import Saved
 from leftoff.handlers.keys import IdempotencyKey, Label, idempotency_key
 from leftoff.models import Content, RequestModel, SessionId
-from leftoff.parts import ChangeRows, open_changes, open_state
+from leftoff.parts import ChangeRows
+from leftoff.parts.rows import open_changes_view, open_state_view
 from leftoff.serving.answers import Answer, json_answer
 from leftoff.serving.bodies import beside, read_model
 from leftoff.serving.routes import Call
+from leftoff.texts import Texts
 
 __all__ = ["SaveRequest", "save"]
+
+
+_CONTENT = frozenset({"state", "changes"})
 
 
 class SaveRequest(RequestModel):
@@ -55,8 +60,8 @@ async def save(call: Call) -> Answer:
         "save_session_parts",
         {
             "p_session_id": request.session_id,
-            "p_ops": rows.ops,
-            "p_paths": rows.paths,
+            "p_ops": Texts(rows.ops),
+            "p_paths": Texts(rows.paths),
             "p_items": rows.items,
             "p_bodies": rows.bodies,
             "p_base": request.base,
@@ -70,9 +75,11 @@ async def save(call: Call) -> Answer:
     return json_answer(answer.json_text(), **answer.figures)
 
 
-def _opened(body: bytes) -> tuple[SaveRequest, ChangeRows]:
-    """The request and its content as parts. Raises whatever can be wrong with either."""
-    request = read_model(SaveRequest, body)
+def _opened(body: bytearray) -> tuple[SaveRequest, ChangeRows]:
+    """The request without its content, and that as parts. Raises whatever can be wrong with either."""
+    request = read_model(SaveRequest, body, views=_CONTENT)
     if request.state is not None:
-        return request, open_state(request.state)
-    return request, open_changes(request.changes or "")
+        rows = open_state_view(request.state)
+    else:
+        rows = open_changes_view(request.changes or "")
+    return request.model_copy(update=dict.fromkeys(_CONTENT)), rows

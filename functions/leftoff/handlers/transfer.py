@@ -8,20 +8,24 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from leftoff.errors import Invalid
-from leftoff.exact_json import MAX_NESTING, items
+from leftoff.errors import Invalid, TooLarge
+from leftoff.exact_json import MAX_NESTING, each_item, items
 from leftoff.handlers.answers import Session
 from leftoff.handlers.sessions import storable
 from leftoff.models import Content, RequestModel
 from leftoff.serving.answers import Answer, json_answer
 from leftoff.serving.bodies import beside, read_model, validated
 from leftoff.serving.routes import Call
+from leftoff.texts import Texts
 
 __all__ = ["ExportQuery", "ImportRequest", "export_session", "import_session"]
 
 #: Levels that an export wraps around a part: the document, its list of parts, the part.
 _WRAPPING = 3
 _DEEPEST = MAX_NESTING + _WRAPPING
+
+#: Most parts of one import: all versions of a session, so more than one save may write.
+MAX_PARTS: Final = 1_000_000
 
 _PART: Final = "A part is [path, item, since, until, created_at, body]."
 _COLUMNS: Final[dict[str, type]] = {
@@ -75,22 +79,26 @@ async def import_session(call: Call) -> Answer:
     return json_answer(Session(**rows[0]).json_text(), 201)
 
 
-def _opened(body: bytes) -> tuple[ImportRequest, dict[str, list[Any]]]:
+def _opened(body: bytearray) -> tuple[ImportRequest, dict[str, Any]]:
     """The request and its parts as columns."""
     request = read_model(ImportRequest, body, max_depth=_DEEPEST)
     return request, _columns(request)
 
 
-def _columns(request: ImportRequest) -> dict[str, list[Any]]:
-    """The parts as the columns that the database takes. Raises invalid_request."""
+def _columns(request: ImportRequest) -> dict[str, Any]:
+    """The parts as the columns that the database takes. Raises invalid_request, too_large."""
     if not (request.session[0], request.snapshots[0], request.parts[0]) == ("{", "[", "["):
         raise Invalid("invalid_request", "This is no export of a session.")
     for text in (request.session, request.snapshots):
         storable(text)
-    columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, "p_bodies")}
-    for part in items(request.parts):
+    columns: dict[str, Any] = {name: [] for name in _COLUMNS}
+    columns |= {"p_paths": Texts(), "p_bodies": Texts()}
+    for start, end in each_item(request.parts):
+        if len(columns["p_bodies"]) >= MAX_PARTS:
+            raise TooLarge("too_large", "Too many parts for one import.", data=f'{{"max_parts":{MAX_PARTS}}}')
+        part = request.parts[start:end]
         fields = items(part) if part.startswith("[") else []
-        if len(fields) != len(columns):
+        if len(fields) != len(columns) or any(field[0] in "[{" for field in fields[:-1]):
             raise Invalid("invalid_request", _PART)
         for (name, kind), field in zip(_COLUMNS.items(), fields, strict=False):
             columns[name].append(_checked(json.loads(field), kind, may_be_null=name == "p_until"))

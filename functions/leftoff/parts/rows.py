@@ -10,6 +10,9 @@ Four lists side by side, one entry each for a row:
 
 An address that ends in a number may be an item of a list or a member of an object; only what is stored can
 tell. Its row has the item None and the whole value as its body; the database opens it if it is a member.
+
+Inside, values are not cut out of the text but known by where they begin and end, and each body is copied
+once, into its place in the column: a save of 10 MB shall not be five copies of 10 MB.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 from itertools import compress, pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from leftoff import exact_json
-from leftoff.errors import Invalid
+from leftoff.errors import Invalid, TooLarge
+from leftoff.exact_json import as_text, as_view
 from leftoff.parts.addresses import (
     OPENED_DEPTH,
     check_length,
@@ -31,8 +35,21 @@ from leftoff.parts.addresses import (
     path_of_text,
     step,
 )
+from leftoff.texts import Texts
 
-__all__ = ["ChangeRows", "open_changes", "open_state", "open_value"]
+__all__ = [
+    "MAX_ROWS",
+    "ChangeRows",
+    "open_changes",
+    "open_changes_view",
+    "open_items_view",
+    "open_state",
+    "open_state_view",
+    "open_value",
+]
+
+MAX_ROWS: Final = 125_000
+"""Most rows of one save. The database has the same number (leftoff.refuse_count)."""
 
 _OUTWRITTEN: Final = ""  # the op of rows under a key that stands once more further on
 
@@ -44,25 +61,48 @@ class ChangeRows:
     ops: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     items: list[int | None] = field(default_factory=list)
-    bodies: list[str | None] = field(default_factory=list)
+    bodies: Texts = field(default_factory=Texts)
+    most: int = MAX_ROWS
 
     def __len__(self) -> int:
         return len(self.ops)
 
-    def add(self, op: str, path: str, item: int | None, body: str | None) -> None:
+    def add(
+        self, op: str, path: str, item: int | None, view: str | None, start: int = 0, end: int = 0
+    ) -> None:
+        """One more row, whose body is that piece of a view. Raises too_large."""
+        if len(self.ops) >= self.most:
+            raise too_many()
         self.ops.append(op)
         self.paths.append(path)
         self.items.append(item)
-        self.bodies.append(body)
+        if view is None:
+            self.bodies.append(None)
+        else:
+            self.bodies.append_view(view, start, end)
 
 
-def open_state(text: str) -> ChangeRows:
-    """The rows of a whole state, from its canonical text.
+def too_many() -> TooLarge:
+    """More rows than one save may have."""
+    return TooLarge(
+        "too_large",
+        f"One save may write {MAX_ROWS:,} parts. Send them in several saves.",
+        data=f'{{"max_parts":{MAX_ROWS}}}',
+    )
 
-    Raises invalid_state (not an object), nesting_too_deep, address_too_long.
+
+def open_state(text: str, most: int = MAX_ROWS) -> ChangeRows:
+    """The rows of a whole state, from its canonical text; too_large if they are more than ``most``.
+
+    Raises invalid_state (not an object), nesting_too_deep, address_too_long, too_large.
     """
-    rows = ChangeRows()
-    _set(rows, "/", text)
+    return open_state_view(as_view(text), most)
+
+
+def open_state_view(view: str, most: int = MAX_ROWS) -> ChangeRows:
+    """The same from a view of it (see exact_json)."""
+    rows = ChangeRows(most=most)
+    _set(rows, "/", view, 0, len(view))
     return rows
 
 
@@ -72,14 +112,26 @@ def open_changes(text: str) -> ChangeRows:
 
     No two addresses may be equal or one inside the other, except that items of a list may be set and removed
     beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long,
-    overlapping_addresses, invalid_state, not_a_list, nesting_too_deep.
+    overlapping_addresses, invalid_state, not_a_list, nesting_too_deep, too_large.
     """
-    parts = _members_of(text)
-    if not parts.keys() <= {"set", "append", "remove"}:
-        raise _invalid_changes()
-    to_set = {path_of_text(key): value for key, value in _members_of(parts.get("set", "{}")).items()}
-    to_append = {path_of_text(key): value for key, value in _members_of(parts.get("append", "{}")).items()}
-    to_remove = [_removed_path(value) for value in _items_of(parts.get("remove", "[]"))]
+    return open_changes_view(as_view(text))
+
+
+def open_changes_view(view: str) -> ChangeRows:
+    """The same from a view of them."""
+    to_set: _Places = {}
+    to_append: _Places = {}
+    to_remove: list[str] = []
+    # Of a member that stands twice the last counts, so what is in them is looked at afterwards.
+    for name, (start, _) in _places(view, 0).items():
+        if name == "set":
+            to_set = {path_of_text(key): place for key, place in _places(view, start).items()}
+        elif name == "append":
+            to_append = {path_of_text(key): place for key, place in _places(view, start).items()}
+        elif name == "remove":
+            to_remove = _removed(view, start)
+        else:
+            raise _invalid_changes()
     _check_overlap([*to_set, *to_remove], to_append.keys())
 
     rows = ChangeRows()
@@ -87,109 +139,128 @@ def open_changes(text: str) -> ChangeRows:
         if path == "/":
             raise Invalid("invalid_address", "The state itself can't be removed.")
         rows.add("remove", path, None if is_index(last_key(path)) else -1, None)
-    for path, value in to_set.items():
-        _set(rows, path, value)
-    for path, value in to_append.items():
+    for path, place in to_set.items():
+        _set(rows, path, view, *place)
+    for path, (start, _) in to_append.items():
         if path == "/":
             raise Invalid("not_a_list")
-        for item in _items_of(value):
-            # An item stands one level below its list, which stands as deep as its path has keys.
-            _check_nesting(item, depth_of(path) + 1)
-            rows.add("append", path, None, item)
+        _append(rows, path, view, start)
+    return rows
+
+
+def open_items_view(path: str, view: str) -> ChangeRows:
+    """The rows that append the items of a list to the list at a path. Raises invalid_changes for no list."""
+    rows = ChangeRows()
+    _append(rows, path, view, 0)
     return rows
 
 
 def open_value(rows: ChangeRows, path: str, value: str) -> None:
     """Add the set row of a value at a path, and the rows inside it."""
-    start = len(rows)
-    _open(rows, "set", path, depth_of(path), value, 0)
-    ops = rows.ops[start:]
-    if _OUTWRITTEN in ops:
-        counts = [op != _OUTWRITTEN for op in ops]
-        rows.ops[start:] = compress(ops, counts)
-        rows.paths[start:] = compress(rows.paths[start:], counts)
-        rows.items[start:] = compress(rows.items[start:], counts)
-        rows.bodies[start:] = compress(rows.bodies[start:], counts)
+    _open_value(rows, path, as_view(value), 0)
 
 
-def _set(rows: ChangeRows, path: str, value: str) -> None:
+_Places: TypeAlias = dict[str, tuple[int, int]]  # what stands where in a view
+
+
+def _set(rows: ChangeRows, path: str, view: str, start: int, end: int) -> None:
     depth = depth_of(path)
-    if depth == 0 and value[:1] != "{":
+    if depth == 0 and not view.startswith("{", start):
         raise Invalid("invalid_state")
     if depth and is_index(last_key(path)):
-        _check_nesting(value, depth)
-        rows.add("set", path, None, value)
+        exact_json.skip(view, start, _room(depth))
+        rows.add("set", path, None, view, start, end)
     else:
-        open_value(rows, path, value)
+        _open_value(rows, path, view, start)
 
 
-def _open(rows: ChangeRows, op: str, path: str, depth: int, text: str, at: int) -> int:
+def _append(rows: ChangeRows, path: str, view: str, start: int) -> None:
+    if not view.startswith("[", start):
+        raise _invalid_changes()
+    # An item stands one level below its list, which stands as deep as its path has keys.
+    room = _room(depth_of(path) + 1)
+    for at, end in exact_json.each_item(view, start, room):
+        rows.add("append", path, None, view, at, end)
+
+
+def _open_value(rows: ChangeRows, path: str, view: str, at: int) -> None:
+    start = len(rows)
+    _open(rows, "set", path, depth_of(path), view, at)
+    if _OUTWRITTEN in rows.ops:
+        counts = [op != _OUTWRITTEN for op in rows.ops[start:]]
+        rows.ops[start:] = compress(rows.ops[start:], counts)
+        rows.paths[start:] = compress(rows.paths[start:], counts)
+        rows.items[start:] = compress(rows.items[start:], counts)
+        rows.bodies.keep(start, counts)
+
+
+def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) -> int:
     """Add the rows of the value that begins at this character; returns where it ends."""
-    kind = text[at] if depth < OPENED_DEPTH else ""
+    kind = view[at] if depth < OPENED_DEPTH else ""
     if kind == "{":
-        rows.add(op, path, -1, "{}")
-        return _open_object(rows, path, depth, text, at)
+        rows.add(op, path, -1, "{}", 0, 2)
+        return _open_object(rows, path, depth, view, at)
     if kind == "[":
-        rows.add(op, path, -1, "[]")
-        bodies, end = exact_json.items_at(text, at)
-        count = len(bodies)
-        if text.count("[", at, end) + text.count("{", at, end) > exact_json.MAX_NESTING - depth:
-            for body in bodies:
-                _check_nesting(body, depth + 1)
-        rows.ops += ["in"] * count
-        rows.paths += [path] * count
-        rows.items += range(count)
-        rows.bodies += bodies
-        return end
-    end = exact_json.skip(text, at)
-    body = text[at:end]
-    if body[0] in "{[":
-        _check_nesting(body, depth)
-    rows.add(op, path, -1, body)
+        rows.add(op, path, -1, "[]", 0, 2)
+        item, at = 0, at + 1
+        while view[at] != "]":
+            end = exact_json.skip(view, at, _room(depth + 1))
+            rows.add("in", path, item, view, at, end)
+            item, at = item + 1, end + 1 if view[end] == "," else end
+        return at + 1
+    end = exact_json.skip(view, at, _room(depth))
+    rows.add(op, path, -1, view, at, end)
     return end
 
 
-def _open_object(rows: ChangeRows, path: str, depth: int, text: str, at: int) -> int:
+def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) -> int:
     written: dict[str, tuple[int, int]] = {}
     at += 1
-    while text[at] != "}":
-        key, at = exact_json.key_at(text, at)
+    while view[at] != "}":
+        key, at = exact_json.key_at(view, at)
         if key in written:
             # The last value counts. Rows are only marked here: taking them out each time would be quadratic.
             first, last = written[key]
             rows.ops[first:last] = [_OUTWRITTEN] * (last - first)
-        inner = path + step(key)
+        inner = path + step(as_text(key))
         check_length(inner)
         first = len(rows.ops)
-        at = _open(rows, "in", inner, depth + 1, text, at)
+        at = _open(rows, "in", inner, depth + 1, view, at)
         written[key] = first, len(rows.ops)
-        if text[at] == ",":
+        if view[at] == ",":
             at += 1
     return at + 1
 
 
-def _check_nesting(value: str, above: int) -> None:
+def _room(above: int) -> int:
+    """How many levels of containers may stand below that many."""
     # Addresses deeper than there are parts are left to the database, which knows what part they lie in.
-    if above <= OPENED_DEPTH:
-        exact_json.check_nesting(value, exact_json.MAX_NESTING - above)
+    return exact_json.MAX_NESTING - above if above <= OPENED_DEPTH else exact_json.ANY_NESTING
 
 
-def _members_of(text: str) -> dict[str, str]:
-    if text[:1] != "{":
+def _places(view: str, at: int) -> _Places:
+    """The members of the object there: key, begin and end. Raises invalid_changes, too_large."""
+    if not view.startswith("{", at):
         raise _invalid_changes()
-    return exact_json.members(text)
+    places: _Places = {}
+    for key, start, end in exact_json.each_member(view, at):
+        places[as_text(key)] = start, end
+        if len(places) > MAX_ROWS:
+            raise too_many()
+    return places
 
 
-def _items_of(text: str) -> list[str]:
-    if text[:1] != "[":
+def _removed(view: str, at: int) -> list[str]:
+    if not view.startswith("[", at):
         raise _invalid_changes()
-    return exact_json.items(text)
-
-
-def _removed_path(value: str) -> str:
-    if value[:1] != '"':
-        raise _invalid_changes()
-    return path_of_text(value[1:-1])
+    paths: list[str] = []
+    for start, end in exact_json.each_item(view, at):
+        if view[start] != '"':
+            raise _invalid_changes()
+        paths.append(path_of_text(as_text(view[start + 1 : end - 1])))
+        if len(paths) > MAX_ROWS:
+            raise too_many()
+    return paths
 
 
 def _check_overlap(replaced: list[str], appended_to: Set[str]) -> None:

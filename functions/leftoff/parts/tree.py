@@ -7,8 +7,9 @@ trees; parts are the flat form of the same.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from leftoff.errors import Invalid
 from leftoff.parts.addresses import OPENED_DEPTH, depth_of
@@ -26,6 +27,9 @@ __all__ = [
     "tree_of_rows",
 ]
 
+# What one save may write says nothing about what many have made.
+_ANY_NUMBER: Final = sys.maxsize
+
 Parts: TypeAlias = dict[tuple[str, int], str]
 """(path, item) -> body, without the root."""
 
@@ -34,7 +38,7 @@ Tree: TypeAlias = "dict[str, Tree] | list[str] | str"
 
 def split(text: str) -> Parts:
     """The parts of a state, from its canonical text. Raises like open_state."""
-    rows = open_state(text)
+    rows = open_state(text, most=_ANY_NUMBER)
     return {
         (path, item): body
         for path, item, body in zip(rows.paths[1:], rows.items[1:], rows.bodies[1:], strict=True)
@@ -70,7 +74,7 @@ def _tree_of_sorted(rows: Iterable[tuple[str, int, str]]) -> dict[str, Tree]:
 
 def open_tree(text: str, path: str) -> Tree:
     """The tree of a value that stands at a path, from its canonical text."""
-    rows = ChangeRows()
+    rows = ChangeRows(most=_ANY_NUMBER)
     open_value(rows, path, text)
     return tree_of_rows(rows, 0, len(rows))
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from leftoff.errors import Invalid, LeftoffError, TooLarge, UnsupportedMediaType
-from leftoff.exact_json import REQUEST_NESTING, members, parse
+from leftoff.exact_json import REQUEST_NESTING, as_text, each_member, parse_view
 from leftoff.models import RequestModel
 
 __all__ = ["beside", "read_body", "read_model", "validated"]
@@ -22,8 +22,11 @@ _T = TypeVar("_T")
 #: Bytes that take some milliseconds to go through.
 _LARGE: Final = 1 << 18
 
+#: More fields than any request has.
+_MANY_FIELDS: Final = 50
 
-async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
     """The body's bytes. Raises UnsupportedMediaType, body_too_large, request_timeout.
 
     limit: bytes, held against the declared length first and against what really comes in any case.
@@ -31,23 +34,21 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     headers = request.headers
     declared = headers.get("content-length", "")
     if declared in ("", "0") and "content-type" not in headers and "transfer-encoding" not in headers:
-        return b""  # a scheduler's POST says nothing, so it needs no type
+        return bytearray()  # a scheduler's POST says nothing, so it needs no type
     _check_media_type(headers)
     too_large = TooLarge("body_too_large", data=f'{{"limit_bytes":{limit}}}')
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
-    pieces = []
-    size = 0
+    body = bytearray()
     try:
         async with asyncio.timeout(seconds):
             async for piece in request.stream():
-                size += len(piece)
-                if size > limit:
+                if len(body) + len(piece) > limit:
                     raise too_large
-                pieces.append(piece)
+                body += piece
     except TimeoutError:
         raise LeftoffError("request_timeout") from None
-    return b"".join(pieces)
+    return body
 
 
 async def beside(size: int, work: Callable[[], _T]) -> _T:
@@ -66,21 +67,41 @@ def _check_media_type(headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType("unsupported_media_type")
 
 
-def read_model(model: type[_M], body: bytes, *, max_depth: int = REQUEST_NESTING) -> _M:
-    """The body as a request model. Fields of content stay JSON text, character by character as parsed.
+def read_model(
+    model: type[_M],
+    body: bytearray,
+    *,
+    max_depth: int = REQUEST_NESTING,
+    views: frozenset[str] = frozenset(),
+) -> _M:
+    """The body as a request model. Fields of content stay JSON text, character by character as parsed; those
+    among ``views`` are handed over as views of it (see exact_json), for callers who spare memory.
 
-    Raises invalid_json, number_out_of_range, nesting_too_deep, invalid_request.
+    The body is empty afterwards, for the same reason. Raises invalid_json, number_out_of_range,
+    nesting_too_deep, invalid_request.
     """
-    text = parse(body, max_depth=max_depth)
-    if text[0] != "{":
+    view = parse_view(body, max_depth=max_depth)
+    if view[0] != "{":
         raise Invalid("invalid_request", "The body must be a JSON object.")
     fields: dict[str, Any] = {}
-    for name, value in members(text).items():
-        if name in model.content_fields:
-            fields[name] = None if value == "null" else value
+    for key, start, end in each_member(view):
+        name = as_text(key)
+        if len(fields) > _MANY_FIELDS and name not in model.model_fields:
+            break  # they are refused anyway, and nobody needs to hear of all of them
+        if name not in model.content_fields:
+            fields[name] = _plain(view, start, end)
+        elif view.startswith("null", start):
+            fields[name] = None
         else:
-            fields[name] = json.loads(value)
+            fields[name] = view[start:end] if name in views else as_text(view[start:end])
     return validated(model, fields)
+
+
+def _plain(view: str, start: int, end: int) -> Any:
+    """The value of a field that is no content, and so none of the containers."""
+    if view[start] in "[{":
+        return [] if view[start] == "[" else {}  # what is in it makes it no better
+    return json.loads(as_text(view[start:end]))
 
 
 def validated(model: type[_M], fields: Mapping[str, Any]) -> _M:

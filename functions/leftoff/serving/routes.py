@@ -28,7 +28,8 @@ class Call:
     """A request that has passed the checks all requests have in common.
 
     path: the values of the pattern's names, checked; query: the query parameters; header: the request's
-    headers, without regard to case; body: bytes, b"" for a method without one.
+    headers, without regard to case; body: the bytes, none for a method without one. Reading it as a model
+    empties it, so that a large one is not there several times.
     """
 
     caller: Caller
@@ -37,7 +38,7 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     header: Mapping[str, str]
-    body: bytes
+    body: bytearray
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -65,7 +66,7 @@ class Route:
     status: int = 200
     errors: Sequence[str] = ()
     caller: Literal["user", "service"] = "user"
-    limit: Literal["max_body_bytes", "max_import_bytes"] = "max_body_bytes"
+    limit: Literal["max_body_bytes", "max_import_bytes", "small_body_bytes"] = "small_body_bytes"
 
     @property
     def takes_body(self) -> bool:

@@ -162,7 +162,7 @@ class Service:
         seen.route = route.pattern
         caller = await self._caller(route, request)
         check_path(values)
-        body = b""
+        body = bytearray()
         if route.takes_body:
             limit: int = getattr(self.settings, route.limit)
             body = await read_body(request, limit, self.settings.body_timeout_seconds)
