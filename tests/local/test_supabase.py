@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import psutil
@@ -136,6 +138,23 @@ def test_demo_user__signs_in_with_the_password_that_is_shown(stack: LocalStack) 
     assert signed["user"]["id"] == str(user_id("demo"))
     made = ask(stack, "/functions/v1/sessions", method="POST", token=signed["access_token"], json={"name": "x"})
     assert made.status_code in (200, 201)
+
+
+def test_mail__code_and_link__sign_in(stack: LocalStack) -> None:
+    address = f"{uuid.uuid4()}@example.org"
+    for how in ("code", "link"):
+        assert ask(stack, "/auth/v1/otp", method="POST", json={"email": address}).status_code == 200
+        mail = stack.supabase.mailbox.read_text()
+        assert stat.S_IMODE(stack.supabase.mailbox.stat().st_mode) == 0o600
+        assert f"To: {address}" in mail
+        if how == "code":
+            body = {"email": address, "token": re.findall(r"code is: (\d+)", mail)[-1], "type": "email"}
+            token = ask(stack, "/auth/v1/verify", method="POST", json=body).json()["access_token"]
+        else:
+            link = re.findall(r"http://\S+", mail)[-1].removeprefix(stack.supabase.url)
+            location = ask(stack, link).headers["location"]
+            token = parse_qs(urlsplit(location).fragment)["access_token"][0]
+        assert ask(stack, "/functions/v1/sessions", token=token).json() == {"sessions": [], "next": None}
 
 
 def test_log__holds_nothing_that_people_wrote(stack: LocalStack) -> None:

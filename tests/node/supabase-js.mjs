@@ -327,6 +327,9 @@ check("functions.invoke tells errors by status and code", async () => {
 check("the service key cleans up and sees all, and a user may not clean up", async () => {
   const { id, supabase } = await saved();
   const service = client(SUPABASE_SERVICE_KEY);
+  assert.equal((await ok(service.functions.invoke("cleanup-old-snapshots", { body: {} }))).done, true);
+  const { error } = await supabase.functions.invoke("cleanup-old-snapshots", { body: {} });
+  assert.ok([401, 403].includes(error.context.status));
   assert.equal((await ok(service.from("free_agent_sessions").select("id").eq("id", id))).length, 1);
   assert.equal((await ok(service.rpc("cleanup_old_snapshots").single())).done, true);
   assert.equal((await refused(supabase.rpc("cleanup_old_snapshots"))).code, "42501");

@@ -10,6 +10,7 @@ import uuid
 
 ISSUER = "http://127.0.0.1/leftoff-local"
 AUDIENCE = "authenticated"
+KEYS_ISSUER = "supabase"  # of a Supabase project's keys, by which the functions know the service
 # An app's configuration names the keys, so they must not change with each start: 2026 to 2046.
 KEYS_FROM = 1_767_225_600
 KEYS_UNTIL = 2_398_377_600
@@ -53,5 +54,5 @@ def sign_api_key(secret: str, role: str) -> str:
     """A Supabase project's key for anon or service_role: names a role and nobody; always the same text."""
     import jwt
 
-    claims = {"iss": ISSUER, "ref": "leftoff-local", "role": role, "iat": KEYS_FROM, "exp": KEYS_UNTIL}
+    claims = {"iss": KEYS_ISSUER, "ref": "leftoff-local", "role": role, "iat": KEYS_FROM, "exp": KEYS_UNTIL}
     return jwt.encode(claims, secret, algorithm="HS256")
