@@ -28,6 +28,7 @@ from tests.bench import (
     storing,
 )
 from tests.bench.measurements import Figure
+from tests.bench.peers import measuring as peers
 from tests.bench.place import Place
 
 Measure = Callable[[Place], Iterator[Figure]]
@@ -42,6 +43,7 @@ GROUPS: dict[str, Measure] = {
     "importing": importing.measure,
     "cold_start": cold_start.measure,
     "growing": growing.measure,
+    "peers": peers.measure,
 }
 
 
