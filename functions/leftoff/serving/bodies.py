@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -21,6 +23,9 @@ _T = TypeVar("_T")
 
 #: Bytes that take some milliseconds to go through.
 _LARGE: Final = 1 << 18
+
+#: From glibc's malloc.h.
+_M_MMAP_THRESHOLD: Final = -3
 
 #: More fields than any request has.
 _MANY_FIELDS: Final = 50
@@ -53,7 +58,23 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
 
 async def beside(size: int, work: Callable[[], _T]) -> _T:
     """The result of work on a body; on a large one in a thread, so that others are answered meanwhile."""
-    return await asyncio.to_thread(work) if size > _LARGE else work()
+    if size <= _LARGE:
+        return work()
+    _give_large_blocks_back()
+    return await asyncio.to_thread(work)
+
+
+@functools.cache
+def _give_large_blocks_back() -> None:
+    """Have the C library return every large block of memory to the system as soon as it is free.
+
+    By itself glibc takes the first large one that is freed as a sign to keep the next ones: a third copy of
+    every large body, for good. Elsewhere (musl, macOS) there is nothing to be set.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 17)
 
 
 def _check_media_type(headers: Mapping[str, str]) -> None:
