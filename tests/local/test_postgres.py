@@ -136,6 +136,17 @@ def test_kill__everything_committed_is_there_after_the_next_start(folder: Path) 
     postgres.stop()
 
 
+def test_start__after_the_server_has_ended_by_itself(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "pg", durable=False) as postgres:
+        first = postgres.pid
+        psutil.Process(first).kill()
+        psutil.wait_procs([psutil.Process(first)], timeout=10)
+        assert not postgres.running
+        postgres.start()
+        assert postgres.pid != first
+        assert value(postgres.dsn, "select 1") == 1
+
+
 def test_start__server_of_a_killed_parent_is_replaced(folder: Path) -> None:
     parent = subprocess.run(
         [sys.executable, "-c", PARENT_THAT_DIES, str(folder / "pg")],

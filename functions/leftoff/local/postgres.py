@@ -125,6 +125,8 @@ class EmbeddedPostgres:
         """Start, making the data first if there are none. Raises a LocalError whose message is one line."""
         if self.running:
             return
+        if self._process is not None:
+            self._gone()  # it has ended by itself, on a full disk for example
         self._check_folder()
         self._lock.acquire()
         try:
