@@ -46,7 +46,8 @@ create function leftoff.parts_at(p_session bigint, p_number int) returns setof l
 language sql stable parallel safe rows 1000
 begin atomic
     -- Two branches because "alive" and "dead" have an index each. No SET clause, so that the planner can see
-    -- inside; the names were bound when the function was made, so no search_path can change them.
+    -- inside; the names were bound when the function was made, so no search_path can change them. So was the list
+    -- of columns: a migration that adds one makes the functions that return whole parts anew in the same file.
     select * from leftoff.parts
     where session = p_session and until = 2147483647 and since <= p_number
     union all
