@@ -9,6 +9,7 @@ an opened list, and a str, the body, for what is kept whole. Keys are Python str
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -178,6 +179,7 @@ def keys_of(pointer: str) -> Keys | None:
     return tuple(key.replace("~1", "/").replace("~0", "~") for key in pointer[1:].split("/"))
 
 
+@functools.lru_cache(4096)
 def path_of(keys: Keys) -> str:
     """The path under which parts are stored."""
     return "/" + "".join(dump(key)[1:-1].replace("~", "~0").replace("/", "~1") + "/" for key in keys)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Protocol, TypeVar
 
 import psycopg
 
@@ -26,6 +26,15 @@ from tests.support.roles import set_role_password
 
 PERSON = "ada"
 READY_SECONDS = 60.0
+
+
+class CanClose(Protocol):
+    """A connection of some kind."""
+
+    def close(self) -> None: ...
+
+
+Closing = TypeVar("Closing", bound=CanClose)
 
 
 class Place:
@@ -47,7 +56,7 @@ class Place:
         )
         self._environment = dict(environment or {})
         self.functions = FunctionsServer({}, log=folder / "functions.log")
-        self._made: list[Any] = []
+        self._made: list[CanClose] = []
 
     def __enter__(self) -> Place:
         self.postgres.start()
@@ -55,10 +64,14 @@ class Place:
             migrate(self.postgres.dsn, bootstrap=True)
             with psycopg.connect(self.postgres.dsn, autocommit=True) as admin:
                 set_role_password(admin, "authenticator", self.cluster.password)
+                # One person does here what thousands do elsewhere; the limit is counted all the same.
+                admin.execute("update leftoff.settings set writes_per_second = 1e6, writes_at_once = 1e6")
                 # a few people write as much as thousands do
-                admin.execute("update leftoff.settings set writes_at_once = 1000000000, max_stored_bytes_per_user = null")
+                admin.execute(
+                    "update leftoff.settings set writes_at_once = 1000000000, max_stored_bytes_per_user = null"
+                )
             self.db = Db(self.cluster, "postgres")
-            self.db.user(PERSON)
+            self.user = str(self.db.user(PERSON))
             self.functions.environment = self.environment
             self.functions.start()
         except BaseException:
@@ -98,15 +111,16 @@ class Place:
 
     def driver(self, url: str | None = None) -> HttpDriver:
         """The person's way through the functions, or through a proxy before them."""
-        made = HttpDriver(url or self.url, str(self.db.user(PERSON)))
+        return self.closing(HttpDriver(url or self.url, self.user))
+
+    def closing(self, made: Closing) -> Closing:
+        """The same; it is closed with the place."""
         self._made.append(made)
         return made
 
     def storage(self) -> Storage:
         """The tables, on a connection of their own."""
-        made = Storage(self.postgres.dsn)
-        self._made.append(made)
-        return made
+        return self.closing(Storage(self.postgres.dsn))
 
     def facts(self) -> dict[str, str]:
         """Versions, settings and machine, for the report."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+from collections.abc import Iterator
 from functools import partial
 
 from tests.property.checks import Storage, check_list, check_number, check_sync
@@ -14,6 +16,7 @@ from tests.property.writing import Done, Log, Writer, again, replayed
 from tests.trust.report import Outcome
 
 OPEN_SESSIONS = 6
+SPARE_SESSIONS = 24
 OPERATIONS_A_SESSION = 120
 PATIENCE_SECONDS = 120.0
 SEED = 20260101
@@ -29,11 +32,24 @@ class Shifts:
         self._driver = driver
         self._lock = threading.Lock()
         self._open = [Log(again(self._driver.new_session)) for _ in range(OPEN_SESSIONS)]
-        self._spare = [Log(again(self._driver.new_session)) for _ in range(OPEN_SESSIONS)]
+        self._spare: list[Log] = []
         self._busy: dict[str, int] = {}
+        self._open_for_work = threading.Event()
+        self._open_for_work.set()
+        self.refill()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """No new operation is begun while this lasts, so that checking has the processor to itself."""
+        self._open_for_work.clear()
+        try:
+            yield
+        finally:
+            self._open_for_work.set()
 
     def take(self, chance: random.Random) -> Log:
         """A session to do one operation in."""
+        self._open_for_work.wait()
         with self._lock:
             log = chance.choice(self._open)
             self._busy[log.session] = self._busy.get(log.session, 0) + 1
@@ -51,7 +67,7 @@ class Shifts:
 
     def refill(self) -> None:
         """Make new sessions to come; while everything is up."""
-        missing = OPEN_SESSIONS * 2 - len(self._spare)
+        missing = SPARE_SESSIONS - len(self._spare)
         made = [Log(again(self._driver.new_session)) for _ in range(missing)]
         with self._lock:
             self._spare += made
