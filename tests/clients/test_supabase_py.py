@@ -33,7 +33,7 @@ class Person:
 LINES = httpx.Client(timeout=30, trust_env=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def lines_closed() -> Iterator[None]:
     """supabase-py never closes its connections by itself, so all clients here share ours."""
     yield
