@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from tests.functions.api import SECRET
 from tests.property.checks import Storage
 from tests.property.http_driver import HttpDriver, http_driver
 from tests.property.sql_driver import SqlDriver
 from tests.support.cluster import Cluster
 from tests.support.database import Db
+from tests.support.postgrest import running_postgrest
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +45,16 @@ def sql_driver(shared: Db) -> Iterator[SqlDriver]:
     driver = SqlDriver(shared)
     yield driver
     driver.close()
+
+
+@pytest.fixture(scope="session")
+def functions_over_postgrest(shared: Db) -> Iterator[HttpDriver]:
+    """The same, on the other way to the database."""
+    with (
+        running_postgrest(shared.api_dsn, SECRET) as postgrest,
+        http_driver(shared, database="postgrest", postgrest_url=postgrest.url) as driver,
+    ):
+        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -202,9 +202,9 @@ class HttpDriver:
 
 
 @contextlib.contextmanager
-def http_driver(db: Db) -> Iterator[HttpDriver]:
+def http_driver(db: Db, **settings: Any) -> Iterator[HttpDriver]:
     """A driver with a server of its own before a database."""
-    with serving(settings_for(db.api_dsn)) as url:
+    with serving(settings_for(db.api_dsn, **settings)) as url:
         driver = HttpDriver(url, str(db.user(f"property {uuid.uuid4()}")))
         yield driver
         driver.close()
