@@ -1,7 +1,7 @@
 # One command each. All set up .venv first, which is instant when it is done.
 
 PYTEST_WORKERS ?= 2
-TRUST_RUNS = crash lines convergence faults cleanup
+TRUST_RUNS = crash lines convergence faults cleanup tokens oracles fuzz bombs privacy
 
 .PHONY: help run demo test bench lint lock audit schema clean $(TRUST_RUNS)
 
@@ -15,6 +15,11 @@ help:
 	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'
 	@echo 'make faults   full disks, locks, restarts, a standby: refused clearly, nothing lost'
 	@echo 'make cleanup  clean-up at once with everything else; LONG=1: 10,000 interleavings'
+	@echo 'make tokens   bad tokens, all answered alike; a key server that is slow, away or lies; LONG=1: every address'
+	@echo 'make oracles  missing, deleted and foreign answer alike, in time too; no role leaks; LONG=1'
+	@echo 'make fuzz     odd input for the parsers and the functions: no 500; LONG=1: a million of them'
+	@echo 'make bombs    bodies made to cost memory or time; LONG=1: 200 MB and slow ones'
+	@echo 'make privacy  planted words in no log, error or table afterwards'
 	@echo 'make lint     linters and types alone'
 	@echo 'make lock     pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions'
 	@echo 'make audit    licences, bandit, and known vulnerabilities of what is deployed (asks PyPI)'

@@ -36,6 +36,15 @@ TRUST_SECONDS: Final = 300
 MAX_TOKEN_CHARACTERS: Final = 16_384
 MAX_REMEMBERED: Final = 4_096
 
+#: The last letters that base64 has for so many letters beyond whole fours; others stand for the same bytes.
+_LAST_LETTERS: Final = (
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+    "",
+    "AQgw",
+    "AEIMQUYcgkosw048",
+)
+#: Seconds that no clock will ever show.
+_LATEST: Final = 1 << 53
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 #: The issuer of legacy keys, the same for every project.
@@ -72,6 +81,8 @@ class Verifier:
         if known is not None and now < known[0]:
             return known[1]
         claims, caller = await self._verified(token, door)
+        if type(claims["exp"]) not in (int, float) or not 0 < claims["exp"] < _LATEST:
+            raise Unauthorized("invalid_token")  # the library also takes "1" for a time, and 10 ** 400
         self._remember(digest, min(float(claims["exp"]) + LEEWAY_SECONDS, now + TRUST_SECONDS), caller)
         return caller
 
@@ -148,6 +159,8 @@ def _bearer(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_CHARACTERS or not _TOKEN.fullmatch(token):
+        raise Unauthorized("invalid_token")
+    if not all(part[-1] in _LAST_LETTERS[len(part) % 4] for part in token.split(".")):
         raise Unauthorized("invalid_token")
     return token
 

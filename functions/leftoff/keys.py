@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import time
 import urllib.request
@@ -61,18 +62,27 @@ class KeySet:
 
     async def _refresh(self) -> None:
         try:
-            document = await asyncio.to_thread(_fetch, self._url)
+            # A timeout of its own: the one of the connection begins anew with every byte that drips in.
+            async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
+                document = await asyncio.to_thread(_fetch, self._url)
             self._keys = _parse(document)
             self._fetched = time.monotonic()
-        except (OSError, ValueError):
-            pass  # the keys at hand, if any, stay in use
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, http.client.HTTPException):
+            pass  # whatever the server does or sends: the keys at hand, if any, stay in use
         finally:
             self._running = None
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Keys come from the address that was configured and from nowhere else, least of all over plain http."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _fetch(url: str) -> bytes:
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "leftoff"})
-    with urllib.request.urlopen(request, timeout=FETCH_TIMEOUT_SECONDS) as response:
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=FETCH_TIMEOUT_SECONDS) as response:
         body: bytes = response.read(MAX_DOCUMENT_BYTES + 1)
     if len(body) > MAX_DOCUMENT_BYTES:
         raise ValueError("the key document is too large")
@@ -95,6 +105,8 @@ def _parse(document: bytes) -> dict[str, Key]:
             keys[entry["kid"]] = Key(jwt.PyJWK(entry, algorithm=algorithm).key, algorithm)
         except (jwt.PyJWTError, ValueError, TypeError):
             continue
+    if not keys:
+        raise ValueError("no key that could be used")  # a fault at the issuer, which always has one
     return keys
 
 

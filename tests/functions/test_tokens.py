@@ -2,126 +2,36 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import contextlib
-import http.server
-import json
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from leftoff import auth, keys
 from leftoff.auth import Verifier
 from leftoff.errors import Unauthorized, Unavailable
 from leftoff.settings import Settings
 from tests.functions.api import ISSUER, SECRET, Person, settings_for, token_for
-from tests.support.database import Db
-
-SUB = str(uuid.UUID(int=7))
-
-
-def encoded(part: Any) -> str:
-    """One part of a token."""
-    raw = part if isinstance(part, bytes) else json.dumps(part).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    good = {"iss": ISSUER, "aud": "authenticated", "sub": SUB, "role": "authenticated", "exp": now + 600}
-    return {name: value for name, value in {**good, **changes}.items() if value is not None}
-
-
-def signed(header: dict[str, Any] | None = None, secret: str = SECRET, **changes: Any) -> str:
-    return jwt.encode(claims(**changes), secret, "HS256", headers=header)
-
-
-def unsigned(header: dict[str, Any], **changes: Any) -> str:
-    return f"{encoded(header)}.{encoded(claims(**changes))}."
-
-
-RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-OTHER_RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-EC_KEY = ec.generate_private_key(ec.SECP256R1())
-PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
-    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+from tests.security.bad_tokens import (
+    BAD,
+    EC_KEY,
+    HS256,
+    OTHER_RSA_KEY,
+    PUBLIC_PEM,
+    RSA_KEY,
+    SUB,
+    claims,
+    encoded,
+    signed,
+    signed_by_hand,
+    unsigned,
 )
-
-
-def signed_by_hand(
-    header: dict[str, Any], payload: dict[str, Any] | bytes, secret: bytes = SECRET.encode()
-) -> str:
-    """HS256 over anything, also what a library refuses to sign."""
-    import hashlib
-    import hmac
-
-    signing_input = f"{encoded(header)}.{encoded(payload)}"
-    signature = hmac.new(secret, signing_input.encode(), hashlib.sha256).digest()
-    return f"{signing_input}.{encoded(signature)}"
-
-
-HS256 = {"alg": "HS256", "typ": "JWT"}
-NOW = int(time.time())
-
-BAD: dict[str, Callable[[], str]] = {
-    "empty": lambda: "Bearer",
-    "no_scheme": lambda: signed(),
-    "basic": lambda: "Basic " + base64.b64encode(b"user:password").decode(),
-    "two_tokens": lambda: f"Bearer {signed()} {signed()}",
-    "comma": lambda: f"Bearer {signed()}, Bearer {signed()}",
-    "not_a_token": lambda: "Bearer x",
-    "two_parts": lambda: "Bearer " + signed().rpartition(".")[0],
-    "padded": lambda: "Bearer " + signed() + "==",
-    "none": lambda: "Bearer " + unsigned({"alg": "none", "typ": "JWT"}),
-    "None": lambda: "Bearer " + unsigned({"alg": "None"}) + "AA",
-    "no_algorithm": lambda: "Bearer " + signed_by_hand({"typ": "JWT"}, claims()),
-    "signature_cut": lambda: "Bearer " + signed()[:-4],
-    "signature_of_another": lambda: (
-        "Bearer " + signed().rpartition(".")[0] + "." + signed(sub="x").rpartition(".")[2]
-    ),
-    "other_secret": lambda: "Bearer " + signed(secret="another secret, just as long as the first"),
-    "empty_secret": lambda: "Bearer " + signed_by_hand(HS256, claims(), b""),
-    "hs512": lambda: "Bearer " + jwt.encode(claims(), SECRET * 2, "HS512"),
-    "rs256_by_a_stranger": lambda: "Bearer " + jwt.encode(claims(), RSA_KEY, "RS256", headers={"kid": "rsa"}),
-    "hs256_with_a_public_key": lambda: "Bearer " + signed_by_hand(HS256, claims(), PUBLIC_PEM),
-    "expired": lambda: "Bearer " + signed(exp=NOW - 60),
-    "no_exp": lambda: "Bearer " + signed(exp=None),
-    "exp_is_text": lambda: "Bearer " + signed_by_hand(HS256, {**claims(), "exp": "soon"}),
-    "exp_is_infinite": lambda: (
-        "Bearer " + signed_by_hand(HS256, json.dumps(claims())[:-1].encode() + b',"exp":1e999}')
-    ),
-    "not_yet_valid": lambda: "Bearer " + signed(nbf=NOW + 600),
-    "issued_in_the_future": lambda: "Bearer " + signed(iat=NOW + 600),
-    "no_aud": lambda: "Bearer " + signed(aud=None),
-    "wrong_aud": lambda: "Bearer " + signed(aud="anon"),
-    "aud_is_a_part": lambda: "Bearer " + signed(aud="authenticate"),
-    "no_iss": lambda: "Bearer " + signed(iss=None),
-    "wrong_iss": lambda: "Bearer " + signed(iss=ISSUER + "/"),
-    "no_sub": lambda: "Bearer " + signed(sub=None),
-    "sub_is_no_uuid": lambda: "Bearer " + signed(sub="1 or 1=1"),
-    "sub_is_a_number": lambda: "Bearer " + signed_by_hand(HS256, {**claims(), "sub": 7}),
-    "no_role": lambda: "Bearer " + signed(role=None),
-    "anon": lambda: "Bearer " + signed(role="anon"),
-    "service_role": lambda: "Bearer " + signed(role="service_role"),
-    "postgres": lambda: "Bearer " + signed(role="postgres"),
-    "role_is_a_list": lambda: "Bearer " + signed(role=["authenticated"]),
-    "role_elsewhere": lambda: "Bearer " + signed(role=None, app_metadata={"role": "authenticated"}),
-    "critical_extension": lambda: "Bearer " + signed({"crit": ["exp"], "exp": 1}),
-    "unencoded_payload": lambda: "Bearer " + signed({"b64": True, "crit": ["b64"]}),
-    "unknown_kid": lambda: "Bearer " + jwt.encode(claims(), EC_KEY, "ES256", headers={"kid": "nobody"}),
-    "payload_is_a_list": lambda: "Bearer " + signed_by_hand(HS256, b"[1]"),
-    "payload_is_no_json": lambda: "Bearer " + signed_by_hand(HS256, b"\xff\xfe"),
-    "payload_is_deep": lambda: "Bearer " + signed_by_hand(HS256, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
-    "header_is_deep": lambda: "Bearer " + encoded(b"[" * 5000) + "." + encoded(claims()) + ".AA",
-    "huge": lambda: "Bearer " + signed(more="x" * 40_000),
-}
+from tests.security.key_server import MISBEHAVIOURS, KeyServer
+from tests.support.database import Db
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
@@ -130,7 +40,7 @@ def test_bad_token__is_refused_like_any_other(nobody: Person, make: Callable[[],
     assert expected.status_code == 401
     assert expected.headers["www-authenticate"] == "Bearer"
     for function in ("session-snapshot-save", "session-snapshot-restore", "sessions"):
-        answer = nobody.post(function, {}, headers={"Authorization": make()})
+        answer = nobody.post(function, {}, headers={"Authorization": make().encode("latin-1")})
         assert (answer.status_code, answer.content) == (401, expected.content)
         assert answer.headers["www-authenticate"] == "Bearer"
 
@@ -172,46 +82,12 @@ def test_claims__what_a_database_text_cannot_hold_does_no_harm(
 # -- the verifier by itself ----------------------------------------------------------------------------
 
 
-class KeyServer:
-    """Serves a key document and counts who asks; can be away."""
-
-    def __init__(self) -> None:
-        self.keys: list[dict[str, Any]] = []
-        self.asked = 0
-        self.away = False
-        server = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.asked += 1
-                body = json.dumps({"keys": server.keys}).encode()
-                self.send_response(500 if server.away else 200)
-                self.end_headers()
-                self.wfile.write(b"" if server.away else body)
-
-            def log_message(self, *_: object) -> None:
-                """Nothing on the terminal."""
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/jwks.json"
-
-    def publish(self, kid: str, key: Any, algorithm: type[jwt.algorithms.Algorithm], **more: Any) -> None:
-        public = json.loads(algorithm.to_jwk(key.public_key()))
-        public.pop("key_ops", None)
-        self.keys.append({**public, "kid": kid, **more})
-
-
 @pytest.fixture
 def key_server() -> Iterator[KeyServer]:
-    server = KeyServer()
-    server.publish("rsa", RSA_KEY, jwt.algorithms.RSAAlgorithm, alg="RS256", use="sig")
-    server.publish("ec", EC_KEY, jwt.algorithms.ECAlgorithm)
-    thread = threading.Thread(target=server.http.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+    with KeyServer().serving() as server:
+        server.publish("rsa", RSA_KEY, jwt.algorithms.RSAAlgorithm, alg="RS256", use="sig")
+        server.publish("ec", EC_KEY, jwt.algorithms.ECAlgorithm)
+        yield server
 
 
 def verifier_with(key_server: KeyServer, **changes: Any) -> Verifier:
@@ -381,3 +257,29 @@ def test_settings__show_no_secret() -> None:
     settings = Settings(database_url="postgresql://u:hidden@h/d", jwt_secret=SECRET, jwt_issuer=ISSUER)
     assert "hidden" not in repr(settings)
     assert SECRET not in repr(settings)
+
+
+# -- a key server that is not well -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("misbehaviour", MISBEHAVIOURS)
+async def test_keys__a_server_that_misbehaves_costs_nothing(
+    key_server: KeyServer, monkeypatch: pytest.MonkeyPatch, misbehaviour: str
+) -> None:
+    monkeypatch.setattr(keys, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(keys, "FETCH_TIMEOUT_SECONDS", 0.3)
+    known = verifier_with(key_server)
+    await known.caller(by_key("rsa", RSA_KEY, "RS256"))
+    asked = key_server.asked
+    key_server.misbehave(misbehaviour)
+    # what was known stays good, what is not known is refused, and both within a moment
+    async with asyncio.timeout(10):
+        await refuses(known, by_key("unknown", RSA_KEY, "RS256"))
+        assert key_server.asked > asked
+        assert (await known.caller(by_key("rsa", RSA_KEY, "RS256", exp=int(time.time()) + 99))).user_id == SUB
+        # and who never had keys says so
+        with pytest.raises(Unavailable) as unavailable:
+            await verifier_with(key_server).caller(by_key("rsa", RSA_KEY, "RS256"))
+    assert unavailable.value.code == "keys_unavailable"
+    key_server.misbehave(None)
+    assert (await known.caller(by_key("ec", EC_KEY, "ES256"))).user_id == SUB

@@ -15,7 +15,10 @@ from tests.trust import report
 from tests.trust.place import folder_of_a_run
 from tests.trust.report import Outcome
 
-RUNS = ("crash", "lines", "convergence", "faults", "cleanup")
+RUNS = {
+    **dict.fromkeys(("crash", "lines", "convergence", "faults", "cleanup"), "tests.trust"),
+    **dict.fromkeys(("tokens", "oracles", "fuzz", "bombs", "privacy"), "tests.security"),
+}
 SAY_EVERY_SECONDS = 5.0
 
 
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = Outcome(options.run)
     try:
         with folder_of_a_run() as folder:
-            importlib.import_module(f"tests.trust.{options.run}").run(outcome, folder, options.long, say)
+            importlib.import_module(f"{RUNS[options.run]}.{options.run}").run(outcome, folder, options.long, say)
     except Exception:  # noqa: BLE001 - a run that broke off has not held, and its report says where
         outcome.failures.append(traceback.format_exc())
         traceback.print_exc()

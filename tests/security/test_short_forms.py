@@ -1,0 +1,41 @@
+"""The runs' short forms, and that each would notice what it looks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.security import oracles, tokens
+from tests.trust.report import Outcome
+
+
+def quiet(line: str) -> None:
+    """Progress that nobody hears."""
+
+
+def test_tokens__short_form(run_folder: Path) -> None:
+    outcome = Outcome("tokens")
+    tokens.run(outcome, run_folder, long=False, say=quiet)
+    assert outcome.held, outcome.failures
+    assert int(outcome.figures["bad tokens"]) >= 30
+    assert outcome.figures["not refused"] == outcome.figures["other answers"] == 0
+
+
+def test_oracles__short_form(run_folder: Path) -> None:
+    outcome = Outcome("oracles")
+    oracles.run(outcome, run_folder, long=False, say=quiet)
+    assert outcome.held, outcome.failures
+    # most questions are about a session; the others see no rows or may not ask at all
+    assert int(outcome.figures["answered: no such session"]) > int(outcome.figures["questions"]) / 3
+
+
+def test_oracles__would_notice_a_difference() -> None:
+    outcome = Outcome("oracles")
+    oracles.compare(outcome, "q", {"foreign": "403", "never": "404"})
+    assert not outcome.held
+    assert outcome.figures["told apart"] == 1
+
+
+def test_auc__of_equal_and_of_different_times() -> None:
+    assert oracles.auc([1, 2, 3], [1, 2, 3]) == 0.5
+    assert oracles.auc([4, 5], [1, 2, 3]) == 1
+    assert oracles.auc([0], [1, 2, 3]) == 0
