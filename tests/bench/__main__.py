@@ -18,6 +18,7 @@ from tests.bench import (
     crowding,
     functions,
     growing,
+    growth,
     importing,
     machine,
     pictures,
@@ -29,6 +30,7 @@ from tests.bench import (
 )
 from tests.bench.measurements import Figure
 from tests.bench.peers import measuring as peers
+from tests.bench.peers import picture
 from tests.bench.place import Place
 
 Measure = Callable[[Place], Iterator[Figure]]
@@ -43,6 +45,7 @@ GROUPS: dict[str, Measure] = {
     "importing": importing.measure,
     "cold_start": cold_start.measure,
     "growing": growing.measure,
+    "growth": growth.measure,
     "peers": peers.measure,
 }
 
@@ -63,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     markdown, data = report.write(figures, facts, options.output or folder)
     if options.pictures and (folder / growing.SERIES).exists():
         pictures.draw(growing.read_points(folder / growing.SERIES), options.pictures)
+    if options.pictures and (folder / "peers.json").exists():
+        picture.draw(folder / "peers.json", options.pictures)
     report.print_table(figures, console)
     console.print()
     for name in ("machine", "disk", "load before", "load after", "run"):
@@ -101,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"only: {', '.join(GROUPS)}"
     )
     parser.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="draw the growing session there, as SVG"
+        "--pictures", type=Path, metavar="FOLDER", help="draw the growing session and the peers there, as SVG"
     )
     parser.add_argument("--output", type=Path, help="folder for the report (default: .leftoff/bench)")
     return parser

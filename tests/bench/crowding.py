@@ -59,7 +59,7 @@ insert into bench.parts (session, created_at, since, item, ord, size, depth, kin
 
 @dataclass
 class Crowd:
-    """What a run of pgbench gave: transactions a second, and each one's time in milliseconds."""
+    """What a run of pgbench gave: transactions a second, and each one's time in milliseconds, in order."""
 
     rate: float
     times: list[float]
@@ -69,13 +69,13 @@ def measure(place: Place) -> Iterator[Figure]:
     """1,000 sessions; one session; one session with merging. Deadlocks over all of it."""
     with place.fresh() as elsewhere:
         elsewhere.superuser.execute(MAKE_SESSIONS, (PREFIX, elsewhere.user_id, SESSIONS + 1))
-        _bear_numbers(elsewhere)
+        bear_numbers(elsewhere, SESSIONS + 1)
         elsewhere.settle()
-        bare = _crowd(elsewhere, INSERT_ANY)
+        bare = crowd(elsewhere, INSERT_ANY)
         yield _rate("bare inserts of two rows", bare, None)
-        yield _rate(f"saves into {SESSIONS:,} sessions", _crowd(elsewhere, SAVE_ANY), bare)
-        yield _rate("saves into one session", _crowd(elsewhere, SAVE_ONE), bare)
-        yield _rate("saves into one session, all merging", _crowd(elsewhere, MERGE_ONE), bare)
+        yield _rate(f"saves into {SESSIONS:,} sessions", crowd(elsewhere, SAVE_ANY), bare)
+        yield _rate("saves into one session", crowd(elsewhere, SAVE_ONE), bare)
+        yield _rate("saves into one session, all merging", crowd(elsewhere, MERGE_ONE), bare)
         elsewhere.superuser.execute("select pg_stat_force_next_flush()")
         row = elsewhere.superuser.execute(
             "select deadlocks from pg_stat_database where datname = current_database()"
@@ -84,13 +84,13 @@ def measure(place: Place) -> Iterator[Figure]:
         yield Figure(GROUP, "deadlocks in all of these", row[0], "", Target(0))
 
 
-def _bear_numbers(place: Place) -> None:
-    """A first save everywhere: a list to append to and a step to replace."""
+def bear_numbers(place: Place, last: int) -> None:
+    """A first save in all sessions from 0 to `last`: a list to append to, a step and a note to replace."""
     connection = place.connect_as_user()
-    for session in range(SESSIONS + 2):
+    for session in range(last + 1):
         connection.execute(
             "select public.create_session_snapshot(%s, p_state => %s)",
-            (uuid.UUID(f"{PREFIX}{session:012}"), '{"messages":[],"step":0}'),
+            (uuid.UUID(f"{PREFIX}{session:012}"), '{"messages":[],"step":0,"note":"none"}'),
             prepare=True,
         )
 
@@ -108,8 +108,11 @@ def _rate(name: str, crowd: Crowd, bare: Crowd | None) -> Figure:
     )
 
 
-def _crowd(place: Place, script: str) -> Crowd:
-    """Run a script with all connections for some seconds, acting as the user, statements prepared."""
+def crowd(place: Place, script: str, *, clients: int = CONNECTIONS, transactions: int | None = None) -> Crowd:
+    """Run a script with all connections, acting as the user, statements prepared.
+
+    transactions: so many for each connection; default: for some seconds.
+    """
     where = conninfo_to_dict(place.api_dsn)
     claims = place.claims.replace(" ", "").replace("\\", "\\\\")
     environment = {
@@ -127,19 +130,21 @@ def _crowd(place: Place, script: str) -> Crowd:
         command = [
             str(place.stack.postgres.binaries.program("pgbench")),
             *("--no-vacuum", "--protocol=prepared", "--define=number=1"),
-            *(f"--client={CONNECTIONS}", "--jobs=2", f"--time={place.rounds(15, 4)}"),
+            *(f"--client={clients}", "--jobs=2"),
+            f"--transactions={transactions}" if transactions else f"--time={place.rounds(15, 4)}",
             *(f"--file={file}", "--log", f"--log-prefix={folder}/times"),
         ]
         ran = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         found = re.search(r"^tps = ([0-9.]+)", ran.stdout, re.MULTILINE)
         if ran.returncode != 0 or found is None:
             raise RuntimeError(f"pgbench failed: {ran.stderr.strip()}")
-        times = [
-            int(line.split()[2]) / 1000
+        # client, number, microseconds, script, seconds and microseconds of its end
+        ended = sorted(
+            (int(fields[4]), int(fields[5]), int(fields[2]) / 1000)
             for log in Path(folder).glob("times*")
-            for line in log.read_text().splitlines()
-        ]
-    return Crowd(float(found.group(1)), times)
+            for fields in map(str.split, log.read_text().splitlines())
+        )
+    return Crowd(float(found.group(1)), [milliseconds for *_, milliseconds in ended])
 
 
 def _plain_message() -> str:

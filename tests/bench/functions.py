@@ -100,10 +100,13 @@ def _crowd(place: Place) -> Figure:
 
 
 class HttpClient:
-    """HTTP/1.1 over one open connection: as little as a client can do, so that the server is measured."""
+    """HTTP/1.1 over one open connection: as little as a client can do, so that the server is measured.
 
-    def __init__(self, place: Place) -> None:
-        self._port = place.stack.functions.port
+    port: another server's than the stack's own.
+    """
+
+    def __init__(self, place: Place, port: int = 0) -> None:
+        self._port = port or place.stack.functions.port
         self._token = place.stack.token("bench")
         self._socket = socket.create_connection(("127.0.0.1", self._port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

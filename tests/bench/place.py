@@ -87,7 +87,7 @@ class Place:
         self.quick = quick
         self.database = database
         self.user_id = user_id(USER)
-        self._opened: list[Connection] = []
+        self.opened: list[Connection] = []
         self.superuser = self.connect(stack.postgres.dsn_for(database))
         add_user(self.superuser, USER)
         self.superuser.execute(FLOORS)
@@ -126,7 +126,7 @@ class Place:
     def connect(self, dsn: str) -> Connection:
         """A connection in autocommit mode, closed at the end."""
         connection = psycopg.connect(dsn, autocommit=True)
-        self._opened.append(connection)
+        self.opened.append(connection)
         return connection
 
     def connect_as_user(self) -> Connection:
@@ -156,7 +156,7 @@ class Place:
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in self._opened:
+        for connection in self.opened:
             connection.close()
 
     def settle(self) -> None:

@@ -66,15 +66,15 @@ def _restores(
     )
     for name, number, document_number, target in cases:
         compared = compare(
-            _reader(connection, RESTORE, session.id, number),
-            _reader(connection, READ_DOCUMENT, document, document_number),
+            reader(connection, RESTORE, session.id, number),
+            reader(connection, READ_DOCUMENT, document, document_number),
             rounds,
             warm_up=6,
         )
         yield compared.figure(RESTORE_GROUP, name, target, detail)
     compared = compare(
-        _reader(connection, RESTORE_ONE_VALUE, session.id),
-        _reader(connection, READ_DOCUMENT, document, 2),
+        reader(connection, RESTORE_ONE_VALUE, session.id),
+        reader(connection, READ_DOCUMENT, document, 2),
         rounds // 3,
         warm_up=6,
     )
@@ -115,8 +115,8 @@ def _polls(place: Place, connection: Connection) -> Iterator[Figure]:
     )
     for name, since, floor, target, detail in polls:
         compared = compare(
-            _reader(connection, POLL, session.id, since),
-            _reader(connection, floor, session.id),
+            reader(connection, POLL, session.id, since),
+            reader(connection, floor, session.id),
             rounds,
         )
         yield compared.figure(POLL_GROUP, name, target, detail)
@@ -136,15 +136,15 @@ def _large_polls(place: Place, connection: Connection) -> Iterator[Figure]:
         ("a diff of two numbers", DIFF, (5, 10)),
     ):
         compared = compare(
-            _reader(connection, query, large_session.id, *numbers),
-            _reader(connection, query, small_session.id, *numbers),
+            reader(connection, query, large_session.id, *numbers),
+            reader(connection, query, small_session.id, *numbers),
             place.rounds(1000, 200),
         )
         detail = "the same in a session of 10 parts"
         yield compared.figure(POLL_GROUP, f"{name}, session of {largest:,} parts", None, detail)
 
 
-def _reader(connection: Connection, query: str, *parameters: object) -> Action:
+def reader(connection: Connection, query: str, *parameters: object) -> Action:
     """Reads all rows of the first column and joins them to one text, not parsed."""
 
     def read(lap: int) -> bytes:

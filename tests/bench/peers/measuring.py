@@ -111,6 +111,7 @@ def _crowd(place: Place, side: Participant) -> tuple[float, list[float]]:
     turns = conversation.take(50)
     side.process.ask("crowd", sessions=sessions, turns=turns, seconds=1)
     answer = side.process.ask("crowd", sessions=sessions, turns=turns, seconds=3 if place.quick else 12)
+    side.process.close()  # its connections are needed by the next
     return len(answer["times"]) / answer["seconds"], answer["times"]
 
 

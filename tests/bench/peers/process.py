@@ -59,14 +59,17 @@ class SideProcess:
         return answer
 
     def close(self) -> None:
-        """End it: it closes its connections when its input ends."""
+        """End it: it closes its connections when its input ends. Closing it again does nothing."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if self._log.closed:
+            return
         try:
             self._process.stdin.close()
             self._process.wait(CLOSE_SECONDS)
         except (subprocess.TimeoutExpired, BrokenPipeError):
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
+        finally:
+            self._process.stdout.close()
+            self._log.close()

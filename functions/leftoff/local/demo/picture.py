@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,11 +204,11 @@ def _mark_crashes(axes: Axes, crashes: Sequence[int]) -> None:
         )
 
 
-def following_colour_scheme(svg: str) -> str:
+def following_colour_scheme(svg: str, dark: Mapping[str, str] = DARK) -> str:
     """Give the SVG rules that exchange its colours on a dark page."""
     rules = "".join(
-        f'[style*="{attribute}: {light}"]{{{attribute}:{dark} !important}}'
-        for light, dark in DARK.items()
+        f'[style*="{attribute}: {light}"]{{{attribute}:{changed} !important}}'
+        for light, changed in dark.items()
         for attribute in ("fill", "stroke")
     )
     style = f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>"

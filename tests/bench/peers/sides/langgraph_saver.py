@@ -90,7 +90,7 @@ class Plain(Side):
     async def open(self, dsn: str, **options: Any) -> None:
         self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             dsn,
-            min_size=CLIENTS,
+            min_size=1,
             max_size=CLIENTS,
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
