@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import psycopg
 
+from leftoff.local.errors import LocalError
 from leftoff.local.functions import FunctionsServer
 from leftoff.local.migrations import migrate
 from leftoff.local.ports import free_port
@@ -140,7 +141,7 @@ class Place:
         while True:
             try:
                 return self.postgres.start()
-            except Exception:
+            except LocalError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
