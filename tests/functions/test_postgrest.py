@@ -385,10 +385,13 @@ GATEWAY = [
     (503, b"[]", {"Retry-After": "7"}, "database_unavailable", 7),
     (503, b'{"code":"PGRST002","message":"loading"}', {}, "database_unavailable", 2),
     (504, b'{"code":"PGRST003","message":"no connection"}', {}, "database_unavailable", 2),
+    (400, b'{"code":"","details":null,"hint":null,"message":""}', {}, "database_unavailable", 2),
     (504, b"", {}, "timeout", 1),
     (522, b"", {}, "database_unavailable", 2),
     (524, b"", {}, "timeout", 1),
     (500, b'{"code":7}', {}, "internal", None),
+    (500, b'{"code":[]}', {}, "internal", None),
+    (500, b"{}", {}, "internal", None),
 ]
 
 

@@ -16,7 +16,14 @@ __all__ = ["Refused", "failure"]
 #: PostgREST's own errors that are the state of things: the SQLSTATE that says the same. No connection, the
 #: connection lost, the schema not read yet, no connection free in time.
 #: https://docs.postgrest.org/en/stable/references/errors.html
-_AS_STATES: Final = {"PGRST000": "08001", "PGRST001": "08006", "PGRST002": "08001", "PGRST003": "53300"}
+#: The empty one (with status 400): the connection was lost while Postgres worked, so that it said nothing.
+_AS_STATES: Final = {
+    "PGRST000": "08001",
+    "PGRST001": "08006",
+    "PGRST002": "08001",
+    "PGRST003": "53300",
+    "": "08006",
+}
 #: The token is not good: not readable, not allowed without one, not valid any more.
 _TOKEN_REFUSED: Final = ("PGRST301", "PGRST302", "PGRST303")
 
@@ -49,15 +56,15 @@ class Refused(Exception):
 def failure(response: httpx.Response) -> Failure | Refused:
     """Postgres' failure if it says one, otherwise who refused the call and why."""
     problem = _problem(response)
-    code = problem.get("code")
-    code = code if isinstance(code, str) else ""
+    said = problem.get("code")
+    code = said if isinstance(said, str) else None
     if code in _AS_STATES:
         return Failure(_AS_STATES[code])
     if code in _TOKEN_REFUSED:
         return Refused("invalid_token", code)
     if code == _NOT_JSON:
         return Refused("not_representable", code)
-    if len(code) == 5:
+    if code is not None and len(code) == 5:
         hint, detail, message = (_text(problem.get(name)) for name in ("hint", "details", "message"))
         return Failure(code, hint=hint, detail=detail, message=message)
     status = response.status_code
