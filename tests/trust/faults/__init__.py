@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.trust.faults import contention, disk, failover, migrating, restarts
+from tests.trust.faults import contention, disk, failover, migrating, rest, restarts
 from tests.trust.report import Outcome, Say
 
 __all__ = ["SCENARIOS", "run"]
@@ -20,6 +20,7 @@ SCENARIOS: dict[str, Callable[[Outcome, Path, bool], None]] = {
     "locks": contention.locks_held,
     "slow": contention.slow_statements,
     "restarts": restarts.restarts,
+    "postgrest": rest.over_postgrest,
     "disk": disk.full,
     "log disk": disk.log_full,
     "failover": failover.standby_promoted,
