@@ -9,17 +9,25 @@ declare
 begin
     -- definer: access is checked once, above
     return next concat('{"format":"leftoff-session","version":1,"session":',
-        json_build_object('id', v_session.id, 'name', v_session.name, 'model', v_session.model, 'kind', v_session.kind,
+        json_build_object('id', v_session.id, 'user_id', v_session.user_id, 'name', v_session.name, 'model', v_session.model, 'kind', v_session.kind,
             'status', v_session.status, 'visibility', v_session.visibility, 'key', v_session.key,
             'upstream', v_session.upstream, 'metadata', v_session.metadata,
             'expires_after_seconds', extract(epoch from v_session.expires_after)::bigint,
-            'archived_at', v_session.archived_at, 'created_at', v_session.created_at,
+            'archived_at', v_session.archived_at, 'expired_at', v_session.expired_at,
+            'created_at', v_session.created_at, 'updated_at', v_session.updated_at,
             'last_activity_at', v_session.last_activity_at, 'latest_number', v_session.latest_number,
             'pruned_through', v_session.pruned_through,
-            'size_bytes', v_session.size_bytes, 'message_count', v_session.message_count),
+            'size_bytes', v_session.size_bytes, 'message_count', v_session.message_count,
+            -- whom a caller may see of them: all for the owner, a member only that one
+            'members', (
+                select coalesce(json_agg(json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
+                    order by m.created_at, m.user_id), '[]')
+                from public.session_members m
+                where m.session_id = v_session.id
+                    and (m.user_id = auth.uid() or v_session.user_id = auth.uid() or auth.role() = 'service_role'))),
         ',"snapshots":[', (
             select string_agg(json_build_object('number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
-                'message_count', n.message_count, 'changed_parts', n.changed_parts, 'created_at', n.created_at)::text,
+                'message_count', n.message_count, 'changed_parts', n.changed_parts, 'created_by', n.created_by, 'created_at', n.created_at)::text,
                 ',' order by n.number)
             from public.session_snapshots n where n.session_id = v_session.id),
         '],"parts":[');

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.security import oracles, tokens
+from tests.security import oracles, privacy, tokens
 from tests.trust.report import Outcome
 
 
@@ -33,6 +33,14 @@ def test_oracles__would_notice_a_difference() -> None:
     oracles.compare(outcome, "q", {"foreign": "403", "never": "404"})
     assert not outcome.held
     assert outcome.figures["told apart"] == 1
+
+
+def test_privacy__short_form(run_folder: Path) -> None:
+    outcome = Outcome("privacy")
+    privacy.run(outcome, run_folder, long=False, say=quiet)
+    assert outcome.held, outcome.failures
+    assert int(outcome.figures["planted words"]) > 50
+    assert int(outcome.figures["exported versions"]) >= 6
 
 
 def test_auc__of_equal_and_of_different_times() -> None:
