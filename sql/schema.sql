@@ -3562,6 +3562,7 @@ CREATE FUNCTION public.list_sessions(p_limit integer DEFAULT 50, p_before timest
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_sort TO 'off'
     AS $$
 declare
     v_caller uuid := auth.uid();

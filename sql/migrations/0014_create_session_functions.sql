@@ -49,6 +49,8 @@ create function public.list_sessions(
     p_archived boolean default false, p_status text default null, p_search text default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+-- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
+set enable_sort = off
 as $$
 declare
     v_caller uuid := auth.uid();

@@ -377,3 +377,18 @@ def test_list_snapshots__pages(db: Db, session_id) -> None:
         "message_count": 0,
         "created_by": None,
     }
+
+
+def test_list_sessions__page_reads_only_itself_however_many_sessions_one_has(db: Db) -> None:
+    # most people have 100, one has 1,000: the planner goes by the average
+    db.sql(
+        "insert into free_agent_sessions (user_id, last_activity_at) "
+        "select case when n %% 10 = 0 then %s else md5((n / 100)::text)::uuid end, now() - n * interval '1 s' "
+        "from generate_series(1, 10000) n",
+        (db.user("ada"),),
+    )
+    db.sql("analyze free_agent_sessions")
+    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'free_agent_sessions'"
+    with db.acting_as("ada"), db.connection.transaction():
+        assert len(db.call("list_sessions", p_limit=20)) == 20
+        assert db.value(read) < 200
