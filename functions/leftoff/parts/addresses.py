@@ -10,6 +10,7 @@ a path is therefore a JSON string already: the path without its closing slash, b
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Final
@@ -40,11 +41,16 @@ OPENED_DEPTH: Final = 3
 
 _LONE_TILDE: Final = re.compile("~(?![01])")
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
-# Keys as JSON.stringify spells them, never a raw quote, backslash or control character.
-_PATH: Final = re.compile(
-    r"/(?:(?:[^/~\"\\\x00-\x1f\ud800-\udfff]|~[01]|\\[bfnrt\"\\]|\\u00(?:0[0-7bef]|1[0-9a-f])"
-    r"|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*+/){1,3}"
-)
+
+
+@functools.cache
+def _path() -> re.Pattern[str]:
+    # Compiled on first use, which is rare. Keys as JSON.stringify spells them, never a raw quote,
+    # backslash or control character.
+    return re.compile(
+        r"/(?:(?:[^/~\"\\\x00-\x1f\ud800-\udfff]|~[01]|\\[bfnrt\"\\]|\\u00(?:0[0-7bef]|1[0-9a-f])"
+        r"|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*+/){1,3}"
+    )
 
 
 def path_of(pointer: str) -> str:
@@ -80,7 +86,7 @@ def check_path(path: str) -> int:
 
     Raises invalid_address, address_too_long.
     """
-    if not _PATH.fullmatch(path):
+    if not _path().fullmatch(path):
         raise Invalid("invalid_address", "A stored path is not spelled as paths are.")
     check_length(path)
     return depth_of(path)

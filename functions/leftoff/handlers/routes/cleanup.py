@@ -1,0 +1,23 @@
+"""cleanup-old-snapshots."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leftoff.handlers import answers, cleanup
+from leftoff.serving.routes import Route
+
+__all__ = ["ROUTES"]
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "",
+        cleanup.clean_up,
+        "Remove old snapshots, expire idle sessions",
+        body=cleanup.CleanupRequest,
+        answer=answers.Cleaned,
+        errors=("forbidden", "invalid_argument"),
+        caller="service",
+    ),
+)

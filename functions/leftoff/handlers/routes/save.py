@@ -1,0 +1,24 @@
+"""session-snapshot-save."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leftoff.handlers import answers, save
+from leftoff.handlers.routes.codes import CHANGING, SAVING
+from leftoff.serving.routes import Route
+
+__all__ = ["ROUTES"]
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "",
+        save.save,
+        "Save a state or changes as a snapshot",
+        body=save.SaveRequest,
+        answer=answers.Saved,
+        errors=(*SAVING, *CHANGING, "label_taken"),
+        limit="max_body_bytes",
+    ),
+)
