@@ -15,9 +15,11 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Final, overload
+from typing import Final, TypeVar, cast, overload
 
 __all__ = ["Texts"]
+
+_T = TypeVar("_T", bound="str | None", covariant=True)
 
 # The binary form of an array of one dimension (array_recv in PostgreSQL's arrayfuncs.c): dimensions, whether
 # there are nulls, type of the items, their number, first subscript; then each item as its length and bytes.
@@ -28,12 +30,12 @@ _PIECE: Final = 1 << 18
 _NULL: Final = _LENGTH.pack(-1)
 
 
-class Texts(Sequence[str | None]):
+class Texts(Sequence[_T]):
     """Texts (None: null), appended one after the other. Equal to any sequence of the same texts."""
 
     __slots__ = ("_block", "_starts")
 
-    def __init__(self, texts: Iterable[str | None] = ()) -> None:
+    def __init__(self, texts: Iterable[_T] = ()) -> None:
         self._block = bytearray(_HEAD.size)
         self._starts = array("I")
         self.extend(texts)
@@ -93,16 +95,16 @@ class Texts(Sequence[str | None]):
         return len(self._starts)
 
     @overload
-    def __getitem__(self, at: int) -> str | None: ...
+    def __getitem__(self, at: int) -> _T: ...
 
     @overload
-    def __getitem__(self, at: slice) -> list[str | None]: ...
+    def __getitem__(self, at: slice) -> Sequence[_T]: ...
 
-    def __getitem__(self, at: int | slice) -> str | list[str | None] | None:
+    def __getitem__(self, at: int | slice) -> _T | Sequence[_T]:
         if isinstance(at, slice):
             return [self[place] for place in range(*at.indices(len(self)))]
         text = self._bytes(at)
-        return None if text is None else text.decode()
+        return cast(_T, None if text is None else text.decode())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

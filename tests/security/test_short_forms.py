@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
-from tests.security import oracles, privacy, tokens
+import pytest
+
+from tests.security import bombs, fuzz, oracles, privacy, tokens
 from tests.trust.report import Outcome
 
 
@@ -41,6 +44,30 @@ def test_privacy__short_form(run_folder: Path) -> None:
     assert outcome.held, outcome.failures
     assert int(outcome.figures["planted words"]) > 50
     assert int(outcome.figures["exported versions"]) >= 6
+
+
+def test_fuzz__short_form(run_folder: Path) -> None:
+    outcome = Outcome("fuzz")
+    fuzz.run(outcome, run_folder, long=False, say=quiet)
+    assert outcome.held, outcome.failures
+    assert outcome.figures["answers of 500"] == outcome.figures["crashes"] == 0
+    # neither all good nor all nonsense
+    assert int(outcome.figures["taken"]) > 1000
+    assert int(outcome.figures["answers of 200"]) > 20
+
+
+def test_fuzz__would_notice_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "_state", lambda text: 1 / 0)
+    outcome = Outcome("fuzz")
+    outcome.figures.update({"parser inputs": 0})
+    fuzz._parsers(outcome, random.Random(1), 50, quiet)
+    assert int(outcome.figures["crashes"]) > 5
+
+
+def test_bombs__short_form(run_folder: Path) -> None:
+    outcome = Outcome("bombs")
+    bombs.run(outcome, run_folder, long=False, say=quiet)
+    assert outcome.held, outcome.failures
 
 
 def test_auc__of_equal_and_of_different_times() -> None:

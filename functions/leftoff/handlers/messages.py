@@ -63,7 +63,7 @@ async def append_messages(call: Call) -> Answer:
         {
             "p_session_id": call.path["session_id"],
             "p_ops": Texts(messages.ops),
-            "p_paths": Texts(messages.paths),
+            "p_paths": messages.paths,
             "p_items": messages.items,
             "p_bodies": messages.bodies,
             "p_idempotency_key": key,

@@ -61,7 +61,7 @@ async def save(call: Call) -> Answer:
         {
             "p_session_id": request.session_id,
             "p_ops": Texts(rows.ops),
-            "p_paths": Texts(rows.paths),
+            "p_paths": rows.paths,
             "p_items": rows.items,
             "p_bodies": rows.bodies,
             "p_base": request.base,

@@ -51,6 +51,7 @@ __all__ = [
 MAX_ROWS: Final = 125_000
 """Most rows of one save. The database has the same number (leftoff.refuse_count)."""
 
+_FACTOR: Final = 1 << 40
 _OUTWRITTEN: Final = ""  # the op of rows under a key that stands once more further on
 
 
@@ -59,9 +60,9 @@ class ChangeRows:
     """What a save is to do, in the form the database takes."""
 
     ops: list[str] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
+    paths: Texts[str] = field(default_factory=Texts)
     items: list[int | None] = field(default_factory=list)
-    bodies: Texts = field(default_factory=Texts)
+    bodies: Texts[str | None] = field(default_factory=Texts)
     most: int = MAX_ROWS
 
     def __len__(self) -> int:
@@ -189,7 +190,7 @@ def _open_value(rows: ChangeRows, path: str, view: str, at: int) -> None:
     if _OUTWRITTEN in rows.ops:
         counts = [op != _OUTWRITTEN for op in rows.ops[start:]]
         rows.ops[start:] = compress(rows.ops[start:], counts)
-        rows.paths[start:] = compress(rows.paths[start:], counts)
+        rows.paths.keep(start, counts)
         rows.items[start:] = compress(rows.items[start:], counts)
         rows.bodies.keep(start, counts)
 
@@ -214,19 +215,21 @@ def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) 
 
 
 def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) -> int:
-    written: dict[str, tuple[int, int]] = {}
+    written: dict[
+        str, int
+    ] = {}  # first row and the one after the last, in one number: there may be many keys
     at += 1
     while view[at] != "}":
         key, at = exact_json.key_at(view, at)
         if key in written:
             # The last value counts. Rows are only marked here: taking them out each time would be quadratic.
-            first, last = written[key]
+            first, last = divmod(written[key], _FACTOR)
             rows.ops[first:last] = [_OUTWRITTEN] * (last - first)
         inner = path + step(as_text(key))
         check_length(inner)
         first = len(rows.ops)
         at = _open(rows, "in", inner, depth + 1, view, at)
-        written[key] = first, len(rows.ops)
+        written[key] = first * _FACTOR + len(rows.ops)
         if view[at] == ",":
             at += 1
     return at + 1
