@@ -185,7 +185,7 @@ def _requests(outcome: Outcome, choice: random.Random, url: str, user: str, want
                         *_request(choice, name, route, session), **_options(choice, route, session)
                     )
                 )
-            except (httpx.InvalidURL, httpx.LocalProtocolError, ValueError):
+            except (httpx.InvalidURL, ValueError):
                 continue  # not even a request
             outcome.count("requests")
             outcome.count(f"answers of {answer.status_code}")
@@ -227,5 +227,5 @@ def _options(choice: random.Random, route: Any, session: str) -> dict[str, Any]:
         options["headers"]["Content-Type"] = "application/json"
         if choice.random() < 0.2:
             key = odd_text(choice).encode("ascii", "ignore").decode()
-            options["headers"]["Idempotency-Key"] = "".join(c for c in key if c.isprintable()) or "k"
+            options["headers"]["Idempotency-Key"] = "".join(c for c in key if c.isprintable()).strip() or "k"
     return options
