@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from tests.sql.states import change, state_of, text_of
@@ -82,7 +84,9 @@ def test_cleanup__keeps_the_newest(db: Db) -> None:
 
 def test_cleanup__keeps_what_is_young(db: Db) -> None:
     session_id = with_snapshots(db, 10)
-    db.superuser.execute("update public.session_snapshots set created_at = now() - interval '2 days' where number <= 4")
+    db.superuser.execute(
+        "update public.session_snapshots set created_at = now() - interval '2 days' where number <= 4"
+    )
     assert cleanup(db, p_keep=1, p_older_than="3 days")["snapshots"] == 0
     assert cleanup(db, p_keep=1, p_older_than="1 day")["snapshots"] == 4
     assert kept(db, session_id) == list(range(5, 11))
@@ -162,7 +166,8 @@ def test_cleanup__young_snapshots_do_not_stop_a_pass(db: Db) -> None:
     young = [with_many_snapshots(db, 4) for _ in range(3)]
     old = with_many_snapshots(db, 4)
     db.superuser.execute(
-        "update public.session_snapshots set created_at = now() - interval '1 year' where session_id = %s", (old,)
+        "update public.session_snapshots set created_at = now() - interval '1 year' where session_id = %s",
+        (old,),
     )
     cleanup_until_done(db, p_keep=1, p_older_than="1 day", p_max_sessions=2)
     assert kept(db, old) == [4]
@@ -247,7 +252,9 @@ def test_cleanup__every_kept_number_restores_as_before(db: Db) -> None:
     texts: dict[int, str] = {}
     with db.acting_as("ada"):
         for n in range(1, 41):
-            changes: Row = {"set": {f"/memory/{chance.randrange(6)}": chance.choice([n, {"deep": [n]}, [n, n]])}}
+            changes: Row = {
+                "set": {f"/memory/{chance.randrange(6)}": chance.choice([n, {"deep": [n]}, [n, n]])}
+            }
             if n == 1:
                 changes = {"set": {"/memory": {}, "/list": [1]}}
             elif chance.random() < 0.3:
@@ -304,7 +311,9 @@ def test_cleanup__writes_what_it_did(db: Db) -> None:
     with_many_snapshots(db, 5)
     cleanup(db, p_keep=2, p_older_than="0")
     with db.acting_as("service"):
-        (run,) = db.sql("select kind, sessions, snapshots, parts, bytes, done, took_ms from leftoff.cleanup_runs")
+        (run,) = db.sql(
+            "select kind, sessions, snapshots, parts, bytes, done, took_ms from leftoff.cleanup_runs"
+        )
     assert run.pop("took_ms") >= 0
     assert run == {"kind": "snapshots", "sessions": 1, "snapshots": 3, "parts": 3, "bytes": 3, "done": True}
 
@@ -314,3 +323,32 @@ def test_cleanup__forgets_old_runs(db: Db) -> None:
     db.superuser.execute("update leftoff.cleanup_runs set started_at = now() - interval '31 days'")
     cleanup(db)
     assert db.superuser.execute("select count(*) from leftoff.cleanup_runs").fetchall() == [{"count": 1}]
+
+
+def test_cleanup__while_a_fork_copies__the_fork_is_whole_or_refused(db: Db) -> None:
+    session_id = with_snapshots(db, 3)
+    holder = db.connect(autocommit=False)
+    # the fork waits here: it has found its snapshot and copied nothing yet
+    holder.execute("select 1 from leftoff.rate_buckets for update")
+    errors: list[str | None] = []
+
+    def fork() -> None:
+        connection = db.connect_as("ada")
+        try:
+            db.call("fork_session", on=connection, p_session_id=session_id, p_number=1)
+        except psycopg.Error as exc:
+            errors.append(exc.diag.message_hint)
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    waiting = "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 30
+    while not db.value(waiting):
+        assert time.monotonic() < deadline, "the fork never waited"
+        time.sleep(0.02)
+    cleanup(db, p_keep=1, p_older_than="0 seconds")
+    assert kept(db, session_id) == [3]
+    holder.rollback()
+    thread.join(30)
+    assert errors == ["snapshot_gone"]
+    assert db.value("select count(*) from free_agent_sessions") == 1
