@@ -715,8 +715,9 @@ begin
     from leftoff.parts_at(v_source.internal_id, v_header.number) p;
     get diagnostics v_parts = row_count;
     -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a snapshot and
-    -- its parts at once: if the snapshot is still there now, its parts were all there when they were copied.
-    perform leftoff.find_snapshot(v_source, v_header.number, null);
+    -- its parts at once, and so does who deletes the session: if the snapshot is still there now, its parts were all
+    -- there when they were copied.
+    perform leftoff.find_snapshot(leftoff.session_to_read(p_session_id), v_header.number, null);
     if v_header.number > 0 then
         insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
         values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count);

@@ -325,7 +325,10 @@ def test_cleanup__forgets_old_runs(db: Db) -> None:
     assert db.superuser.execute("select count(*) from leftoff.cleanup_runs").fetchall() == [{"count": 1}]
 
 
-def test_cleanup__while_a_fork_copies__the_fork_is_whole_or_refused(db: Db) -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "code"), [("cleanup", "snapshot_gone"), ("delete", "session_not_found")]
+)
+def test_fork__what_it_copies_goes_meanwhile__is_refused(db: Db, meanwhile: str, code: str) -> None:
     session_id = with_snapshots(db, 3)
     holder = db.connect(autocommit=False)
     # the fork waits here: it has found its snapshot and copied nothing yet
@@ -346,9 +349,12 @@ def test_cleanup__while_a_fork_copies__the_fork_is_whole_or_refused(db: Db) -> N
     while not db.value(waiting):
         assert time.monotonic() < deadline, "the fork never waited"
         time.sleep(0.02)
-    cleanup(db, p_keep=1, p_older_than="0 seconds")
-    assert kept(db, session_id) == [3]
+    if meanwhile == "cleanup":
+        cleanup(db, p_keep=1, p_older_than="0 seconds")
+        assert kept(db, session_id) == [3]
+    else:
+        db.superuser.execute("delete from free_agent_sessions where id = %s", (session_id,))
     holder.rollback()
     thread.join(30)
-    assert errors == ["snapshot_gone"]
-    assert db.value("select count(*) from free_agent_sessions") == 1
+    assert errors == [code]
+    assert db.value("select count(*) from free_agent_sessions") == (meanwhile == "cleanup")

@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = Outcome(options.run)
     try:
         with folder_of_a_run() as folder:
-            importlib.import_module(f"{RUNS[options.run]}.{options.run}").run(outcome, folder, options.long, say)
+            importlib.import_module(f"{RUNS[options.run]}.{options.run}").run(
+                outcome, folder, options.long, say
+            )
     except Exception:  # noqa: BLE001 - a run that broke off has not held, and its report says where
         outcome.failures.append(traceback.format_exc())
         traceback.print_exc()

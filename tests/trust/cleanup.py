@@ -150,6 +150,7 @@ class Table:
             k=chance.randint(1, 4),
         ):
             number = chance.choice([0, *kept]) if kind in ("restore", "changes") else chance.choice(kept)
+            number = chance.choice([number, kept[0]])  # the one that the clean-up is likely to take
             acts.append(self._save() if kind == "save" else self._numbered(kind, number))
         if chance.random() < 0.5:
             number = chance.choice(kept)
