@@ -108,7 +108,8 @@ async def _copies_at_once(outcome: Outcome, place: Place, rounds: int, say: Say)
     driver, storage = place.driver(), place.storage()
     log = Log(driver.new_session())
     headers = {"Authorization": f"Bearer {token_for(place.user)}"}
-    limits = httpx.Limits(max_connections=COPIES, max_keepalive_connections=COPIES)
+    # the server closes connections that were idle for 5 seconds
+    limits = httpx.Limits(max_connections=COPIES, max_keepalive_connections=COPIES, keepalive_expiry=2)
     async with httpx.AsyncClient(
         base_url=place.url + BASE, headers=headers, limits=limits, timeout=60, trust_env=False
     ) as client:
