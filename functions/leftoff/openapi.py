@@ -144,7 +144,7 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
     headers: list[dict[str, Any]] = [
         {
             "name": "X-Request-Id",
-            "description": "Up to 64 of A-Z a-z 0-9 . _ - come back in the answer; anything else is replaced.",
+            "description": "Up to 64 of A-Z a-z 0-9 . _ - come back in the answer; all else is replaced.",
             "schema": {"type": "string"},
         }
     ]

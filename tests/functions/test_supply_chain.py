@@ -28,7 +28,6 @@ EXPLAINED = {
         "functions/leftoff/database/direct.py",
         "B608",
     ): "names are our own and checked to be identifiers; values are parameters",
-    ("functions/leftoff/keys.py", "B310"): "Settings refuse any address but https, and http on this machine",
 }
 
 _LICENCES = """
