@@ -227,7 +227,8 @@ class Table:
         def codes(act: Act) -> frozenset[str]:
             labelled = act.number in was.labels and act.number in self.model.labels
             may_go = 0 < act.number <= self.model.latest - KEEP and not labelled
-            return frozenset([GONE] * may_go + [NEVER] * deleted)
+            # between the look at the session and the look at its snapshot it may be deleted: 410 is as clear
+            return frozenset([GONE] * (may_go or deleted) + [NEVER] * deleted)
 
         return codes
 
