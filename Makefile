@@ -9,7 +9,7 @@ help:
 	@echo 'make run      Postgres, the functions and a Supabase on this machine, and what to try first'
 	@echo 'make demo     save, crash, restore: a scripted conversation, checked, with a table and a picture'
 	@echo 'make test     linters, types and all tests'
-	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes two minutes'
+	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes some minutes'
 	@echo 'make crash    Postgres and the functions killed under eight writers; LONG=1 takes half an hour'
 	@echo 'make lines    answers lost after COMMIT, duplicates, fifty copies at once, old keys; LONG=1: ten minutes'
 	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'

@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="make bench", description="Measure what leftoff costs, and against what."
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds and smaller sessions: a minute or two"
+        "--quick", action="store_true", help="fewer rounds and smaller sessions: some minutes"
     )
     parser.add_argument(
         "--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"only: {', '.join(GROUPS)}"

@@ -12,6 +12,7 @@ from tests.bench.place import Place
 
 GROUP = "Growth: a long run"
 
+SAVES, QUICK_SAVES = 1_000_000, 20_000
 SESSIONS = 500
 CONNECTIONS = 8
 KEPT = 10
@@ -40,7 +41,7 @@ STATISTICS = """
 
 def measure(place: Place) -> Iterator[Figure]:
     """A fixed number of saves by pgbench, the clean-up over and over beside it; then vacuum, then a table written anew."""
-    saves = 20_000 if place.quick else 1_000_000
+    saves = QUICK_SAVES if place.quick else SAVES
     with place.fresh() as elsewhere:
         elsewhere.superuser.execute(MAKE_SESSIONS, (PREFIX, elsewhere.user_id, SESSIONS))
         bear_numbers(elsewhere, SESSIONS)

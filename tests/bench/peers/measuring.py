@@ -13,6 +13,7 @@ from tests.bench.peers.sides.base import CLIENTS
 from tests.bench.peers.taking_part import (
     ADK,
     DELTA,
+    DELTA_AS_IT_COMES,
     DELTA_OF_MESSAGES,
     FLOORS,
     LEFTOFF,
@@ -20,6 +21,7 @@ from tests.bench.peers.taking_part import (
     OURS,
     PEERS,
     PLAIN,
+    PLAIN_AS_IT_COMES,
     Participant,
     participants,
 )
@@ -30,8 +32,16 @@ KINDS = {"text": True, "random letters": False}
 JUDGED = 1_000
 """The size of session that the targets are for."""
 
-FASTER = {PLAIN: 25, DELTA: 3, DELTA_OF_MESSAGES: 3, OPENAI: 2, ADK: 4}
-STORED = {DELTA: 3, DELTA_OF_MESSAGES: 3}
+FASTER = {
+    PLAIN: 25,
+    PLAIN_AS_IT_COMES: 25,
+    DELTA: 3,
+    DELTA_AS_IT_COMES: 3,
+    DELTA_OF_MESSAGES: 3,
+    OPENAI: 2,
+    ADK: 4,
+}
+STORED = {DELTA: 3, DELTA_AS_IT_COMES: 3, DELTA_OF_MESSAGES: 3}
 NAMES = {
     "save": "time to save one turn",
     "restore": "time to restore the latest",

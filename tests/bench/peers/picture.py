@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ DARK_LINES = {**DARK, LANGGRAPH: "#ab7df8", OPENAI: "#3fb950", ADK: "#d29922"}
 
 def draw(data: Path, folder: Path) -> Path:
     """Write peers.svg into the folder from the peers.json of a run; return its path."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports fonts it has no "medium" of
     import matplotlib
 
     matplotlib.use("Agg")
@@ -70,13 +72,17 @@ def draw(data: Path, folder: Path) -> Path:
             stored,
             "Stored for one turn",
             "all versions kept, with indexes, log scale",
-            human_bytes,
+            _size,
         )
-        figure.subplots_adjust(left=0.06, right=0.845, top=0.85, bottom=0.12, wspace=0.72)
+        figure.subplots_adjust(left=0.06, right=0.83, top=0.85, bottom=0.12, wspace=0.72)
         figure.savefig(path, metadata={"Date": None})
         pyplot.close(figure)
     path.write_text(following_colour_scheme(path.read_text(encoding="utf-8"), DARK_LINES), encoding="utf-8")
     return path
+
+
+def _size(size: float) -> str:
+    return human_bytes(size, digits=0 if size >= 10_000 else 1)
 
 
 def _panel(

@@ -28,7 +28,8 @@ milliseconds. "–": the store has no such thing.
 - leftoff: `create_session_snapshot`, `get_snapshot_chunks`, `get_session_changes` by psycopg as a signed-in user under
   row level security. Over HTTP: the functions, with a token, in a server process of their own.
 - bare insert: three rows into a table with a primary key; JSONB document: the whole state in one row a turn.
-- LangGraph: a graph of one node that answers at once, durability "exit" (one checkpoint a turn, the fastest it has);
+- LangGraph: a graph of one node that answers at once, durability "exit" (one checkpoint a turn, the fastest it has)
+  or, where that is said, the default, "async" (three checkpoints a turn, written while the graph goes on);
   only the time inside the saver counts, not the graph's, nor the reading of the state at the beginning of each turn. The delta
   channel has its default of a snapshot every 100 updates. Messages are dicts, or message objects where that is said.
 - OpenAI Agents: both items by one `add_items`; it keeps no state besides. Google ADK: two `append_event`, the step as state

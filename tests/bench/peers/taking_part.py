@@ -19,12 +19,15 @@ from tests.bench.place import USER, Connection, Place
 LEFTOFF, OVER_HTTP, FLOOR, DOCUMENT = "leftoff", "leftoff over HTTP", "bare insert", "JSONB document"
 PLAIN, DELTA = "LangGraph", "LangGraph, delta channel"
 DELTA_OF_MESSAGES = "LangGraph, delta channel of message objects"
+PLAIN_AS_IT_COMES = "LangGraph, default durability"
+DELTA_AS_IT_COMES = "LangGraph, delta channel, default durability"
 OPENAI, ADK = "OpenAI Agents", "Google ADK"
 
 OURS = (LEFTOFF, OVER_HTTP)
 FLOORS = (FLOOR, DOCUMENT)
-PEERS = (PLAIN, DELTA, DELTA_OF_MESSAGES, OPENAI, ADK)
-WHOLE_EVERY_TIME = (DOCUMENT, PLAIN)
+LANGGRAPH = (PLAIN, DELTA, DELTA_OF_MESSAGES, PLAIN_AS_IT_COMES, DELTA_AS_IT_COMES)
+PEERS = (*LANGGRAPH, OPENAI, ADK)
+WHOLE_EVERY_TIME = (DOCUMENT, PLAIN, PLAIN_AS_IT_COMES)
 """Who writes the whole session at every turn: asked less often, or the run takes an hour and the disk fills."""
 
 SIZE = """

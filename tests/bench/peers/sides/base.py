@@ -20,6 +20,8 @@ MODULES = {
     "LangGraph": "langgraph_saver:Plain",
     "LangGraph, delta channel": "langgraph_saver:Delta",
     "LangGraph, delta channel of message objects": "langgraph_saver:DeltaOfMessages",
+    "LangGraph, default durability": "langgraph_saver:PlainAsItComes",
+    "LangGraph, delta channel, default durability": "langgraph_saver:DeltaAsItComes",
     "OpenAI Agents": "openai_agents:OpenAiAgents",
     "Google ADK": "google_adk:GoogleAdk",
     "in memory": "in_memory:InMemory",

@@ -1,8 +1,9 @@
 """LangGraph's AsyncPostgresSaver, under a real graph whose only node answers at once.
 
-What is timed is the saver alone: the time in which at least one of its calls is under way. The graph's own time
-is in `all_ms`. Durability is "exit", which its documentation calls the fastest: one checkpoint a turn ("async",
-the default, writes three). Messages are plain dicts, as on the other sides. What looks like a message in a delta
+What is timed is the saver alone: the time in which at least one of its calls is under way, and of a save only what
+writes: each turn also reads the state, which an app that holds it would not have to. The graph's own time is in
+`all_ms`. Durability is "exit", which its documentation calls the fastest: one checkpoint a turn. `…AsItComes` has
+the default, "async": three checkpoints a turn, so that a crash in the middle of one loses less. Messages are plain dicts, as on the other sides. What looks like a message in a delta
 channel, LangGraph turns into a message object with an id, which takes more time and room: so `Delta` names the keys
 of its dicts differently, and `DeltaOfMessages` is the same with message objects, as most of its users have it.
 Only one call at a time enters a saver (it has a lock), so each session has a saver of its own on one shared pool.
@@ -66,6 +67,7 @@ class TimedSaver(AsyncPostgresSaver):  # type: ignore[misc,unused-ignore]  # not
     """The saver, with a stopwatch over what a graph calls of it."""
 
     stopwatch: Stopwatch
+    reading = True
 
     async def aput(self, *args: Any, **kwargs: Any) -> Any:
         return await self.stopwatch.over(super().aput(*args, **kwargs))
@@ -74,10 +76,13 @@ class TimedSaver(AsyncPostgresSaver):  # type: ignore[misc,unused-ignore]  # not
         return await self.stopwatch.over(super().aput_writes(*args, **kwargs))
 
     async def aget_tuple(self, *args: Any, **kwargs: Any) -> Any:
-        return await self.stopwatch.over(super().aget_tuple(*args, **kwargs))
+        return await self._read(super().aget_tuple(*args, **kwargs))
 
     async def aget_delta_channel_history(self, *args: Any, **kwargs: Any) -> Any:
-        return await self.stopwatch.over(super().aget_delta_channel_history(*args, **kwargs))
+        return await self._read(super().aget_delta_channel_history(*args, **kwargs))
+
+    async def _read(self, work: Awaitable[Any]) -> Any:
+        return await (self.stopwatch.over(work) if self.reading else work)
 
 
 class Plain(Side):
@@ -85,6 +90,7 @@ class Plain(Side):
 
     packages = ("langgraph", "langgraph-checkpoint-postgres", "psycopg", "psycopg-pool")
     state: type = PlainState
+    durability = "exit"
     turns_one_by_one = 1
 
     async def open(self, dsn: str, **options: Any) -> None:
@@ -123,13 +129,16 @@ class Plain(Side):
     async def _invoke(self, session: str, given: dict[str, Any], turn: Turn) -> None:
         self._answers[session] = turn
         graph = self._graphs[session]
-        async for _ in graph.astream(given, self._config(session), durability="exit", stream_mode="updates"):
+        graph.checkpointer.reading = False
+        updates = graph.astream(
+            given, self._config(session), durability=self.durability, stream_mode="updates"
+        )
+        async for _ in updates:
             pass
+        graph.checkpointer.reading = True
 
     def _graph(self, session: str) -> Any:
         async def answer(state: Any) -> dict[str, Any]:
-            # The state was read before the node runs; an app that holds it would not have to.
-            self._stopwatch.ms = 0.0
             turn = self._answers[session]
             return {"messages": [self.message(turn.assistant)], "step": turn.step}
 
@@ -185,6 +194,18 @@ class Delta(Plain):
 
     def contents(self, restored: Any) -> list[str]:
         return [message["text"] for message in restored["messages"]]
+
+
+class PlainAsItComes(Plain):
+    """With the durability that a graph has unless it is told otherwise."""
+
+    durability = "async"
+
+
+class DeltaAsItComes(Delta):
+    """With the durability that a graph has unless it is told otherwise."""
+
+    durability = "async"
 
 
 class DeltaOfMessages(Delta):
