@@ -101,7 +101,7 @@ def test_refusals__of_other_functions(people: People) -> None:
     refused(
         owner.rpc("create_session_snapshot", {**save, "p_state": {"n": 6}}), 409, "idempotency_key_reused"
     )
-    refused(people[STRANGER].rpc("get_or_create_session", {"p_id": session_id}), 409, "key_taken")
+    refused(people[STRANGER].rpc("get_or_create_session", {"p_id": session_id}), 404, "session_not_found")
     owner.done("create_session_snapshot", p_session_id=session_id, p_state={"n": 7})
     cleaned = people[SERVICE].done("cleanup_old_snapshots", p_keep=1, p_older_than="0", p_max_sessions=10_000)
     while not cleaned["done"]:

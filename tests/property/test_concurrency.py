@@ -66,17 +66,18 @@ def drivers(request: pytest.FixtureRequest, shared: Db) -> Iterator[list[Driver]
 
 @pytest.mark.parametrize("sessions", [1, 3])
 def test_writers__at_once(drivers: list[Driver], storage: Storage, sessions: int) -> None:
-    for log in write(drivers, sessions):
+    for log in write(drivers, new_logs(drivers[0], sessions)):
         check_log(drivers[0], storage, log)
         storage.drop([log.session])
 
 
 @pytest.mark.parametrize("sessions", [1, 3])
 def test_writers__with_connections_cut(drivers: list[Driver], storage: Storage, sessions: int) -> None:
+    logs = new_logs(drivers[0], sessions)
     cutter = Cutter(storage)
     cutter.start()
     try:
-        logs = write(drivers, sessions)
+        write(drivers, logs)
     finally:
         cutter.over.set()
         cutter.join(10)
@@ -90,7 +91,7 @@ def test_writers__while_the_cleanup_runs(drivers: list[Driver], storage: Storage
     cleaner = Cleaner(drivers[0].another())
     cleaner.start()
     try:
-        logs = write(drivers, 3)
+        logs = write(drivers, new_logs(drivers[0], 3))
     finally:
         cleaner.over.set()
         cleaner.join(10)
@@ -103,9 +104,13 @@ def test_writers__while_the_cleanup_runs(drivers: list[Driver], storage: Storage
         storage.drop([log.session])
 
 
-def write(drivers: list[Driver], sessions: int) -> list[Log]:
+def new_logs(driver: Driver, sessions: int) -> list[Log]:
+    """Sessions to write into. Made before anything is cut: without a key of its own that can't be asked twice."""
+    return [Log(driver.new_session()) for _ in range(sessions)]
+
+
+def write(drivers: list[Driver], logs: list[Log]) -> list[Log]:
     """Let all writers do their operations; what they did to each session."""
-    logs = [Log(drivers[0].new_session()) for _ in range(sessions)]
     writers = [Writer(number, driver, logs, operations=OPERATIONS) for number, driver in enumerate(drivers)]
     for writer in writers:
         writer.start()
