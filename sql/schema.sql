@@ -3906,7 +3906,7 @@ CREATE INDEX cleanup_runs_latest ON leftoff.cleanup_runs USING btree (kind, id D
 
 -- INDEX leftoff.parts_dead
 
-CREATE INDEX parts_dead ON leftoff.parts USING btree (session, until) WHERE (until < 2147483647);
+CREATE INDEX parts_dead ON leftoff.parts USING btree (session, until, since) WHERE (until < 2147483647);
 
 -- INDEX leftoff.parts_live
 

@@ -370,3 +370,15 @@ def test_label__refusals(db: Db, session_id) -> None:
     for label in ("", "x" * 201):
         with db.refuses("invalid_argument"):
             db.one("label_snapshot", p_session_id=session_id, p_number=1, p_label=label)
+
+
+def test_old_number__rows_of_later_ones_are_not_read(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": ["hi"], "step": 1})
+        for step in range(2, 201):
+            change(db, session_id, {"set": {"/step": step}})
+    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_all_tables where (schemaname, relname) = ('leftoff', 'parts')"
+    with db.acting_as("ada"), db.connection.transaction():
+        assert db.one("get_snapshot", p_session_id=session_id, p_number=3)["state"] == {"messages": ["hi"], "step": 3}
+        assert db.value(read) < 50
