@@ -2268,19 +2268,23 @@ COMMENT ON FUNCTION leftoff.remove_member(p_session_id uuid, p_user_id uuid) IS 
 
 -- FUNCTION leftoff.remove_session(uuid)
 
-CREATE FUNCTION leftoff.remove_session(p_session_id uuid) RETURNS void
+CREATE FUNCTION leftoff.remove_session(p_session_id uuid) RETURNS TABLE(snapshots integer, parts integer, members integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
 begin
-    -- definer: session_to_write is private
+    -- definer: session_to_write is private, and parts are counted before they go
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
+    select count(*) into parts from leftoff.parts p where p.session = v_session.internal_id;
+    select count(*) into members from public.session_members m where m.session_id = v_session.id;
     delete from public.free_agent_sessions s where s.id = v_session.id;
+    return next;
 end;
 $$;
 
-COMMENT ON FUNCTION leftoff.remove_session(p_session_id uuid) IS 'Deletes a session of the caller''s with all that is in it.';
+COMMENT ON FUNCTION leftoff.remove_session(p_session_id uuid) IS 'Deletes a session of the caller''s with all that is in it, and counts it.';
 
 -- FUNCTION leftoff.replace_parts(bigint, integer, leftoff.change_rows)
 
@@ -3221,16 +3225,16 @@ COMMENT ON FUNCTION public.delete_my_data() IS 'Delete all sessions of the calle
 
 -- FUNCTION public.delete_session(uuid)
 
-CREATE FUNCTION public.delete_session(p_session_id uuid) RETURNS void
+CREATE FUNCTION public.delete_session(p_session_id uuid) RETURNS TABLE(snapshots integer, parts integer, members integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform leftoff.remove_session(p_session_id);
+    return query select * from leftoff.remove_session(p_session_id);
 end;
 $$;
 
-COMMENT ON FUNCTION public.delete_session(p_session_id uuid) IS 'Delete a session with its parts, snapshots, members and keys, for good. Raises session_not_found, forbidden.';
+COMMENT ON FUNCTION public.delete_session(p_session_id uuid) IS 'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
 
 -- FUNCTION public.diff_snapshots(uuid, integer, integer)
 

@@ -208,29 +208,35 @@ comment on function public.update_session is
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
-create function leftoff.remove_session(p_session_id uuid) returns void
+create function leftoff.remove_session(p_session_id uuid)
+returns table (snapshots int, parts int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
 begin
-    -- definer: session_to_write is private
+    -- definer: session_to_write is private, and parts are counted before they go
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
+    select count(*) into parts from leftoff.parts p where p.session = v_session.internal_id;
+    select count(*) into members from public.session_members m where m.session_id = v_session.id;
     delete from public.free_agent_sessions s where s.id = v_session.id;
+    return next;
 end;
 $$;
-comment on function leftoff.remove_session is 'Deletes a session of the caller''s with all that is in it.';
+comment on function leftoff.remove_session is 'Deletes a session of the caller''s with all that is in it, and counts it.';
 revoke execute on function leftoff.remove_session from public;
 grant execute on function leftoff.remove_session to authenticated, service_role;
 
-create function public.delete_session(p_session_id uuid) returns void
+create function public.delete_session(p_session_id uuid)
+returns table (snapshots int, parts int, members int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform leftoff.remove_session(p_session_id);
+    return query select * from leftoff.remove_session(p_session_id);
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good. Raises session_not_found, forbidden.';
+    'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
 

@@ -197,7 +197,8 @@ def test_delete__leaves_nothing(db: Db, session_id, way: str) -> None:
     db.save(session_id, {"messages": [1, 2]}, p_idempotency_key="k", p_label="l")
     change(db, session_id, {"append": {"/messages": [3]}})
     if way == "function":
-        db.call("delete_session", p_session_id=session_id)
+        receipt = db.one("delete_session", p_session_id=session_id)
+        assert receipt == {"snapshots": 2, "parts": 4, "members": 1}
     elif way == "table":
         db.sql("delete from public.free_agent_sessions where id = %s", (session_id,))
     else:

@@ -14,6 +14,7 @@ __all__ = [
     "Changes",
     "Cleaned",
     "DeletedData",
+    "DeletedSession",
     "Difference",
     "Differences",
     "ListedSession",
@@ -223,6 +224,14 @@ class DeletedData(AnswerModel):
     snapshots: int
     parts: int
     memberships: int
+
+
+class DeletedSession(AnswerModel):
+    """What was deleted with a session."""
+
+    snapshots: int
+    parts: int
+    members: int
 
 
 class Cleaned(AnswerModel):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from leftoff.errors import Invalid
-from leftoff.handlers.answers import DeletedData, ListedSession, Session, Visibility
+from leftoff.handlers.answers import DeletedData, DeletedSession, ListedSession, Session, Visibility
 from leftoff.handlers.cursors import pack, unpack
 from leftoff.handlers.queries import numbers
 from leftoff.models import Content, RequestModel, SessionId, Text, without_nul
@@ -167,9 +167,9 @@ async def update_session(call: Call) -> Answer:
 
 
 async def delete_session(call: Call) -> Answer:
-    """For good, with everything in it."""
-    await call.database.rows(call.caller, "delete_session", {"p_session_id": call.path["session_id"]})
-    return Answer(status=204)
+    """For good, with everything in it; the answer is the receipt."""
+    rows = await call.database.rows(call.caller, "delete_session", {"p_session_id": call.path["session_id"]})
+    return json_answer(DeletedSession(**rows[0]).json_text())
 
 
 async def delete_my_data(call: Call) -> Answer:

@@ -70,7 +70,7 @@ ROUTES: Final = (
         "/{session_id}",
         sessions.delete_session,
         "Delete a session for good",
-        status=204,
+        answer=answers.DeletedSession,
         errors=(*SESSION, "forbidden"),
     ),
     Route(
