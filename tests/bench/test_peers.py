@@ -5,6 +5,7 @@ Other people's libraries take part in `make bench` only: they are large, and the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.bench.peers import environment
 from tests.bench.peers.process import SideFailed, SideProcess
 from tests.bench.peers.rounds import Measured, Rounds, Shape, Turn
 from tests.bench.peers.sides.base import MODULES
@@ -158,3 +160,25 @@ def test_sides__import_nothing_that_their_environment_lacks() -> None:
         ["tests.bench", "tests.bench.peers", "tests.bench.peers.sides"]
         + [f"tests.bench.peers.sides.{name}" for name in ("__main__", "base")]
     )
+
+
+def test_peers_python__is_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "installed").write_text(hashlib.sha256(environment.REQUIREMENTS.read_bytes()).hexdigest())
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert environment.peers_python(tmp_path) == tmp_path / "bin" / "python"
+
+
+def test_peers_python__another_list_is_installed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "installed").write_text("another")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(environment.NoPeers, match="could not be installed"):
+        environment.peers_python(tmp_path)
+    assert not (tmp_path / "installed").exists()
+
+
+def test_peers_requirements__are_pinned() -> None:
+    lines = [line for line in environment.REQUIREMENTS.read_text().splitlines() if not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if "==" not in line] == []

@@ -24,6 +24,7 @@ DELTA_AS_IT_COMES = "LangGraph, delta channel, default durability"
 OPENAI, ADK = "OpenAI Agents", "Google ADK"
 
 OURS = (LEFTOFF, OVER_HTTP)
+"""The Python client package takes its place here once it exists: a side of its own, like these."""
 FLOORS = (FLOOR, DOCUMENT)
 LANGGRAPH = (PLAIN, DELTA, DELTA_OF_MESSAGES, PLAIN_AS_IT_COMES, DELTA_AS_IT_COMES)
 PEERS = (*LANGGRAPH, OPENAI, ADK)
