@@ -64,12 +64,15 @@ class HttpDriver:
             headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Idempotency-Key"] = key
+        answer: http.client.HTTPResponse | None = None
         try:
             connection.request(method, f"{BASE}/{path}", None if body is None else body.encode(), headers)
             answer = connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as exc:
             self._connections.pop(as_service)[0].close()
+            if answer is not None:
+                answer.close()  # cut in the middle, it would hold the socket
             raise Unanswered(f"{type(exc).__name__}: {exc}") from exc
         if answer.status >= 400:
             problem = json.loads(text)
