@@ -137,7 +137,7 @@ class Place:
 
     def restart_postgres(self) -> None:
         """Start it again after any end. A server that can't start yet is tried again, as a supervisor would."""
-        self.db.superuser.close()  # it ended with the server, and would only notice when used
+        self.db.close()  # its connections ended with the server, and would only notice when used
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
