@@ -7,12 +7,22 @@ sent; in an answer it is put in place as the database stores it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-__all__ = ["AnswerModel", "Content", "RequestModel", "SessionId", "Text", "Time", "UserId", "without_nul"]
+__all__ = [
+    "AnswerModel",
+    "Content",
+    "RequestModel",
+    "SessionId",
+    "Status",
+    "Text",
+    "Time",
+    "UserId",
+    "without_nul",
+]
 
 
 class _Marker:
@@ -37,6 +47,7 @@ _UUID_SCHEMA = WithJsonSchema({"type": "string", "format": "uuid"})
 SessionId = Annotated[str, StringConstraints(pattern=_UUID), _UUID_SCHEMA]
 UserId = Annotated[str, StringConstraints(pattern=_UUID), _UUID_SCHEMA]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Status = Literal["idle", "running", "paused", "completed", "error", "expired"]
 
 
 def _content_fields(fields: dict[str, FieldInfo]) -> frozenset[str]:

@@ -1,18 +1,19 @@
-"""What the functions answer, as models: the OpenAPI document is made from them, and so are the answers."""
+"""What the function sessions answers, as models: its OpenAPI document and its answers are made from them.
+
+Those of the other functions stand beside their handlers, so that none imports more than it answers with.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from leftoff.models import AnswerModel, Content, SessionId, Time, UserId
+from leftoff.models import AnswerModel, Content, SessionId, Status, Time, UserId
 
 __all__ = [
     "Appended",
-    "Changes",
-    "Cleaned",
     "DeletedData",
     "DeletedSession",
     "Difference",
@@ -22,74 +23,15 @@ __all__ = [
     "Members",
     "Message",
     "Messages",
-    "Restored",
-    "Saved",
     "Session",
     "Sessions",
     "Snapshot",
     "Snapshots",
 ]
 
-Status = Literal["idle", "running", "paused", "completed", "error", "expired"]
 Visibility = Literal["private", "shared", "public"]
 
 _INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
-
-
-class Saved(AnswerModel):
-    """The snapshot that holds what was sent; not created if that changed nothing: then it is the latest."""
-
-    number: int = Field(description="Number of the snapshot; 1, 2, 3 …")
-    created: bool = Field(description="Whether a snapshot was made.")
-    replayed: bool = Field(
-        description="Whether this repeats the answer to an earlier request of the same key."
-    )
-    merged: Annotated[bool, BeforeValidator(bool)] = Field(
-        description="Whether others had saved since the base."
-    )
-    changed_parts: int
-    size_bytes: int | None = Field(
-        description="Bytes of that state; null in a replay if it is not kept any more."
-    )
-    message_count: int | None = Field(description="Messages in it; null likewise.")
-    others: Content | None = Field(
-        description="All that changed since the base, to be applied to it: remove first, then set in order. "
-        "null if there was nothing but the caller's own."
-    )
-
-    @property
-    def figures(self) -> dict[str, int]:
-        """What the request log and telemetry say of a save."""
-        size = {} if self.size_bytes is None else {"snapshot_bytes": self.size_bytes}
-        changed = 0 if self.replayed else self.changed_parts
-        return {**size, "changed_parts": changed, "merged": int(self.merged), "replayed": int(self.replayed)}
-
-
-class Restored(AnswerModel):
-    """A snapshot with its state. number 0 and an empty state: never saved."""
-
-    session_id: SessionId
-    number: int
-    label: str | None
-    size_bytes: int
-    message_count: int
-    created_at: Time | None
-    status: Status
-    latest_number: int
-    state: Content = Field(
-        description="The state, character by character as it was sent (without whitespace)."
-    )
-
-
-class Changes(AnswerModel):
-    """What changed since a number. reset: that number is not kept any more; restore instead."""
-
-    session_id: SessionId
-    number: int = Field(description="The number the changes lead to.")
-    reset: bool
-    changes: Content | None = Field(
-        description='{"remove": [pointers], "set": {pointer: value}}, in that order.'
-    )
 
 
 class Session(AnswerModel):
@@ -232,19 +174,6 @@ class DeletedSession(AnswerModel):
     snapshots: int
     parts: int
     members: int
-
-
-class Cleaned(AnswerModel):
-    """What a clean-up did. done is false if the time ran out: call it again."""
-
-    sessions: int = Field(description="Sessions that snapshots were removed from.")
-    snapshots: int
-    parts: int
-    bytes: int
-    expired: int = Field(description="Sessions that expired.")
-    deleted: int = Field(description="Expired sessions deleted after their time of grace.")
-    batches: int
-    done: bool
 
 
 def interval_seconds(text: str | None) -> int | None:

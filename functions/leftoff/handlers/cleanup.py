@@ -7,13 +7,25 @@ import time
 from pydantic import Field
 
 from leftoff.database import Argument
-from leftoff.handlers.answers import Cleaned
-from leftoff.models import RequestModel
+from leftoff.models import AnswerModel, RequestModel
 from leftoff.serving.answers import Answer, json_answer
 from leftoff.serving.bodies import read_model
 from leftoff.serving.routes import Call
 
-__all__ = ["CleanupRequest", "clean_up"]
+__all__ = ["Cleaned", "CleanupRequest", "clean_up"]
+
+
+class Cleaned(AnswerModel):
+    """What a clean-up did. done is false if the time ran out: call it again."""
+
+    sessions: int = Field(description="Sessions that snapshots were removed from.")
+    snapshots: int
+    parts: int
+    bytes: int
+    expired: int = Field(description="Sessions that expired.")
+    deleted: int = Field(description="Expired sessions deleted after their time of grace.")
+    batches: int
+    done: bool
 
 
 class CleanupRequest(RequestModel):

@@ -6,10 +6,11 @@ import json
 
 from pydantic import Field
 
-from leftoff.handlers.answers import Difference, Saved, Session, Snapshot
+from leftoff.handlers.answers import Difference, Session, Snapshot
 from leftoff.handlers.cursors import pack, unpack
 from leftoff.handlers.keys import IdempotencyKey, Label, idempotency_key
 from leftoff.handlers.queries import numbers
+from leftoff.handlers.save import Saved
 from leftoff.handlers.sessions import Name
 from leftoff.models import RequestModel
 from leftoff.serving.answers import Answer, json_answer

@@ -6,14 +6,40 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from leftoff.handlers.answers import Changes
 from leftoff.handlers.keys import Label
-from leftoff.models import RequestModel, SessionId
+from leftoff.models import AnswerModel, Content, RequestModel, SessionId, Status, Time
 from leftoff.serving.answers import Answer, json_answer
 from leftoff.serving.bodies import read_model
 from leftoff.serving.routes import Call
 
-__all__ = ["RestoreRequest", "restore"]
+__all__ = ["Changes", "RestoreRequest", "Restored", "restore"]
+
+
+class Restored(AnswerModel):
+    """A snapshot with its state. number 0 and an empty state: never saved."""
+
+    session_id: SessionId
+    number: int
+    label: str | None
+    size_bytes: int
+    message_count: int
+    created_at: Time | None
+    status: Status
+    latest_number: int
+    state: Content = Field(
+        description="The state, character by character as it was sent (without whitespace)."
+    )
+
+
+class Changes(AnswerModel):
+    """What changed since a number. reset: that number is not kept any more; restore instead."""
+
+    session_id: SessionId
+    number: int = Field(description="The number the changes lead to.")
+    reset: bool
+    changes: Content | None = Field(
+        description='{"remove": [pointers], "set": {pointer: value}}, in that order.'
+    )
 
 
 class RestoreRequest(RequestModel):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from leftoff.handlers.answers import Saved
 from leftoff.handlers.keys import IdempotencyKey, Label, idempotency_key
-from leftoff.models import Content, RequestModel, SessionId
+from leftoff.models import AnswerModel, Content, RequestModel, SessionId
 from leftoff.parts import ChangeRows
 from leftoff.parts.rows import open_changes_view, open_state_view
 from leftoff.serving.answers import Answer, json_answer
@@ -16,10 +15,39 @@ from leftoff.serving.bodies import beside, read_model
 from leftoff.serving.routes import Call
 from leftoff.texts import Texts
 
-__all__ = ["SaveRequest", "save"]
+__all__ = ["SaveRequest", "Saved", "save"]
 
 
 _CONTENT = frozenset({"state", "changes"})
+
+
+class Saved(AnswerModel):
+    """The snapshot that holds what was sent; not created if that changed nothing: then it is the latest."""
+
+    number: int = Field(description="Number of the snapshot; 1, 2, 3 …")
+    created: bool = Field(description="Whether a snapshot was made.")
+    replayed: bool = Field(
+        description="Whether this repeats the answer to an earlier request of the same key."
+    )
+    merged: Annotated[bool, BeforeValidator(bool)] = Field(
+        description="Whether others had saved since the base."
+    )
+    changed_parts: int
+    size_bytes: int | None = Field(
+        description="Bytes of that state; null in a replay if it is not kept any more."
+    )
+    message_count: int | None = Field(description="Messages in it; null likewise.")
+    others: Content | None = Field(
+        description="All that changed since the base, to be applied to it: remove first, then set in order. "
+        "null if there was nothing but the caller's own."
+    )
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What the request log and telemetry say of a save."""
+        size = {} if self.size_bytes is None else {"snapshot_bytes": self.size_bytes}
+        changed = 0 if self.replayed else self.changed_parts
+        return {**size, "changed_parts": changed, "merged": int(self.merged), "replayed": int(self.replayed)}
 
 
 class SaveRequest(RequestModel):

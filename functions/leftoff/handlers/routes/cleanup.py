@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leftoff.handlers import answers, cleanup
+from leftoff.handlers import cleanup
 from leftoff.serving.routes import Route
 
 __all__ = ["ROUTES"]
@@ -16,7 +16,7 @@ ROUTES: Final = (
         cleanup.clean_up,
         "Remove old snapshots, expire idle sessions",
         body=cleanup.CleanupRequest,
-        answer=answers.Cleaned,
+        answer=cleanup.Cleaned,
         errors=("forbidden", "invalid_argument"),
         caller="service",
     ),

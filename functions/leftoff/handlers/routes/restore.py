@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leftoff.handlers import answers, restore
+from leftoff.handlers import restore
 from leftoff.handlers.routes.codes import SESSION
 from leftoff.serving.routes import Route
 
@@ -17,8 +17,8 @@ ROUTES: Final = (
         restore.restore,
         "Restore the latest snapshot, a number or a label, or get the changes since a number",
         body=restore.RestoreRequest,
-        answer=answers.Restored,
-        other_answer=answers.Changes,
+        answer=restore.Restored,
+        other_answer=restore.Changes,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "invalid_argument"),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leftoff.handlers import answers, save
+from leftoff.handlers import save
 from leftoff.handlers.routes.codes import CHANGING, SAVING
 from leftoff.serving.routes import Route
 
@@ -17,7 +17,7 @@ ROUTES: Final = (
         save.save,
         "Save a state or changes as a snapshot",
         body=save.SaveRequest,
-        answer=answers.Saved,
+        answer=save.Saved,
         errors=(*SAVING, *CHANGING, "label_taken"),
         limit="max_body_bytes",
     ),

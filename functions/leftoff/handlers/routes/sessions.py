@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leftoff.handlers import answers, history, members, messages, sessions, transfer
+from leftoff.handlers import answers, history, members, messages, save, sessions, transfer
 from leftoff.handlers.routes.codes import SAVING, SESSION, SESSION_FIELDS
 from leftoff.serving.routes import Route
 
@@ -146,7 +146,7 @@ ROUTES: Final = (
         history.revert,
         "Make an old content the newest snapshot",
         body=history.RevertRequest,
-        answer=answers.Saved,
+        answer=save.Saved,
         errors=(*SAVING, "snapshot_not_found"),
     ),
     Route(
