@@ -24,15 +24,15 @@ help:
 	@echo 'make lock     pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions'
 	@echo 'make audit    licences, bandit, and known vulnerabilities of what is deployed (asks PyPI)'
 	@echo 'make schema   write sql/schema.sql and sql/catalog.json anew from the migrations'
-	@echo 'make clean    remove .venv and caches; your data in .leftoff stay'
+	@echo 'make clean    remove .venv and caches; your data in .asyouwere stay'
 
 run:
 	@scripts/setup run
-	@.venv/bin/leftoff run
+	@.venv/bin/asyouwere run
 
 demo:
 	@scripts/setup run
-	@.venv/bin/leftoff demo
+	@.venv/bin/asyouwere demo
 
 test: lint
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
@@ -62,7 +62,7 @@ audit:
 
 schema:
 	@scripts/setup run
-	@.venv/bin/leftoff schema --output sql/schema.sql --catalog sql/catalog.json
+	@.venv/bin/asyouwere schema --output sql/schema.sql --catalog sql/catalog.json
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

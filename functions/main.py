@@ -9,11 +9,11 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-# Nothing that a start brings into memory is garbage; looking for some is a fifth of what leftoff adds to it.
+# Nothing that a start brings into memory is garbage; looking for some is a fifth of what asyouwere adds to it.
 # The first answer turns it on again.
 gc.disable()
 
-from leftoff.serving.service import Service  # noqa: E402
+from asyouwere.serving.service import Service  # noqa: E402
 
 _service = Service()
 

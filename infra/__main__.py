@@ -1,6 +1,6 @@
-"""leftoff on Google Cloud: `pulumi up` in this folder. What it makes and why: README.md."""
+"""asyouwere on Google Cloud: `pulumi up` in this folder. What it makes and why: README.md."""
 
-from leftoff_infra.configuration import Configuration
-from leftoff_infra.program import deploy, export
+from asyouwere_infra.configuration import Configuration
+from asyouwere_infra.program import deploy, export
 
 export(deploy(Configuration.of_stack()))

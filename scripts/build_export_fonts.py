@@ -1,4 +1,4 @@
-"""Build the fonts that the PDF export ships: functions/leftoff/export/fonts/*.ttf.xz and index.json.
+"""Build the fonts that the PDF export ships: functions/asyouwere/export/fonts/*.ttf.xz and index.json.
 
 Run by hand when a font is added or renewed, never at build or run time:
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fontTools import subset
 
-OUT = Path(__file__).resolve().parent.parent / "functions" / "leftoff" / "export" / "fonts"
+OUT = Path(__file__).resolve().parent.parent / "functions" / "asyouwere" / "export" / "fonts"
 
 # The same in all four styles: a family that lacks a letter in one style is not asked for its other styles.
 # U+0338 (the stroke through other signs) is left out: Noto Sans would build a crooked ≠ from it, and the
@@ -110,7 +110,7 @@ def build(job: Job) -> dict[str, object]:
     subsetter.subset(font)
     font.flavor = None
     # A name of our own: a system's font of the same name must not take its place.
-    family = f"{job.name or font['name'].getBestFamilyName()} Leftoff"
+    family = f"{job.name or font['name'].getBestFamilyName()} Asyouwere"
     for record in list(font["name"].names):
         if record.nameID in (1, 4, 6, 16, 17, 21, 22):
             font["name"].removeNames(nameID=record.nameID)

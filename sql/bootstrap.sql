@@ -1,6 +1,6 @@
 -- Gives a plain Postgres what Supabase brings along and our migrations rely on: the API's roles and the
 -- functions that say who is calling. Run it as a superuser, as often as you like, before the migrations;
--- `leftoff migrate --bootstrap` does both. On Supabase itself it changes nothing.
+-- `asyouwere migrate --bootstrap` does both. On Supabase itself it changes nothing.
 --
 -- It touches only what is listed here: no default privileges, no settings of the database.
 
@@ -8,7 +8,7 @@ begin;
 
 -- Two runs at once in one database take turns. Roles belong to the whole server, where this lock does not
 -- reach, so the steps about roles below also bear that another database's bootstrap is faster.
-select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('leftoff bootstrap', 0));
+select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('asyouwere bootstrap', 0));
 
 do $bootstrap$
 declare
@@ -53,7 +53,7 @@ begin
     -- 2. The schema auth: who the users are, and who is calling.
     if pg_catalog.to_regnamespace('auth') is null then
         create schema auth;
-        comment on schema auth is 'Users and the caller''s identity, as on Supabase (made by leftoff).';
+        comment on schema auth is 'Users and the caller''s identity, as on Supabase (made by asyouwere).';
     end if;
 
     if pg_catalog.to_regclass('auth.users') is null then
@@ -64,7 +64,7 @@ begin
             updated_at timestamptz not null default pg_catalog.now()
         );
         comment on table auth.users is
-            'The people who may own sessions: the part of Supabase''s table that leftoff needs.';
+            'The people who may own sessions: the part of Supabase''s table that asyouwere needs.';
     end if;
 
     -- The API puts the verified token's claims into the setting request.jwt.claims of its transaction, as

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from leftoff.local.migrations import migrate
+from asyouwere.local.migrations import migrate
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.database import Db
 from tests.support.roles import set_role_password
@@ -33,7 +33,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def template(cluster: Cluster) -> Iterator[str]:
     """The name of a database that is bootstrapped and migrated, to be copied."""
-    name = f"leftoff_template_{os.getpid()}"
+    name = f"asyouwere_template_{os.getpid()}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name}".encode())
         migrate(cluster.dsn_for(name), bootstrap=True)
@@ -45,7 +45,7 @@ def template(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture
 def database(cluster: Cluster, template: str) -> Iterator[Db]:
     """A database of the test's own: `database.dsn` (superuser), `database.api_dsn` (as the API logs in)."""
-    name = f"leftoff_test_{os.getpid()}_{next(NAMES)}"
+    name = f"asyouwere_test_{os.getpid()}_{next(NAMES)}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name} template {template}".encode())
         db = Db(cluster, name)
@@ -63,7 +63,7 @@ def db(database: Db) -> Db:
 @pytest.fixture
 def empty_database(cluster: Cluster) -> Iterator[str]:
     """The connection string of a database without anything in it: not bootstrapped, not migrated."""
-    name = f"leftoff_empty_{os.getpid()}_{next(NAMES)}"
+    name = f"asyouwere_empty_{os.getpid()}_{next(NAMES)}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name}".encode())
         yield cluster.dsn_for(name)

@@ -1,10 +1,10 @@
 -- The private schema: what the API does not expose, and the few helpers every later file uses.
 -- Breaks running code: no.
 
-create schema leftoff;
-comment on schema leftoff is
-    'Private half of leftoff: parts, keys, settings, and what must run as definer. Not exposed by the API.';
-grant usage on schema leftoff to anon, authenticated, service_role;
+create schema asyouwere;
+comment on schema asyouwere is
+    'Private half of asyouwere: parts, keys, settings, and what must run as definer. Not exposed by the API.';
+grant usage on schema asyouwere to anon, authenticated, service_role;
 
 -- Functions are executable by PUBLIC until revoked, and a default-privileges rule "in schema" can't take that
 -- away. We live in someone else's database, so we do not change its defaults: every function revokes its own.
@@ -13,7 +13,7 @@ grant usage on schema leftoff to anon, authenticated, service_role;
 -- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in pg_temp
 -- first, and a caller's own type named uuid, with a check, would run the caller's code as the function's owner.
 
-create function leftoff.new_id() returns uuid
+create function asyouwere.new_id() returns uuid
 language sql volatile parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on only.
@@ -25,11 +25,11 @@ as $$
             52, 1), 53, 1),
         'hex')::uuid
 $$;
-comment on function leftoff.new_id is 'A time-ordered id (UUID version 7).';
-revoke execute on function leftoff.new_id from public;
-grant execute on function leftoff.new_id to authenticated, service_role;
+comment on function asyouwere.new_id is 'A time-ordered id (UUID version 7).';
+revoke execute on function asyouwere.new_id from public;
+grant execute on function asyouwere.new_id to authenticated, service_role;
 
-create function leftoff.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
+create function asyouwere.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -39,12 +39,12 @@ begin
         errcode = 'PT' || p_status, message = p_message, hint = p_code, detail = p_detail;
 end;
 $$;
-comment on function leftoff.fail is
+comment on function asyouwere.fail is
     'Raise one of our errors: HTTP status, stable code, a sentence without anybody''s content, data as JSON text.';
-revoke execute on function leftoff.fail from public;
-grant execute on function leftoff.fail to anon, authenticated, service_role;
+revoke execute on function asyouwere.fail from public;
+grant execute on function asyouwere.fail to anon, authenticated, service_role;
 
-create table leftoff.settings (
+create table asyouwere.settings (
     only_row boolean primary key default true check (only_row),
     max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes >= 1024 * 1024),
     max_nesting int not null default 64 check (max_nesting between 20 and 1000),
@@ -58,20 +58,20 @@ create table leftoff.settings (
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
     max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0)
 );
-comment on table leftoff.settings is
+comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
-comment on column leftoff.settings.max_state_bytes is 'A save that makes the state larger is refused (too_large).';
-comment on column leftoff.settings.max_nesting is 'Containers within containers, the state itself being the first.';
-comment on column leftoff.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
-comment on column leftoff.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
-comment on column leftoff.settings.keep_keys_for is 'How long an idempotency key is remembered.';
-comment on column leftoff.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
-comment on column leftoff.settings.delete_expired_after is 'Grace time between expiry and deletion.';
-comment on column leftoff.settings.writes_per_second is
+comment on column asyouwere.settings.max_state_bytes is 'A save that makes the state larger is refused (too_large).';
+comment on column asyouwere.settings.max_nesting is 'Containers within containers, the state itself being the first.';
+comment on column asyouwere.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
+comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
+comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
+comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
+comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
+comment on column asyouwere.settings.writes_per_second is
     'How fast a person''s bucket fills; a write takes one token, one more for each MB. Null: no limit.';
-comment on column leftoff.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
-comment on column leftoff.settings.max_sessions_per_user is 'Null: no limit.';
-comment on column leftoff.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
-insert into leftoff.settings default values;
-alter table leftoff.settings enable row level security;
-grant select on leftoff.settings to service_role;
+comment on column asyouwere.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
+comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
+comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
+insert into asyouwere.settings default values;
+alter table asyouwere.settings enable row level security;
+grant select on asyouwere.settings to service_role;

@@ -4,7 +4,7 @@
 -- No check constraints on the tables that every save writes: Postgres reads and compiles them anew for each
 -- statement, which made a save a third slower. check_session() checks what people may write, when they write it.
 create table public.free_agent_sessions (
-    id uuid primary key default leftoff.new_id(),
+    id uuid primary key default asyouwere.new_id(),
     -- 8 bytes instead of 16 in every part and every index entry of a part
     internal_id bigint generated always as identity unique,
     user_id uuid not null default auth.uid(),
@@ -93,7 +93,7 @@ create unique index session_snapshots_by_label on public.session_snapshots (sess
 -- for delete_my_data(); few rows: most saves are the owner's
 create index session_snapshots_by_member on public.session_snapshots (created_by) where created_by is not null;
 
-create function leftoff.refuse_session_fields(
+create function asyouwere.refuse_session_fields(
     p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
     p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric
 ) returns void
@@ -117,15 +117,15 @@ declare
             then 'expires_after is 0 (never) or more, in seconds' end;
 begin
     if v_problem is not null then
-        perform leftoff.fail(422, 'invalid_argument', v_problem || '.');
+        perform asyouwere.fail(422, 'invalid_argument', v_problem || '.');
     end if;
 end;
 $$;
-comment on function leftoff.refuse_session_fields is 'Raises invalid_argument, naming the field.';
-revoke execute on function leftoff.refuse_session_fields from public;
-grant execute on function leftoff.refuse_session_fields to authenticated, service_role;
+comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field.';
+revoke execute on function asyouwere.refuse_session_fields from public;
+grant execute on function asyouwere.refuse_session_fields to authenticated, service_role;
 
-create function leftoff.check_session() returns trigger
+create function asyouwere.check_session() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -133,10 +133,10 @@ begin
     if tg_op = 'UPDATE' then
         -- An upsert sets every column that it was sent, to what it was.
         if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
-            perform leftoff.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
+            perform asyouwere.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
         end if;
         new.updated_at := now();
-        perform leftoff.charge();
+        perform asyouwere.charge();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -150,29 +150,29 @@ begin
         if new.user_id = auth.uid() and current_setting('role') <> 'service_role' and exists (
             select from public.free_agent_sessions s where s.id = new.id and s.user_id <> new.user_id)
         then
-            perform leftoff.refuse_access(new.id, 'owner');
+            perform asyouwere.refuse_access(new.id, 'owner');
         end if;
-        perform leftoff.charge();
-        if leftoff.is_limited() then
-            perform leftoff.refuse_quota(new.user_id, 1, 0);
+        perform asyouwere.charge();
+        if asyouwere.is_limited() then
+            perform asyouwere.refuse_quota(new.user_id, 1, 0);
         end if;
         if new.kind = 'chat' and new.expires_after is null then
-            select s.chat_expires_after into new.expires_after from leftoff.settings s;
+            select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
     new.expires_after := nullif(new.expires_after, interval '0');
-    perform leftoff.refuse_session_fields(new.name, new.model, new.kind,
+    perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
         case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end, new.visibility, new.key,
         new.upstream, new.metadata, extract(epoch from new.expires_after));
     return new;
 end;
 $$;
-comment on function leftoff.check_session is
+comment on function asyouwere.check_session is
     'Checks what people write into a session, and that they may write so much. Chat sessions expire by default, others never. A new status revives.';
-revoke execute on function leftoff.check_session from public;
+revoke execute on function asyouwere.check_session from public;
 create trigger check_new_session before insert on public.free_agent_sessions
-    for each row execute function leftoff.check_session();
+    for each row execute function asyouwere.check_session();
 create trigger check_changed_session
     before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at
     on public.free_agent_sessions
-    for each row execute function leftoff.check_session();
+    for each row execute function asyouwere.check_session();

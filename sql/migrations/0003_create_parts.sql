@@ -2,7 +2,7 @@
 -- it belongs to snapshot N if since <= N and until > N.
 -- Breaks running code: no.
 
-create table leftoff.parts (
+create table asyouwere.parts (
     session bigint not null,
     created_at timestamptz not null,
     since int not null,
@@ -16,88 +16,88 @@ create table leftoff.parts (
     body text collate "C" not null,
     primary key (session, since, ord)
 );
-comment on table leftoff.parts is 'The states of all sessions, one row for each part and lifespan.';
-comment on column leftoff.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
-comment on column leftoff.parts.created_at is 'When this address came into being; later versions of the part keep it.';
-comment on column leftoff.parts.since is 'First snapshot number it belongs to.';
-comment on column leftoff.parts.until is 'First snapshot number it no longer belongs to; 2147483647 while it is alive.';
-comment on column leftoff.parts.item is 'Position in the list at path; -1 for the member at path itself.';
-comment on column leftoff.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
-comment on column leftoff.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
-comment on column leftoff.parts.depth is 'How many keys lead to path: 1 to 3.';
-comment on column leftoff.parts.kind is '0: value kept whole, 1: opened object, 2: opened list, 3: item of a list.';
-comment on column leftoff.parts.path is
+comment on table asyouwere.parts is 'The states of all sessions, one row for each part and lifespan.';
+comment on column asyouwere.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
+comment on column asyouwere.parts.created_at is 'When this address came into being; later versions of the part keep it.';
+comment on column asyouwere.parts.since is 'First snapshot number it belongs to.';
+comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; 2147483647 while it is alive.';
+comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
+comment on column asyouwere.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
+comment on column asyouwere.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
+comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
+comment on column asyouwere.parts.kind is '0: value kept whole, 1: opened object, 2: opened list, 3: item of a list.';
+comment on column asyouwere.parts.path is
     'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first order, a subtree is one range, and any key can be stored.';
-comment on column leftoff.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
+comment on column asyouwere.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
 
 -- "Alive at an address" and "everything alive under an address": one probe, one range.
-create unique index parts_live on leftoff.parts (session, path, item) where until = 2147483647;
+create unique index parts_live on asyouwere.parts (session, path, item) where until = 2147483647;
 -- "What ended after N", for older numbers, for sync, for pruning; `since` tells without a look at the row that one began
 -- later still, and lies where Postgres would leave a gap of four bytes.
-create index parts_dead on leftoff.parts (session, until, since) where until < 2147483647;
+create index parts_dead on asyouwere.parts (session, until, since) where until < 2147483647;
 
 -- Ordinary messages stay in the row: fetching them from TOAST made a restore half as slow again.
-alter table leftoff.parts set (
+alter table asyouwere.parts set (
     toast_tuple_target = 8160,
     autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_vacuum_insert_scale_factor = 0.1
 );
 
-create function leftoff.parts_at(p_session bigint, p_number int) returns setof leftoff.parts
+create function asyouwere.parts_at(p_session bigint, p_number int) returns setof asyouwere.parts
 language sql stable parallel safe rows 1000
 begin atomic
     -- Two branches because "alive" and "dead" have an index each. No SET clause, so that the planner can see
     -- inside; the names were bound when the function was made, so no search_path can change them. So was the list
     -- of columns: a migration that adds one makes the functions that return whole parts anew in the same file.
-    select * from leftoff.parts
+    select * from asyouwere.parts
     where session = p_session and until = 2147483647 and since <= p_number
     union all
-    select * from leftoff.parts
+    select * from asyouwere.parts
     where session = p_session and until > p_number and until < 2147483647 and since <= p_number;
 end;
-comment on function leftoff.parts_at is 'The parts that belong to a snapshot number.';
-revoke execute on function leftoff.parts_at from public;
+comment on function asyouwere.parts_at is 'The parts that belong to a snapshot number.';
+revoke execute on function asyouwere.parts_at from public;
 
 -- What tells two numbers apart, read off two short index ranges: it costs what has changed, not what there is.
-create function leftoff.parts_begun(p_session bigint, p_from int, p_to int) returns setof leftoff.parts
+create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
     -- by the primary key; "until > p_to" also says "alive", but keeps the index of all the living out of the plan
-    select * from leftoff.parts
+    select * from asyouwere.parts
     where session = p_session and since > p_from and since <= p_to and until > p_to;
 end;
-comment on function leftoff.parts_begun is
+comment on function asyouwere.parts_begun is
     'The parts that belong to the later number p_to and not to p_from. 2147483646 is the latest number, whatever it is.';
-revoke execute on function leftoff.parts_begun from public;
+revoke execute on function asyouwere.parts_begun from public;
 
-create function leftoff.parts_ended(p_session bigint, p_from int, p_to int) returns setof leftoff.parts
+create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
     -- by the index of the dead
-    select * from leftoff.parts
+    select * from asyouwere.parts
     where session = p_session and until > p_from and until <= p_to and until < 2147483647 and since <= p_from;
 end;
-comment on function leftoff.parts_ended is
+comment on function asyouwere.parts_ended is
     'The parts that belong to p_from and not to the later number p_to. 2147483646 is the latest number, whatever it is.';
-revoke execute on function leftoff.parts_ended from public;
+revoke execute on function asyouwere.parts_ended from public;
 
-create function leftoff.delete_parts_of_sessions() returns trigger
+create function asyouwere.delete_parts_of_sessions() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
     -- definer: nobody may delete parts
-    delete from leftoff.parts where session = any (array(select internal_id from gone));
-    delete from leftoff.save_keys where session = any (array(select internal_id from gone));
+    delete from asyouwere.parts where session = any (array(select internal_id from gone));
+    delete from asyouwere.save_keys where session = any (array(select internal_id from gone));
     return null;
 end;
 $$;
-comment on function leftoff.delete_parts_of_sessions is 'When sessions go, their parts and keys go with them.';
-revoke execute on function leftoff.delete_parts_of_sessions from public;
+comment on function asyouwere.delete_parts_of_sessions is 'When sessions go, their parts and keys go with them.';
+revoke execute on function asyouwere.delete_parts_of_sessions from public;
 create trigger delete_parts after delete on public.free_agent_sessions
     referencing old table as gone
-    for each statement execute function leftoff.delete_parts_of_sessions();
+    for each statement execute function asyouwere.delete_parts_of_sessions();
 
-create table leftoff.save_keys (
+create table asyouwere.save_keys (
     session bigint not null,
     key uuid not null,
     content uuid not null,
@@ -108,11 +108,11 @@ create table leftoff.save_keys (
     merged boolean not null,
     primary key (session, key)
 );
-comment on table leftoff.save_keys is
+comment on table asyouwere.save_keys is
     'Saves that carried an idempotency key. Apart from the snapshots, so that a retry is known after they are pruned.';
-comment on column leftoff.save_keys.key is 'MD5 of the key: sixteen bytes whatever people use as keys.';
-comment on column leftoff.save_keys.content is 'MD5 of what was asked, to tell a retry from another save under the same key.';
-comment on column leftoff.save_keys.number is 'The number that was answered.';
-comment on column leftoff.save_keys.changed_parts is 'What was answered.';
-comment on column leftoff.save_keys.merged is 'What was answered.';
-comment on column leftoff.save_keys.made_snapshot is 'False: nothing had changed and number was the latest then.';
+comment on column asyouwere.save_keys.key is 'MD5 of the key: sixteen bytes whatever people use as keys.';
+comment on column asyouwere.save_keys.content is 'MD5 of what was asked, to tell a retry from another save under the same key.';
+comment on column asyouwere.save_keys.number is 'The number that was answered.';
+comment on column asyouwere.save_keys.changed_parts is 'What was answered.';
+comment on column asyouwere.save_keys.merged is 'What was answered.';
+comment on column asyouwere.save_keys.made_snapshot is 'False: nothing had changed and number was the latest then.';

@@ -1,8 +1,8 @@
--- Who may do what. Decided here and nowhere else: leftoff.role_of() for the functions, the policies for the
+-- Who may do what. Decided here and nowhere else: asyouwere.role_of() for the functions, the policies for the
 -- tables. tests/sql/test_access.py holds the two against each other.
 -- Breaks running code: no.
 
-create function leftoff.role_of(p_session_id uuid, p_owner uuid, p_visibility text) returns text
+create function asyouwere.role_of(p_session_id uuid, p_owner uuid, p_visibility text) returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -22,30 +22,30 @@ begin
     return coalesce(v_role, case when p_visibility = 'public' then 'viewer' end);
 end;
 $$;
-comment on function leftoff.role_of is
+comment on function asyouwere.role_of is
     'What the caller is to a session: owner, editor, viewer, or null for a stranger.';
-revoke execute on function leftoff.role_of from public;
-grant execute on function leftoff.role_of to anon, authenticated, service_role;
+revoke execute on function asyouwere.role_of from public;
+grant execute on function asyouwere.role_of to anon, authenticated, service_role;
 
-create function leftoff.session_ids_shared_with_me() returns setof uuid
+create function asyouwere.session_ids_shared_with_me() returns setof uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
     select session_id from public.session_members where user_id = auth.uid()
 $$;
-comment on function leftoff.session_ids_shared_with_me is 'Sessions that list the caller as a member.';
-revoke execute on function leftoff.session_ids_shared_with_me from public;
-grant execute on function leftoff.session_ids_shared_with_me to anon, authenticated, service_role;
+comment on function asyouwere.session_ids_shared_with_me is 'Sessions that list the caller as a member.';
+revoke execute on function asyouwere.session_ids_shared_with_me from public;
+grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
 
-create function leftoff.owns_session(p_session_id uuid) returns boolean
+create function asyouwere.owns_session(p_session_id uuid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: for the same reason
     select exists (select from public.free_agent_sessions where id = p_session_id and user_id = auth.uid())
 $$;
-comment on function leftoff.owns_session is 'Whether the caller owns the session.';
-revoke execute on function leftoff.owns_session from public;
-grant execute on function leftoff.owns_session to anon, authenticated, service_role;
+comment on function asyouwere.owns_session is 'Whether the caller owns the session.';
+revoke execute on function asyouwere.owns_session from public;
+grant execute on function asyouwere.owns_session to anon, authenticated, service_role;
 
 -- Sessions -----------------------------------------------------------------------------------------------
 alter table public.free_agent_sessions enable row level security;
@@ -64,7 +64,7 @@ create policy "Owners, members and, if public, everyone read a session"
     using (
         user_id = (select auth.uid())
         or visibility = 'public'
-        or (visibility = 'shared' and id = any (array(select leftoff.session_ids_shared_with_me())))
+        or (visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
     );
 create policy "People create sessions of their own"
     on public.free_agent_sessions for insert to authenticated
@@ -84,15 +84,15 @@ grant insert (session_id, user_id, role), update (role) on public.session_member
 
 create policy "Owners see all members, members see themselves"
     on public.session_members for select to authenticated
-    using (user_id = (select auth.uid()) or leftoff.owns_session(session_id));
+    using (user_id = (select auth.uid()) or asyouwere.owns_session(session_id));
 create policy "Owners add members"
-    on public.session_members for insert to authenticated with check (leftoff.owns_session(session_id));
+    on public.session_members for insert to authenticated with check (asyouwere.owns_session(session_id));
 create policy "Owners change a member's role"
     on public.session_members for update to authenticated
-    using (leftoff.owns_session(session_id)) with check (leftoff.owns_session(session_id));
+    using (asyouwere.owns_session(session_id)) with check (asyouwere.owns_session(session_id));
 create policy "Owners remove members, members leave"
     on public.session_members for delete to authenticated
-    using (user_id = (select auth.uid()) or leftoff.owns_session(session_id));
+    using (user_id = (select auth.uid()) or asyouwere.owns_session(session_id));
 
 -- Snapshots and parts: read by whoever reads the session, written by the functions only --------------------
 alter table public.session_snapshots enable row level security;
@@ -103,16 +103,16 @@ create policy "Whoever reads a session reads its snapshots"
     -- a scalar sub-select, not exists() or in(): one index probe a row, never a hash of all readable sessions
     using ((select true from public.free_agent_sessions s where s.id = session_snapshots.session_id));
 
-alter table leftoff.parts enable row level security;
-grant select on leftoff.parts to anon, authenticated, service_role;
+alter table asyouwere.parts enable row level security;
+grant select on asyouwere.parts to anon, authenticated, service_role;
 create policy "Whoever reads a session reads its parts"
-    on leftoff.parts for select to anon, authenticated
+    on asyouwere.parts for select to anon, authenticated
     using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));
 
-alter table leftoff.save_keys enable row level security; -- no policy: the functions only
+alter table asyouwere.save_keys enable row level security; -- no policy: the functions only
 
 -- The door of every function that reads or writes a session ------------------------------------------------
-create function leftoff.refuse_access(p_session_id uuid, p_need text) returns void
+create function asyouwere.refuse_access(p_session_id uuid, p_need text) returns void
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -121,28 +121,28 @@ declare
 begin
     select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
     if found then
-        v_role := leftoff.role_of(v_session.id, v_session.user_id, v_session.visibility);
+        v_role := asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility);
     else
         -- Of somebody else's session the role has been asked for twice by now, of none never: take as long over it, or
         -- a thousand tries would tell the two apart.
-        perform leftoff.role_of(p_session_id, p_session_id, 'private');
-        perform leftoff.role_of(p_session_id, p_session_id, 'private');
+        perform asyouwere.role_of(p_session_id, p_session_id, 'private');
+        perform asyouwere.role_of(p_session_id, p_session_id, 'private');
     end if;
     -- Whoever may read it already knows that it exists; to all others no session, a deleted one and
     -- somebody else's are the same.
     if v_role is not null then
-        perform leftoff.fail(403, 'forbidden',
+        perform asyouwere.fail(403, 'forbidden',
             case p_need when 'owner' then 'Only the owner may do this.'
             else 'You may read this session, not change it. Ask its owner to make you an editor.' end);
     end if;
-    perform leftoff.fail(404, 'session_not_found',
+    perform asyouwere.fail(404, 'session_not_found',
         'No such session, or it is not shared with you. Check the id and the signed-in user.');
 end;
 $$;
-comment on function leftoff.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
-revoke execute on function leftoff.refuse_access from public;
+comment on function asyouwere.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
+revoke execute on function asyouwere.refuse_access from public;
 
-create function leftoff.session_to_read(p_session_id uuid) returns public.free_agent_sessions
+create function asyouwere.session_to_read(p_session_id uuid) returns public.free_agent_sessions
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -150,17 +150,17 @@ declare
 begin
     -- definer: access is checked here once instead of by the policies for every part
     select * into v_session from public.free_agent_sessions s
-    where s.id = p_session_id and leftoff.role_of(s.id, s.user_id, s.visibility) is not null;
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null;
     if not found then
-        perform leftoff.refuse_access(p_session_id, 'viewer');
+        perform asyouwere.refuse_access(p_session_id, 'viewer');
     end if;
     return v_session;
 end;
 $$;
-comment on function leftoff.session_to_read is 'The session''s row if the caller may read it. Raises session_not_found.';
-revoke execute on function leftoff.session_to_read from public;
+comment on function asyouwere.session_to_read is 'The session''s row if the caller may read it. Raises session_not_found.';
+revoke execute on function asyouwere.session_to_read from public;
 
-create function leftoff.session_to_write(p_session_id uuid, p_need text default 'editor')
+create function asyouwere.session_to_write(p_session_id uuid, p_need text default 'editor')
 returns public.free_agent_sessions
 language plpgsql volatile
 as $$
@@ -171,15 +171,15 @@ begin
     -- The role is part of the condition, so nobody locks a session that is not theirs to write.
     select * into v_session from public.free_agent_sessions s
     where s.id = p_session_id
-        and leftoff.role_of(s.id, s.user_id, s.visibility) = any (
+        and asyouwere.role_of(s.id, s.user_id, s.visibility) = any (
             case p_need when 'owner' then array['owner'] else array['owner', 'editor'] end)
     for no key update;
     if not found then
-        perform leftoff.refuse_access(p_session_id, p_need);
+        perform asyouwere.refuse_access(p_session_id, p_need);
     end if;
     return v_session;
 end;
 $$;
-comment on function leftoff.session_to_write is
+comment on function asyouwere.session_to_write is
     'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or owns it. Raises session_not_found, forbidden.';
-revoke execute on function leftoff.session_to_write from public;
+revoke execute on function asyouwere.session_to_write from public;

@@ -7,43 +7,43 @@
 -- are strict and hold a case, either); their bodies name built-in functions only.
 -- Breaks running code: no.
 
-create function leftoff.path_key(p_key text) returns text
+create function asyouwere.path_key(p_key text) returns text
 language sql immutable parallel safe
 return case when p_key ~ '[~/"\\\x01-\x1f]'
     then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2), '~', '~0'), '/', '~1')
     else p_key end;
-comment on function leftoff.path_key is 'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
-revoke execute on function leftoff.path_key from public;
+comment on function asyouwere.path_key is 'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
+revoke execute on function asyouwere.path_key from public;
 
-create function leftoff.is_path(p_path text) returns boolean
+create function asyouwere.is_path(p_path text) returns boolean
 language sql immutable strict parallel safe
 -- one spelling for each key: two of them would be two members with one name
 return p_path ~ ('^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f])'
     '|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*/)*$');
-comment on function leftoff.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
-revoke execute on function leftoff.is_path from public;
+comment on function asyouwere.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
+revoke execute on function asyouwere.is_path from public;
 
-create function leftoff.path_end(p_path text) returns text
+create function asyouwere.path_end(p_path text) returns text
 language sql immutable strict parallel safe
 return left(p_path, -1) || '0'; -- "0" is the byte after "/"
-comment on function leftoff.path_end is 'The first path after everything under this one.';
-revoke execute on function leftoff.path_end from public;
+comment on function asyouwere.path_end is 'The first path after everything under this one.';
+revoke execute on function asyouwere.path_end from public;
 
-create function leftoff.path_depth(p_path text) returns int
+create function asyouwere.path_depth(p_path text) returns int
 language sql immutable strict parallel safe
 return length(p_path) - length(replace(p_path, '/', '')) - 1;
-comment on function leftoff.path_depth is 'How many keys a path has; 0 for the root, "/".';
-revoke execute on function leftoff.path_depth from public;
+comment on function asyouwere.path_depth is 'How many keys a path has; 0 for the root, "/".';
+revoke execute on function asyouwere.path_depth from public;
 
-create function leftoff.path_parent(p_path text) returns text
+create function asyouwere.path_parent(p_path text) returns text
 language sql immutable strict parallel safe
 return left(p_path, -1 - length(split_part(p_path, '/', -2)));
-comment on function leftoff.path_parent is 'The path of the container that holds this member.';
-revoke execute on function leftoff.path_parent from public;
+comment on function asyouwere.path_parent is 'The path of the container that holds this member.';
+revoke execute on function asyouwere.path_parent from public;
 
-create function leftoff.path_ancestors(p_path text) returns text[]
+create function asyouwere.path_ancestors(p_path text) returns text[]
 language sql immutable parallel safe
-return case leftoff.path_depth(p_path)
+return case asyouwere.path_depth(p_path)
     when 0 then '{}'
     when 1 then array[p_path]
     when 2 then array['/' || split_part(p_path, '/', 2) || '/', p_path]
@@ -51,30 +51,30 @@ return case leftoff.path_depth(p_path)
         '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/',
         '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/' || split_part(p_path, '/', 4) || '/']
 end;
-comment on function leftoff.path_ancestors is 'The members on the way to a path, itself included, down to depth 3, where parts end.';
-revoke execute on function leftoff.path_ancestors from public;
+comment on function asyouwere.path_ancestors is 'The members on the way to a path, itself included, down to depth 3, where parts end.';
+revoke execute on function asyouwere.path_ancestors from public;
 
-create function leftoff.path_json_key(p_path text) returns text
+create function asyouwere.path_json_key(p_path text) returns text
 language sql immutable parallel safe
 return case when position('~' in p_path) = 0 then '"' || split_part(p_path, '/', -2) || '"'
     else '"' || replace(replace(split_part(p_path, '/', -2), '~1', '/'), '~0', '~') || '"' end;
-comment on function leftoff.path_json_key is 'The last key of a path as a JSON string.';
-revoke execute on function leftoff.path_json_key from public;
+comment on function asyouwere.path_json_key is 'The last key of a path as a JSON string.';
+revoke execute on function asyouwere.path_json_key from public;
 
-create function leftoff.pointer_json(p_path text, p_item int) returns text
+create function asyouwere.pointer_json(p_path text, p_item int) returns text
 language sql immutable parallel safe
 return '"' || left(p_path, -1) || case when p_item >= 0 then '/' || p_item else '' end || '"';
-comment on function leftoff.pointer_json is 'A part''s address as a JSON string holding a pointer.';
-revoke execute on function leftoff.pointer_json from public;
+comment on function asyouwere.pointer_json is 'A part''s address as a JSON string holding a pointer.';
+revoke execute on function asyouwere.pointer_json from public;
 
-create function leftoff.path_of_pointer(p_pointer text) returns text
+create function asyouwere.path_of_pointer(p_pointer text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_path text;
 begin
     if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
-        perform leftoff.fail(422, 'invalid_address',
+        perform asyouwere.fail(422, 'invalid_address',
             'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
     end if;
     if p_pointer ~ '["\\\x01-\x1f]' then
@@ -85,10 +85,10 @@ begin
     return v_path;
 end;
 $$;
-comment on function leftoff.path_of_pointer is 'The path of a JSON Pointer. Raises invalid_address.';
-revoke execute on function leftoff.path_of_pointer from public;
+comment on function asyouwere.path_of_pointer is 'The path of a JSON Pointer. Raises invalid_address.';
+revoke execute on function asyouwere.path_of_pointer from public;
 
-create function leftoff.readable_json(p_body text) returns json
+create function asyouwere.readable_json(p_body text) returns json
 language sql immutable parallel safe
 -- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them
 -- by U+FFFD where, and only where, somebody wants to look.
@@ -97,21 +97,21 @@ return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
         '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))', '\1' || U&'\FFFD', 'g'),
         '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || U&'\FFFD', 'g')::json
     end;
-comment on function leftoff.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
-revoke execute on function leftoff.readable_json from public;
-grant execute on function leftoff.readable_json to anon, authenticated, service_role;
+comment on function asyouwere.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
+revoke execute on function asyouwere.readable_json from public;
+grant execute on function asyouwere.readable_json to anon, authenticated, service_role;
 
 do $$
 begin
     -- IS JSON reads a text without failing, from Postgres 16 on. On 15 only a cast can tell.
     if current_setting('server_version_num')::int >= 160000 then
         execute $f$
-            create function leftoff.is_json(p_text text) returns boolean
+            create function asyouwere.is_json(p_text text) returns boolean
             language sql immutable parallel safe return p_text is not null and p_text is json
         $f$;
     else
         execute $f$
-            create function leftoff.is_json(p_text text) returns boolean
+            create function asyouwere.is_json(p_text text) returns boolean
             language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $b$
             begin
                 return p_text is not null and json_typeof(p_text::json) is not null;
@@ -122,5 +122,5 @@ begin
     end if;
 end;
 $$;
-comment on function leftoff.is_json is 'Whether a text is JSON; null is not.';
-revoke execute on function leftoff.is_json from public;
+comment on function asyouwere.is_json is 'Whether a text is JSON; null is not.';
+revoke execute on function asyouwere.is_json from public;

@@ -14,25 +14,25 @@
 -- character; for such the escapes are masked while it looks.
 -- Breaks running code: no.
 
-create type leftoff.change_rows as (ops text[], paths text[], items int[], bodies text[]);
-comment on type leftoff.change_rows is 'What a save is to do: see 0006_create_opening.sql.';
+create type asyouwere.change_rows as (ops text[], paths text[], items int[], bodies text[]);
+comment on type asyouwere.change_rows is 'What a save is to do: see 0006_create_opening.sql.';
 
-create function leftoff.refuse_count(p_count int) returns void
+create function asyouwere.refuse_count(p_count int) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
     -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
     if p_count > 125000 then
-        perform leftoff.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
+        perform asyouwere.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
             '{"max_parts": 125000}');
     end if;
 end;
 $$;
-comment on function leftoff.refuse_count is 'Raises too_large for more change rows than one save may have.';
-revoke execute on function leftoff.refuse_count from public;
+comment on function asyouwere.refuse_count is 'Raises too_large for more change rows than one save may have.';
+revoke execute on function asyouwere.refuse_count from public;
 
-create function leftoff.open_value(p_path text, p_depth int, p_value json)
+create function asyouwere.open_value(p_path text, p_depth int, p_value json)
 returns table (path text, item int, body text)
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -41,7 +41,7 @@ as $$
         union all
         select inside.path, inside.depth, inside.item, inside.value, json_typeof(inside.value)
         from opened o cross join lateral (
-            select o.path || leftoff.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item, m.value
+            select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item, m.value
             from (
                 -- of a key written twice the last counts, as in JSON.parse
                 select distinct on (e.key) e.key, e.value
@@ -62,27 +62,27 @@ as $$
              else o.value::text end
     from opened o
 $$;
-comment on function leftoff.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
-revoke execute on function leftoff.open_value from public;
+comment on function asyouwere.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+revoke execute on function asyouwere.open_value from public;
 
-create function leftoff.masked_escapes(p_body text) returns text
+create function asyouwere.masked_escapes(p_body text) returns text
 language sql immutable strict parallel safe
 -- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
 -- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
 -- place of them a control character, which no JSON has: every backslash that is left begins an escape.
 return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
     '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
-comment on function leftoff.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
-revoke execute on function leftoff.masked_escapes from public;
+comment on function asyouwere.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
+revoke execute on function asyouwere.masked_escapes from public;
 
-create function leftoff.unmasked_escapes(p_text text) returns text
+create function asyouwere.unmasked_escapes(p_text text) returns text
 language sql immutable strict parallel safe
 return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
     '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
-comment on function leftoff.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
-revoke execute on function leftoff.unmasked_escapes from public;
+comment on function asyouwere.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
+revoke execute on function asyouwere.unmasked_escapes from public;
 
-create function leftoff.masked_json(p_value json) returns json
+create function asyouwere.masked_json(p_value json) returns json
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only \u0000
@@ -98,57 +98,57 @@ as $$
         from (select replace(p_value::text, '\\', E'\x01') as text) aside
     ) small
 $$;
-comment on function leftoff.masked_json is 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
-revoke execute on function leftoff.masked_json from public;
+comment on function asyouwere.masked_json is 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
+revoke execute on function asyouwere.masked_json from public;
 
-create function leftoff.unmasked_rows(p_rows leftoff.change_rows) returns leftoff.change_rows
+create function asyouwere.unmasked_rows(p_rows asyouwere.change_rows) returns asyouwere.change_rows
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     select row(p_rows.ops,
-        array(select leftoff.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
+        array(select asyouwere.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
         p_rows.items,
-        array(select leftoff.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
-    )::leftoff.change_rows
+        array(select asyouwere.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
+    )::asyouwere.change_rows
 $$;
-comment on function leftoff.unmasked_rows is 'Change rows that were opened from masked_json().';
-revoke execute on function leftoff.unmasked_rows from public;
+comment on function asyouwere.unmasked_rows is 'Change rows that were opened from masked_json().';
+revoke execute on function asyouwere.unmasked_rows from public;
 
-create function leftoff.open_state(p_state json) returns leftoff.change_rows
+create function asyouwere.open_state(p_state json) returns asyouwere.change_rows
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_rows leftoff.change_rows;
+    v_rows asyouwere.change_rows;
 begin
     if json_typeof(p_state) is distinct from 'object' then
-        perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
+        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
     end if;
     select array_agg(case when o.path = '/' then 'set' else 'in' end),
         array_agg(o.path), array_agg(o.item), array_agg(o.body)
-    into v_rows from (select * from leftoff.open_value('/', 0, p_state) limit 125001) o;
-    perform leftoff.refuse_count(cardinality(v_rows.ops));
+    into v_rows from (select * from asyouwere.open_value('/', 0, p_state) limit 125001) o;
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
-    if leftoff.masked_json(p_state)::text = p_state::text then
-        perform leftoff.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    if asyouwere.masked_json(p_state)::text = p_state::text then
+        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
     end if;
-    return leftoff.unmasked_rows(leftoff.open_state(leftoff.masked_json(p_state)));
+    return asyouwere.unmasked_rows(asyouwere.open_state(asyouwere.masked_json(p_state)));
 end;
 $$;
-comment on function leftoff.open_state is 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
-revoke execute on function leftoff.open_state from public;
+comment on function asyouwere.open_state is 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
+revoke execute on function asyouwere.open_state from public;
 
-create function leftoff.is_index(p_key text) returns boolean
+create function asyouwere.is_index(p_key text) returns boolean
 language sql immutable strict parallel safe
 return p_key ~ '^(0|[1-9][0-9]{0,8})$';
-comment on function leftoff.is_index is 'Whether a key may be a position in a list.';
-revoke execute on function leftoff.is_index from public;
+comment on function asyouwere.is_index is 'Whether a key may be a position in a list.';
+revoke execute on function asyouwere.is_index from public;
 
-create function leftoff.open_changes(p_changes json) returns leftoff.change_rows
+create function asyouwere.open_changes(p_changes json) returns asyouwere.change_rows
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_rows leftoff.change_rows;
+    v_rows asyouwere.change_rows;
     v_well_formed boolean;
 begin
     select json_typeof(p_changes) = 'object' and coalesce(bool_and(
@@ -163,107 +163,107 @@ begin
         into v_well_formed;
     end if;
     if v_well_formed is not true then
-        perform leftoff.fail(422, 'invalid_changes',
+        perform asyouwere.fail(422, 'invalid_changes',
             'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
-        perform leftoff.fail(422, 'invalid_state', 'A state is a JSON object.');
+        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform leftoff.fail(422, 'invalid_address', 'The state itself can''t be removed.');
+        perform asyouwere.fail(422, 'invalid_address', 'The state itself can''t be removed.');
     elsif (p_changes -> 'append' -> '') is not null then
-        perform leftoff.fail(422, 'not_a_list', 'The state is no list.');
+        perform asyouwere.fail(422, 'not_a_list', 'The state is no list.');
     end if;
     with asked as (
-        select 'remove' as op, leftoff.path_of_pointer(r) as path, null::json as value
+        select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
         from json_array_elements_text(p_changes -> 'remove') r
         union all
-        select 'set', leftoff.path_of_pointer(s.key), s.value from json_each(p_changes -> 'set') s
+        select 'set', asyouwere.path_of_pointer(s.key), s.value from json_each(p_changes -> 'set') s
         union all
-        select 'append', leftoff.path_of_pointer(a.key), i.value
+        select 'append', asyouwere.path_of_pointer(a.key), i.value
         from json_each(p_changes -> 'append') a, json_array_elements(a.value) i
     ), opened as (
         select a.op, a.path, null::int as item, a.value::text as body
-        from asked a where a.op <> 'set' or leftoff.is_index(split_part(a.path, '/', -2))
+        from asked a where a.op <> 'set' or asyouwere.is_index(split_part(a.path, '/', -2))
         union all
         -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens those
         select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
             case when o.path = a.path and o.item = -1 then null else o.item end, o.body
-        from asked a, leftoff.open_value(a.path, leftoff.path_depth(a.path), a.value) o
-        where a.op = 'set' and not leftoff.is_index(split_part(a.path, '/', -2))
+        from asked a, asyouwere.open_value(a.path, asyouwere.path_depth(a.path), a.value) o
+        where a.op = 'set' and not asyouwere.is_index(split_part(a.path, '/', -2))
     )
     select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows
     from (select * from opened limit 125001) o;
-    perform leftoff.refuse_count(cardinality(v_rows.ops));
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
-    if leftoff.masked_json(p_changes)::text = p_changes::text then
-        perform leftoff.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    if asyouwere.masked_json(p_changes)::text = p_changes::text then
+        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
     end if;
-    return leftoff.unmasked_rows(leftoff.open_changes(leftoff.masked_json(p_changes)));
+    return asyouwere.unmasked_rows(asyouwere.open_changes(asyouwere.masked_json(p_changes)));
 end;
 $$;
-comment on function leftoff.open_changes is
+comment on function asyouwere.open_changes is
     'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable, too_large.';
-revoke execute on function leftoff.open_changes from public;
+revoke execute on function asyouwere.open_changes from public;
 
-create function leftoff.open_body(p_path text, p_body text)
+create function asyouwere.open_body(p_path text, p_body text)
 returns table (path text, item int, body text)
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_body ~ '\\u(?:0000|d)' then
         return query
-        select p_path || leftoff.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item, leftoff.unmasked_escapes(o.body)
-        from leftoff.open_value(p_path, leftoff.path_depth(p_path), leftoff.masked_escapes(p_body)::json) o;
+        select p_path || asyouwere.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item, asyouwere.unmasked_escapes(o.body)
+        from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), asyouwere.masked_escapes(p_body)::json) o;
     else
-        return query select * from leftoff.open_value(p_path, leftoff.path_depth(p_path), p_body::json);
+        return query select * from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), p_body::json);
     end if;
 end;
 $$;
-comment on function leftoff.open_body is
+comment on function asyouwere.open_body is
     'The parts of a body that was sent whole and turns out to be a member: open_value() for any JSON.';
-revoke execute on function leftoff.open_body from public;
+revoke execute on function asyouwere.open_body from public;
 
-create function leftoff.resolve_addresses(p_session bigint, p_base int, p_rows leftoff.change_rows)
-returns leftoff.change_rows
+create function asyouwere.resolve_addresses(p_session bigint, p_base int, p_rows asyouwere.change_rows)
+returns asyouwere.change_rows
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_rows leftoff.change_rows;
+    v_rows asyouwere.change_rows;
 begin
     with given as (
         select g.*, g.op in ('set', 'remove') and g.item is null
-            and leftoff.is_index(split_part(g.path, '/', -2))
+            and asyouwere.is_index(split_part(g.path, '/', -2))
             and (
-                select p.kind = 2 from leftoff.parts_at(p_session, p_base) p
-                where p.path = leftoff.path_parent(g.path) and p.item = -1
+                select p.kind = 2 from asyouwere.parts_at(p_session, p_base) p
+                where p.path = asyouwere.path_parent(g.path) and p.item = -1
             ) is true as is_item
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
             as g (op, path, item, body, position)
     ), resolved as (
         select g.position, 0::bigint as inner_position, g.op,
-            case when g.is_item then leftoff.path_parent(g.path) else g.path end as path,
+            case when g.is_item then asyouwere.path_parent(g.path) else g.path end as path,
             case when g.is_item then split_part(g.path, '/', -2)::int
                  when g.op in ('set', 'remove') then coalesce(g.item, -1) else g.item end as item,
             g.body
         from given g
         where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
-            or leftoff.path_depth(g.path) >= 3
+            or asyouwere.path_depth(g.path) >= 3
         union all
         select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end, o.path, o.item, o.body
-        from given g, leftoff.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
+        from given g, asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
         where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
-            and leftoff.path_depth(g.path) < 3
+            and asyouwere.path_depth(g.path) < 3
     )
     select array_agg(r.op order by r.position, r.inner_position),
         array_agg(r.path order by r.position, r.inner_position),
         array_agg(r.item order by r.position, r.inner_position),
         array_agg(r.body order by r.position, r.inner_position)
     into v_rows from (select * from resolved limit 125001) r;
-    perform leftoff.refuse_count(cardinality(v_rows.ops));
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 end;
 $$;
-comment on function leftoff.resolve_addresses is
+comment on function asyouwere.resolve_addresses is
     'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the base, else a member.';
-revoke execute on function leftoff.resolve_addresses from public;
+revoke execute on function asyouwere.resolve_addresses from public;

@@ -12,20 +12,20 @@
 -- however short it is by now: they go after what is there. On any conflict nothing is written and the addresses are named.
 -- Breaks running code: no.
 
-create function leftoff.changes_of_others(p_session bigint, p_base int)
+create function asyouwere.changes_of_others(p_session bigint, p_base int)
 returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
-    from leftoff.parts_ended(p_session, p_base, 2147483646) b
-    full join leftoff.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
+    from asyouwere.parts_ended(p_session, p_base, 2147483646) b
+    full join asyouwere.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
     where b.body is distinct from l.body
 $$;
-comment on function leftoff.changes_of_others is
+comment on function asyouwere.changes_of_others is
     'Addresses whose body now differs from the one at the base; old or new is null where there was or is none.';
-revoke execute on function leftoff.changes_of_others from public;
+revoke execute on function asyouwere.changes_of_others from public;
 
-create function leftoff.changes_of_caller(p_session bigint, p_base int, p_rows leftoff.change_rows)
+create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
 returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -35,20 +35,20 @@ as $$
         where g.op <> 'append'
     ), places as (
         -- each address as the range of what is at and under it; no path has a control character
-        select g.path, case when g.item >= 0 then g.path || E'\x01' else leftoff.path_end(g.path) end as path_end,
+        select g.path, case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
             g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
         from given g where g.op <> 'in'
     ), before as (
         -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
         -- has ended since. Asking parts_at() would read the whole session.
         select alive.* from places l cross join lateral (
-            select p.path, p.item, p.body from leftoff.parts p
+            select p.path, p.item, p.body from asyouwere.parts p
             where p.session = p_session and p.until = 2147483647 and p.since <= p_base
                 and p.path >= l.path and p.path < l.path_end and p.item between l.item and l.last_item
             offset 0
         ) alive
         union all
-        select d.path, d.item, d.body from leftoff.parts_ended(p_session, p_base, 2147483646) d
+        select d.path, d.item, d.body from asyouwere.parts_ended(p_session, p_base, 2147483646) d
         where exists (select from places l
             where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
@@ -58,33 +58,33 @@ as $$
     from before b full join wanted w on w.path = b.path and w.item = b.item
     where b.body is distinct from w.body
 $$;
-comment on function leftoff.changes_of_caller is
+comment on function asyouwere.changes_of_caller is
     'The same for what a caller wants, against the base. Appends are not in it.';
-revoke execute on function leftoff.changes_of_caller from public;
+revoke execute on function asyouwere.changes_of_caller from public;
 
-create function leftoff.merge_changes(p_session bigint, p_base int, p_latest int, p_rows leftoff.change_rows)
-returns leftoff.change_rows
+create function asyouwere.merge_changes(p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows)
+returns asyouwere.change_rows
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_rows leftoff.change_rows;
+    v_rows asyouwere.change_rows;
     v_addresses text;
     v_gap boolean;
 begin
     with mine as materialized (
-        select * from leftoff.changes_of_caller(p_session, p_base, p_rows)
+        select * from asyouwere.changes_of_caller(p_session, p_base, p_rows)
     ), theirs as materialized (
-        select * from leftoff.changes_of_others(p_session, p_base)
+        select * from asyouwere.changes_of_others(p_session, p_base)
     ), lists as (
         -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
         -- than the last item that was there then, which is alive or has ended since.
         select l.path, 1 + greatest(e.last_item, (
-            select p.item from leftoff.parts p
+            select p.item from asyouwere.parts p
             where p.session = p_session and p.until = 2147483647 and p.path = l.path and p.since <= p_base
             order by p.path desc, p.item desc limit 1)) as length
         from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
         left join (
-            select p.path, max(p.item) as last_item from leftoff.parts_ended(p_session, p_base, 2147483646) p group by p.path
+            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base, 2147483646) p group by p.path
         ) e on e.path = l.path
     ), mine_placed as materialized (
         select m.*, l.length, m.item >= l.length is true as is_append
@@ -100,11 +100,11 @@ begin
         union all
         -- 2. mine lies in a member of theirs, theirs in a member of mine
         select m.path, m.item, t.path, t.item
-        from mine_placed m cross join unnest(leftoff.path_ancestors(m.path)) above
+        from mine_placed m cross join unnest(asyouwere.path_ancestors(m.path)) above
         join theirs t on t.path = above and t.item = -1
         union all
         select m.path, m.item, t.path, t.item
-        from theirs t cross join unnest(leftoff.path_ancestors(t.path)) above
+        from theirs t cross join unnest(asyouwere.path_ancestors(t.path)) above
         join mine_placed m on m.path = above and m.item = -1
         union all
         -- 3. mine cuts items off a list that theirs made longer, or changed behind the cut
@@ -121,7 +121,7 @@ begin
         -- appending to a list that was there and is gone or something else now
         select g.path, -1
         from (select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
-        cross join unnest(leftoff.path_ancestors(g.path)) above
+        cross join unnest(asyouwere.path_ancestors(g.path)) above
         join theirs t on t.path = above and t.item = -1 and t.old is not null
     ), merged as (
         select case when m.is_append then 'append' when m.new is null then 'drop' else 'put' end as op,
@@ -135,7 +135,7 @@ begin
         where g.op = 'append'
     )
     select
-        (select string_agg(leftoff.pointer_json(path, item), ',' order by path, item) from clashes),
+        (select string_agg(asyouwere.pointer_json(path, item), ',' order by path, item) from clashes),
         (select bool_or(g.missing) from (
             select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
             from mine_placed where is_append group by path) g)
@@ -143,7 +143,7 @@ begin
         or exists (
             select from mine m where m.item >= 0 and m.new is null
                 and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
-                and (select true from leftoff.parts_at(p_session, p_base) p
+                and (select true from asyouwere.parts_at(p_session, p_base) p
                     where p.path = m.path and p.item = m.item + 1) is true),
         array_agg(op order by position, path, item_order), array_agg(path order by position, path, item_order),
         array_agg(item order by position, path, item_order), array_agg(body order by position, path, item_order)
@@ -151,26 +151,26 @@ begin
     from merged;
 
     if v_addresses is not null then
-        perform leftoff.refuse_conflict(v_addresses, p_latest);
+        perform asyouwere.refuse_conflict(v_addresses, p_latest);
     end if;
     if v_gap then
-        perform leftoff.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.');
+        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.');
     end if;
     return v_rows;
 end;
 $$;
-comment on function leftoff.merge_changes is
+comment on function asyouwere.merge_changes is
     'Change rows against an older base, as change rows against the latest (put, drop, append). Raises conflict, list_gap.';
-revoke execute on function leftoff.merge_changes from public;
+revoke execute on function asyouwere.merge_changes from public;
 
-create function leftoff.refuse_conflict(p_addresses text, p_latest int) returns void
+create function asyouwere.refuse_conflict(p_addresses text, p_latest int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform leftoff.fail(409, 'conflict',
+    perform asyouwere.fail(409, 'conflict',
         'Somebody else changed the same part since your base. Nothing was written: catch up, then save again.',
         format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
 end;
 $$;
-comment on function leftoff.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';
-revoke execute on function leftoff.refuse_conflict from public;
+comment on function asyouwere.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';
+revoke execute on function asyouwere.refuse_conflict from public;

@@ -1,7 +1,7 @@
 -- Checks: what a save is refused for. Each raises its own code; the addresses go into the error's detail.
 -- Breaks running code: no.
 
-create function leftoff.refuse_overlaps(p_rows leftoff.change_rows) returns void
+create function asyouwere.refuse_overlaps(p_rows asyouwere.change_rows) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -9,7 +9,7 @@ declare
 begin
     -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a list to
     -- which something is appended as well are no overlap: appended is last, after what the other rows leave.
-    select leftoff.pointer_json(n.path, n.item) into v_address
+    select asyouwere.pointer_json(n.path, n.item) into v_address
     from (
         select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
         from (
@@ -20,19 +20,19 @@ begin
         window w as (order by g.place, g.op <> 'append')
     ) n
     where case n.prior_op when 'append' then n.op <> 'append' and n.place = n.prior_place
-        else n.place >= n.prior_place and n.place < leftoff.path_end(n.prior_place) end
+        else n.place >= n.prior_place and n.place < asyouwere.path_end(n.prior_place) end
     limit 1;
     if v_address is not null then
-        perform leftoff.fail(422, 'overlapping_addresses',
+        perform asyouwere.fail(422, 'overlapping_addresses',
             'One save changes an address twice, or an address and something inside it. Send the outer one whole.',
             format('{"address": %s}', v_address));
     end if;
 end;
 $$;
-comment on function leftoff.refuse_overlaps is 'Raises overlapping_addresses: the rows of one save come in no order.';
-revoke execute on function leftoff.refuse_overlaps from public;
+comment on function asyouwere.refuse_overlaps is 'Raises overlapping_addresses: the rows of one save come in no order.';
+revoke execute on function asyouwere.refuse_overlaps from public;
 
-create function leftoff.refuse_loose_rows(p_rows leftoff.change_rows) returns void
+create function asyouwere.refuse_loose_rows(p_rows asyouwere.change_rows) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -45,21 +45,21 @@ begin
         if v_ops[i] <> 'in' then
             v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
         elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
-            perform leftoff.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
+            perform asyouwere.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
         end if;
     end loop;
     if exists (
         select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
         where g.op = 'in' group by g.path, g.item having count(*) > 1)
     then
-        perform leftoff.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
+        perform asyouwere.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
     end if;
 end;
 $$;
-comment on function leftoff.refuse_loose_rows is 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
-revoke execute on function leftoff.refuse_loose_rows from public;
+comment on function asyouwere.refuse_loose_rows is 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
+revoke execute on function asyouwere.refuse_loose_rows from public;
 
-create function leftoff.refuse_misplaced(p_session bigint, p_number int, p_rows leftoff.change_rows) returns void
+create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -70,26 +70,26 @@ begin
     -- What this save put where nothing was before: its container must be there, and no position may be missing.
     -- Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
     select n.path, n.item into v_path, v_item from (
-        select p.path, p.item, p.depth, p.kind from leftoff.parts p where p.session = p_session and p.since = p_number
+        select p.path, p.item, p.depth, p.kind from asyouwere.parts p where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
-        select g.path, -1, leftoff.path_depth(g.path), 0
+        select g.path, -1, asyouwere.path_depth(g.path), 0
         from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
-        where g.op = 'remove' and coalesce(g.item, -1) = -1 and leftoff.path_depth(g.path) > 1
-            and (select c.kind in (0, 2) from leftoff.parts c where c.session = p_session and c.until = 2147483647
-                and c.item = -1 and c.path = any (leftoff.path_ancestors(leftoff.path_parent(g.path)))
+        where g.op = 'remove' and coalesce(g.item, -1) = -1 and asyouwere.path_depth(g.path) > 1
+            and (select c.kind in (0, 2) from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+                and c.item = -1 and c.path = any (asyouwere.path_ancestors(asyouwere.path_parent(g.path)))
                 order by c.path desc limit 1)
     ) n
     where not coalesce(case
         when n.item >= 0 then
-            (select c.kind = 2 from leftoff.parts c
+            (select c.kind = 2 from asyouwere.parts c
                 where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = -1)
-            and (n.item = 0 or (select true from leftoff.parts c
+            and (n.item = 0 or (select true from asyouwere.parts c
                 where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = n.item - 1))
         when n.depth = 1 then true
         when n.depth > 3 then false
-        else (select c.kind = 1 from leftoff.parts c where c.session = p_session and c.until = 2147483647
-            and c.path = leftoff.path_parent(n.path) and c.item = -1)
+        else (select c.kind = 1 from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+            and c.path = asyouwere.path_parent(n.path) and c.item = -1)
         end, false)
     order by n.path, n.item limit 1;
     if not found then
@@ -98,36 +98,36 @@ begin
 
     -- The deepest part there is above the address tells which mistake it is.
     select c.path, c.kind,
-        (select i.item from leftoff.parts i where c.kind = 2 and i.session = p_session and i.until = 2147483647
-            and i.path = c.path and leftoff.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
+        (select i.item from asyouwere.parts i where c.kind = 2 and i.session = p_session and i.until = 2147483647
+            and i.path = c.path and asyouwere.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
             and i.item = split_part(substr(v_path, length(c.path) + 1), '/', 1)::int) as item
     into v_part
-    from leftoff.parts c
+    from asyouwere.parts c
     where c.session = p_session and c.until = 2147483647 and c.item = -1
-        and c.path = any (leftoff.path_ancestors(case when v_item >= 0 then v_path else leftoff.path_parent(v_path) end))
+        and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
     if v_item >= 0 and v_part.path = v_path and v_part.kind = 2 then
-        perform leftoff.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.',
-            format('{"address": %s}', leftoff.pointer_json(v_path, v_item)));
+        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     elsif v_part.kind = 0 or v_part.item is not null then
-        perform leftoff.fail(422, 'address_below_part',
+        perform asyouwere.fail(422, 'address_below_part',
             'This address lies inside a part, and parts are saved whole. Send the part that is named.',
-            format('{"address": %s, "part": %s}', leftoff.pointer_json(v_path, v_item),
-                leftoff.pointer_json(v_part.path, coalesce(v_part.item, -1))));
+            format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
+                asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
     elsif v_part.kind = 2 then
-        perform leftoff.fail(422, 'invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
-            format('{"address": %s}', leftoff.pointer_json(v_path, v_item)));
+        perform asyouwere.fail(422, 'invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
-    perform leftoff.fail(422, 'missing_parent', 'There is no container for this address. Set the container first.',
-        format('{"address": %s, "parent": %s}', leftoff.pointer_json(v_path, v_item),
-            leftoff.pointer_json(case when v_item >= 0 then v_path else leftoff.path_parent(v_path) end, -1)));
+    perform asyouwere.fail(422, 'missing_parent', 'There is no container for this address. Set the container first.',
+        format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
+            asyouwere.pointer_json(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
 end;
 $$;
-comment on function leftoff.refuse_misplaced is
+comment on function asyouwere.refuse_misplaced is
     'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it can''t be.';
-revoke execute on function leftoff.refuse_misplaced from public;
+revoke execute on function asyouwere.refuse_misplaced from public;
 
-create function leftoff.is_plain_part(p_path text, p_item int, p_body text) returns boolean
+create function asyouwere.is_plain_part(p_path text, p_item int, p_body text) returns boolean
 language sql immutable parallel safe
 -- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit can be
 -- set so low that what passes here breaks it.
@@ -135,22 +135,22 @@ return octet_length(p_path) <= 2000
     and (left(p_body, 1) not in ('{', '[') or p_item >= 0 or p_body in ('{}', '[]'))
     and octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) <= 16
     and p_body !~ '[eE][+-]?[0-9]{3}|[0-9]{100}';
-comment on function leftoff.is_plain_part is 'Whether refuse_part() is sure to find nothing.';
-revoke execute on function leftoff.is_plain_part from public;
+comment on function asyouwere.is_plain_part is 'Whether refuse_part() is sure to find nothing.';
+revoke execute on function asyouwere.is_plain_part from public;
 
-create function leftoff.refuse_part(p_path text, p_item int, p_body text) returns boolean
+create function asyouwere.refuse_part(p_path text, p_item int, p_body text) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_max_nesting int := (select s.max_nesting from leftoff.settings s);
+    v_max_nesting int := (select s.max_nesting from asyouwere.settings s);
     -- how many containers it stands in, the state being the first
-    v_level int := leftoff.path_depth(p_path) + case when p_item >= 0 then 1 else 0 end;
+    v_level int := asyouwere.path_depth(p_path) + case when p_item >= 0 then 1 else 0 end;
     v_bare text;
 begin
     if octet_length(p_path) > 2000 then
-        perform leftoff.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
+        perform asyouwere.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
     elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
-        perform leftoff.fail(422, 'invalid_changes',
+        perform asyouwere.fail(422, 'invalid_changes',
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
@@ -162,7 +162,7 @@ begin
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then
-            perform leftoff.fail(422, 'nesting_too_deep',
+            perform asyouwere.fail(422, 'nesting_too_deep',
                 format('Containers may lie in one another to %s levels.', v_max_nesting));
         end if;
     end if;
@@ -173,69 +173,69 @@ begin
             where case when m[1] ~ '[eE][+-]?0*[0-9]{4}' or length(m[1]) > 1000 then true
                 else abs(m[1]::numeric) >= 1.797693134862315808e308 end)
         then
-            perform leftoff.fail(422, 'number_out_of_range',
+            perform asyouwere.fail(422, 'number_out_of_range',
                 'A number is outside the range of a double (about 1.8e308), or written absurdly long.');
         end if;
     end if;
     return true;
 end;
 $$;
-comment on function leftoff.refuse_part is
+comment on function asyouwere.refuse_part is
     'True, or raises nesting_too_deep, number_out_of_range, address_too_long, invalid_changes.';
-revoke execute on function leftoff.refuse_part from public;
+revoke execute on function asyouwere.refuse_part from public;
 
-create function leftoff.refuse_gaps(p_session bigint, p_number int) returns void
+create function asyouwere.refuse_gaps(p_session bigint, p_number int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
         select from (
-            select p.path, min(p.item) as first from leftoff.parts p
+            select p.path, min(p.item) as first from asyouwere.parts p
             where p.session = p_session and p.until = p_number and p.item >= 0
-                and (select true from leftoff.parts n where n.session = p.session and n.until = 2147483647
+                and (select true from asyouwere.parts n where n.session = p.session and n.until = 2147483647
                     and n.path = p.path and n.item = p.item) is null
             group by p.path
         ) gone
-        where (select p.item from leftoff.parts p where p.session = p_session and p.until = 2147483647
+        where (select p.item from asyouwere.parts p where p.session = p_session and p.until = 2147483647
             and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
     then
-        perform leftoff.fail(422, 'list_gap',
+        perform asyouwere.fail(422, 'list_gap',
             'Items can be removed from the end of a list only. Set the whole list instead.');
     end if;
 end;
 $$;
-comment on function leftoff.refuse_gaps is 'Raises list_gap if a save took items from the middle of a list.';
-revoke execute on function leftoff.refuse_gaps from public;
+comment on function asyouwere.refuse_gaps is 'Raises list_gap if a save took items from the middle of a list.';
+revoke execute on function asyouwere.refuse_gaps from public;
 
-create function leftoff.refuse_size(p_size_bytes bigint) returns void
+create function asyouwere.refuse_size(p_size_bytes bigint) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_max_bytes bigint := (select s.max_state_bytes from leftoff.settings s);
+    v_max_bytes bigint := (select s.max_state_bytes from asyouwere.settings s);
 begin
     if p_size_bytes > v_max_bytes then
-        perform leftoff.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
+        perform asyouwere.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
             format('{"size_bytes": %s, "max_bytes": %s}', p_size_bytes, v_max_bytes));
     end if;
 end;
 $$;
-comment on function leftoff.refuse_size is 'Raises too_large.';
-revoke execute on function leftoff.refuse_size from public;
+comment on function asyouwere.refuse_size is 'Raises too_large.';
+revoke execute on function asyouwere.refuse_size from public;
 
-create function leftoff.refuse_base(p_session public.free_agent_sessions, p_base int) returns void
+create function asyouwere.refuse_base(p_session public.free_agent_sessions, p_base int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_base > p_session.latest_number or p_base < 0 then
-        perform leftoff.fail(422, 'unknown_base', 'The base is no snapshot of this session. Restore first.',
+        perform asyouwere.fail(422, 'unknown_base', 'The base is no snapshot of this session. Restore first.',
             format('{"base": %s, "latest": %s}', p_base, p_session.latest_number));
     elsif p_base > 0 and (select true from public.session_snapshots n
         where n.session_id = p_session.id and n.number = p_base) is null
     then
-        perform leftoff.fail(410, 'snapshot_gone', 'Clean-up has removed this snapshot. Restore the latest first.',
+        perform asyouwere.fail(410, 'snapshot_gone', 'Clean-up has removed this snapshot. Restore the latest first.',
             format('{"number": %s, "latest": %s}', p_base, p_session.latest_number));
     end if;
 end;
 $$;
-comment on function leftoff.refuse_base is 'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
-revoke execute on function leftoff.refuse_base from public;
+comment on function asyouwere.refuse_base is 'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
+revoke execute on function asyouwere.refuse_base from public;

@@ -6,11 +6,11 @@
 
 -- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether something
 -- stands where nothing stood before, so that its container has to be looked at, and the bytes of all parts written.
-create type leftoff.step as (changed int, bytes bigint, messages int, new_places boolean, written bigint);
-comment on type leftoff.step is 'What a step of a save did to the session''s parts.';
+create type asyouwere.step as (changed int, bytes bigint, messages int, new_places boolean, written bigint);
+comment on type asyouwere.step is 'What a step of a save did to the session''s parts.';
 
-create function leftoff.append_items(p_session bigint, p_number int, p_rows leftoff.change_rows)
-returns leftoff.step
+create function asyouwere.append_items(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns asyouwere.step
 language plpgsql volatile
 as $$
 declare
@@ -18,7 +18,7 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_bodies text[] := p_rows.bodies;
-    v_step leftoff.step := (0, 0, 0, false, 0);
+    v_step asyouwere.step := (0, 0, 0, false, 0);
     v_path text;
     v_depth int;
     v_item int;
@@ -28,27 +28,27 @@ begin
         continue when v_ops[i] <> 'append';
         if v_paths[i] is distinct from v_path then
             v_path := v_paths[i];
-            v_depth := leftoff.path_depth(v_path);
+            v_depth := asyouwere.path_depth(v_path);
             -- the last part alive at the path: an item, or the list itself
-            select p.item, p.kind into v_item, v_kind from leftoff.parts p
+            select p.item, p.kind into v_item, v_kind from asyouwere.parts p
             where p.session = p_session and p.until = 2147483647 and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
-                insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+                insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
                 values (p_session, p_number, -1, -i, 2, v_depth,
                     case when v_depth < 3 then 2 else 0 end, now(), v_path, '[]');
                 v_item := -1;
                 v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
             elsif v_kind not in (2, 3) then
-                perform leftoff.fail(422, 'not_a_list', 'Only lists can be appended to.',
-                    format('{"address": %s}', leftoff.pointer_json(v_path, -1)));
+                perform asyouwere.fail(422, 'not_a_list', 'Only lists can be appended to.',
+                    format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
             end if;
         end if;
         v_item := v_item + 1;
-        if not leftoff.is_plain_part(v_path, v_item, v_bodies[i]) then
-            perform leftoff.refuse_part(v_path, v_item, v_bodies[i]);
+        if not asyouwere.is_plain_part(v_path, v_item, v_bodies[i]) then
+            perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
-        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
         values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 3, now(), v_path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
@@ -58,34 +58,34 @@ begin
     return v_step;
 end;
 $$;
-comment on function leftoff.append_items is 'Does the append rows of a save. Raises not_a_list.';
-revoke execute on function leftoff.append_items from public;
+comment on function asyouwere.append_items is 'Does the append rows of a save. Raises not_a_list.';
+revoke execute on function asyouwere.append_items from public;
 
-create function leftoff.overwrite_parts(p_session bigint, p_number int, p_rows leftoff.change_rows)
-returns leftoff.step
+create function asyouwere.overwrite_parts(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns asyouwere.step
 language plpgsql volatile
 as $$
 declare
     v_ops text[] := p_rows.ops;
     v_bodies text[] := p_rows.bodies;
-    v_step leftoff.step := (0, 0, 0, false, 0);
+    v_step asyouwere.step := (0, 0, 0, false, 0);
     v_old record;
 begin
     -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
     -- replace_parts() may then run over all of it: what is done here is no change any more.
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] = 'append';
-        update leftoff.parts p set until = p_number
+        update asyouwere.parts p set until = p_number
         where p.session = p_session and p.until = 2147483647
             and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
             and p.kind in (0, 3) and p.body <> v_bodies[i]
             and (p.kind = 3 or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
         returning p.path, p.item, p.size, p.depth, p.kind, p.created_at into v_old;
         continue when not found;
-        if not leftoff.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
-            perform leftoff.refuse_part(v_old.path, v_old.item, v_bodies[i]);
+        if not asyouwere.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
+            perform asyouwere.refuse_part(v_old.path, v_old.item, v_bodies[i]);
         end if;
-        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
         values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind, v_old.created_at,
             v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
@@ -95,15 +95,15 @@ begin
     return v_step;
 end;
 $$;
-comment on function leftoff.overwrite_parts is 'Does those set rows of a small save that put one value in place of another.';
-revoke execute on function leftoff.overwrite_parts from public;
+comment on function asyouwere.overwrite_parts is 'Does those set rows of a small save that put one value in place of another.';
+revoke execute on function asyouwere.overwrite_parts from public;
 
-create function leftoff.replace_parts(p_session bigint, p_number int, p_rows leftoff.change_rows)
-returns leftoff.step
+create function asyouwere.replace_parts(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns asyouwere.step
 language plpgsql volatile
 as $$
 declare
-    v_step leftoff.step;
+    v_step asyouwere.step;
     v_gap boolean;
 begin
     with given as materialized (
@@ -116,11 +116,11 @@ begin
         -- What is alive at and, for set and remove, under the addresses: one range of the live index for each,
         -- whatever the statistics say.
         select p.* from given g cross join lateral (
-            select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from leftoff.parts q
+            select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from asyouwere.parts q
             where q.session = p_session and q.until = 2147483647
                 and q.path >= g.path
                 -- no path has a control character
-                and q.path < case when g.alone then g.path || E'\x01' else leftoff.path_end(g.path) end
+                and q.path < case when g.alone then g.path || E'\x01' else asyouwere.path_end(g.path) end
                 and q.item between g.item and case when g.alone then g.item else 2147483647 end
             offset 0
         ) p
@@ -131,20 +131,20 @@ begin
         full join standing s on s.path = w.path and s.item = w.item
         where w.body is distinct from s.body
     ), closed as (
-        update leftoff.parts p set until = p_number
+        update asyouwere.parts p set until = p_number
         where p.ctid = any (array(select c.place from changed c where c.place is not null))
         returning 1
     ), inserted as (
-        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
         select p_session, p_number, c.item, c.position, octet_length(c.body),
-            leftoff.path_depth(c.path),
-            case when c.item >= 0 then 3 when leftoff.path_depth(c.path) >= 3 then 0
+            asyouwere.path_depth(c.path),
+            case when c.item >= 0 then 3 when asyouwere.path_depth(c.path) >= 3 then 0
                 when c.body = '{}' then 1 when c.body = '[]' then 2 else 0 end,
             coalesce(c.created_at, now()), c.path, c.body
         from changed c
         -- the old ones must be closed first, or the new ones meet them in the live index
         where c.path is not null and (select count(*) from closed) >= 0
-            and (leftoff.is_plain_part(c.path, c.item, c.body) or leftoff.refuse_part(c.path, c.item, c.body))
+            and (asyouwere.is_plain_part(c.path, c.item, c.body) or asyouwere.refuse_part(c.path, c.item, c.body))
         returning size
     )
     select count(*), coalesce((select sum(i.size) from inserted i), 0) - coalesce(sum(c.old_size), 0),
@@ -157,116 +157,116 @@ begin
     from changed c;
     if v_gap then
         -- items went: only from the end?
-        perform leftoff.refuse_gaps(p_session, p_number);
+        perform asyouwere.refuse_gaps(p_session, p_number);
     end if;
     return v_step;
 end;
 $$;
-comment on function leftoff.replace_parts is
+comment on function asyouwere.replace_parts is
     'Does all other rows of a save: closes what is to go or to change, inserts what is new. Raises list_gap.';
-revoke execute on function leftoff.replace_parts from public;
+revoke execute on function asyouwere.replace_parts from public;
 
-create type leftoff.save_result as (
+create type asyouwere.save_result as (
     number int, created boolean, replayed boolean, merged boolean,
     changed_parts int, size_bytes bigint, message_count int, others json
 );
-comment on type leftoff.save_result is 'What a save answers.';
+comment on type asyouwere.save_result is 'What a save answers.';
 
-create function leftoff.save_snapshot(
-    p_session_id uuid, p_rows leftoff.change_rows,
+create function asyouwere.save_snapshot(
+    p_session_id uuid, p_rows asyouwere.change_rows,
     p_base int, p_idempotency_key text, p_label text, p_on_conflict text
-) returns leftoff.save_result
+) returns asyouwere.save_result
 language plpgsql volatile
 as $$
 declare
     v_session public.free_agent_sessions;
-    v_rows leftoff.change_rows := p_rows;
-    v_result leftoff.save_result;
+    v_rows asyouwere.change_rows := p_rows;
+    v_result asyouwere.save_result;
     v_key uuid := md5(p_idempotency_key)::uuid;
     v_content uuid;
-    v_earlier leftoff.save_keys;
+    v_earlier asyouwere.save_keys;
     v_merged boolean;
 begin
     if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
-        perform leftoff.fail(422, 'invalid_argument', 'on_conflict is merge, reject or overwrite.');
+        perform asyouwere.fail(422, 'invalid_argument', 'on_conflict is merge, reject or overwrite.');
     elsif length(p_label) not between 1 and 200 then
-        perform leftoff.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
     elsif length(p_idempotency_key) not between 1 and 255 then
-        perform leftoff.fail(422, 'invalid_argument', 'An idempotency key has 1 to 255 characters.');
+        perform asyouwere.fail(422, 'invalid_argument', 'An idempotency key has 1 to 255 characters.');
     end if;
-    v_session := leftoff.session_to_write(p_session_id);
+    v_session := asyouwere.session_to_write(p_session_id);
 
     if v_key is not null then
-        v_content := leftoff.digest_of_save(v_rows, p_base, p_label);
-        select * into v_earlier from leftoff.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+        v_content := asyouwere.digest_of_save(v_rows, p_base, p_label);
+        select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
         if found then
-            return leftoff.replay_save(v_session, v_earlier, v_content, p_base);
+            return asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
         end if;
     end if;
 
     if p_base is not null and p_base <> v_session.latest_number then
-        perform leftoff.refuse_base(v_session, p_base);
+        perform asyouwere.refuse_base(v_session, p_base);
         if p_on_conflict = 'reject' then
-            perform leftoff.refuse_conflict(
-                (select string_agg(leftoff.pointer_json(c.path, c.item), ',' order by c.path, c.item)
-                    from leftoff.changes_of_others(v_session.internal_id, p_base) c),
+            perform asyouwere.refuse_conflict(
+                (select string_agg(asyouwere.pointer_json(c.path, c.item), ',' order by c.path, c.item)
+                    from asyouwere.changes_of_others(v_session.internal_id, p_base) c),
                 v_session.latest_number);
         end if;
     end if;
     if cardinality(v_rows.ops) > 1 then
-        perform leftoff.refuse_overlaps(v_rows);
+        perform asyouwere.refuse_overlaps(v_rows);
     end if;
     -- only an address that ends in a number can mean two things
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
-        v_rows := leftoff.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
+        v_rows := asyouwere.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
     end if;
     v_merged := coalesce(p_base < v_session.latest_number, false) and p_on_conflict = 'merge';
     if v_merged then
-        v_rows := leftoff.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
+        v_rows := asyouwere.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
 
-    v_result := leftoff.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
+    v_result := asyouwere.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
     if p_base < v_session.latest_number then
-        v_result.others := leftoff.changes_text(v_session.internal_id, p_base);
+        v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
     end if;
     return v_result;
 end;
 $$;
-comment on function leftoff.save_snapshot is
+comment on function asyouwere.save_snapshot is
     'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
-revoke execute on function leftoff.save_snapshot from public;
+revoke execute on function asyouwere.save_snapshot from public;
 
-create function leftoff.write_snapshot(
-    p_session public.free_agent_sessions, p_rows leftoff.change_rows, p_merged boolean,
+create function asyouwere.write_snapshot(
+    p_session public.free_agent_sessions, p_rows asyouwere.change_rows, p_merged boolean,
     p_label text, p_key uuid, p_content uuid
-) returns leftoff.save_result
+) returns asyouwere.save_result
 language plpgsql volatile
 as $$
 declare
     v_number int := p_session.latest_number + 1;
-    v_appended leftoff.step := (0, 0, 0, false, 0);
-    v_overwritten leftoff.step := (0, 0, 0, false, 0);
-    v_replaced leftoff.step := (0, 0, 0, false, 0);
+    v_appended asyouwere.step := (0, 0, 0, false, 0);
+    v_overwritten asyouwere.step := (0, 0, 0, false, 0);
+    v_replaced asyouwere.step := (0, 0, 0, false, 0);
     v_left_over boolean;
     v_caller uuid := auth.uid();
     v_written bigint;
     v_prepaid int;
-    v_result leftoff.save_result;
+    v_result asyouwere.save_result;
 begin
     v_left_over := 'append' <> any (p_rows.ops);
     if v_left_over and cardinality(p_rows.ops) <= 8 and p_rows.ops <@ array['append', 'set'] then
-        v_overwritten := leftoff.overwrite_parts(p_session.internal_id, v_number, p_rows);
+        v_overwritten := asyouwere.overwrite_parts(p_session.internal_id, v_number, p_rows);
         v_left_over := v_overwritten.changed < cardinality(array_positions(p_rows.ops, 'set'));
     end if;
     if v_left_over then
-        v_replaced := leftoff.replace_parts(p_session.internal_id, v_number, p_rows);
+        v_replaced := asyouwere.replace_parts(p_session.internal_id, v_number, p_rows);
     end if;
     -- last: appended items come after what the other rows leave of the list
     if 'append' = any (p_rows.ops) then
-        v_appended := leftoff.append_items(p_session.internal_id, v_number, p_rows);
+        v_appended := asyouwere.append_items(p_session.internal_id, v_number, p_rows);
     end if;
     if v_appended.new_places or v_replaced.new_places then
-        perform leftoff.refuse_misplaced(p_session.internal_id, v_number, p_rows);
+        perform asyouwere.refuse_misplaced(p_session.internal_id, v_number, p_rows);
     end if;
     v_result := (
         p_session.latest_number, false, false, p_merged, v_appended.changed + v_overwritten.changed + v_replaced.changed,
@@ -274,7 +274,7 @@ begin
         p_session.message_count + v_appended.messages + v_replaced.messages, null);
     -- the limit can't be set lower than that, so smaller states need not know it
     if v_result.size_bytes > 1024 * 1024 then
-        perform leftoff.refuse_size(v_result.size_bytes);
+        perform asyouwere.refuse_size(v_result.size_bytes);
     end if;
     if v_result.changed_parts > 0 or v_number = 1 then
         v_result.number := v_number;
@@ -283,7 +283,7 @@ begin
         v_prepaid := p_session.prepaid_saves - 1;
         -- the common case without a call: the owner has paid ahead
         if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
-            v_prepaid := leftoff.charge_save(p_session, v_written);
+            v_prepaid := asyouwere.charge_save(p_session, v_written);
         end if;
         with made as (
             insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
@@ -302,38 +302,38 @@ begin
         update public.free_agent_sessions s set status = 'idle' where s.id = p_session.id;
     end if;
     if p_label is not null then
-        perform leftoff.set_label(p_session.id, v_result.number, p_label);
+        perform asyouwere.set_label(p_session.id, v_result.number, p_label);
     end if;
     if p_key is not null then
-        insert into leftoff.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
+        insert into asyouwere.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
         values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created, p_merged);
     end if;
     return v_result;
 end;
 $$;
-comment on function leftoff.write_snapshot is
+comment on function asyouwere.write_snapshot is
     'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, label_taken and what the rows can be refused for.';
-revoke execute on function leftoff.write_snapshot from public;
+revoke execute on function asyouwere.write_snapshot from public;
 
-create function leftoff.digest_of_save(p_rows leftoff.change_rows, p_base int, p_label text) returns uuid
+create function asyouwere.digest_of_save(p_rows asyouwere.change_rows, p_base int, p_label text) returns uuid
 language sql immutable set search_path = pg_catalog, pg_temp
 -- the label last: it may hold any character
 return md5(concat(array_to_string(p_rows.ops, E'\x02', '-'), E'\x01', array_to_string(p_rows.paths, E'\x02'), E'\x01',
     array_to_string(p_rows.items, E'\x02', '-'), E'\x01', array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
     p_base, E'\x01', '=' || p_label))::uuid;
-comment on function leftoff.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
-revoke execute on function leftoff.digest_of_save from public;
+comment on function asyouwere.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
+revoke execute on function asyouwere.digest_of_save from public;
 
-create function leftoff.replay_save(
-    p_session public.free_agent_sessions, p_earlier leftoff.save_keys, p_content uuid, p_base int
-) returns leftoff.save_result
+create function asyouwere.replay_save(
+    p_session public.free_agent_sessions, p_earlier asyouwere.save_keys, p_content uuid, p_base int
+) returns asyouwere.save_result
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_result leftoff.save_result;
+    v_result asyouwere.save_result;
 begin
     if p_earlier.content <> p_content then
-        perform leftoff.fail(409, 'idempotency_key_reused',
+        perform asyouwere.fail(409, 'idempotency_key_reused',
             'This idempotency key came with another save before. Make a new key for every save; keep it for retries.');
     end if;
     -- the sizes of that number as far as it is kept, else null
@@ -349,27 +349,27 @@ begin
     if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
         and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
-        v_result.others := leftoff.changes_text(p_session.internal_id, p_base, p_earlier.number);
+        v_result.others := asyouwere.changes_text(p_session.internal_id, p_base, p_earlier.number);
     end if;
     return v_result;
 end;
 $$;
-comment on function leftoff.replay_save is
+comment on function asyouwere.replay_save is
     'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or the base is: restore then. Raises idempotency_key_reused.';
-revoke execute on function leftoff.replay_save from public;
+revoke execute on function asyouwere.replay_save from public;
 
 -- What callers see -----------------------------------------------------------------------------------------
 create function public.create_session_snapshot(
     p_session_id uuid, p_state json default null, p_changes json default null, p_base int default null,
     p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
-) returns setof leftoff.save_result
+) returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (p_state is null) = (p_changes is null) then
-        perform leftoff.fail(422, 'invalid_argument', 'Give either p_state, a whole state, or p_changes.');
+        perform asyouwere.fail(422, 'invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
-    return next leftoff.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
+    return next asyouwere.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
 comment on function public.create_session_snapshot is
@@ -377,31 +377,31 @@ comment on function public.create_session_snapshot is
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
 
-create function leftoff.save_json(
+create function asyouwere.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
-) returns leftoff.save_result
+) returns asyouwere.save_result
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
-    return leftoff.save_snapshot(p_session_id,
-        case when p_state is null then leftoff.open_changes(p_changes) else leftoff.open_state(p_state) end,
+    return asyouwere.save_snapshot(p_session_id,
+        case when p_state is null then asyouwere.open_changes(p_changes) else asyouwere.open_state(p_state) end,
         p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
-comment on function leftoff.save_json is 'Opens JSON and saves it.';
-revoke execute on function leftoff.save_json from public;
-grant execute on function leftoff.save_json to authenticated, service_role;
+comment on function asyouwere.save_json is 'Opens JSON and saves it.';
+revoke execute on function asyouwere.save_json from public;
+grant execute on function asyouwere.save_json to authenticated, service_role;
 
 create function public.save_session_parts(
     p_session_id uuid, p_ops text[], p_paths text[], p_items int[], p_bodies text[], p_base int default null,
     p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
-) returns setof leftoff.save_result
+) returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.save_parts(p_session_id, (p_ops, p_paths, p_items, p_bodies)::leftoff.change_rows,
+    return next asyouwere.save_parts(p_session_id, (p_ops, p_paths, p_items, p_bodies)::asyouwere.change_rows,
         p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
@@ -410,10 +410,10 @@ comment on function public.save_session_parts is
 revoke execute on function public.save_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.save_session_parts to authenticated, service_role;
 
-create function leftoff.save_parts(
-    p_session_id uuid, p_rows leftoff.change_rows, p_base int,
+create function asyouwere.save_parts(
+    p_session_id uuid, p_rows asyouwere.change_rows, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
-) returns leftoff.save_result
+) returns asyouwere.save_result
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
@@ -425,31 +425,31 @@ begin
     -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
     -- opening would have made sure of.
     if v_count > 125000 then
-        perform leftoff.refuse_count(v_count);
+        perform asyouwere.refuse_count(v_count);
     end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
-            or g.path is null or not leftoff.is_path(g.path)
+            or g.path is null or not asyouwere.is_path(g.path)
             or (g.op = 'remove') <> (g.body is null)
             or g.path = '/' and (g.op <> 'set' or g.item <> -1 or g.body <> '{}')
             or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
-        bool_or(g.body is not null and not leftoff.is_json(g.body))
+        bool_or(g.body is not null and not asyouwere.is_json(g.body))
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
     if v_not_json then
-        perform leftoff.fail(422, 'invalid_json', 'A body is not JSON.');
+        perform asyouwere.fail(422, 'invalid_json', 'A body is not JSON.');
     elsif v_wrong or v_count is null or v_count > 0
         -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
         and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
             is distinct from (v_dims, v_dims, v_dims, v_dims)
     then
-        perform leftoff.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
+        perform asyouwere.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
     end if;
     if 'in' = any (p_rows.ops) then
-        perform leftoff.refuse_loose_rows(p_rows);
+        perform asyouwere.refuse_loose_rows(p_rows);
     end if;
-    return leftoff.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
+    return asyouwere.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
-comment on function leftoff.save_parts is 'Checks change rows from outside and saves them.';
-revoke execute on function leftoff.save_parts from public;
-grant execute on function leftoff.save_parts to authenticated, service_role;
+comment on function asyouwere.save_parts is 'Checks change rows from outside and saves them.';
+revoke execute on function asyouwere.save_parts from public;
+grant execute on function asyouwere.save_parts to authenticated, service_role;

@@ -3,7 +3,7 @@
 -- rest, and no value may have 1 GB.
 -- Breaks running code: no.
 
-create function leftoff.json_between(p_prior_depth int, p_prior_kind int, p_depth int) returns text
+create function asyouwere.json_between(p_prior_depth int, p_prior_kind int, p_depth int) returns text
 language sql immutable parallel safe
 -- What stands between a member and the one before it: closes what the one before left open, then a comma.
 --   {"a":{"b":1   }}      after b (depth 2, kept whole) at the end: close a and the root
@@ -14,16 +14,16 @@ return case when p_prior_depth is null then '{' else
     || repeat('}', p_prior_depth + case when p_prior_kind = 1 then 1 else 0 end - greatest(p_depth, 1))
     || case when p_depth = 0 then '}' when p_prior_kind = 1 and p_prior_depth = p_depth - 1 then '' else ',' end
 end;
-comment on function leftoff.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
-revoke execute on function leftoff.json_between from public;
+comment on function asyouwere.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
+revoke execute on function asyouwere.json_between from public;
 
-create function leftoff.json_member(p_path text, p_kind int, p_body text) returns text
+create function asyouwere.json_member(p_path text, p_kind int, p_body text) returns text
 language sql immutable parallel safe
-return leftoff.path_json_key(p_path) || case p_kind when 1 then ':{' when 2 then ':[' else ':' || p_body end;
-comment on function leftoff.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
-revoke execute on function leftoff.json_member from public;
+return asyouwere.path_json_key(p_path) || case p_kind when 1 then ':{' when 2 then ':[' else ':' || p_body end;
+comment on function asyouwere.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
+revoke execute on function asyouwere.json_member from public;
 
-create function leftoff.latest_state(p_session bigint) returns setof text
+create function asyouwere.latest_state(p_session bigint) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off
 as $$
 begin
@@ -33,7 +33,7 @@ begin
     select case when f.chunk is null then f.text else (
         select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
             select string_agg(o.body, ',') as bodies from (
-                select p.body from leftoff.parts p
+                select p.body from asyouwere.parts p
                 where p.session = p_session and p.until = 2147483647 and p.path = f.path
                     and p.item between f.chunk and f.chunk + 31
                 order by p.path, p.item
@@ -41,25 +41,25 @@ begin
         ) i) end
     from (
         select m.path, null::int as chunk,
-            leftoff.json_between(m.prior_depth, m.prior_kind, m.depth) || leftoff.json_member(m.path, m.kind, m.body) as text
+            asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body) as text
         from (
             select p.path, p.kind, p.depth, p.body,
                 lag(p.depth) over (order by p.path) as prior_depth, lag(p.kind) over (order by p.path) as prior_kind
-            from leftoff.parts p where p.session = p_session and p.until = 2147483647 and p.item = -1
+            from asyouwere.parts p where p.session = p_session and p.until = 2147483647 and p.item = -1
         ) m
         union all
         select l.path, chunk.first, null
-        from leftoff.parts l
+        from asyouwere.parts l
         cross join lateral (
-            select p.item from leftoff.parts p
+            select p.item from asyouwere.parts p
             where p.session = p_session and p.until = 2147483647 and p.path = l.path
             order by p.path desc, p.item desc limit 1
         ) last
         cross join lateral generate_series(0, last.item, 32) as chunk (first)
         where l.session = p_session and l.until = 2147483647 and l.item = -1 and l.kind = 2
         union all
-        select '0', null, leftoff.json_between(e.depth, e.kind, 0) from (
-            select p.depth, p.kind from leftoff.parts p
+        select '0', null, asyouwere.json_between(e.depth, e.kind, 0) from (
+            select p.depth, p.kind from asyouwere.parts p
             where p.session = p_session and p.until = 2147483647 and p.item = -1
             order by p.path desc limit 1
         ) e
@@ -70,10 +70,10 @@ begin
     end if;
 end;
 $$;
-comment on function leftoff.latest_state is 'The latest state as JSON text, in rows to be joined.';
-revoke execute on function leftoff.latest_state from public;
+comment on function asyouwere.latest_state is 'The latest state as JSON text, in rows to be joined.';
+revoke execute on function asyouwere.latest_state from public;
 
-create function leftoff.state_at(p_session bigint, p_number int) returns setof text
+create function asyouwere.state_at(p_session bigint, p_number int) returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set work_mem = '64MB'
 as $$
@@ -81,10 +81,10 @@ begin
     return query
     select string_agg(f.text, '' order by f.place) from (
         select m.place, concat(
-            case when m.kind <> 3 then leftoff.json_between(m.prior_depth, m.prior_kind, m.depth) || leftoff.json_member(m.path, m.kind, m.body)
+            case when m.kind <> 3 then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
                 when m.prior_kind = 2 then m.body
                 else ',' || m.body end,
-            case when m.is_last then leftoff.json_between(m.depth, m.list_kind, 0) end) as text
+            case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end) as text
         from (
             select p.path, p.kind, p.depth, p.body,
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
@@ -92,7 +92,7 @@ begin
                 -- after an item the list is still open: json_between must see a list, the next item only a comma
                 case when lag(p.kind) over w = 3 and p.kind <> 3 then 2 else lag(p.kind) over w end as prior_kind,
                 case when p.kind = 3 then 2 else p.kind end as list_kind
-            from leftoff.parts_at(p_session, p_number) p
+            from asyouwere.parts_at(p_session, p_number) p
             window w as (order by p.path, p.item)
         ) m
     ) f
@@ -102,28 +102,28 @@ begin
     end if;
 end;
 $$;
-comment on function leftoff.state_at is 'The state at an older number as JSON text, in rows to be joined.';
-revoke execute on function leftoff.state_at from public;
+comment on function asyouwere.state_at is 'The state at an older number as JSON text, in rows to be joined.';
+revoke execute on function asyouwere.state_at from public;
 
-create type leftoff.snapshot_header as (
+create type asyouwere.snapshot_header as (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
     created_at timestamptz, status text, latest_number int
 );
-comment on type leftoff.snapshot_header is 'What there is to know of a snapshot besides its content.';
+comment on type asyouwere.snapshot_header is 'What there is to know of a snapshot besides its content.';
 
-create function leftoff.find_snapshot(p_session public.free_agent_sessions, p_number int, p_label text)
-returns leftoff.snapshot_header
+create function asyouwere.find_snapshot(p_session public.free_agent_sessions, p_number int, p_label text)
+returns asyouwere.snapshot_header
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_header leftoff.snapshot_header;
+    v_header asyouwere.snapshot_header;
 begin
     if p_label is not null then
         select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
         into v_header from public.session_snapshots n
         where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
         if not found then
-            perform leftoff.fail(404, 'snapshot_not_found', 'This session has no snapshot with this label.');
+            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this label.');
         end if;
         return v_header;
     end if;
@@ -135,45 +135,45 @@ begin
             -- before the first save there is the empty state
             v_header := (p_session.id, 0, null, 0, 0, p_session.created_at, p_session.status, p_session.latest_number);
         elsif p_number between 1 and p_session.latest_number then
-            perform leftoff.refuse_base(p_session, p_number);
+            perform asyouwere.refuse_base(p_session, p_number);
         else
-            perform leftoff.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.',
+            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.',
                 format('{"number": %s, "latest": %s}', p_number, p_session.latest_number));
         end if;
     end if;
     return v_header;
 end;
 $$;
-comment on function leftoff.find_snapshot is
+comment on function asyouwere.find_snapshot is
     'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if it was pruned.';
-revoke execute on function leftoff.find_snapshot from public;
+revoke execute on function asyouwere.find_snapshot from public;
 
-create function leftoff.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
+create function asyouwere.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
-    v_header leftoff.snapshot_header := leftoff.find_snapshot(v_session, p_number, p_label);
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_session, p_number, p_label);
 begin
     -- definer: access is checked once, above
     return next row_to_json(v_header)::text;
     if v_header.number = v_session.latest_number then
-        return query select leftoff.latest_state(v_session.internal_id);
+        return query select asyouwere.latest_state(v_session.internal_id);
     else
-        return query select leftoff.state_at(v_session.internal_id, v_header.number);
+        return query select asyouwere.state_at(v_session.internal_id, v_header.number);
     end if;
 end;
 $$;
-comment on function leftoff.read_snapshot is 'Header and state of a snapshot as rows of text.';
-revoke execute on function leftoff.read_snapshot from public;
-grant execute on function leftoff.read_snapshot to anon, authenticated, service_role;
+comment on function asyouwere.read_snapshot is 'Header and state of a snapshot as rows of text.';
+revoke execute on function asyouwere.read_snapshot from public;
+grant execute on function asyouwere.read_snapshot to anon, authenticated, service_role;
 
 create function public.get_snapshot_chunks(p_session_id uuid, p_number int default null, p_label text default null)
 returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select leftoff.read_snapshot(p_session_id, p_number, p_label);
+    return query select asyouwere.read_snapshot(p_session_id, p_number, p_label);
 end;
 $$;
 comment on function public.get_snapshot_chunks is
@@ -194,9 +194,9 @@ begin
     from (
         select min(c.chunk) filter (where c.position = 1) as header,
             string_agg(c.chunk, '' order by c.position) filter (where c.position > 1) as state
-        from leftoff.read_snapshot(p_session_id, p_number, p_label) with ordinality as c (chunk, position)
+        from asyouwere.read_snapshot(p_session_id, p_number, p_label) with ordinality as c (chunk, position)
     ) s
-    cross join lateral json_populate_record(null::leftoff.snapshot_header, s.header::json) h;
+    cross join lateral json_populate_record(null::asyouwere.snapshot_header, s.header::json) h;
 end;
 $$;
 comment on function public.get_snapshot is

@@ -1,37 +1,37 @@
 -- Syncing and comparing: both are read off the parts' lifespans, nothing is replayed.
 -- Breaks running code: no.
 
-create function leftoff.changes_text(p_session bigint, p_since int, p_number int default 2147483646) returns text
+create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646) returns text
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
     with begun as materialized (
-        select b.path, b.item, b.body from leftoff.parts_begun(p_session, p_since, p_number) b
+        select b.path, b.item, b.body from asyouwere.parts_begun(p_session, p_since, p_number) b
     ), gone as materialized (
         -- what was there at p_since and has no successor
-        select e.path, e.item from leftoff.parts_ended(p_session, p_since, p_number) e
+        select e.path, e.item from asyouwere.parts_ended(p_session, p_since, p_number) e
         except select b.path, b.item from begun b
     ), gone_on_top as (
         -- under a container that went or changed kind only that; "in" is one look into a hash, a join might be a loop
         select g.path, g.item from gone g
         where not exists (
-            select from unnest(leftoff.path_ancestors(g.path)) above
+            select from unnest(asyouwere.path_ancestors(g.path)) above
             where (above <> g.path or g.item >= 0) and above in (select a.path from gone a where a.item = -1))
     )
     select concat('{"set":{',
-        (select string_agg(concat(leftoff.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
+        (select string_agg(concat(asyouwere.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
         '},"remove":[',
-        (select string_agg(leftoff.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
+        (select string_agg(asyouwere.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
         ']}')
 $$;
-comment on function leftoff.changes_text is
+comment on function asyouwere.changes_text is
     'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
-revoke execute on function leftoff.changes_text from public;
+revoke execute on function asyouwere.changes_text from public;
 
-create function leftoff.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
+create function asyouwere.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
     number := v_session.latest_number;
@@ -41,23 +41,23 @@ begin
     elsif p_since between 0 and number and (p_since = 0 or (select true from public.session_snapshots n
         where n.session_id = p_session_id and n.number = p_since))
     then
-        changes := leftoff.changes_text(v_session.internal_id, p_since);
+        changes := asyouwere.changes_text(v_session.internal_id, p_since);
     else
         -- of a pruned number nobody knows what has been removed since
         reset := true;
     end if;
 end;
 $$;
-comment on function leftoff.read_changes is 'The latest number and what has changed since another.';
-revoke execute on function leftoff.read_changes from public;
-grant execute on function leftoff.read_changes to anon, authenticated, service_role;
+comment on function asyouwere.read_changes is 'The latest number and what has changed since another.';
+revoke execute on function asyouwere.read_changes from public;
+grant execute on function asyouwere.read_changes to anon, authenticated, service_role;
 
 create function public.get_session_changes(p_session_id uuid, p_since int)
 returns table (number int, reset boolean, changes json)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from leftoff.read_changes(p_session_id, p_since);
+    return query select * from asyouwere.read_changes(p_session_id, p_since);
 end;
 $$;
 comment on function public.get_session_changes is
@@ -65,48 +65,48 @@ comment on function public.get_session_changes is
 revoke execute on function public.get_session_changes from public, anon, authenticated, service_role;
 grant execute on function public.get_session_changes to anon, authenticated, service_role;
 
-create function leftoff.read_diff(p_session_id uuid, p_from int, p_to int)
+create function asyouwere.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
     if p_from is null or p_to is null then
-        perform leftoff.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
+        perform asyouwere.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
     end if;
-    perform leftoff.find_snapshot(v_session, p_from, null);
-    perform leftoff.find_snapshot(v_session, p_to, null);
+    perform asyouwere.find_snapshot(v_session, p_from, null);
+    perform asyouwere.find_snapshot(v_session, p_to, null);
     return query
-    select leftoff.pointer_json(coalesce(o.path, n.path), coalesce(o.item, n.item))::json,
+    select asyouwere.pointer_json(coalesce(o.path, n.path), coalesce(o.item, n.item))::json,
         case when o.path is null then 'added' when n.path is null then 'removed' else 'changed' end,
         o.body::json, n.body::json
     from (
         -- what ended on the way forth began on the way back
-        select p.path, p.item, p.body from leftoff.parts_ended(v_session.internal_id, p_from, p_to) p
+        select p.path, p.item, p.body from asyouwere.parts_ended(v_session.internal_id, p_from, p_to) p
         union all
-        select p.path, p.item, p.body from leftoff.parts_begun(v_session.internal_id, p_to, p_from) p
+        select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_to, p_from) p
     ) o
     full join (
-        select p.path, p.item, p.body from leftoff.parts_begun(v_session.internal_id, p_from, p_to) p
+        select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_from, p_to) p
         union all
-        select p.path, p.item, p.body from leftoff.parts_ended(v_session.internal_id, p_to, p_from) p
+        select p.path, p.item, p.body from asyouwere.parts_ended(v_session.internal_id, p_to, p_from) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body
     order by coalesce(o.path, n.path), coalesce(o.item, n.item);
 end;
 $$;
-comment on function leftoff.read_diff is 'The addresses whose body differs between two numbers.';
-revoke execute on function leftoff.read_diff from public;
-grant execute on function leftoff.read_diff to anon, authenticated, service_role;
+comment on function asyouwere.read_diff is 'The addresses whose body differs between two numbers.';
+revoke execute on function asyouwere.read_diff from public;
+grant execute on function asyouwere.read_diff to anon, authenticated, service_role;
 
 create function public.diff_snapshots(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from leftoff.read_diff(p_session_id, p_from, p_to);
+    return query select * from asyouwere.read_diff(p_session_id, p_from, p_to);
 end;
 $$;
 comment on function public.diff_snapshots is

@@ -1,7 +1,7 @@
 -- History: labels, going back, branching off.
 -- Breaks running code: no.
 
-create function leftoff.set_label(p_session_id uuid, p_number int, p_label text) returns void
+create function asyouwere.set_label(p_session_id uuid, p_number int, p_label text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -10,7 +10,7 @@ begin
         select from public.session_snapshots n
         where n.session_id = p_session_id and n.label = p_label and n.number <> p_number)
     then
-        perform leftoff.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
+        perform asyouwere.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
     end if;
     update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
     if p_label is null then
@@ -20,40 +20,40 @@ begin
     end if;
 end;
 $$;
-comment on function leftoff.set_label is 'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
-revoke execute on function leftoff.set_label from public;
+comment on function asyouwere.set_label is 'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
+revoke execute on function asyouwere.set_label from public;
 
-create function leftoff.label(p_session_id uuid, p_number int, p_label text) returns public.session_snapshots
+create function asyouwere.label(p_session_id uuid, p_number int, p_label text) returns public.session_snapshots
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id);
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
     v_snapshot public.session_snapshots;
 begin
     -- definer: nobody writes snapshots but through here
     if length(p_label) not between 1 and 200 then
-        perform leftoff.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
     elsif coalesce(p_number, 0) < 1 then
-        perform leftoff.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
+        perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
-    perform leftoff.find_snapshot(v_session, p_number, null);
-    perform leftoff.charge();
-    perform leftoff.set_label(p_session_id, p_number, p_label);
+    perform asyouwere.find_snapshot(v_session, p_number, null);
+    perform asyouwere.charge();
+    perform asyouwere.set_label(p_session_id, p_number, p_label);
     select * into v_snapshot from public.session_snapshots n
     where n.session_id = p_session_id and n.number = p_number;
     return v_snapshot;
 end;
 $$;
-comment on function leftoff.label is 'Checks access and number, then sets the label.';
-revoke execute on function leftoff.label from public;
-grant execute on function leftoff.label to authenticated, service_role;
+comment on function asyouwere.label is 'Checks access and number, then sets the label.';
+revoke execute on function asyouwere.label from public;
+grant execute on function asyouwere.label to authenticated, service_role;
 
 create function public.label_snapshot(p_session_id uuid, p_number int, p_label text)
 returns setof public.session_snapshots
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.label(p_session_id, p_number, p_label);
+    return next asyouwere.label(p_session_id, p_number, p_label);
 end;
 $$;
 comment on function public.label_snapshot is
@@ -61,50 +61,50 @@ comment on function public.label_snapshot is
 revoke execute on function public.label_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.label_snapshot to authenticated, service_role;
 
-create function leftoff.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns leftoff.save_result
+create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns asyouwere.save_result
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id);
-    v_rows leftoff.change_rows;
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
+    v_rows asyouwere.change_rows;
     v_key uuid := md5(p_idempotency_key)::uuid;
     v_content uuid := md5('revert ' || p_number)::uuid;
-    v_earlier leftoff.save_keys;
+    v_earlier asyouwere.save_keys;
 begin
     -- definer: nobody writes parts but through here
     if p_number is null or length(p_idempotency_key) not between 1 and 255 then
-        perform leftoff.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
+        perform asyouwere.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
     end if;
-    select * into v_earlier from leftoff.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+    select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
     if found then
-        return leftoff.replay_save(v_session, v_earlier, v_content, null);
+        return asyouwere.replay_save(v_session, v_earlier, v_content, null);
     end if;
-    perform leftoff.find_snapshot(v_session, p_number, null);
+    perform asyouwere.find_snapshot(v_session, p_number, null);
     select array_agg(case when o.path is null then 'drop' else 'put' end),
         array_agg(coalesce(o.path, n.path)), array_agg(coalesce(o.item, n.item)), array_agg(o.body)
     into v_rows
     from (
-        select p.path, p.item, p.body from leftoff.parts_at(v_session.internal_id, p_number) p
+        select p.path, p.item, p.body from asyouwere.parts_at(v_session.internal_id, p_number) p
         where p.until < 2147483647
     ) o
     full join (
-        select p.path, p.item, p.body from leftoff.parts p
+        select p.path, p.item, p.body from asyouwere.parts p
         where p.session = v_session.internal_id and p.since > p_number and p.until = 2147483647
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
-    return leftoff.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
+    return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
 end;
 $$;
-comment on function leftoff.revert is 'Makes an old content the newest.';
-revoke execute on function leftoff.revert from public;
-grant execute on function leftoff.revert to authenticated, service_role;
+comment on function asyouwere.revert is 'Makes an old content the newest.';
+revoke execute on function asyouwere.revert from public;
+grant execute on function asyouwere.revert to authenticated, service_role;
 
 create function public.revert_session(p_session_id uuid, p_number int, p_idempotency_key text default null)
-returns setof leftoff.save_result
+returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.revert(p_session_id, p_number, p_idempotency_key);
+    return next asyouwere.revert(p_session_id, p_number, p_idempotency_key);
 end;
 $$;
 comment on function public.revert_session is
@@ -112,19 +112,19 @@ comment on function public.revert_session is
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function leftoff.fork(p_session_id uuid, p_number int, p_name text) returns public.free_agent_sessions
+create function asyouwere.fork(p_session_id uuid, p_number int, p_name text) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_source public.free_agent_sessions := leftoff.session_to_read(p_session_id);
-    v_header leftoff.snapshot_header := leftoff.find_snapshot(v_source, p_number, null);
+    v_source public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_source, p_number, null);
     v_owner uuid := coalesce(auth.uid(), case when current_setting('role') = 'service_role' then v_source.user_id end);
     v_fork public.free_agent_sessions;
     v_parts int;
 begin
     -- definer: nobody writes parts but through here
     if v_owner is null then
-        perform leftoff.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
@@ -132,16 +132,16 @@ begin
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
-    perform leftoff.charge_copy(v_owner, v_header.size_bytes);
-    insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+    perform asyouwere.charge_copy(v_owner, v_header.size_bytes);
+    insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
     select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth, p.kind,
         p.created_at, p.path, p.body
-    from leftoff.parts_at(v_source.internal_id, v_header.number) p;
+    from asyouwere.parts_at(v_source.internal_id, v_header.number) p;
     get diagnostics v_parts = row_count;
     -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a snapshot and
     -- its parts at once, and so does who deletes the session: if the snapshot is still there now, its parts were all
     -- there when they were copied.
-    perform leftoff.find_snapshot(leftoff.session_to_read(p_session_id), v_header.number, null);
+    perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
     if v_header.number > 0 then
         insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
         values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count);
@@ -149,16 +149,16 @@ begin
     return v_fork;
 end;
 $$;
-comment on function leftoff.fork is 'Copies one version into a session of the caller''s own.';
-revoke execute on function leftoff.fork from public;
-grant execute on function leftoff.fork to authenticated, service_role;
+comment on function asyouwere.fork is 'Copies one version into a session of the caller''s own.';
+revoke execute on function asyouwere.fork from public;
+grant execute on function asyouwere.fork to authenticated, service_role;
 
 create function public.fork_session(p_session_id uuid, p_number int default null, p_name text default null)
 returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.fork(p_session_id, p_number, p_name);
+    return next asyouwere.fork(p_session_id, p_number, p_name);
 end;
 $$;
 comment on function public.fork_session is

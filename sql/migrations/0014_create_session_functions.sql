@@ -1,12 +1,12 @@
 -- The session itself: make, find, list, change, share, delete.
 -- Breaks running code: no.
 
-create view leftoff.described_sessions with (security_invoker = true) as
+create view asyouwere.described_sessions with (security_invoker = true) as
 select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
     (
-        select leftoff.message_preview(p.body) from leftoff.parts p
+        select asyouwere.message_preview(p.body) from asyouwere.parts p
         where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
         order by p.path desc, p.item desc limit 1
     ) as last_message,
@@ -14,16 +14,16 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
     ) as last_saved_at,
-    leftoff.role_of(s.id, s.user_id, s.visibility) as my_role
+    asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role
 -- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
 from public.free_agent_sessions s;
-comment on view leftoff.described_sessions is 'Every session one may read, as a list shows it.';
-grant select on leftoff.described_sessions to anon, authenticated, service_role;
+comment on view asyouwere.described_sessions is 'Every session one may read, as a list shows it.';
+grant select on asyouwere.described_sessions to anon, authenticated, service_role;
 
 create view public.sessions_list with (security_invoker = true) as
-select d.* from leftoff.described_sessions d
+select d.* from asyouwere.described_sessions d
 where d.user_id = (select auth.uid())
-    or d.visibility <> 'private' and d.id = any (array(select leftoff.session_ids_shared_with_me()));
+    or d.visibility <> 'private' and d.id = any (array(select asyouwere.session_ids_shared_with_me()));
 comment on view public.sessions_list is
     'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next page: those below the last row.';
 comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
@@ -36,8 +36,8 @@ create function public.get_session(p_session_id uuid) returns setof public.sessi
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform leftoff.require_readable(p_session_id);
-    return query select * from leftoff.described_sessions d where d.id = p_session_id;
+    perform asyouwere.require_readable(p_session_id);
+    return query select * from asyouwere.described_sessions d where d.id = p_session_id;
 end;
 $$;
 comment on function public.get_session is 'One session that the caller may read. Raises session_not_found.';
@@ -70,7 +70,7 @@ begin
             order by s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
             select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.id = any (array(select leftoff.session_ids_shared_with_me()))
+            where s.id = any (array(select asyouwere.session_ids_shared_with_me()))
                 and s.visibility <> 'private' and s.user_id <> v_caller
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
@@ -81,7 +81,7 @@ begin
         order by 2 desc, 1 desc limit v_limit
     )
     select d.* from page p cross join lateral (
-        select * from leftoff.described_sessions s where s.id = p.id
+        select * from asyouwere.described_sessions s where s.id = p.id
     ) d
     order by d.last_activity_at desc, d.id desc;
 end;
@@ -96,7 +96,7 @@ returns setof public.session_snapshots
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform leftoff.require_readable(p_session_id);
+    perform asyouwere.require_readable(p_session_id);
     return query select * from public.session_snapshots n
     where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
     order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000);
@@ -118,12 +118,12 @@ declare
     v_session public.free_agent_sessions;
 begin
     if v_owner is null then
-        perform leftoff.fail(401, 'not_signed_in', 'Sign in: a session needs an owner. The service gives p_user_id.');
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: a session needs an owner. The service gives p_user_id.');
     elsif p_user_id <> v_owner then
-        perform leftoff.fail(403, 'forbidden', 'Only the service creates sessions for others.');
+        perform asyouwere.fail(403, 'forbidden', 'Only the service creates sessions for others.');
     end if;
     if p_expires_after_seconds < 0 then
-        perform leftoff.fail(422, 'invalid_argument', 'expires_after_seconds is 0 (never) or more.');
+        perform asyouwere.fail(422, 'invalid_argument', 'expires_after_seconds is 0 (never) or more.');
     end if;
     -- Two calls at once: one inserts, the other waits here and then finds it.
     for attempt in 1 .. 3 loop
@@ -136,7 +136,7 @@ begin
             end if;
         end if;
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
-        values (coalesce(p_id, leftoff.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
+        values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
             make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
@@ -146,7 +146,7 @@ begin
         end if;
         -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
     end loop;
-    perform leftoff.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
+    perform asyouwere.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
 end;
 $$;
 comment on function public.get_or_create_session is
@@ -154,11 +154,11 @@ comment on function public.get_or_create_session is
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 
-create function leftoff.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
+create function asyouwere.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id,
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id,
         case when p_changes ? 'visibility' then 'owner' else 'editor' end);
     v_unknown text;
     v_seconds int;
@@ -174,7 +174,7 @@ begin
             where jsonb_typeof(p_changes -> f) not in ('string', 'null'))
         or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
     then
-        perform leftoff.fail(422, 'invalid_argument',
+        perform asyouwere.fail(422, 'invalid_argument',
             'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
     end if;
     v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
@@ -192,15 +192,15 @@ begin
     return v_session;
 end;
 $$;
-comment on function leftoff.change_session is 'Checks and writes what a person may change of a session.';
-revoke execute on function leftoff.change_session from public;
-grant execute on function leftoff.change_session to authenticated, service_role;
+comment on function asyouwere.change_session is 'Checks and writes what a person may change of a session.';
+revoke execute on function asyouwere.change_session from public;
+grant execute on function asyouwere.change_session to authenticated, service_role;
 
 create function public.update_session(p_session_id uuid, p_changes jsonb) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.change_session(p_session_id, p_changes);
+    return next asyouwere.change_session(p_session_id, p_changes);
 end;
 $$;
 comment on function public.update_session is
@@ -208,31 +208,31 @@ comment on function public.update_session is
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
-create function leftoff.remove_session(p_session_id uuid)
+create function asyouwere.remove_session(p_session_id uuid)
 returns table (snapshots int, parts int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
 begin
     -- definer: session_to_write is private, and parts are counted before they go
     select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
-    select count(*) into parts from leftoff.parts p where p.session = v_session.internal_id;
+    select count(*) into parts from asyouwere.parts p where p.session = v_session.internal_id;
     select count(*) into members from public.session_members m where m.session_id = v_session.id;
     delete from public.free_agent_sessions s where s.id = v_session.id;
     return next;
 end;
 $$;
-comment on function leftoff.remove_session is 'Deletes a session of the caller''s with all that is in it, and counts it.';
-revoke execute on function leftoff.remove_session from public;
-grant execute on function leftoff.remove_session to authenticated, service_role;
+comment on function asyouwere.remove_session is 'Deletes a session of the caller''s with all that is in it, and counts it.';
+revoke execute on function asyouwere.remove_session from public;
+grant execute on function asyouwere.remove_session to authenticated, service_role;
 
 create function public.delete_session(p_session_id uuid)
 returns table (snapshots int, parts int, members int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from leftoff.remove_session(p_session_id);
+    return query select * from asyouwere.remove_session(p_session_id);
 end;
 $$;
 comment on function public.delete_session is
@@ -245,7 +245,7 @@ create function public.list_session_members(p_session_id uuid) returns setof pub
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform leftoff.require_readable(p_session_id);
+    perform asyouwere.require_readable(p_session_id);
     return query select * from public.session_members m where m.session_id = p_session_id order by m.created_at, m.user_id;
 end;
 $$;
@@ -254,18 +254,18 @@ comment on function public.list_session_members is
 revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
 grant execute on function public.list_session_members to authenticated, service_role;
 
-create function leftoff.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
+create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_write(p_session_id, 'owner');
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
     v_member public.session_members;
 begin
     -- definer: session_to_write is private
     if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
-        perform leftoff.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+        perform asyouwere.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
     end if;
-    perform leftoff.charge();
+    perform asyouwere.charge();
     insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
     on conflict (session_id, user_id) do update set role = excluded.role
     returning * into v_member;
@@ -273,16 +273,16 @@ begin
     return v_member;
 end;
 $$;
-comment on function leftoff.put_member is 'Adds a member or changes the role; a private session becomes shared.';
-revoke execute on function leftoff.put_member from public;
-grant execute on function leftoff.put_member to authenticated, service_role;
+comment on function asyouwere.put_member is 'Adds a member or changes the role; a private session becomes shared.';
+revoke execute on function asyouwere.put_member from public;
+grant execute on function asyouwere.put_member to authenticated, service_role;
 
 create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
 returns setof public.session_members
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.put_member(p_session_id, p_user_id, p_role);
+    return next asyouwere.put_member(p_session_id, p_user_id, p_role);
 end;
 $$;
 comment on function public.set_session_member is
@@ -290,27 +290,27 @@ comment on function public.set_session_member is
 revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
 grant execute on function public.set_session_member to authenticated, service_role;
 
-create function leftoff.remove_member(p_session_id uuid, p_user_id uuid) returns void
+create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: session_to_write is private. Members may leave; all else is the owner's.
-    perform leftoff.session_to_read(p_session_id);
+    perform asyouwere.session_to_read(p_session_id);
     if p_user_id is distinct from auth.uid() then
-        perform leftoff.session_to_write(p_session_id, 'owner');
+        perform asyouwere.session_to_write(p_session_id, 'owner');
     end if;
     delete from public.session_members m where m.session_id = p_session_id and m.user_id = p_user_id;
 end;
 $$;
-comment on function leftoff.remove_member is 'Takes a member away, or lets one leave.';
-revoke execute on function leftoff.remove_member from public;
-grant execute on function leftoff.remove_member to authenticated, service_role;
+comment on function asyouwere.remove_member is 'Takes a member away, or lets one leave.';
+revoke execute on function asyouwere.remove_member from public;
+grant execute on function asyouwere.remove_member to authenticated, service_role;
 
 create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform leftoff.remove_member(p_session_id, p_user_id);
+    perform asyouwere.remove_member(p_session_id, p_user_id);
 end;
 $$;
 comment on function public.remove_session_member is
@@ -319,7 +319,7 @@ revoke execute on function public.remove_session_member from public, anon, authe
 grant execute on function public.remove_session_member to authenticated, service_role;
 
 -- All of it ------------------------------------------------------------------------------------------------
-create function leftoff.forget_caller()
+create function asyouwere.forget_caller()
 returns table (sessions int, snapshots int, parts int, memberships int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -329,7 +329,7 @@ declare
 begin
     -- definer: counts parts before they go
     if v_caller is null then
-        perform leftoff.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
     -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
     -- with each other, and go at once, would else wait for each other.
@@ -341,27 +341,27 @@ begin
     v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller);
     select count(*) into sessions from unnest(v_ids);
     select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
-    select count(*) into parts from leftoff.parts p where p.session = any (
+    select count(*) into parts from asyouwere.parts p where p.session = any (
         array(select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
     delete from public.free_agent_sessions s where s.id = any (v_ids);
     delete from public.session_members m where m.user_id = v_caller;
     get diagnostics memberships = row_count;
-    delete from leftoff.rate_buckets b where b.user_id = v_caller;
+    delete from asyouwere.rate_buckets b where b.user_id = v_caller;
     -- in other people's sessions the words stay, the name goes
     update public.session_snapshots n set created_by = null where n.created_by = v_caller;
     return next;
 end;
 $$;
-comment on function leftoff.forget_caller is 'Deletes all that belongs to the caller and counts it.';
-revoke execute on function leftoff.forget_caller from public;
-grant execute on function leftoff.forget_caller to authenticated;
+comment on function asyouwere.forget_caller is 'Deletes all that belongs to the caller and counts it.';
+revoke execute on function asyouwere.forget_caller from public;
+grant execute on function asyouwere.forget_caller to authenticated;
 
 create function public.delete_my_data()
 returns table (sessions int, snapshots int, parts int, memberships int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from leftoff.forget_caller();
+    return query select * from asyouwere.forget_caller();
 end;
 $$;
 comment on function public.delete_my_data is

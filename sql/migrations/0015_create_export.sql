@@ -1,14 +1,14 @@
 -- Taking a session along: everything that is kept of it, and back in.
 -- Breaks running code: no.
 
-create function leftoff.read_export(p_session_id uuid) returns setof text
+create function asyouwere.read_export(p_session_id uuid) returns setof text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_session public.free_agent_sessions := leftoff.session_to_read(p_session_id);
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
-    return next concat('{"format":"leftoff-session","version":1,"session":',
+    return next concat('{"format":"asyouwere-session","version":1,"session":',
         json_build_object('id', v_session.id, 'user_id', v_session.user_id, 'name', v_session.name, 'model', v_session.model, 'kind', v_session.kind,
             'status', v_session.status, 'visibility', v_session.visibility, 'key', v_session.key,
             'upstream', v_session.upstream, 'metadata', v_session.metadata,
@@ -38,22 +38,22 @@ begin
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
             (row_number() over w - 1) / greatest(32, count(*) over () / 900) as chunk
-        from leftoff.parts p where p.session = v_session.internal_id
+        from asyouwere.parts p where p.session = v_session.internal_id
         window w as (order by p.path, p.item, p.since)
     ) g
     group by g.chunk order by g.chunk;
     return next ']}';
 end;
 $$;
-comment on function leftoff.read_export is 'A session as one JSON document, in rows to be joined.';
-revoke execute on function leftoff.read_export from public;
-grant execute on function leftoff.read_export to anon, authenticated, service_role;
+comment on function asyouwere.read_export is 'A session as one JSON document, in rows to be joined.';
+revoke execute on function asyouwere.read_export from public;
+grant execute on function asyouwere.read_export to anon, authenticated, service_role;
 
 create function public.export_session(p_session_id uuid) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select leftoff.read_export(p_session_id);
+    return query select asyouwere.read_export(p_session_id);
 end;
 $$;
 comment on function public.export_session is
@@ -61,14 +61,14 @@ comment on function public.export_session is
 revoke execute on function public.export_session from public, anon, authenticated, service_role;
 grant execute on function public.export_session to anon, authenticated, service_role;
 
-create function leftoff.believable_time(p_time timestamptz) returns timestamptz
+create function asyouwere.believable_time(p_time timestamptz) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp
 -- infinity, and years that no calendar of a client's has, would spoil every list that the row is in
 return case when p_time is not null then greatest(least(p_time, now()), timestamptz '1970-01-01 00:00Z') end;
-comment on function leftoff.believable_time is 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
-revoke execute on function leftoff.believable_time from public;
+comment on function asyouwere.believable_time is 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
+revoke execute on function asyouwere.believable_time from public;
 
-create function leftoff.write_import(
+create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
     p_created_at timestamptz[], p_bodies text[]
 ) returns public.free_agent_sessions
@@ -83,10 +83,10 @@ begin
     -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
     -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
     if auth.uid() is null then
-        perform leftoff.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
     end if;
     if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
-        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
     end if;
     begin
         select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
@@ -98,7 +98,7 @@ begin
             expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
         perform json_typeof(b::json) from unnest(p_bodies) b;
     exception when data_exception or invalid_parameter_value or undefined_function then
-        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session.');
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
     end;
 
     insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
@@ -107,24 +107,24 @@ begin
         case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
         -- without expiry it had none: 0, or a chat would get the default; nor may the number be too large to be refused
         make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
-        leftoff.believable_time(v_fields.archived_at), leftoff.believable_time(v_fields.created_at),
+        asyouwere.believable_time(v_fields.archived_at), asyouwere.believable_time(v_fields.created_at),
         v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
     returning * into v_session;
 
     begin
         insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
-        select v_session.id, s.number, s.label, leftoff.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
+        select v_session.id, s.number, s.label, asyouwere.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
         from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
-        insert into leftoff.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
+        insert into asyouwere.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
         select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
             row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
-            leftoff.path_depth(g.path),
-            case when g.item >= 0 then 3 when leftoff.path_depth(g.path) >= 3 then 0
+            asyouwere.path_depth(g.path),
+            case when g.item >= 0 then 3 when asyouwere.path_depth(g.path) >= 3 then 0
                 when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
-            leftoff.believable_time(coalesce(g.created_at, now())), g.path, g.body
+            asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
-        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
     end;
 
     select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
@@ -133,56 +133,56 @@ begin
         when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
         when exists (select from public.session_snapshots n
             where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
-        when (select bool_or(not leftoff.is_path(p.path) or p.depth not between 1 and 3
+        when (select bool_or(not asyouwere.is_path(p.path) or p.depth not between 1 and 3
                 or p.item < -1 or p.since < 1 or p.since >= p.until
                 or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
                 or p.kind = 0 and p.depth < 3 and left(p.body, 1) in ('{', '[')
-                or not leftoff.refuse_part(p.path, p.item, p.body))
-            from leftoff.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
+                or not asyouwere.refuse_part(p.path, p.item, p.body))
+            from asyouwere.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
         when exists (
             select from (
                 select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
-                from leftoff.parts p where p.session = v_session.internal_id) o
+                from asyouwere.parts p where p.session = v_session.internal_id) o
             where o.prior_until > o.since) then 'two lifespans of an address overlap'
         when exists (
             -- a part never outlives its container
-            select from leftoff.parts p
+            select from asyouwere.parts p
             where p.session = v_session.internal_id and (p.item >= 0 or p.depth > 1)
-                and not exists (select from leftoff.parts c
+                and not exists (select from asyouwere.parts c
                     where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
-                        and c.path = case when p.item >= 0 then p.path else leftoff.path_parent(p.path) end
+                        and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
                         and c.kind = case when p.item >= 0 then 2 else 1 end)) then 'a part has no container'
         when exists (
             select from public.session_snapshots n
-            cross join lateral leftoff.parts_at(v_session.internal_id, n.number) p
+            cross join lateral asyouwere.parts_at(v_session.internal_id, n.number) p
             where n.session_id = v_session.id and p.item >= 0
             group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
         end into v_problem;
     if v_problem is not null then
-        perform leftoff.fail(422, 'invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: ' || v_problem || '.');
     end if;
 
     update public.session_snapshots n
     set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
     from (
         select k.number, sum(p.size) as bytes, count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
-        from public.session_snapshots k left join lateral leftoff.parts_at(v_session.internal_id, k.number) p on true
+        from public.session_snapshots k left join lateral asyouwere.parts_at(v_session.internal_id, k.number) p on true
         where k.session_id = v_session.id group by k.number
     ) t
     where n.session_id = v_session.id and n.number = t.number;
     update public.free_agent_sessions s
-    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = leftoff.stored_bytes(s.internal_id)
+    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = asyouwere.stored_bytes(s.internal_id)
     from public.session_snapshots n
     where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
-    perform leftoff.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
+    perform asyouwere.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
-    perform leftoff.charge_copy(v_session.user_id, v_session.stored_bytes);
+    perform asyouwere.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;
-comment on function leftoff.write_import is 'Checks an export and writes it as a new session of the caller''s.';
-revoke execute on function leftoff.write_import from public;
-grant execute on function leftoff.write_import to authenticated;
+comment on function asyouwere.write_import is 'Checks an export and writes it as a new session of the caller''s.';
+revoke execute on function asyouwere.write_import from public;
+grant execute on function asyouwere.write_import to authenticated;
 
 create function public.import_session(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
@@ -191,7 +191,7 @@ create function public.import_session(
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next leftoff.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    return next asyouwere.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
 end;
 $$;
 comment on function public.import_session is

@@ -8,10 +8,10 @@ create function public.session_messages(public.free_agent_sessions) returns seto
 language sql stable rows 100
 begin atomic
     -- not through the view: of its join the planner does not know that it comes in the order of positions
-    select leftoff.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        leftoff.readable_json(p.body) ->> 'role' as role, leftoff.readable_json(p.body) ->> 'content' as content,
+    select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
+        asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
-    from leftoff.parts p
+    from asyouwere.parts p
     where p.session = $1.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
 end;
 comment on function public.session_messages(public.free_agent_sessions) is 'The messages of a session, to be embedded.';
@@ -20,10 +20,10 @@ create function public.session_messages(public.sessions_list) returns setof publ
 language sql stable rows 100
 begin atomic
     -- a scalar sub-select, not a join, which would lose the order again
-    select leftoff.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        leftoff.readable_json(p.body) ->> 'role' as role, leftoff.readable_json(p.body) ->> 'content' as content,
+    select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
+        asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
-    from leftoff.parts p
+    from asyouwere.parts p
     where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)
         and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
 end;

@@ -1,61 +1,61 @@
 -- Realtime: whoever may read a session can hear of its snapshots as they are made, where Supabase Realtime is there.
--- The database sends {session, number} to the private topic leftoff:<session id>, event snapshot. Nothing of the content
+-- The database sends {session, number} to the private topic asyouwere:<session id>, event snapshot. Nothing of the content
 -- travels: clients pull by number, and those who poll miss nothing but the hurry.
 -- Where there is no Realtime there is no trigger, so it costs nothing; enable_realtime() can be called again later.
 -- Breaks running code: no.
 
-create function leftoff.may_listen(p_topic text) returns boolean
+create function asyouwere.may_listen(p_topic text) returns boolean
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: as role_of(). Null and foreign topics end here, before the cast.
-    if p_topic is null or p_topic !~ '^leftoff:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    if p_topic is null or p_topic !~ '^asyouwere:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         return false;
     end if;
     return coalesce((
-        select leftoff.role_of(s.id, s.user_id, s.visibility) is not null
+        select asyouwere.role_of(s.id, s.user_id, s.visibility) is not null
         from public.free_agent_sessions s where s.id = substr(p_topic, 9)::uuid), false);
 end;
 $$;
-comment on function leftoff.may_listen is 'Whether the caller may read the session that the topic leftoff:<id> is about.';
-revoke execute on function leftoff.may_listen from public;
-grant execute on function leftoff.may_listen to anon, authenticated, service_role;
+comment on function asyouwere.may_listen is 'Whether the caller may read the session that the topic asyouwere:<id> is about.';
+revoke execute on function asyouwere.may_listen from public;
+grant execute on function asyouwere.may_listen to anon, authenticated, service_role;
 
-create function leftoff.announce_snapshots() returns trigger
+create function asyouwere.announce_snapshots() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '250ms'
 as $$
 begin
     -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import writes.
     perform realtime.send(
-        jsonb_build_object('session', m.session_id, 'number', m.number), 'snapshot', 'leftoff:' || m.session_id, true)
+        jsonb_build_object('session', m.session_id, 'number', m.number), 'snapshot', 'asyouwere:' || m.session_id, true)
     from (select n.session_id, max(n.number) as number from made n group by n.session_id) m;
     return null;
 exception when others then
     -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come free or
     -- a Realtime that was taken away. Never is a save lost for it.
-    raise warning 'leftoff: snapshot saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
+    raise warning 'asyouwere: snapshot saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
     return null;
 end;
 $$;
-comment on function leftoff.announce_snapshots is 'Tells listeners the number of a new snapshot; never fails a save.';
-revoke execute on function leftoff.announce_snapshots from public;
+comment on function asyouwere.announce_snapshots is 'Tells listeners the number of a new snapshot; never fails a save.';
+revoke execute on function asyouwere.announce_snapshots from public;
 
-create function leftoff.disable_realtime() returns text
+create function asyouwere.disable_realtime() returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     drop trigger if exists announce_snapshots on public.session_snapshots;
     if to_regclass('realtime.messages') is not null then
         drop policy if exists "Whoever reads a session hears of its snapshots" on realtime.messages;
-        drop policy if exists "Only the database speaks on leftoff's topics" on realtime.messages;
+        drop policy if exists "Only the database speaks on asyouwere's topics" on realtime.messages;
     end if;
     return 'off';
 end;
 $$;
-comment on function leftoff.disable_realtime is 'Stops sending; for the owner of the database.';
-revoke execute on function leftoff.disable_realtime from public;
+comment on function asyouwere.disable_realtime is 'Stops sending; for the owner of the database.';
+revoke execute on function asyouwere.disable_realtime from public;
 
-create function leftoff.enable_realtime() returns text
+create function asyouwere.enable_realtime() returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -64,27 +64,27 @@ begin
     then
         return 'off: this database has no Supabase Realtime';
     end if;
-    perform leftoff.disable_realtime();
+    perform asyouwere.disable_realtime();
     create policy "Whoever reads a session hears of its snapshots"
         on realtime.messages for select to anon, authenticated
         -- not presence. Realtime asks with a row of the topic that somebody joins.
-        using (extension = 'broadcast' and topic = (select realtime.topic()) and leftoff.may_listen(topic));
+        using (extension = 'broadcast' and topic = (select realtime.topic()) and asyouwere.may_listen(topic));
     -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these topics.
-    create policy "Only the database speaks on leftoff's topics"
+    create policy "Only the database speaks on asyouwere's topics"
         on realtime.messages as restrictive for all to anon, authenticated
-        using (topic not like 'leftoff:%' or leftoff.may_listen(topic))
-        with check (topic not like 'leftoff:%' and coalesce((select realtime.topic()) not like 'leftoff:%', true));
+        using (topic not like 'asyouwere:%' or asyouwere.may_listen(topic))
+        with check (topic not like 'asyouwere:%' and coalesce((select realtime.topic()) not like 'asyouwere:%', true));
     create trigger announce_snapshots after insert on public.session_snapshots
         referencing new table as made
-        for each statement execute function leftoff.announce_snapshots();
+        for each statement execute function asyouwere.announce_snapshots();
     return 'on';
 exception when insufficient_privilege then
     -- all of the above is undone: without policies nobody could listen
     return 'off: this role may not create policies on realtime.messages';
 end;
 $$;
-comment on function leftoff.enable_realtime is
+comment on function asyouwere.enable_realtime is
     'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
-revoke execute on function leftoff.enable_realtime from public;
+revoke execute on function asyouwere.enable_realtime from public;
 
-select leftoff.enable_realtime();
+select asyouwere.enable_realtime();

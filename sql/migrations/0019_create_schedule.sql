@@ -2,7 +2,7 @@
 -- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no harm.
 -- Breaks running code: no.
 
-create procedure leftoff.clean_up(p_seconds int default 60)
+create procedure asyouwere.clean_up(p_seconds int default 60)
 language plpgsql
 as $$
 declare
@@ -15,38 +15,38 @@ begin
     v_until := clock_timestamp() + make_interval(secs => p_seconds);
     loop
         perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from leftoff.run_cleanup(null, null, null) r;
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_cleanup(null, null, null) r;
         commit;
         exit when v_over;
     end loop;
     loop
         perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from leftoff.run_expiry(200) r;
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_expiry(200) r;
         commit;
         exit when v_over;
     end loop;
 end;
 $$;
-comment on procedure leftoff.clean_up is
+comment on procedure asyouwere.clean_up is
     'Clean-up and expiry in batches of their own until there is nothing left or p_seconds are over (then one batch more). For the owner of the database, and its schedule.';
-revoke execute on procedure leftoff.clean_up from public;
+revoke execute on procedure asyouwere.clean_up from public;
 
-create function leftoff.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
+create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_regprocedure('cron.schedule(text, text, text)') is null then
         return 'off: this database has no pg_cron';
     end if;
-    -- the same name again changes the job; it runs as whoever calls this, who must own leftoff's functions
-    perform cron.schedule('leftoff clean-up', p_schedule, 'call leftoff.clean_up()');
+    -- the same name again changes the job; it runs as whoever calls this, who must own asyouwere's functions
+    perform cron.schedule('asyouwere clean-up', p_schedule, 'call asyouwere.clean_up()');
     return 'on';
 exception when insufficient_privilege then
     return 'off: this role may not use pg_cron';
 end;
 $$;
-comment on function leftoff.schedule_cleanup is
-    'Has pg_cron, where it is there, call leftoff.clean_up(); answers "on", or "off" and why. May be called again at any time. Undo: select cron.unschedule(''leftoff clean-up'').';
-revoke execute on function leftoff.schedule_cleanup from public;
+comment on function asyouwere.schedule_cleanup is
+    'Has pg_cron, where it is there, call asyouwere.clean_up(); answers "on", or "off" and why. May be called again at any time. Undo: select cron.unschedule(''asyouwere clean-up'').';
+revoke execute on function asyouwere.schedule_cleanup from public;
 
-select leftoff.schedule_cleanup();
+select asyouwere.schedule_cleanup();

@@ -6,7 +6,7 @@
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
-create unlogged table leftoff.rate_buckets (
+create unlogged table asyouwere.rate_buckets (
     user_id uuid primary key,
     tokens double precision not null,
     filled_at timestamptz not null default clock_timestamp(),
@@ -14,88 +14,88 @@ create unlogged table leftoff.rate_buckets (
     stored_bytes bigint not null default 0,
     counted_at timestamptz not null default '-infinity'
 ) with (fillfactor = 50);
-comment on table leftoff.rate_buckets is 'What each person may still write now, and what they had at the last count.';
-comment on column leftoff.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
-comment on column leftoff.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
-comment on column leftoff.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
-comment on column leftoff.rate_buckets.counted_at is 'Counted anew after a minute, and before anything is refused.';
-alter table leftoff.rate_buckets enable row level security; -- no policy: the functions only
+comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
+comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
+comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
+comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
+comment on column asyouwere.rate_buckets.counted_at is 'Counted anew after a minute, and before anything is refused.';
+alter table asyouwere.rate_buckets enable row level security; -- no policy: the functions only
 
-create function leftoff.locked_bucket(p_user uuid) returns leftoff.rate_buckets
+create function asyouwere.locked_bucket(p_user uuid) returns asyouwere.rate_buckets
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_bucket leftoff.rate_buckets;
+    v_bucket asyouwere.rate_buckets;
 begin
-    select * into v_bucket from leftoff.rate_buckets b where b.user_id = p_user for no key update;
+    select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
     if not found then
-        insert into leftoff.rate_buckets (user_id, tokens)
-        select p_user, coalesce(s.writes_at_once, 0) from leftoff.settings s on conflict do nothing;
-        select * into v_bucket from leftoff.rate_buckets b where b.user_id = p_user for no key update;
+        insert into asyouwere.rate_buckets (user_id, tokens)
+        select p_user, coalesce(s.writes_at_once, 0) from asyouwere.settings s on conflict do nothing;
+        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
     end if;
     return v_bucket;
 end;
 $$;
-comment on function leftoff.locked_bucket is 'A person''s bucket, made full if there is none, locked till the end of the transaction.';
-revoke execute on function leftoff.locked_bucket from public;
+comment on function asyouwere.locked_bucket is 'A person''s bucket, made full if there is none, locked till the end of the transaction.';
+revoke execute on function asyouwere.locked_bucket from public;
 
-create function leftoff.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int
+create function asyouwere.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings leftoff.settings;
-    v_bucket leftoff.rate_buckets;
+    v_settings asyouwere.settings;
+    v_bucket asyouwere.rate_buckets;
     v_tokens double precision;
     v_cost bigint;
     v_ahead int;
 begin
-    select * into v_settings from leftoff.settings;
+    select * into v_settings from asyouwere.settings;
     if v_settings.writes_per_second is null then
         return p_ahead;
     end if;
-    v_bucket := leftoff.locked_bucket(p_user);
+    v_bucket := asyouwere.locked_bucket(p_user);
     -- what costs more than a full bucket passes with a full one
     v_cost := least(p_cost, v_settings.writes_at_once);
     v_tokens := least(v_settings.writes_at_once,
         v_bucket.tokens + v_settings.writes_per_second
             * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
     if v_tokens < v_cost then
-        perform leftoff.fail(429, 'rate_limited', 'Too many writes in a short time. Wait, then send the same again.',
+        perform asyouwere.fail(429, 'rate_limited', 'Too many writes in a short time. Wait, then send the same again.',
             format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
     end if;
     v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
-    update leftoff.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
+    update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
     where b.user_id = p_user;
     return v_ahead;
 end;
 $$;
-comment on function leftoff.take_tokens is
+comment on function asyouwere.take_tokens is
     'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds to wait.';
-revoke execute on function leftoff.take_tokens from public;
+revoke execute on function asyouwere.take_tokens from public;
 
-create function leftoff.is_limited() returns boolean
+create function asyouwere.is_limited() returns boolean
 language sql stable
 -- Nobody signed in: the clean-up or an administrator; to all others our functions let nobody write. The role first:
 -- a service's token need not name a user, and auth.uid() takes nothing but a uuid.
 return case when current_setting('role') = 'service_role' then false else auth.uid() is not null end;
-comment on function leftoff.is_limited is 'Whether the caller is a person whose writes are counted.';
-revoke execute on function leftoff.is_limited from public;
+comment on function asyouwere.is_limited is 'Whether the caller is a person whose writes are counted.';
+revoke execute on function asyouwere.is_limited from public;
 
-create function leftoff.charge(p_cost bigint default 1) returns void
+create function asyouwere.charge(p_cost bigint default 1) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: buckets are private. Whoever calls it takes from their own bucket.
-    if leftoff.is_limited() then
-        perform leftoff.take_tokens(auth.uid(), greatest(p_cost, 1));
+    if asyouwere.is_limited() then
+        perform asyouwere.take_tokens(auth.uid(), greatest(p_cost, 1));
     end if;
 end;
 $$;
-comment on function leftoff.charge is 'Takes tokens from the caller''s bucket. Raises rate_limited.';
-revoke execute on function leftoff.charge from public;
-grant execute on function leftoff.charge to authenticated, service_role;
+comment on function asyouwere.charge is 'Takes tokens from the caller''s bucket. Raises rate_limited.';
+revoke execute on function asyouwere.charge from public;
+grant execute on function asyouwere.charge to authenticated, service_role;
 
-create function leftoff.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) returns int
+create function asyouwere.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -103,42 +103,42 @@ declare
     v_cost bigint := 1 + p_written_bytes / (1024 * 1024);
     v_left int := p_session.prepaid_saves;
 begin
-    if not leftoff.is_limited() then
+    if not asyouwere.is_limited() then
         return v_left;
     elsif v_caller <> p_session.user_id then
         -- what is paid ahead is the owner's
-        perform leftoff.take_tokens(v_caller, v_cost);
+        perform asyouwere.take_tokens(v_caller, v_cost);
     elsif v_left >= v_cost then
         return v_left - v_cost;
     else
-        v_left := leftoff.take_tokens(v_caller, v_cost - v_left, 20);
+        v_left := asyouwere.take_tokens(v_caller, v_cost - v_left, 20);
     end if;
-    perform leftoff.refuse_quota(p_session.user_id, 0, p_written_bytes);
+    perform asyouwere.refuse_quota(p_session.user_id, 0, p_written_bytes);
     return v_left;
 end;
 $$;
-comment on function leftoff.charge_save is
+comment on function asyouwere.charge_save is
     'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
-revoke execute on function leftoff.charge_save from public;
+revoke execute on function asyouwere.charge_save from public;
 
-create function leftoff.refuse_quota(p_owner uuid, p_new_sessions int, p_new_bytes bigint) returns void
+create function asyouwere.refuse_quota(p_owner uuid, p_new_sessions int, p_new_bytes bigint) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings leftoff.settings;
-    v_bucket leftoff.rate_buckets;
+    v_settings asyouwere.settings;
+    v_bucket asyouwere.rate_buckets;
 begin
-    select * into v_settings from leftoff.settings;
+    select * into v_settings from asyouwere.settings;
     if p_new_sessions = 0 and v_settings.max_stored_bytes_per_user is null
         or p_new_bytes = 0 and v_settings.max_sessions_per_user is null
     then
         return;
     end if;
     if p_owner = auth.uid() then
-        v_bucket := leftoff.locked_bucket(p_owner);
+        v_bucket := asyouwere.locked_bucket(p_owner);
     else
         -- never waits for another person's bucket while holding the caller's: two who save for each other would lock up
-        select * into v_bucket from leftoff.rate_buckets b where b.user_id = p_owner for no key update skip locked;
+        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_owner for no key update skip locked;
     end if;
     -- counted each minute at most, unless it would be refused
     if v_bucket.user_id is null or v_bucket.counted_at < clock_timestamp() - interval '1 minute'
@@ -150,38 +150,38 @@ begin
         v_bucket.counted_at := clock_timestamp();
     end if;
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
-        perform leftoff.fail(403, 'quota_exceeded', 'The owner has as many sessions as allowed. Delete some first.',
+        perform asyouwere.fail(403, 'quota_exceeded', 'The owner has as many sessions as allowed. Delete some first.',
             format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
     elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
-        perform leftoff.fail(403, 'quota_exceeded',
+        perform asyouwere.fail(403, 'quota_exceeded',
             'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
             format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
     end if;
-    update leftoff.rate_buckets b
+    update asyouwere.rate_buckets b
     set sessions = v_bucket.sessions + p_new_sessions, stored_bytes = v_bucket.stored_bytes + p_new_bytes,
         counted_at = v_bucket.counted_at
     where b.user_id = v_bucket.user_id; -- not if it was left out as locked
 end;
 $$;
-comment on function leftoff.refuse_quota is 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
-revoke execute on function leftoff.refuse_quota from public;
+comment on function asyouwere.refuse_quota is 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
+revoke execute on function asyouwere.refuse_quota from public;
 
-create function leftoff.charge_copy(p_owner uuid, p_bytes bigint) returns void
+create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if leftoff.is_limited() then
-        perform leftoff.take_tokens(auth.uid(), p_bytes / (1024 * 1024));
-        perform leftoff.refuse_quota(p_owner, 0, p_bytes);
+    if asyouwere.is_limited() then
+        perform asyouwere.take_tokens(auth.uid(), p_bytes / (1024 * 1024));
+        perform asyouwere.refuse_quota(p_owner, 0, p_bytes);
     end if;
 end;
 $$;
-comment on function leftoff.charge_copy is
+comment on function asyouwere.charge_copy is
     'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited, quota_exceeded.';
-revoke execute on function leftoff.charge_copy from public;
+revoke execute on function asyouwere.charge_copy from public;
 
-create function leftoff.stored_bytes(p_session bigint) returns bigint
+create function asyouwere.stored_bytes(p_session bigint) returns bigint
 language sql stable set search_path = pg_catalog, pg_temp
-return (select coalesce(sum(p.size), 0) from leftoff.parts p where p.session = p_session);
-comment on function leftoff.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
-revoke execute on function leftoff.stored_bytes from public;
+return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
+comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
+revoke execute on function asyouwere.stored_bytes from public;

@@ -1,4 +1,4 @@
-"""`make bench`: what leftoff costs, measured against the barest thing that could be done instead.
+"""`make bench`: what asyouwere costs, measured against the barest thing that could be done instead.
 
     python -m tests.bench --quick        some minutes: fewer rounds, smaller sessions
     python -m tests.bench                the full run, an hour and more: a million sessions, a million saves

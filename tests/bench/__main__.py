@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from leftoff.local.errors import LocalError
-from leftoff.local.stack import LocalStack, data_folder
+from asyouwere.local.errors import LocalError
+from asyouwere.local.stack import LocalStack, data_folder
 from tests.bench import (
     cold_start,
     crowding,
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         figures, facts = _measure(options, folder)
     except LocalError as exc:
-        print(f"leftoff: {exc}", file=sys.stderr)
+        print(f"asyouwere: {exc}", file=sys.stderr)
         return 1
     facts["run"] = f"{'quick' if options.quick else 'full'}, {time.monotonic() - begin:.0f} s"
     markdown, data = report.write(figures, facts, options.output or folder)
@@ -86,7 +86,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> tuple[list[Figure], d
             place = Place(stack, quick=options.quick)
             facts = machine.describe(place)
             for name in options.only or GROUPS:
-                print(f"leftoff: measuring {name} ...", file=sys.stderr)
+                print(f"asyouwere: measuring {name} ...", file=sys.stderr)
                 figures += GROUPS[name](place)
             facts["load after"] = machine.load()
             place.close()
@@ -97,7 +97,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> tuple[list[Figure], d
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="make bench", description="Measure what leftoff costs, and against what."
+        prog="make bench", description="Measure what asyouwere costs, and against what."
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer rounds and smaller sessions: some minutes"
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="draw the growing session and the peers there, as SVG"
     )
-    parser.add_argument("--output", type=Path, help="folder for the report (default: .leftoff/bench)")
+    parser.add_argument("--output", type=Path, help="folder for the report (default: .asyouwere/bench)")
     return parser
 
 

@@ -16,7 +16,7 @@ SAVES, QUICK_SAVES = 1_000_000, 20_000
 SESSIONS = 500
 CONNECTIONS = 8
 KEPT = 10
-TABLES = ("leftoff.parts", "public.session_snapshots", "public.free_agent_sessions")
+TABLES = ("asyouwere.parts", "public.session_snapshots", "public.free_agent_sessions")
 
 # A message appended by every tenth save, so that the disk does not fill; the step and a note replaced by each.
 ANY = f"('{PREFIX}' || lpad(:session::text, 12, '0'))::uuid"

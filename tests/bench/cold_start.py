@@ -93,7 +93,7 @@ def _first_answer(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "functions_framework", "--target", target, "--source", str(source)]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEFTOFF_", "PYTHON"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASYOUWERE_", "PYTHON"))}
     if body is not None:
         headers = {**headers, "Content-Type": "application/json"}
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:

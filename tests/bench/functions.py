@@ -1,4 +1,4 @@
-"""What HTTP adds to a save, and how many saves the functions answer, served as `leftoff run` serves them."""
+"""What HTTP adds to a save, and how many saves the functions answer, served as `asyouwere run` serves them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GROUP = "Functions (HTTP)"
 
 CLIENTS = 16
 MESSAGES = 1_000
-# What the functions do around the call: see leftoff/database/direct.py.
+# What the functions do around the call: see asyouwere/database/direct.py.
 ACT_AS = (
     "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true), "
     "set_config('statement_timeout', '20000', true)"

@@ -1,4 +1,4 @@
-"""One session that grows, saved after every message: with leftoff, and as a whole jsonb document each time.
+"""One session that grows, saved after every message: with asyouwere, and as a whole jsonb document each time.
 
 What the two pictures in docs/ show (see pictures.py).
 """
@@ -20,7 +20,7 @@ GROUP = "A growing session"
 SERIES = "growing.json"
 
 SIZES = """
-    select pg_total_relation_size('leftoff.parts') + pg_total_relation_size('public.session_snapshots')
+    select pg_total_relation_size('asyouwere.parts') + pg_total_relation_size('public.session_snapshots')
         + pg_total_relation_size('public.free_agent_sessions'),
         pg_total_relation_size('bench.documents')
 """
@@ -31,9 +31,9 @@ class Point:
     """After so many messages: time of the save in milliseconds, and bytes on disk with indexes, both ways."""
 
     messages: int
-    leftoff_ms: float
+    asyouwere_ms: float
     document_ms: float
-    leftoff_bytes: int
+    asyouwere_bytes: int
     document_bytes: int
     json_bytes: int
 
@@ -47,7 +47,7 @@ def measure(place: Place) -> Iterator[Figure]:
     last = points[-1]
     tail = points[-max(10, len(points) // 20) :]
     ours, theirs = (
-        statistics.median(point.leftoff_ms for point in tail),
+        statistics.median(point.asyouwere_ms for point in tail),
         statistics.median(point.document_ms for point in tail),
     )
     yield Figure(
@@ -60,9 +60,9 @@ def measure(place: Place) -> Iterator[Figure]:
     yield Figure(
         GROUP,
         f"stored after {last.messages:,} saves",
-        last.leftoff_bytes / last.document_bytes,
+        last.asyouwere_bytes / last.document_bytes,
         "×",
-        detail=f"{last.leftoff_bytes / 1e6:.1f} MB against {last.document_bytes / 1e6:.0f} MB, "
+        detail=f"{last.asyouwere_bytes / 1e6:.1f} MB against {last.document_bytes / 1e6:.0f} MB, "
         f"every version kept; the latest state alone has {last.json_bytes / 1e6:.2f} MB of JSON",
     )
 

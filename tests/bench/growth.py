@@ -43,7 +43,7 @@ FILL_SNAPSHOTS = """
     from public.free_agent_sessions s cross join generate_series(1, 2) n where s.latest_number = 2
 """
 FILL_PARTS = """
-    insert into leftoff.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
+    insert into asyouwere.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
     select s.internal_id, s.created_at, p.since, p.until, p.item, p.ord, octet_length(p.body), 1, p.kind, p.path, p.body
     from public.free_agent_sessions s cross join (values
         (1, 2147483647, -1, 1, 2, '/messages/', '[]'), (1, 2147483647, 0, 2, 3, '/messages/', %(message)s),
@@ -54,8 +54,8 @@ FILL_PARTS = """
 """
 # A history: a hundred messages, saved at once, and then a step that was replaced by every save.
 LENGTHEN = """
-    update leftoff.parts p set since = %(count)s where p.session = %(session)s and p.path = '/step/';
-    insert into leftoff.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
+    update asyouwere.parts p set since = %(count)s where p.session = %(session)s and p.path = '/step/';
+    insert into asyouwere.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
     select %(session)s, now(), n, n + 1, -1, -1000, octet_length(n::text), 1, 0, '/step/', n::text from generate_series(1, %(count)s - 1) n;
     insert into public.session_snapshots (session_id, created_at, size_bytes, number, changed_parts, message_count)
     select s.id, now(), s.size_bytes, n, 1, s.message_count
@@ -64,7 +64,7 @@ LENGTHEN = """
 """
 SCANS = """
     select coalesce(sum(seq_scan), 0) from pg_stat_user_tables
-    where (schemaname, relname) in (('leftoff', 'parts'), ('public', 'session_snapshots'), ('public', 'free_agent_sessions'))
+    where (schemaname, relname) in (('asyouwere', 'parts'), ('public', 'session_snapshots'), ('public', 'free_agent_sessions'))
         and n_live_tup > 5000 -- reading a few pages whole is what one should do
 """
 

@@ -38,7 +38,7 @@ def facts(superuser: psycopg.Connection[Any], folder: Path) -> dict[str, str]:
     settings = {name: str(superuser.execute(f"show {name}".encode()).fetchone()[0]) for name in SETTINGS}  # type: ignore[index]
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "leftoff": f"{version('leftoff')}, commit {_commit()}",
+        "asyouwere": f"{version('asyouwere')}, commit {_commit()}",
         "Postgres": f"{superuser.info.server_version // 10000}.{superuser.info.server_version % 100}, "
         + ", ".join(f"{name} {setting}" for name, setting in settings.items()),
         "Python": platform.python_version(),

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leftoff.local.demo.measurements import running_median
-from leftoff.local.demo.picture import (
+from asyouwere.local.demo.measurements import running_median
+from asyouwere.local.demo.picture import (
     DOCUMENTS,
     GRID,
     INK,
-    LEFTOFF,
+    ASYOUWERE,
     MUTED,
     PAPER,
     following_colour_scheme,
@@ -40,7 +40,7 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
-    "svg.hashsalt": "leftoff",
+    "svg.hashsalt": "asyouwere",
 }
 
 
@@ -51,7 +51,7 @@ def draw(points: Sequence[Point], folder: Path) -> list[Path]:
             folder / "bench-time.svg",
             points,
             "Time of one save",
-            running_median([point.leftoff_ms for point in points]),
+            running_median([point.asyouwere_ms for point in points]),
             running_median([point.document_ms for point in points]),
             lambda value: f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms",
         ),
@@ -59,7 +59,7 @@ def draw(points: Sequence[Point], folder: Path) -> list[Path]:
             folder / "bench-storage.svg",
             points,
             "Stored, every version kept",
-            [point.leftoff_bytes for point in points],
+            [point.asyouwere_bytes for point in points],
             [point.document_bytes for point in points],
             lambda value: human_bytes(value, digits=1 if value < 1e7 else 0),
         ),
@@ -84,7 +84,7 @@ def _draw(
         figure, axes = pyplot.subplots(figsize=(5.6, 3.1))
         for values, colour, name in (
             (theirs, DOCUMENTS, "a whole jsonb\ndocument a save"),
-            (ours, LEFTOFF, "leftoff"),
+            (ours, ASYOUWERE, "asyouwere"),
         ):
             axes.plot(counts, values, color=colour, linewidth=2.2)
             label = f"{name}\n{written(values[-1])}"

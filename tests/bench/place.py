@@ -1,4 +1,4 @@
-"""Where it is measured: a stack of our own, a user in it, and tables for what leftoff is compared with."""
+"""Where it is measured: a stack of our own, a user in it, and tables for what asyouwere is compared with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from leftoff.local.migrations import migrate
-from leftoff.local.stack import API_ROLE, LocalStack, add_user
-from leftoff.local.tokens import user_id
+from asyouwere.local.migrations import migrate
+from asyouwere.local.stack import API_ROLE, LocalStack, add_user
+from asyouwere.local.tokens import user_id
 from tests.bench.texts import Messages, array, state_text
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -25,15 +25,15 @@ NAMES = itertools.count(1)
 SAVE = "select * from public.save_session_parts(%s, %s, %s, %s, %s, %s, %s)"
 SAVE_STATE = "select * from public.create_session_snapshot(%s, p_state => %s, p_base => %s)"
 
-# The floors. `parts` has the columns, the indexes and the storage settings of leftoff's own table and nothing
+# The floors. `parts` has the columns, the indexes and the storage settings of asyouwere's own table and nothing
 # else: no rights, no numbering, no merging. `documents` is how most people keep state: one jsonb a version.
 FLOORS = """
     create schema bench;
-    create table bench.parts (like leftoff.parts including all);
+    create table bench.parts (like asyouwere.parts including all);
     do $$ begin
         -- "like" does not copy these
         execute (select 'alter table bench.parts set (' || array_to_string(reloptions, ', ') || ')'
-            from pg_class where oid = 'leftoff.parts'::regclass);
+            from pg_class where oid = 'asyouwere.parts'::regclass);
     end $$;
     create table bench.documents (
         session_id uuid not null, number int not null, state jsonb not null,
@@ -48,10 +48,10 @@ FLOORS = """
     begin
         select s.internal_id, s.latest_number + 1 into v_session, v_number from public.free_agent_sessions s
         where s.id = p_session_id and s.user_id = auth.uid() and s.latest_number = p_base for no key update;
-        insert into leftoff.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
         select v_session, v_number, l.item + 1, 1, v_size, 1, 3, now(), '/messages/', p_body
         from (
-            select p.item from leftoff.parts p
+            select p.item from asyouwere.parts p
             where p.session = v_session and p.until = 2147483647 and p.path = '/messages/'
             order by p.path desc, p.item desc limit 1
         ) l;
@@ -70,7 +70,7 @@ FLOORS = """
 """
 # All is counted as ever, and never runs out.
 NO_LIMITS = """
-    update leftoff.settings set writes_per_second = 1000000, writes_at_once = 1000000000, max_stored_bytes_per_user = 1e15
+    update asyouwere.settings set writes_per_second = 1000000, writes_at_once = 1000000000, max_stored_bytes_per_user = 1e15
 """
 APPEND_BARELY = "select bench.append_message(%s, %s, %s)"
 INSERT_DOCUMENT = "insert into bench.documents (session_id, number, state) values (%s, %s, %s)"
@@ -162,7 +162,7 @@ class Place:
     def settle(self) -> None:
         """Vacuum, analyze and checkpoint, so that what was set up does not disturb what is measured next."""
         self.superuser.execute(
-            "vacuum (analyze) leftoff.parts, public.session_snapshots, public.free_agent_sessions"
+            "vacuum (analyze) asyouwere.parts, public.session_snapshots, public.free_agent_sessions"
         )
         self.superuser.execute("checkpoint")
 

@@ -34,7 +34,7 @@ FILL_SNAPSHOTS = """
     where s.id = any (%s) order by n, s.internal_id
 """
 FILL_PARTS = """
-    insert into leftoff.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
+    insert into asyouwere.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
     select w.session, now(), w.n,
         case when p.path = '/messages/' or w.n = %s then 2147483647 else w.n + 1 end,
         case p.path when '/messages/' then w.n - 1 else -1 end, p.ord, length(p.body), 1,
@@ -49,7 +49,7 @@ FILL_PARTS = """
     ) p (ord, path, body)
 """
 FILL_LISTS = """
-    insert into leftoff.parts (session, created_at, since, item, ord, size, depth, kind, path, body)
+    insert into asyouwere.parts (session, created_at, since, item, ord, size, depth, kind, path, body)
     select s.internal_id, now(), 1, -1, 4, 2, 1, 2, '/messages/', '[]'
     from public.free_agent_sessions s where s.id = any (%s)
 """

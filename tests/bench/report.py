@@ -59,7 +59,7 @@ def summary(figures: Iterable[Figure]) -> str:
 
 
 def _markdown(figures: Sequence[Figure], facts: dict[str, str]) -> str:
-    lines = ["# leftoff: what it costs", "", NOTES, ""]
+    lines = ["# asyouwere: what it costs", "", NOTES, ""]
     lines += [f"- {name}: {fact}" for name, fact in facts.items()]
     for group, members in _groups(figures):
         lines += ["", f"## {group}", "", "| what | measured | p10 to p90 | target | | against, and details |"]

@@ -10,7 +10,7 @@ from tests.bench.texts import Messages, array, compact
 
 GROUP = "Storage"
 
-TABLES = "leftoff.parts, leftoff.save_keys, public.session_snapshots, public.free_agent_sessions"
+TABLES = "asyouwere.parts, asyouwere.save_keys, public.session_snapshots, public.free_agent_sessions"
 SIZE = f"""
     select sum(pg_total_relation_size(name::regclass))::bigint
     from unnest(string_to_array('{TABLES}', ', ')) as tables (name)

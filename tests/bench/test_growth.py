@@ -12,7 +12,7 @@ from tests.support.database import Db
 MESSAGE = {"role": "user", "content": "hello"}
 PARTS = """
     select p.path, p.item, p.since, nullif(p.until, 2147483647) as until, p.kind, p.depth, p.size, p.body
-    from leftoff.parts p join free_agent_sessions s on s.internal_id = p.session
+    from asyouwere.parts p join free_agent_sessions s on s.internal_id = p.session
     where s.id = %s order by 1, 2, 3
 """
 

@@ -1,4 +1,4 @@
-"""The peers' protocol against a side that keeps everything in memory, and leftoff's own side against a database.
+"""The peers' protocol against a side that keeps everything in memory, and asyouwere's own side against a database.
 
 Other people's libraries take part in `make bench` only: they are large, and their installation needs a network.
 """
@@ -21,7 +21,7 @@ from tests.bench.peers import environment
 from tests.bench.peers.process import SideFailed, SideProcess
 from tests.bench.peers.rounds import Measured, Rounds, Shape, Turn
 from tests.bench.peers.sides.base import MODULES
-from tests.bench.peers.taking_part import FLOORS, LEFTOFF, OURS, PEERS, Participant
+from tests.bench.peers.taking_part import FLOORS, ASYOUWERE, OURS, PEERS, Participant
 from tests.support.database import Db
 
 IN_MEMORY = "in memory"
@@ -51,7 +51,7 @@ def rounds_of(names: tuple[str, ...], db: Db, folder: Path) -> Measured:
     with psycopg.connect(db.dsn, autocommit=True) as admin:
         sides = []
         for name in names:
-            dsn = db.api_dsn if name == LEFTOFF else db.dsn
+            dsn = db.api_dsn if name == ASYOUWERE else db.dsn
             process = SideProcess(name, sys.executable, folder / "side.log")
             process.ask("open", dsn=dsn, options={"role": "authenticated", "claims": claims}, within=60)
             sides.append(Participant(name, process, admin, {}))
@@ -109,19 +109,19 @@ def test_side_process__many_clients(tmp_path: Path) -> None:
     assert len(answer["times"]) >= 2
 
 
-def test_rounds__leftoff_and_the_floors(db: Db, tmp_path: Path) -> None:
-    names = (LEFTOFF, *FLOORS)
+def test_rounds__asyouwere_and_the_floors(db: Db, tmp_path: Path) -> None:
+    names = (ASYOUWERE, *FLOORS)
     measured = rounds_of(names, db, tmp_path)
     laps = SHAPE.sessions * SHAPE.turns
     assert {name: len(measured.times["save"][name]) for name in names} == {
-        LEFTOFF: laps,
+        ASYOUWERE: laps,
         FLOORS[0]: laps,
         FLOORS[1]: 4,
     }
     assert all(len(measured.times["restore"][name]) == SHAPE.reads for name in names)
-    assert set(measured.times["restore_old"]) == {LEFTOFF, FLOORS[1]}
+    assert set(measured.times["restore_old"]) == {ASYOUWERE, FLOORS[1]}
     assert set(measured.times["poll"]) == set(names)
-    assert len(measured.ratios("save", FLOORS[1], LEFTOFF)) == 4
+    assert len(measured.ratios("save", FLOORS[1], ASYOUWERE)) == 4
     # a new number for each turn, after the one that the session was filled with
     numbers = db.superuser.execute("select latest_number from free_agent_sessions").fetchall()
     assert [row["latest_number"] for row in numbers] == [1 + SHAPE.turns] * SHAPE.sessions
@@ -148,9 +148,9 @@ def test_sides__list_of_those_who_take_part_is_complete() -> None:
 
 
 def test_sides__import_nothing_that_their_environment_lacks() -> None:
-    """A side runs where neither leftoff nor the bench's own libraries are installed."""
+    """A side runs where neither asyouwere nor the bench's own libraries are installed."""
     program = (
-        "import sys; sys.modules['leftoff'] = None; import tests.bench.peers.sides.__main__; "
+        "import sys; sys.modules['asyouwere'] = None; import tests.bench.peers.sides.__main__; "
         "print(sorted(name for name in sys.modules if name.startswith('tests.')))"
     )
     ran = subprocess.run(

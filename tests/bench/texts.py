@@ -56,7 +56,7 @@ def _prose() -> str:
 
 
 def compact(value: object) -> str:
-    """JSON text as leftoff keeps it."""
+    """JSON text as asyouwere keeps it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

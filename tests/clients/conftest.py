@@ -9,7 +9,7 @@ import pytest
 
 from tests.clients.places import Place, given_place, lite_place, postgrest_place
 
-PLACES = ["given"] if os.environ.get("LEFTOFF_TEST_SUPABASE_URL") else ["lite", "postgrest"]
+PLACES = ["given"] if os.environ.get("ASYOUWERE_TEST_SUPABASE_URL") else ["lite", "postgrest"]
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Where the clients are tried: a Supabase at one URL.
 
-LEFTOFF_TEST_SUPABASE_URL            any Supabase with leftoff's migrations, hosted or local, instead of our own
-LEFTOFF_TEST_SUPABASE_ANON_KEY       its keys
-LEFTOFF_TEST_SUPABASE_SERVICE_KEY
+ASYOUWERE_TEST_SUPABASE_URL            any Supabase with asyouwere's migrations, hosted or local, instead of our own
+ASYOUWERE_TEST_SUPABASE_ANON_KEY       its keys
+ASYOUWERE_TEST_SUPABASE_SERVICE_KEY
 
 By default a local stack is started, once with @supabase/lite's REST and once with a real PostgREST. Sign-ups must
 be allowed and need no confirmation; every user here has an address of their own at example.org.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from leftoff.local.stack import API_ROLE, LocalStack
+from asyouwere.local.stack import API_ROLE, LocalStack
 from tests.support.cluster import new_folder
 from tests.support.postgrest import running_postgrest
 
@@ -39,15 +39,15 @@ class Place:
 def given_place() -> Iterator[Place]:
     """The one that the settings name."""
     names = ("URL", "ANON_KEY", "SERVICE_KEY")
-    url, anon, service = (os.environ.get(f"LEFTOFF_TEST_SUPABASE_{name}", "") for name in names)
+    url, anon, service = (os.environ.get(f"ASYOUWERE_TEST_SUPABASE_{name}", "") for name in names)
     if not url:
-        pytest.skip("needs a Supabase: LEFTOFF_TEST_SUPABASE_URL names none")
+        pytest.skip("needs a Supabase: ASYOUWERE_TEST_SUPABASE_URL names none")
     yield Place(url.rstrip("/"), anon, service)
 
 
 @contextlib.contextmanager
 def lite_place() -> Iterator[Place]:
-    """What `leftoff run` starts."""
+    """What `asyouwere run` starts."""
     if shutil.which("node") is None:
         pytest.skip("needs Node.js, which is not here: no local Supabase without it")
     root = new_folder()

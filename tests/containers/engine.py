@@ -1,6 +1,6 @@
 """Containers for the tests: Postgres, Supabase's Postgres, PostgREST. Needs a Docker engine.
 
-LEFTOFF_REQUIRE_DOCKER=1 makes a missing engine a failure, as in CI, where otherwise the tests say why they are
+ASYOUWERE_REQUIRE_DOCKER=1 makes a missing engine a failure, as in CI, where otherwise the tests say why they are
 skipped.
 """
 
@@ -37,7 +37,7 @@ def require_engine() -> None:
     if asked.returncode == 0:
         return
     reason = "needs a Docker engine: " + (asked.stderr.strip().splitlines() or ["none answers"])[-1][:200]
-    if os.environ.get("LEFTOFF_REQUIRE_DOCKER") == "1":
+    if os.environ.get("ASYOUWERE_REQUIRE_DOCKER") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -25,7 +25,7 @@ ESSENTIALS = (
 def run_suite(*tests: str, **environment: str) -> str:
     """pytest on these tests with these variables; its last lines. Fails if one of them fails or none ran."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", *tests]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEFTOFF_", "PYTEST_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASYOUWERE_", "PYTEST_"))}
     done = subprocess.run(
         command, env={**kept, **environment}, cwd=ROOT, capture_output=True, text=True, timeout=1800
     )

@@ -15,5 +15,5 @@ pytestmark = tolerant
 def test_sql__on_plain_postgres(major: int) -> None:
     require_engine()
     with postgres(f"postgres:{major}", "postgres") as dsn:
-        summary = run_suite(*ESSENTIALS, LEFTOFF_TEST_DATABASE_URL=dsn)
+        summary = run_suite(*ESSENTIALS, ASYOUWERE_TEST_DATABASE_URL=dsn)
     assert " passed" in summary

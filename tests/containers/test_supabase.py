@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from leftoff.local.migrations import migrate
+from asyouwere.local.migrations import migrate
 from tests.containers.engine import (
     PASSWORD,
     SUPABASE_POSTGRES,
@@ -58,7 +58,7 @@ def test_migrations__a_second_time_change_nothing(supabase: tuple[str, str]) -> 
     migrate(make_conninfo(dsn, user="postgres"), bootstrap=True, say=said.append)
     with psycopg.connect(dsn) as connection:
         owners = connection.execute(
-            "select distinct pg_get_userbyid(relowner) from pg_class where relnamespace = 'leftoff'::regnamespace"
+            "select distinct pg_get_userbyid(relowner) from pg_class where relnamespace = 'asyouwere'::regnamespace"
         ).fetchall()
     assert owners == [("postgres",)]
 
@@ -66,9 +66,9 @@ def test_migrations__a_second_time_change_nothing(supabase: tuple[str, str]) -> 
 def settings_for(url: str, dsn: str) -> dict[str, str]:
     """The variables by which tests/postgrest finds a server that runs already."""
     return {
-        "LEFTOFF_TEST_POSTGREST_URL": url,
-        "LEFTOFF_TEST_POSTGREST_DATABASE_URL": dsn,
-        "LEFTOFF_TEST_POSTGREST_SECRET": SECRET,
+        "ASYOUWERE_TEST_POSTGREST_URL": url,
+        "ASYOUWERE_TEST_POSTGREST_DATABASE_URL": dsn,
+        "ASYOUWERE_TEST_POSTGREST_SECRET": SECRET,
     }
 
 

@@ -1,4 +1,4 @@
-"""leftoff doctor on a database: content with ours, and each check fails when what it looks at is broken."""
+"""asyouwere doctor on a database: content with ours, and each check fails when what it looks at is broken."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from leftoff.local.doctor import Finding, examine
-from leftoff.local.doctor.database import check_clock
-from leftoff.local.migrations import read_migrations
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local.doctor import Finding, examine
+from asyouwere.local.doctor.database import check_clock
+from asyouwere.local.migrations import read_migrations
+from asyouwere.local.postgres import EmbeddedPostgres
 from tests.functions.pooler import pooler
 from tests.sql.test_schedule import STAND_IN as PG_CRON
 from tests.support.cluster import new_folder, wanted_binaries
@@ -63,25 +63,25 @@ BREAKAGES = {
         "delete from supabase_migrations.schema_migrations where version = (select max(version) from supabase_migrations.schema_migrations)",
         "migrations", "fail", f"1 of {len(read_migrations())} to be applied",
     ),
-    "a newer leftoff": (
+    "a newer asyouwere": (
         "insert into supabase_migrations.schema_migrations (version, name) values ('0999', 'x')", "migrations", "fail", "newer",
     ),
     "a body was changed": (
-        "create or replace function leftoff.require_readable(p_session_id uuid) returns void language plpgsql stable "
+        "create or replace function asyouwere.require_readable(p_session_id uuid) returns void language plpgsql stable "
         "security definer set search_path = pg_catalog, pg_temp as $$ begin end $$",
-        "functions", "fail", "leftoff.require_readable(uuid): body differs",
+        "functions", "fail", "asyouwere.require_readable(uuid): body differs",
     ),
     "a definer is an invoker": (
-        "alter function leftoff.role_of security invoker", "functions", "fail", "leftoff.role_of(uuid,uuid,text): definer differs",
+        "alter function asyouwere.role_of security invoker", "functions", "fail", "asyouwere.role_of(uuid,uuid,text): definer differs",
     ),
     "a search_path is gone": (
-        "alter function leftoff.role_of reset search_path", "functions", "fail", "leftoff.role_of(uuid,uuid,text): settings differs",
+        "alter function asyouwere.role_of reset search_path", "functions", "fail", "asyouwere.role_of(uuid,uuid,text): settings differs",
     ),
     "a function is gone": (
         "drop function public.delete_my_data", "functions", "fail", "public.delete_my_data() is missing",
     ),
     "a function too many": (
-        "create function leftoff.extra() returns int language sql return 1", "functions", "fail", "leftoff.extra() is none of leftoff's",
+        "create function asyouwere.extra() returns int language sql return 1", "functions", "fail", "asyouwere.extra() is none of asyouwere's",
     ),
     "a grant too many": (
         "grant insert on public.session_snapshots to authenticated", "grants", "fail",
@@ -96,16 +96,16 @@ BREAKAGES = {
         "authenticated is missing",
     ),
     "execute for everybody": (
-        "grant execute on function leftoff.save_snapshot to public", "grants", "fail", "public too much",
+        "grant execute on function asyouwere.save_snapshot to public", "grants", "fail", "public too much",
     ),
     "row level security is off": (
-        "alter table leftoff.parts disable row level security", "rls", "fail", "leftoff.parts: row level security is off",
+        "alter table asyouwere.parts disable row level security", "rls", "fail", "asyouwere.parts: row level security is off",
     ),
     "row level security is forced": (
-        "alter table leftoff.parts force row level security", "rls", "fail", "forced",
+        "alter table asyouwere.parts force row level security", "rls", "fail", "forced",
     ),
     "a policy is gone": (
-        'drop policy "Whoever reads a session reads its parts" on leftoff.parts', "policies", "fail", "is missing",
+        'drop policy "Whoever reads a session reads its parts" on asyouwere.parts', "policies", "fail", "is missing",
     ),
     "a policy is open": (
         'alter policy "Whoever reads a session reads its snapshots" on public.session_snapshots using (true)',
@@ -113,29 +113,29 @@ BREAKAGES = {
     ),
     "a policy too many": (
         'create policy "Everybody" on public.free_agent_sessions for select to anon using (true)',
-        "policies", "fail", "Everybody is none of leftoff's",
+        "policies", "fail", "Everybody is none of asyouwere's",
     ),
     "a trigger is off": (
         "alter table public.free_agent_sessions disable trigger delete_parts", "triggers", "fail", "delete_parts: enabled differs",
     ),
-    "an index is gone": ("drop index leftoff.parts_dead", "indexes", "fail", "leftoff.parts_dead is missing"),
+    "an index is gone": ("drop index asyouwere.parts_dead", "indexes", "fail", "asyouwere.parts_dead is missing"),
     "a view is gone": ("drop view public.session_messages cascade", "relations", "fail", "session_messages is missing"),
     "an open default": (
-        "alter default privileges in schema leftoff grant select on tables to anon", "default rights", "warn", "anon",
+        "alter default privileges in schema asyouwere grant select on tables to anon", "default rights", "warn", "anon",
     ),
     "the clean-up is late": (
-        "update leftoff.cleanup_runs set started_at = now() - interval '1 hour' where kind = 'sessions'",
+        "update asyouwere.cleanup_runs set started_at = now() - interval '1 hour' where kind = 'sessions'",
         "schedule", "warn", "60 minutes ago",
     ),
-    "the clean-up never ran": ("truncate leftoff.cleanup_runs", "schedule", "warn", "never"),
+    "the clean-up never ran": ("truncate asyouwere.cleanup_runs", "schedule", "warn", "never"),
     "realtime is there and not used": (REALTIME, "realtime", "warn", "does not send"),
     "realtime without a policy": (
-        REALTIME + "; select leftoff.enable_realtime(); "
-        'drop policy "Only the database speaks on leftoff\'s topics" on realtime.messages',
+        REALTIME + "; select asyouwere.enable_realtime(); "
+        'drop policy "Only the database speaks on asyouwere\'s topics" on realtime.messages',
         "realtime", "fail", "missing",
     ),
     "pg_cron's job is off": (
-        PG_CRON + "; alter table cron.job add active boolean default false; select leftoff.schedule_cleanup()",
+        PG_CRON + "; alter table cron.job add active boolean default false; select asyouwere.schedule_cleanup()",
         "schedule", "fail", "not active",
     ),
 }  # fmt: skip
@@ -156,7 +156,7 @@ def test_doctor__finds_what_is_broken(healthy: Db, what: str) -> None:
 def test_doctor__says_that_realtime_and_the_schedule_are_on(healthy: Db) -> None:
     healthy.superuser.execute((REALTIME + PG_CRON).encode())
     healthy.superuser.execute("alter table cron.job add active boolean default true")
-    assert [healthy.value(f"select leftoff.{name}()") for name in ("enable_realtime", "schedule_cleanup")] == ["on", "on"]
+    assert [healthy.value(f"select asyouwere.{name}()") for name in ("enable_realtime", "schedule_cleanup")] == ["on", "on"]
     found = findings(healthy.dsn)
     assert (found["realtime"].level, found["realtime"].message) == ("ok", "each snapshot is announced to those who may read it")
     assert found["schedule"].message.endswith("pg_cron has the job")
@@ -172,7 +172,7 @@ def test_doctor__names_two_owners(healthy: Db) -> None:
 def test_doctor__on_an_empty_database_says_to_migrate(empty_database: str) -> None:
     found = findings(empty_database)
     assert found["migrations"].level == "fail"
-    assert "leftoff migrate" in found["migrations"].advice
+    assert "asyouwere migrate" in found["migrations"].advice
     assert "functions" not in found
 
 
@@ -198,7 +198,7 @@ def own_server() -> Iterator[EmbeddedPostgres]:
     """A server of its own, for what belongs to the whole server: roles and durability."""
     with EmbeddedPostgres(new_folder(), binaries=wanted_binaries(), durable=True) as server:
         subprocess.run(
-            [sys.executable, "-m", "leftoff.cli", "migrate", "--bootstrap", "--database-url", server.dsn], check=True, timeout=60
+            [sys.executable, "-m", "asyouwere.cli", "migrate", "--bootstrap", "--database-url", server.dsn], check=True, timeout=60
         )
         yield server
 
@@ -217,8 +217,8 @@ SERVER_BREAKAGES = {
         "alter role service_role nobypassrls", "alter role service_role bypassrls", "roles", "fail", "service_role does not",
     ),
     "the private schema is exposed": (
-        "alter role authenticator set pgrst.db_schemas = 'public, leftoff'", "alter role authenticator reset pgrst.db_schemas",
-        "exposed schemas", "fail", "leftoff",
+        "alter role authenticator set pgrst.db_schemas = 'public, asyouwere'", "alter role authenticator reset pgrst.db_schemas",
+        "exposed schemas", "fail", "asyouwere",
     ),
     "public is not exposed": (
         "alter role authenticator set pgrst.db_schemas = 'api'", "alter role authenticator reset pgrst.db_schemas",
@@ -264,7 +264,7 @@ def test_doctor__says_ok_to_supabases_own_timeouts_and_schemas(own_server: Embed
 def test_clock__off_by_seconds(healthy: Db, monkeypatch: pytest.MonkeyPatch, seconds: int, level: str) -> None:
     from datetime import UTC, datetime, timedelta
 
-    from leftoff.local.doctor import database
+    from asyouwere.local.doctor import database
 
     class Clock(datetime):
         @classmethod
@@ -289,9 +289,9 @@ def test_pooler__in_transaction_mode_is_recognized(healthy: Db) -> None:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEFTOFF_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ASYOUWERE_")}
     return subprocess.run(
-        [sys.executable, "-m", "leftoff.cli", "doctor", *arguments], env={**kept, **environment}, capture_output=True, text=True,
+        [sys.executable, "-m", "asyouwere.cli", "doctor", *arguments], env={**kept, **environment}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
 
@@ -310,7 +310,7 @@ def test_command__prints_a_line_a_check_and_ends_with_1_if_one_fails(healthy: Db
 def test_command__ends_with_0_where_all_is_well(own_server: EmbeddedPostgres) -> None:
     with psycopg.connect(own_server.dsn, autocommit=True) as admin:
         admin.execute(RAN.encode())
-    done = run("--json", LEFTOFF_DATABASE_URL=own_server.dsn)
+    done = run("--json", ASYOUWERE_DATABASE_URL=own_server.dsn)
     found = json.loads(done.stdout)
     assert done.returncode == 0, found
     assert {frozenset(finding) for finding in found} == {frozenset({"check", "level", "message", "advice"})}
@@ -321,7 +321,7 @@ def test_command__never_prints_a_secret(healthy: Db) -> None:
     refused = healthy.cluster.dsn_for(healthy.name, "postgres", "wrong-pass-word")
     secret = "planted-jwt-secret-of-enough-length-0123456789"
     for dsn, options in ((healthy.dsn, ()), (refused, ()), ("postgresql://u:planted-pw@127.0.0.1:1/x", ("--json",))):
-        done = run("--database-url", dsn, *options, LEFTOFF_JWT_SECRET=secret)
+        done = run("--database-url", dsn, *options, ASYOUWERE_JWT_SECRET=secret)
         everything = done.stdout + done.stderr
         assert "Traceback" not in everything
         for hidden in (secret, "wrong-pass-word", "planted-pw", healthy.cluster.password):

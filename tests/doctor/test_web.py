@@ -1,4 +1,4 @@
-"""leftoff doctor over HTTP: keys, the REST API of a real PostgREST, the functions."""
+"""asyouwere doctor over HTTP: keys, the REST API of a real PostgREST, the functions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from unittest import mock
 
 import pytest
 
-from leftoff.local.doctor.finding import Finding
-from leftoff.local.doctor.web import FUNCTIONS, check_functions, check_keys, check_rest
+from asyouwere.local.doctor.finding import Finding
+from asyouwere.local.doctor.web import FUNCTIONS, check_functions, check_keys, check_rest
 from tests.functions.api import BASE, SECRET, serving, settings_for
 from tests.supabase.project import project
 from tests.support.database import Db
@@ -32,7 +32,7 @@ def keys(environ: dict[str, str], url: str | None = None) -> dict[str, Finding]:
     ],
 )
 def test_keys__shared_secret(secret: str, level: str, says: str) -> None:
-    finding = keys({"LEFTOFF_JWT_SECRET": secret})["keys"]
+    finding = keys({"ASYOUWERE_JWT_SECRET": secret})["keys"]
     assert (finding.level, says in finding.message) == (level, True)
     assert secret not in str(finding)
 
@@ -57,12 +57,12 @@ def test_keys__key_set(document: object, status: int, level: str, says: str) -> 
 
 
 def test_keys__nobody_at_the_address() -> None:
-    finding = keys({"LEFTOFF_JWKS_URL": "http://127.0.0.1:1/keys"})["keys"]
+    finding = keys({"ASYOUWERE_JWKS_URL": "http://127.0.0.1:1/keys"})["keys"]
     assert (finding.level, finding.message) == ("fail", "the public keys can't be fetched: no answer")
 
 
 def test_keys__an_issuer_of_another_project() -> None:
-    environ = {"LEFTOFF_JWT_SECRET": RANDOM, "LEFTOFF_JWT_ISSUER": "https://other.supabase.co/auth/v1"}
+    environ = {"ASYOUWERE_JWT_SECRET": RANDOM, "ASYOUWERE_JWT_ISSUER": "https://other.supabase.co/auth/v1"}
     assert keys(environ, "https://one.supabase.co")["issuer"].level == "warn"
     assert "issuer" not in keys(environ, "https://other.supabase.co/")
 
@@ -75,14 +75,14 @@ def rest(url: str) -> Finding:
     return finding
 
 
-def test_rest__serves_public_and_not_leftoff(db: Db) -> None:
+def test_rest__serves_public_and_not_asyouwere(db: Db) -> None:
     with running_postgrest(db.api_dsn, SECRET) as postgrest, project(postgrest.url) as url:
         assert rest(url).level == "ok"
 
 
 def test_rest__exposes_the_private_schema(db: Db) -> None:
-    with running_postgrest(db.api_dsn, SECRET, schemas="public, leftoff") as postgrest, project(postgrest.url) as url:
-        assert (rest(url).level, rest(url).message) == ("fail", "the API exposes the schema leftoff")
+    with running_postgrest(db.api_dsn, SECRET, schemas="public, asyouwere") as postgrest, project(postgrest.url) as url:
+        assert (rest(url).level, rest(url).message) == ("fail", "the API exposes the schema asyouwere")
 
 
 def test_rest__without_the_tables(db: Db) -> None:
@@ -110,7 +110,7 @@ def test_functions__answer_and_refuse_without_a_token(functions_url: str) -> Non
 
 
 def test_functions__of_another_version(functions_url: str) -> None:
-    with mock.patch("leftoff.__version__", "9.9.9"):
+    with mock.patch("asyouwere.__version__", "9.9.9"):
         assert {finding.level for finding in check_functions(functions_url)} == {"warn"}
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from leftoff.local.stack import DEMO_USER, LocalStack, supabase_settings
-from leftoff.local.tokens import user_id
+from asyouwere.local.stack import DEMO_USER, LocalStack, supabase_settings
+from asyouwere.local.tokens import user_id
 from tests.clients.node import run_node
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def keys(stack: LocalStack) -> dict[str, str]:
-    """The environment that `leftoff keys` exports."""
+    """The environment that `asyouwere keys` exports."""
     if shutil.which("node") is None:
         pytest.skip("needs Node.js, which is not here: no local Supabase without it")
     assert stack.supabase.running
@@ -49,7 +49,7 @@ def keys(stack: LocalStack) -> dict[str, str]:
 def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack: LocalStack) -> None:
     script = "\n".join(["set -e", *blocks("bash")])
     script = script.replace("http://127.0.0.1:8787/functions/v1", stack.url)
-    script = script.replace(".venv/bin/leftoff", f"'{sys.executable}' -m leftoff.cli")
+    script = script.replace(".venv/bin/asyouwere", f"'{sys.executable}' -m asyouwere.cli")
     # each answer on a line of its own, and a refusal ends the script
     script = script.replace("curl -sS", "curl -sS --noproxy '*' --fail-with-body -w '\\n'")
     done = subprocess.run(
@@ -57,7 +57,7 @@ def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "LEFTOFF_DATA": str(stack.folder)},
+        env={**os.environ, "ASYOUWERE_DATA": str(stack.folder)},
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,9 +17,9 @@ import jwt
 import uvicorn
 from jsonschema import Draft202012Validator
 
-from leftoff.local.server import create_app
-from leftoff.openapi import document
-from leftoff.settings import Settings
+from asyouwere.local.server import create_app
+from asyouwere.openapi import document
+from asyouwere.settings import Settings
 
 SECRET = "a secret that only the tests know, long enough for HS256"
 ISSUER = "https://tests.example/auth/v1"

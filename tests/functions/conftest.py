@@ -18,7 +18,7 @@ from tests.support.postgrest import running_postgrest
 @pytest.fixture(scope="session")
 def shared(cluster: Cluster, template: str) -> Iterator[Db]:
     """A database that the tests of this process share; they keep apart by being different people."""
-    name = f"leftoff_functions_{os.getpid()}"
+    name = f"asyouwere_functions_{os.getpid()}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name} template {template}".encode())
         db = Db(cluster, name)

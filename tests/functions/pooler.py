@@ -24,9 +24,9 @@ def pooler(dsn: str, *, server_connections: int) -> Iterator[str]:
     """The connection string through the pooler, whose clients share that few server connections."""
     if not Path(PROGRAM).exists():
         pytest.skip("needs Debian's package pgbouncer")
-    folder = Path(tempfile.mkdtemp(prefix="leftoff-pooler-"))  # where an ordinary user may go, too
+    folder = Path(tempfile.mkdtemp(prefix="asyouwere-pooler-"))  # where an ordinary user may go, too
     to = conninfo_to_dict(dsn)
-    user, password = to["user"], to.get("password") or "leftoff"
+    user, password = to["user"], to.get("password") or "asyouwere"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     users, config = folder / "users.txt", folder / "pgbouncer.ini"

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from leftoff.callers import Caller
-from leftoff.database.direct import DirectDatabase
-from leftoff.errors import Conflicting, Forbidden, Invalid, LeftoffError, NotFound, Unavailable
+from asyouwere.callers import Caller
+from asyouwere.database.direct import DirectDatabase
+from asyouwere.errors import Conflicting, Forbidden, Invalid, AsYouWereError, NotFound, Unavailable
 from tests.functions.pooler import pooler
 from tests.support.database import Db
 
@@ -307,7 +307,7 @@ async def test_refusals__by_state_and_hint(probed: Db) -> None:
     ada = caller(probed.user("ada"))
     async with direct(probed.api_dsn, pool_size=1) as reached:
         for state, hint, code, status in REFUSALS:
-            with pytest.raises(LeftoffError) as refused:
+            with pytest.raises(AsYouWereError) as refused:
                 await reached.rows(ada, "probe_raise", {"p_state": state, "p_hint": hint})
             error = refused.value
             assert (error.code, error.status) == (code, status), state

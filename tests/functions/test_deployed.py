@@ -28,7 +28,7 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 CLEAN = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("LEFTOFF_", "PYTHON", "FUNCTION_"))
+    if not name.startswith(("ASYOUWERE_", "PYTHON", "FUNCTION_"))
 }
 
 
@@ -79,12 +79,12 @@ def deployed(target: str, upload: Path, environment: dict[str, str], *options: s
 @pytest.fixture
 def environment(shared: Db, way: str, request: pytest.FixtureRequest) -> dict[str, str]:
     """The variables that a deployment sets, for each way to the database."""
-    database = {"LEFTOFF_DATABASE": way}
+    database = {"ASYOUWERE_DATABASE": way}
     if way == "postgrest":
-        database["LEFTOFF_POSTGREST_URL"] = request.getfixturevalue("rest_url")
+        database["ASYOUWERE_POSTGREST_URL"] = request.getfixturevalue("rest_url")
     else:
-        database["LEFTOFF_DATABASE_URL"] = shared.api_dsn
-    return {**database, "LEFTOFF_JWT_SECRET": SECRET, "LEFTOFF_JWT_ISSUER": ISSUER}
+        database["ASYOUWERE_DATABASE_URL"] = shared.api_dsn
+    return {**database, "ASYOUWERE_JWT_SECRET": SECRET, "ASYOUWERE_JWT_ISSUER": ISSUER}
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_clean_environment__has_the_pins_and_nothing_of_ours(upload: Path) -> No
     )
     installed = {item["name"].lower().replace("_", "-") for item in json.loads(done.stdout)}
     assert {"functions-framework", "psycopg", "postgrest", "pydantic", "pyjwt", "typst"} <= installed
-    assert not installed & {"leftoff", "pytest", "supabase", "opentelemetry-sdk", "pulumi"}
+    assert not installed & {"asyouwere", "pytest", "supabase", "opentelemetry-sdk", "pulumi"}
 
 
 def test_without_settings__the_answer_is_ours_and_the_log_says_what_is_missing() -> None:
@@ -141,7 +141,7 @@ def test_without_settings__the_answer_is_ours_and_the_log_says_what_is_missing()
         cwd="/",
     )
     log, _, answer = done.stdout.splitlines()
-    assert "LEFTOFF_DATABASE_URL is missing" in json.loads(log)["message"]
+    assert "ASYOUWERE_DATABASE_URL is missing" in json.loads(log)["message"]
     assert json.loads(answer)["code"] == "internal"
 
 
@@ -166,7 +166,7 @@ def test_first_answer__turns_the_garbage_collection_on_again() -> None:
 
 
 def test_package__is_the_one_beside_main() -> None:
-    script = "import sys; sys.path.append(sys.argv[1]); import main, leftoff; print(leftoff.__file__)"
+    script = "import sys; sys.path.append(sys.argv[1]); import main, asyouwere; print(asyouwere.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", script, str(FUNCTIONS)],
         env=CLEAN,
@@ -175,7 +175,7 @@ def test_package__is_the_one_beside_main() -> None:
         check=True,
         cwd="/",
     )
-    assert Path(done.stdout.strip()) == FUNCTIONS / "leftoff" / "__init__.py"
+    assert Path(done.stdout.strip()) == FUNCTIONS / "asyouwere" / "__init__.py"
 
 
 def seconds(statement: str) -> float:
@@ -214,8 +214,8 @@ def test_import__leaves_the_heavy_things_for_later() -> None:
         "cryptography",
         "typst",
         "markdown_it",
-        "leftoff.openapi",
-        "leftoff.export",
+        "asyouwere.openapi",
+        "asyouwere.export",
         "httpx",
         "uvloop",
         "postgrest",
@@ -227,14 +227,14 @@ def test_import__leaves_the_heavy_things_for_later() -> None:
 @pytest.mark.parametrize(("way", "other"), [("direct", {"postgrest", "httpx"}), ("postgrest", {"psycopg"})])
 def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) -> None:
     script = (
-        "import sys; sys.path.append(sys.argv[1]); from leftoff.settings import Settings\n"
-        "from leftoff.database import open_database\n"
+        "import sys; sys.path.append(sys.argv[1]); from asyouwere.settings import Settings\n"
+        "from asyouwere.database import open_database\n"
         "print(type(open_database(Settings.from_environment())).__module__, *sys.modules)"
     )
     chosen = {
-        "LEFTOFF_DATABASE": way,
-        "LEFTOFF_DATABASE_URL": "postgresql://nowhere",
-        "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co",
+        "ASYOUWERE_DATABASE": way,
+        "ASYOUWERE_DATABASE_URL": "postgresql://nowhere",
+        "ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co",
     }
     done = subprocess.run(
         [sys.executable, "-c", script, str(FUNCTIONS)],
@@ -245,5 +245,5 @@ def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) ->
         cwd="/",
     )
     module, *loaded = done.stdout.split()
-    assert module == f"leftoff.database.{way}"
+    assert module == f"asyouwere.database.{way}"
     assert not other & set(loaded)

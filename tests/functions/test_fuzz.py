@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from leftoff.handlers.functions import FUNCTIONS
-from leftoff.serving.routes import Route
+from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.serving.routes import Route
 from tests.functions.api import Person
 
-ROUNDS = int(os.environ.get("LEFTOFF_FUZZ_ROUNDS", "25"))
+ROUNDS = int(os.environ.get("ASYOUWERE_FUZZ_ROUNDS", "25"))
 
 #: JSON texts that are wrong in most places, and right in some.
 ODD = [
@@ -58,7 +58,7 @@ def a_body(route: Route, session_id: str, choice: random.Random) -> bytes:
         "number": "1",
         "label": '"l"',
         "role": '"viewer"',
-        "format": '"leftoff-session"',
+        "format": '"asyouwere-session"',
         "version": "1",
         "session": "{}",
         "snapshots": "[]",

@@ -24,7 +24,7 @@ def limited(database: Db) -> Iterator[tuple[Person, Db]]:
 def test_saves__exactly_as_many_of_a_hundred_at_once_as_allowed(limited: tuple[Person, Db]) -> None:
     ada, database = limited
     session_id = ada.session()
-    database.sql("update leftoff.settings set writes_per_second = 0.5, writes_at_once = 30")
+    database.sql("update asyouwere.settings set writes_per_second = 0.5, writes_at_once = 30")
     with ThreadPoolExecutor(16) as pool:
         answers = list(
             pool.map(lambda n: ada.save(session_id, changes={"append": {"/messages": [n]}}), range(100))
@@ -39,7 +39,7 @@ def test_saves__exactly_as_many_of_a_hundred_at_once_as_allowed(limited: tuple[P
 
 def test_sessions__over_the_quota(limited: tuple[Person, Db]) -> None:
     ada, database = limited
-    database.sql("update leftoff.settings set max_sessions_per_user = 2")
+    database.sql("update asyouwere.settings set max_sessions_per_user = 2")
     ada.session()
     ada.session(key="mine")
     refused(ada.post("sessions", {}), "quota_exceeded")
@@ -49,6 +49,6 @@ def test_sessions__over_the_quota(limited: tuple[Person, Db]) -> None:
 def test_saves__over_the_quota(limited: tuple[Person, Db]) -> None:
     ada, database = limited
     session_id = ada.session()
-    database.sql("update leftoff.settings set max_stored_bytes_per_user = 1000")
+    database.sql("update asyouwere.settings set max_stored_bytes_per_user = 1000")
     refused(ada.save(session_id, state={"text": "x" * 2000}), "quota_exceeded")
     assert ada.state(session_id) == {}

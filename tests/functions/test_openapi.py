@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from leftoff.errors import CODES, LeftoffError, from_code
-from leftoff.handlers.functions import FUNCTIONS
-from leftoff.openapi import document
-from leftoff.settings import VARIABLES, Settings, SettingsError
+from asyouwere.errors import CODES, AsYouWereError, from_code
+from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.openapi import document
+from asyouwere.settings import VARIABLES, Settings, SettingsError
 from tests.functions.api import BASE, Person
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_codes__every_hint_of_the_sql_is_known() -> None:
     raised = set()
     for migration in (ROOT / "sql" / "migrations").glob("*.sql"):
         text = migration.read_text()
-        raised |= set(re.findall(r"leftoff\.fail\(\s*\d{3},\s*'([a-z_]+)'", text))
+        raised |= set(re.findall(r"asyouwere\.fail\(\s*\d{3},\s*'([a-z_]+)'", text))
         raised |= set(re.findall(r"hint = '([a-z_]+)'", text))
     assert len(raised) > 20
     assert raised - set(CODES) == set()
@@ -59,13 +59,13 @@ def test_codes__every_hint_of_the_sql_is_known() -> None:
 
 def test_codes__statuses_of_the_sql_are_ours() -> None:
     for migration in (ROOT / "sql" / "migrations").glob("*.sql"):
-        for status, code in re.findall(r"leftoff\.fail\(\s*(\d{3}),\s*'([a-z_]+)'", migration.read_text()):
+        for status, code in re.findall(r"asyouwere\.fail\(\s*(\d{3}),\s*'([a-z_]+)'", migration.read_text()):
             assert CODES[code].status == int(status), f"{code} in {migration.name}"
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_codes__make_an_error_of_their_status(code: str) -> None:
-    error = LeftoffError(code) if CODES[code].status in (405, 408, 500) else from_code(code)
+    error = AsYouWereError(code) if CODES[code].status in (405, 408, 500) else from_code(code)
     assert (error.code, error.status, str(error)) == (code, CODES[code].status, CODES[code].sentence)
     assert CODES[code].sentence.endswith(".")
 
@@ -80,9 +80,9 @@ def test_requirements__are_those_of_the_package() -> None:
 # -- settings --------------------------------------------------------------------------------------------
 
 GOOD = {
-    "LEFTOFF_DATABASE_URL": "postgresql://user:hidden@host/db",
-    "LEFTOFF_JWT_SECRET": "s" * 32,
-    "LEFTOFF_JWT_ISSUER": "https://issuer.example",
+    "ASYOUWERE_DATABASE_URL": "postgresql://user:hidden@host/db",
+    "ASYOUWERE_JWT_SECRET": "s" * 32,
+    "ASYOUWERE_JWT_ISSUER": "https://issuer.example",
 }
 
 
@@ -92,7 +92,7 @@ def test_settings__every_variable_fills_a_field() -> None:
 
 def test_settings__hosted_supabase_needs_two() -> None:
     settings = Settings.from_environment(
-        {"LEFTOFF_DATABASE_URL": "postgresql://x", "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co/"}
+        {"ASYOUWERE_DATABASE_URL": "postgresql://x", "ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co/"}
     )
     assert settings.jwt_issuer == "https://ref.supabase.co/auth/v1"
     assert settings.jwks_url == "https://ref.supabase.co/auth/v1/.well-known/jwks.json"
@@ -100,50 +100,50 @@ def test_settings__hosted_supabase_needs_two() -> None:
 
 def test_settings__postgrest_needs_no_secret() -> None:
     settings = Settings.from_environment(
-        {"LEFTOFF_DATABASE": "postgrest", "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co/"}
+        {"ASYOUWERE_DATABASE": "postgrest", "ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co/"}
     )
     assert settings.postgrest_url == "https://ref.supabase.co/rest/v1"
-    without_address = {**GOOD, "LEFTOFF_DATABASE": "postgrest"}
-    with pytest.raises(SettingsError, match="LEFTOFF_POSTGREST_URL"):
+    without_address = {**GOOD, "ASYOUWERE_DATABASE": "postgrest"}
+    with pytest.raises(SettingsError, match="ASYOUWERE_POSTGREST_URL"):
         Settings.from_environment(without_address)
 
 
 def test_settings__scheduler_is_known_by_audience_and_email_together() -> None:
     both = {
-        "LEFTOFF_SCHEDULER_AUDIENCE": "https://clean-up.example",
-        "LEFTOFF_SCHEDULER_EMAIL": "a@b.example",
+        "ASYOUWERE_SCHEDULER_AUDIENCE": "https://clean-up.example",
+        "ASYOUWERE_SCHEDULER_EMAIL": "a@b.example",
     }
     assert Settings.from_environment({**GOOD, **both}).scheduler_issuer == "https://accounts.google.com"
     for name, value in both.items():
-        with pytest.raises(SettingsError, match="LEFTOFF_SCHEDULER_AUDIENCE and LEFTOFF_SCHEDULER_EMAIL"):
+        with pytest.raises(SettingsError, match="ASYOUWERE_SCHEDULER_AUDIENCE and ASYOUWERE_SCHEDULER_EMAIL"):
             Settings.from_environment({**GOOD, name: value})
 
 
 def test_settings__say_everything_that_is_missing() -> None:
-    with pytest.raises(SettingsError, match="LEFTOFF_DATABASE_URL is missing"):
+    with pytest.raises(SettingsError, match="ASYOUWERE_DATABASE_URL is missing"):
         Settings.from_environment({})
     with pytest.raises(SettingsError) as refused:
-        Settings.from_environment({"LEFTOFF_DATABASE_URL": "postgresql://x", "LEFTOFF_JWT_SECRET": "short"})
-    assert "LEFTOFF_JWT_ISSUER" in str(refused.value)
+        Settings.from_environment({"ASYOUWERE_DATABASE_URL": "postgresql://x", "ASYOUWERE_JWT_SECRET": "short"})
+    assert "ASYOUWERE_JWT_ISSUER" in str(refused.value)
     assert "at least 32 bytes" in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("LEFTOFF_DATABASE", "sqlite"),
-        ("LEFTOFF_POSTGREST_URL", "http://rest.example"),
-        ("LEFTOFF_SCHEDULER_JWKS_URL", "http://keys.example"),
-        ("LEFTOFF_TELEMETRY", "perhaps"),
-        ("LEFTOFF_POOL_SIZE", "many"),
-        ("LEFTOFF_POOL_SIZE", "0"),
-        ("LEFTOFF_MAX_BODY_BYTES", "-1"),
-        ("LEFTOFF_REQUEST_LOG", "perhaps"),
-        ("LEFTOFF_ALLOWED_ORIGINS", "https://*.example"),
-        ("LEFTOFF_ALLOWED_ORIGINS", "https://app.example/path"),
-        ("LEFTOFF_ALLOWED_ORIGINS", "app.example"),
-        ("LEFTOFF_JWKS_URL", "http://keys.example/jwks.json"),
-        ("LEFTOFF_STATEMENT_TIMEOUT_SECONDS", "nan"),
+        ("ASYOUWERE_DATABASE", "sqlite"),
+        ("ASYOUWERE_POSTGREST_URL", "http://rest.example"),
+        ("ASYOUWERE_SCHEDULER_JWKS_URL", "http://keys.example"),
+        ("ASYOUWERE_TELEMETRY", "perhaps"),
+        ("ASYOUWERE_POOL_SIZE", "many"),
+        ("ASYOUWERE_POOL_SIZE", "0"),
+        ("ASYOUWERE_MAX_BODY_BYTES", "-1"),
+        ("ASYOUWERE_REQUEST_LOG", "perhaps"),
+        ("ASYOUWERE_ALLOWED_ORIGINS", "https://*.example"),
+        ("ASYOUWERE_ALLOWED_ORIGINS", "https://app.example/path"),
+        ("ASYOUWERE_ALLOWED_ORIGINS", "app.example"),
+        ("ASYOUWERE_JWKS_URL", "http://keys.example/jwks.json"),
+        ("ASYOUWERE_STATEMENT_TIMEOUT_SECONDS", "nan"),
     ],
 )
 def test_settings__refuse_what_cannot_be(name: str, value: str) -> None:
@@ -156,9 +156,9 @@ def test_settings__read_lists_and_switches() -> None:
     settings = Settings.from_environment(
         {
             **GOOD,
-            "LEFTOFF_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000",
-            "LEFTOFF_REQUEST_LOG": "off",
-            "LEFTOFF_SERVICE_KEY": "sb_secret_hidden",
+            "ASYOUWERE_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000",
+            "ASYOUWERE_REQUEST_LOG": "off",
+            "ASYOUWERE_SERVICE_KEY": "sb_secret_hidden",
         }
     )
     assert settings.allowed_origins == {"https://a.example", "http://localhost:3000"}

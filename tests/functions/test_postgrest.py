@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from leftoff.callers import Caller
-from leftoff.database import columns
-from leftoff.database.postgrest import PostgrestDatabase
-from leftoff.errors import Forbidden, Invalid, LeftoffError, NotFound, Unauthorized, Unavailable
+from asyouwere.callers import Caller
+from asyouwere.database import columns
+from asyouwere.database.postgrest import PostgrestDatabase
+from asyouwere.errors import Forbidden, Invalid, AsYouWereError, NotFound, Unauthorized, Unavailable
 from tests.functions.api import SECRET, token_for
 from tests.functions.test_database import PROBES, REFUSALS
 from tests.support.database import Db
@@ -74,7 +74,7 @@ async def test_call__values_go_and_come_as_they_are(
     monkeypatch.setitem(
         columns.SELECT, "probe_echo", ("text", "texts", "numbers", "body::text", "flag", "at")
     )
-    monkeypatch.setattr("leftoff.database.postgrest.JSON_ARGUMENTS", {"p_json"})
+    monkeypatch.setattr("asyouwere.database.postgrest.JSON_ARGUMENTS", {"p_json"})
     texts = ["", "null", 'quote"', "back\\slash", "{curly},", "new\nline", None, "日本 🙂", "NULL", " space "]
     body = '{"a": 1.0, "b":[1e2,  "\\u00e9"], "a":2, "n":1234567890123456789012345678901234567890}'
     async with reaching(rest.url) as reached:
@@ -120,7 +120,7 @@ async def test_chunks__are_whole_or_an_error(probed: Db, rest: PostgREST) -> Non
     async with reaching(rest.url) as reached:
         chunks = await reached.chunks(ada, "probe_texts", {"p_rows": 1000})
         assert chunks == [f"row {number}".encode() for number in range(1, 1001)]
-        with pytest.raises(LeftoffError) as error:
+        with pytest.raises(AsYouWereError) as error:
             await reached.chunks(ada, "probe_texts", {"p_rows": 1001})
         assert error.value.code == "internal"
 
@@ -158,13 +158,13 @@ async def test_restore__a_label_that_looks_like_the_state(probed: Db, rest: Post
 async def test_refusals__are_those_of_the_direct_way(
     probed: Db, rest: PostgREST, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leftoff.database.postgrest.JSON_ARGUMENTS", set())  # of the probe's, none is
+    monkeypatch.setattr("asyouwere.database.postgrest.JSON_ARGUMENTS", set())  # of the probe's, none is
     ada = caller(probed.user("ada"))
     async with reaching(rest.url) as reached:
         for state, hint, code, status in REFUSALS:
             if state == "40001":
                 continue  # PostgREST runs it again by itself, and this one never ends
-            with pytest.raises(LeftoffError) as refused:
+            with pytest.raises(AsYouWereError) as refused:
                 await reached.rows(ada, "probe_raise", {"p_state": state, "p_hint": hint})
             error = refused.value
             assert (error.code, error.status) == (code, status), state
@@ -172,7 +172,7 @@ async def test_refusals__are_those_of_the_direct_way(
             assert error.retry_after == {"rate_limited": 7, "timeout": 1, "database_unavailable": 2}.get(code)
         with pytest.raises(Forbidden):
             await reached.rows(ada, "cleanup_old_snapshots", {})
-        with pytest.raises(LeftoffError) as unknown:
+        with pytest.raises(AsYouWereError) as unknown:
             await reached.rows(ada, "no_such_function", {})
         assert unknown.value.code == "internal"
         with pytest.raises(Invalid):
@@ -199,7 +199,7 @@ async def test_service__acts_by_its_key_and_by_its_own_token_without_one(probed:
         (row,) = await reached.rows(with_token, "probe_who", {})
         assert row["role"] == "service_role"
     async with reaching(rest.url, service_key="not.good.key") as reached:
-        with pytest.raises(LeftoffError) as refused:
+        with pytest.raises(AsYouWereError) as refused:
             await reached.rows(with_token, "probe_who", {})
         assert refused.value.code == "internal"  # it is not the caller's token that is bad
 
@@ -398,7 +398,7 @@ GATEWAY = [
 async def test_gateway__its_refusals_are_ours(gateway: Gateway) -> None:
     async with reaching(gateway.url) as reached:
         for gateway.status, gateway.body, gateway.headers, code, retry_after in GATEWAY:
-            with pytest.raises(LeftoffError) as refused:
+            with pytest.raises(AsYouWereError) as refused:
                 await reached.rows(ADA, "delete_my_data", {})
             assert (refused.value.code, refused.value.retry_after) == (code, retry_after), gateway.status
             assert "token" not in repr(refused.value.__cause__)

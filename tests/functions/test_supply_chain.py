@@ -25,7 +25,7 @@ UNCHANGED = {"psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only", "cer
 #: What bandit finds of medium weight or more, each with the reason why it stays.
 EXPLAINED = {
     (
-        "functions/leftoff/database/direct.py",
+        "functions/asyouwere/database/direct.py",
         "B608",
     ): "names are our own and checked to be identifiers; values are parameters",
 }
@@ -88,7 +88,7 @@ def test_bandit__finds_nothing_that_is_not_explained(tmp_path: Path) -> None:
     deployed = unpack(tmp_path / "functions")
     wanted = ("--recursive", "--quiet", "--format", "json", "--severity-level", "medium")
     done = subprocess.run(
-        [sys.executable, "-m", "bandit", *wanted, str(deployed), str(ROOT / "infra" / "leftoff_infra")],
+        [sys.executable, "-m", "bandit", *wanted, str(deployed), str(ROOT / "infra" / "asyouwere_infra")],
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from leftoff import telemetry
+from asyouwere import telemetry
 from tests.functions.api import ORIGIN, Person, refused, serving, settings_for, token_for
 from tests.functions.test_deployed import CLEAN, FUNCTIONS
 from tests.support.database import Db
@@ -96,11 +96,11 @@ def test_save_and_restore__are_measured(person: Callable[..., Person], collected
     assert ada.saved(session_id, base=1, changes={"set": {"/a": 2}})["merged"] is True
     refused(ada.save(session_id, base=1, changes={"set": {"/a": 3}}), "conflict")
     size = len(ada.restore(session_id).content)
-    assert collected.total("leftoff.save.replays") == 1
-    assert collected.total("leftoff.save.merges") == 1
-    assert collected.total("leftoff.save.conflicts") == 1
-    assert collected.total("leftoff.save.changed_parts") == 2 + 2 + 1
-    assert collected.total("leftoff.snapshot.size") > 0
+    assert collected.total("asyouwere.save.replays") == 1
+    assert collected.total("asyouwere.save.merges") == 1
+    assert collected.total("asyouwere.save.conflicts") == 1
+    assert collected.total("asyouwere.save.changed_parts") == 2 + 2 + 1
+    assert collected.total("asyouwere.snapshot.size") > 0
     metrics = collected.metrics()
     sizes = {
         point.attributes["http.route"]: point.sum
@@ -110,7 +110,7 @@ def test_save_and_restore__are_measured(person: Callable[..., Person], collected
     assert sizes["/session-snapshot-restore"] == size
     units = {name: metric.unit for name, metric in metrics.items()}
     assert units["http.server.request.duration"] == units["db.client.operation.duration"] == "s"
-    assert units["http.server.request.body.size"] == units["leftoff.snapshot.size"] == "By"
+    assert units["http.server.request.body.size"] == units["asyouwere.snapshot.size"] == "By"
     called = {
         point.attributes["db.stored_procedure.name"]
         for point in metrics["db.client.operation.duration"].data.data_points
@@ -127,10 +127,10 @@ def test_cleanup__is_measured(database: Db, collected: Collected, monkeypatch: p
         service = Person(base_url, None, token_for("cron", "service_role"))
         with service.http:
             answer = service.post("cleanup-old-snapshots", {"keep": 2, "older_than_seconds": 0}).json()
-    assert answer["snapshots"] == collected.total("leftoff.cleanup.snapshots") == 3
-    assert answer["parts"] == collected.total("leftoff.cleanup.parts") == 3
-    assert answer["bytes"] == collected.total("leftoff.cleanup.size") == 3
-    assert collected.total("leftoff.cleanup.unfinished") == 0
+    assert answer["snapshots"] == collected.total("asyouwere.cleanup.snapshots") == 3
+    assert answer["parts"] == collected.total("asyouwere.cleanup.parts") == 3
+    assert answer["bytes"] == collected.total("asyouwere.cleanup.size") == 3
+    assert collected.total("asyouwere.cleanup.unfinished") == 0
 
 
 @pytest.mark.parametrize(
@@ -145,23 +145,23 @@ def test_journal_age__counts_if_it_is_a_number_of_seconds(
     answer = ada.post(
         "session-snapshot-save",
         {"session_id": session_id, "state": {}},
-        headers={"Leftoff-Journal-Age": sent},
+        headers={"Asyouwere-Journal-Age": sent},
     )
     assert answer.status_code == 200
-    assert ("leftoff.journal.age" in collected.metrics()) == (recorded is not None)
-    assert collected.total("leftoff.journal.age") == (recorded or 0)
+    assert ("asyouwere.journal.age" in collected.metrics()) == (recorded is not None)
+    assert collected.total("asyouwere.journal.age") == (recorded or 0)
 
 
 def test_journal_age__of_whom_nobody_let_in_does_not_count(
     person: Callable[..., Person], collected: Collected
 ) -> None:
     stranger = person("telemetry-ada")
-    headers = {"Leftoff-Journal-Age": "5", "Authorization": "Bearer x.y.z"}
+    headers = {"Asyouwere-Journal-Age": "5", "Authorization": "Bearer x.y.z"}
     refused(stranger.post("session-snapshot-save", {}, headers=headers), "invalid_token")
     refused(
-        stranger.post("session-snapshot-save", {}, headers={"Leftoff-Journal-Age": "5"}), "invalid_request"
+        stranger.post("session-snapshot-save", {}, headers={"Asyouwere-Journal-Age": "5"}), "invalid_request"
     )
-    assert "leftoff.journal.age" not in collected.metrics()
+    assert "asyouwere.journal.age" not in collected.metrics()
 
 
 def test_journal_age__may_be_sent_by_browsers(person: Callable[..., Person]) -> None:
@@ -170,7 +170,7 @@ def test_journal_age__may_be_sent_by_browsers(person: Callable[..., Person]) -> 
         "session-snapshot-save",
         headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"},
     )
-    assert "leftoff-journal-age" in preflight.headers["access-control-allow-headers"]
+    assert "asyouwere-journal-age" in preflight.headers["access-control-allow-headers"]
 
 
 def test_spans__have_the_callers_trace_the_route_and_the_call(
@@ -247,11 +247,11 @@ def test_off__costs_no_import() -> None:
         "print(asyncio.run(main.sessions(Request(scope))).status_code, 'opentelemetry' in sys.modules)\n"
     )
     settings = {
-        "LEFTOFF_DATABASE_URL": "postgresql://nowhere",
-        "LEFTOFF_SUPABASE_URL": "https://ref.supabase.co",
-        "LEFTOFF_REQUEST_LOG": "off",
+        "ASYOUWERE_DATABASE_URL": "postgresql://nowhere",
+        "ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co",
+        "ASYOUWERE_REQUEST_LOG": "off",
     }
-    for more, imported in (({}, "False"), ({"LEFTOFF_TELEMETRY": "on"}, "True")):
+    for more, imported in (({}, "False"), ({"ASYOUWERE_TELEMETRY": "on"}, "True")):
         done = subprocess.run(
             [sys.executable, "-c", script, str(FUNCTIONS)],
             env={**CLEAN, **settings, **more},

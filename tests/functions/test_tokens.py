@@ -11,10 +11,10 @@ from typing import Any
 import jwt
 import pytest
 
-from leftoff import auth, keys
-from leftoff.auth import Verifier
-from leftoff.errors import Unauthorized, Unavailable
-from leftoff.settings import Settings
+from asyouwere import auth, keys
+from asyouwere.auth import Verifier
+from asyouwere.errors import Unauthorized, Unavailable
+from asyouwere.settings import Settings
 from tests.functions.api import ISSUER, SECRET, Person, settings_for, token_for
 from tests.security.bad_tokens import (
     BAD,

@@ -146,4 +146,4 @@ def test_export__id_that_is_none(ada: Person) -> None:
 
 
 def test_import__json_is_checked_like_any(ada: Person) -> None:
-    refused(ada.post("sessions", json.dumps({"format": "leftoff-session"})[:-1], "/import"), "invalid_json")
+    refused(ada.post("sessions", json.dumps({"format": "asyouwere-session"})[:-1], "/import"), "invalid_json")

@@ -49,19 +49,19 @@ class Google(mocks.Mocks):
 
 def declare(settings: dict[str, Any]) -> dict[str, Any]:
     """Resources and outputs of one stack, or why it is refused."""
-    from leftoff_infra.configuration import Configuration, ConfigurationError
-    from leftoff_infra.program import deploy
+    from asyouwere_infra.configuration import Configuration, ConfigurationError
+    from asyouwere_infra.program import deploy
 
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     google = Google()
-    set_mocks(google, project="leftoff", stack="test", preview=False)
+    set_mocks(google, project="asyouwere", stack="test", preview=False)
     set_all_config(
         {
             "gcp:project": PROJECT,
             "gcp:region": REGION,
-            **{f"leftoff:{key}": text for key, text in texts.items()},
+            **{f"asyouwere:{key}": text for key, text in texts.items()},
         },
-        [f"leftoff:{key}" for key in SECRETS],
+        [f"asyouwere:{key}" for key in SECRETS],
     )
     outputs: dict[str, Any] = {}
 
@@ -78,7 +78,7 @@ def declare(settings: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """A list of settings in, a list of what was made out."""
-    from leftoff_infra import source
+    from asyouwere_infra import source
 
     with tempfile.TemporaryDirectory() as build:
         source.BUILD = Path(build)

@@ -10,8 +10,8 @@ from tests.infra.stack import Stack
 from tests.infra.test_functions import CLEAN_UP, PUBLIC, secrets
 
 ACCOUNT = "serviceAccount:{}@a-project.iam.gserviceaccount.com"
-SCHEDULER = ACCOUNT.format("leftoff-scheduler")
-BUILDER = ACCOUNT.format("leftoff-build")
+SCHEDULER = ACCOUNT.format("asyouwere-scheduler")
+BUILDER = ACCOUNT.format("asyouwere-build")
 
 
 @pytest.fixture(params=["direct", "postgrest", "full"])
@@ -51,10 +51,10 @@ def test_accounts__every_function_has_its_own(stack: Stack) -> None:
     accounts = {account["accountId"] for account in stack.of("serviceaccount/account:Account").values()}
     running = [function["serviceConfig"]["serviceAccountEmail"] for function in stack.functions.values()]
     assert len(set(running)) == len(running)
-    assert accounts == {email.split("@")[0] for email in running} | {"leftoff-scheduler", "leftoff-build"}
+    assert accounts == {email.split("@")[0] for email in running} | {"asyouwere-scheduler", "asyouwere-build"}
     assert all(6 <= len(account) <= 30 for account in accounts)
     for function in stack.functions.values():
-        builder = "projects/a-project/serviceAccounts/leftoff-build@a-project.iam.gserviceaccount.com"
+        builder = "projects/a-project/serviceAccounts/asyouwere-build@a-project.iam.gserviceaccount.com"
         assert function["buildConfig"]["serviceAccount"] == builder
         assert function["buildConfig"]["dockerRepository"] == "Repository/images"
 
@@ -92,8 +92,8 @@ def test_clean_up__is_not_public(stack: Stack) -> None:
 def test_schedule__every_five_minutes_with_a_token_for_the_clean_up_alone(stack: Stack) -> None:
     ((name, job),) = stack.of("cloudscheduler/job:Job").items()
     assert (name, job["name"], job["schedule"], job["timeZone"]) == (
-        "leftoff-clean-up",
-        "leftoff-clean-up",
+        "asyouwere-clean-up",
+        "asyouwere-clean-up",
         "*/5 * * * *",
         "Etc/UTC",
     )
@@ -101,11 +101,11 @@ def test_schedule__every_five_minutes_with_a_token_for_the_clean_up_alone(stack:
     address = "https://cleanup-old-snapshots-123456789012.europe-west1.run.app"
     assert (target["uri"], target["httpMethod"]) == (address, "POST")
     assert target["oidcToken"] == {
-        "serviceAccountEmail": "leftoff-scheduler@a-project.iam.gserviceaccount.com",
+        "serviceAccountEmail": "asyouwere-scheduler@a-project.iam.gserviceaccount.com",
         "audience": address,
     }
     service = stack.functions[CLEAN_UP]["serviceConfig"]
-    assert service["environmentVariables"]["LEFTOFF_SCHEDULER_AUDIENCE"] == address
+    assert service["environmentVariables"]["ASYOUWERE_SCHEDULER_AUDIENCE"] == address
     # Cloud Run gives that address if its first label is short enough.
     assert len(address.split("//")[1].split(".")[0]) <= 63
 
@@ -113,7 +113,7 @@ def test_schedule__every_five_minutes_with_a_token_for_the_clean_up_alone(stack:
 def test_schedule__attempts_outlast_the_function_and_end_before_the_next_call(stack: Stack) -> None:
     (job,) = stack.of("cloudscheduler/job:Job").values()
     service = stack.functions[CLEAN_UP]["serviceConfig"]
-    budget = float(service["environmentVariables"]["LEFTOFF_CLEANUP_BUDGET_SECONDS"])
+    budget = float(service["environmentVariables"]["ASYOUWERE_CLEANUP_BUDGET_SECONDS"])
     attempt = float(job["attemptDeadline"].rstrip("s"))
     retry = job["retryConfig"]
     assert budget + 20 + 5 < service["timeoutSeconds"] < attempt

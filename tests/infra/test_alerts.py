@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leftoff.database.direct import DirectDatabase
+from asyouwere.database.direct import DirectDatabase
 from tests.functions.api import Person, serving, settings_for, token_for
 from tests.infra.logging_filter import matches
 from tests.infra.stack import Stack
@@ -77,13 +77,13 @@ def test_metrics__count_what_the_functions_really_log(
         name for name, metric in metrics.items() for entry in entries if matches(metric["filter"], entry)
     )
     assert counted == {
-        "leftoff/requests": 8,
-        "leftoff/errors": 2,
-        "leftoff/unexpected_errors": 2,
-        "leftoff/request_ms": 8,
-        "leftoff/snapshot_bytes": 2,
-        "leftoff/large_snapshots": 1,
-        "leftoff/clean_ups": 1,
+        "asyouwere/requests": 8,
+        "asyouwere/errors": 2,
+        "asyouwere/unexpected_errors": 2,
+        "asyouwere/request_ms": 8,
+        "asyouwere/snapshot_bytes": 2,
+        "asyouwere/large_snapshots": 1,
+        "asyouwere/clean_ups": 1,
     }
 
 
@@ -106,12 +106,12 @@ def test_metrics__distributions_take_their_value_from_a_field_of_the_line(
             assert field is not None
             found = [entry["jsonPayload"] for entry in entries if matches(metric["filter"], entry)]
             taken[name] = [payload[field.group(1)] for payload in found]
-    assert taken.keys() == {"leftoff/request_ms", "leftoff/snapshot_bytes"}
+    assert taken.keys() == {"asyouwere/request_ms", "asyouwere/snapshot_bytes"}
     assert all(value > 0 for values in taken.values() for value in values)
-    small, large = sorted(taken["leftoff/snapshot_bytes"])
+    small, large = sorted(taken["asyouwere/snapshot_bytes"])
     assert small < 100
     assert large > 1_100_000
-    buckets = metrics["leftoff/snapshot_bytes"]["bucketOptions"]["exponentialBuckets"]
+    buckets = metrics["asyouwere/snapshot_bytes"]["bucketOptions"]["exponentialBuckets"]
     assert buckets["scale"] * buckets["growthFactor"] ** buckets["numFiniteBuckets"] > 64 * 1024 * 1024
 
 
@@ -119,10 +119,10 @@ def test_metrics__failed_calls_are_the_schedulers_own_lines(metrics: dict[str, d
     # As Cloud Scheduler logs the end of an attempt.
     entry = {
         "severity": "ERROR",
-        "resource": {"type": "cloud_scheduler_job", "labels": {"job_id": "leftoff-clean-up"}},
+        "resource": {"type": "cloud_scheduler_job", "labels": {"job_id": "asyouwere-clean-up"}},
         "jsonPayload": {"status": "DEADLINE_EXCEEDED"},
     }
-    query = metrics["leftoff/clean_up_failures"]["filter"]
+    query = metrics["asyouwere/clean_up_failures"]["filter"]
     assert matches(query, entry)
     assert not matches(query, {**entry, "severity": "INFO"})
     other = {"type": "cloud_scheduler_job", "labels": {"job_id": "another"}}
@@ -165,7 +165,7 @@ def test_alerts__look_at_metrics_that_are_there(
     assert used == {
         "run.googleapis.com/request_count",
         *(
-            f"{USER}leftoff/{name}"
+            f"{USER}asyouwere/{name}"
             for name in (
                 "requests",
                 "errors",

@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from leftoff_infra.archive import FUNCTIONS, archive, files
+from asyouwere_infra.archive import FUNCTIONS, archive, files
 
 
 def names(packed: bytes) -> list[str]:
@@ -17,18 +17,18 @@ def names(packed: bytes) -> list[str]:
 
 def test_archive__holds_what_a_function_runs_and_nothing_else() -> None:
     found = names(archive()[0])
-    assert {"main.py", "requirements.txt", "leftoff/__init__.py", "leftoff/serving/log.py"} <= set(found)
-    assert any(name.startswith("leftoff/export/fonts/") for name in found)
+    assert {"main.py", "requirements.txt", "asyouwere/__init__.py", "asyouwere/serving/log.py"} <= set(found)
+    assert any(name.startswith("asyouwere/export/fonts/") for name in found)
     expected = {
         path.relative_to(FUNCTIONS).as_posix()
         for path in FUNCTIONS.rglob("*")
         if path.suffix in (".py", ".typ", ".xz", ".json") and "__pycache__" not in path.parts
     }
-    local = {name for name in expected if name.startswith("leftoff/local/") or name == "leftoff/cli.py"}
+    local = {name for name in expected if name.startswith("asyouwere/local/") or name == "asyouwere/cli.py"}
     assert local
     assert expected - local <= set(found)
     for name in found:
-        assert not name.startswith(("leftoff/local/", "tests/", ".")), name
+        assert not name.startswith(("asyouwere/local/", "tests/", ".")), name
         assert "__pycache__" not in name
         assert not name.endswith((".pyc", ".pyi", "cli.py"))
     assert found == sorted(found)
@@ -37,8 +37,8 @@ def test_archive__holds_what_a_function_runs_and_nothing_else() -> None:
 def test_archive__same_bytes_from_another_place_and_time(tmp_path: Path) -> None:
     copy = tmp_path / "functions"
     shutil.copytree(FUNCTIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "leftoff" / "__pycache__").mkdir()
-    (copy / "leftoff" / "__pycache__" / "auth.cpython-311.pyc").write_bytes(b"x")
+    (copy / "asyouwere" / "__pycache__").mkdir()
+    (copy / "asyouwere" / "__pycache__" / "auth.cpython-311.pyc").write_bytes(b"x")
     for path in files(copy):
         os.utime(copy / path, (1, 1))
         (copy / path).chmod(0o600)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from leftoff.handlers.functions import FUNCTIONS
-from leftoff.settings import VARIABLES, Settings
-from leftoff_infra.configuration import Thresholds
-from leftoff_infra.entry_points import ENTRY_POINTS
-from leftoff_infra.environment import PLACES, config_key
+from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.settings import VARIABLES, Settings
+from asyouwere_infra.configuration import Thresholds
+from asyouwere_infra.entry_points import ENTRY_POINTS
+from asyouwere_infra.environment import PLACES, config_key
 from tests.infra.stack import DIRECT, FULL, POSTGREST, ROOT, Stack, run
 
 CLEAN_UP = "cleanup-old-snapshots"
@@ -56,7 +56,7 @@ def test_functions__one_for_each_entry_point_triggered_by_https(direct: Stack) -
         assert function["buildConfig"]["runtime"] == "python313"
         assert "automaticUpdatePolicy" in function["buildConfig"]
         assert "eventTrigger" not in function
-        assert function["labels"] == {"app": "leftoff", "managed-by": "pulumi"}
+        assert function["labels"] == {"app": "asyouwere", "managed-by": "pulumi"}
 
 
 def test_functions__are_all_built_from_the_one_archive(direct: Stack) -> None:
@@ -100,7 +100,7 @@ def test_places__every_setting_and_secret_of_the_stack_is_in_the_example() -> No
     example = (ROOT / "infra" / "Pulumi.example.yaml").read_text("utf-8")
     for name, place in PLACES.items():
         if place.kind != "derived":
-            assert f"leftoff:{config_key(name)}:" in example, name
+            assert f"asyouwere:{config_key(name)}:" in example, name
     for key in (
         "database",
         "domain",
@@ -110,18 +110,18 @@ def test_places__every_setting_and_secret_of_the_stack_is_in_the_example() -> No
         "thresholds",
         "labels",
     ):
-        assert f"leftoff:{key}:" in example, key
+        assert f"asyouwere:{key}:" in example, key
 
 
 def test_example__is_a_stack_that_can_be_deployed() -> None:
     example = yaml.safe_load((ROOT / "infra" / "Pulumi.example.yaml").read_text("utf-8"))["config"]
     settings = {
-        key.removeprefix("leftoff:"): value for key, value in example.items() if key.startswith("leftoff:")
+        key.removeprefix("asyouwere:"): value for key, value in example.items() if key.startswith("asyouwere:")
     }
     (refused, stack) = run(settings, {**settings, "databaseUrl": "postgresql://planted"})
     assert "databaseUrl" in refused.refused  # secrets are not in files
     assert stack.functions.keys() == PUBLIC | {CLEAN_UP}
-    assert environment(stack.functions["sessions"])["LEFTOFF_ALLOWED_ORIGINS"] == "https://app.example.com"
+    assert environment(stack.functions["sessions"])["ASYOUWERE_ALLOWED_ORIGINS"] == "https://app.example.com"
 
 
 def test_example__shows_the_defaults() -> None:
@@ -136,7 +136,7 @@ def test_example__shows_the_defaults() -> None:
         "bodyTimeoutSeconds",
         "maxBodyBytes",
     ):
-        (value,) = re.findall(rf'leftoff:{name}: "(\d+)"', text)
+        (value,) = re.findall(rf'asyouwere:{name}: "(\d+)"', text)
         (field,) = [VARIABLES[variable].field for variable in PLACES if config_key(variable) == name]
         assert float(value) == getattr(defaults, field), name
 
@@ -152,7 +152,7 @@ def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -
     expected = {name for name, place in PLACES.items() if place.kind != "secret" and place.postgrest}
     optional = {name for name in expected if name.endswith(("_BYTES", "_SECONDS", "_SIZE"))}
     assert seen | optional == expected
-    assert environment(stack.functions["sessions"])["LEFTOFF_JWT_ISSUER"] == "leftoff_jwt_issuer.example"
+    assert environment(stack.functions["sessions"])["ASYOUWERE_JWT_ISSUER"] == "asyouwere_jwt_issuer.example"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -
 def test_environment__the_functions_start_with_it(
     which: str, settings: dict[str, Any], stacks: dict[str, Stack]
 ) -> None:
-    planted = {"LEFTOFF_JWT_SECRET": "0123456789" * 4}
+    planted = {"ASYOUWERE_JWT_SECRET": "0123456789" * 4}
     for name, function in stacks[which].functions.items():
         bound = {key: planted.get(key, f"planted-{key}") for key in secrets(function)}
         read = Settings.from_environment({**environment(function), **bound})
@@ -170,7 +170,7 @@ def test_environment__the_functions_start_with_it(
         assert read.max_import_bytes < 32 * 1024 * 1024
         assert read.jwt_issuer == "https://abc.supabase.co/auth/v1"
         if name == CLEAN_UP:
-            assert read.scheduler_email == "leftoff-scheduler@a-project.iam.gserviceaccount.com"
+            assert read.scheduler_email == "asyouwere-scheduler@a-project.iam.gserviceaccount.com"
             assert read.scheduler_behind_iam is True
             assert read.allowed_origins == frozenset()
         else:
@@ -189,17 +189,17 @@ def test_environment__no_secret_is_plain(direct: Stack, postgrest: Stack, full: 
 
 def test_environment__with_postgrest_only_the_clean_up_holds_a_secret(postgrest: Stack) -> None:
     held = {name: secrets(function) for name, function in postgrest.functions.items()}
-    assert held.pop(CLEAN_UP) == {"LEFTOFF_SERVICE_KEY": "leftoff-service-key"}
+    assert held.pop(CLEAN_UP) == {"ASYOUWERE_SERVICE_KEY": "asyouwere-service-key"}
     assert not any(held.values())
-    assert postgrest.of("secretmanager/secret:Secret").keys() == {"leftoff-service-key"}
+    assert postgrest.of("secretmanager/secret:Secret").keys() == {"asyouwere-service-key"}
     for function in postgrest.functions.values():
-        assert "LEFTOFF_DATABASE_URL" not in str(function)
+        assert "ASYOUWERE_DATABASE_URL" not in str(function)
     assert postgrest.outputs["databaseConnectionsAtMost"] == 0
 
 
 def test_environment__the_clean_up_has_no_key_to_users_tokens(full: Stack) -> None:
-    assert "LEFTOFF_JWT_SECRET" not in secrets(full.functions[CLEAN_UP])
-    assert all("LEFTOFF_JWT_SECRET" in secrets(full.functions[name]) for name in PUBLIC)
+    assert "ASYOUWERE_JWT_SECRET" not in secrets(full.functions[CLEAN_UP])
+    assert all("ASYOUWERE_JWT_SECRET" in secrets(full.functions[name]) for name in PUBLIC)
 
 
 #: Settings that can't be deployed, each with what the refusal names.

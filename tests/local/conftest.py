@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from leftoff.local.postgres import EmbeddedPostgres
-from leftoff.local.processes import end_postgres
+from asyouwere.local.postgres import EmbeddedPostgres
+from asyouwere.local.processes import end_postgres
 from tests.support.cluster import new_folder
 
 

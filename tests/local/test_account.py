@@ -13,11 +13,11 @@ import psutil
 import psycopg
 import pytest
 
-from leftoff.local import account
-from leftoff.local.account import choose_account
-from leftoff.local.binaries import from_folder, from_wheel
-from leftoff.local.errors import FolderUnusable, UserUnusable
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local import account
+from asyouwere.local.account import choose_account
+from asyouwere.local.binaries import from_folder, from_wheel
+from asyouwere.local.errors import FolderUnusable, UserUnusable
+from asyouwere.local.postgres import EmbeddedPostgres
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 PROGRAM = Path("/bin/true")
@@ -79,8 +79,8 @@ def test_choose_account__owner_of_the_clone_comes_first(folder: Path) -> None:
     clone = folder / "clone"
     clone.mkdir()
     os.chown(clone, someone.pw_uid, someone.pw_gid)
-    (clone / ".leftoff" / "pg").mkdir(parents=True)  # root's own, as `sudo make run` makes it
-    chosen = choose_account(clone / ".leftoff" / "pg" / "data", PROGRAM)
+    (clone / ".asyouwere" / "pg").mkdir(parents=True)  # root's own, as `sudo make run` makes it
+    chosen = choose_account(clone / ".asyouwere" / "pg" / "data", PROGRAM)
     assert (chosen.uid, chosen.prefix) == (someone.pw_uid, ())
 
 
@@ -110,7 +110,7 @@ def test_start__owner_without_a_name_is_explained(folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user")
 def test_start__folder_of_another_user_is_explained() -> None:
     with pytest.raises(FolderUnusable, match=r"cannot be written by this user|belongs to another user"):
-        EmbeddedPostgres(Path("/etc/leftoff-pg")).start()
+        EmbeddedPostgres(Path("/etc/asyouwere-pg")).start()
 
 
 def test_choose_account__user_without_a_name_is_explained(

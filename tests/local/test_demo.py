@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from leftoff.local.demo import main
-from leftoff.local.demo.client import Client
-from leftoff.local.demo.play import TITLES
+from asyouwere.local.demo import main
+from asyouwere.local.demo.client import Client
+from asyouwere.local.demo.play import TITLES
 
 MESSAGES = 70
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from leftoff.local.demo import checks
-from leftoff.local.demo.checks import Answer, Guarantees
-from leftoff.local.demo.client import json_bytes
-from leftoff.local.demo.conversation import Script, State, apply, build
+from asyouwere.local.demo import checks
+from asyouwere.local.demo.checks import Answer, Guarantees
+from asyouwere.local.demo.client import json_bytes
+from asyouwere.local.demo.conversation import Script, State, apply, build
 
 ANSWERS = [Answer("a", 1), Answer("b", 2), Answer("c", 3), Answer("c", 3, replayed=True)]
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from leftoff.local.demo.conversation import Script, State, apply, build
+from asyouwere.local.demo.conversation import Script, State, apply, build
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from leftoff.local.demo.measurements import Measurements, SavePoint, StoragePoint, percentile, running_median
-from leftoff.local.demo.picture import DARK, draw, human_bytes
+from asyouwere.local.demo.measurements import Measurements, SavePoint, StoragePoint, percentile, running_median
+from asyouwere.local.demo.picture import DARK, draw, human_bytes
 
 
 def measured(saves: int, crashes: list[int]) -> Measurements:

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from leftoff.local.errors import MigrationFailed, MigrationRefused
-from leftoff.local.migrations import Migration, migrate, pending_migrations, read_migrations
-from leftoff.local.statements import split_statements
+from asyouwere.local.errors import MigrationFailed, MigrationRefused
+from asyouwere.local.migrations import Migration, migrate, pending_migrations, read_migrations
+from asyouwere.local.statements import split_statements
 from tests.functions.pooler import pooler
 from tests.support.cluster import Cluster
 
@@ -103,7 +103,7 @@ def test_migrate__plain_postgres_without_bootstrap_says_what_to_add(
     with pytest.raises(MigrationRefused, match=r"no function auth.uid\(\).*--bootstrap"):
         migrate(empty_database)
     assert rows(
-        empty_database, "select to_regnamespace('supabase_migrations'), to_regnamespace('leftoff')"
+        empty_database, "select to_regnamespace('supabase_migrations'), to_regnamespace('asyouwere')"
     ) == [(None, None)]
 
 
@@ -111,7 +111,7 @@ def test_migrate__dry_run_tells_and_writes_nothing(empty_database: str) -> None:
     said: list[str] = []
     assert labels(migrate(empty_database, dry_run=True, bootstrap=True, say=said.append)) == labels(OURS)
     assert said == [f"would apply {migration.label}" for migration in OURS]
-    assert rows(empty_database, "select nspname from pg_namespace where nspname in ('auth', 'leftoff')") == []
+    assert rows(empty_database, "select nspname from pg_namespace where nspname in ('auth', 'asyouwere')") == []
 
 
 def test_migrate__failing_file_is_undone_and_named_with_its_line(empty_database: str, tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_pending_migrations__in_order() -> None:
     assert pending_migrations({"0001": None, "0002": "", "0003": "create_3"}, [A, B, C]) == []
 
 
-def test_pending_migrations__unknown_number_means_a_newer_leftoff() -> None:
-    with pytest.raises(MigrationRefused, match=r"has migration 0004 \(create_x\).*newer leftoff") as refused:
+def test_pending_migrations__unknown_number_means_a_newer_asyouwere() -> None:
+    with pytest.raises(MigrationRefused, match=r"has migration 0004 \(create_x\).*newer asyouwere") as refused:
         pending_migrations({"0001": "create_1", "0004": "create_x"}, [A, B, C])
     assert "\n" not in str(refused.value)
 
@@ -219,7 +219,7 @@ def test_migrate__refusal_changes_nothing(empty_database: str) -> None:
     record(empty_database, ("0001", "init"))
     with pytest.raises(MigrationRefused):
         migrate(empty_database, bootstrap=True)
-    assert rows(empty_database, "select to_regnamespace('leftoff')") == [(None,)]
+    assert rows(empty_database, "select to_regnamespace('asyouwere')") == [(None,)]
 
 
 def test_read_migrations__bad_names_are_refused(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from leftoff.local import ports
-from leftoff.local.binaries import from_wheel
-from leftoff.local.errors import FolderInUse, FolderUnusable, LocalError, PostgresFailed, PostgresMissing
-from leftoff.local.postgres import EmbeddedPostgres
-from leftoff.local.processes import end_postgres, postgres_processes
+from asyouwere.local import ports
+from asyouwere.local.binaries import from_wheel
+from asyouwere.local.errors import FolderInUse, FolderUnusable, LocalError, PostgresFailed, PostgresMissing
+from asyouwere.local.postgres import EmbeddedPostgres
+from asyouwere.local.processes import end_postgres, postgres_processes
 from tests.support.cluster import debian_binaries
 
 
@@ -168,7 +168,7 @@ PARENT_THAT_DIES = textwrap.dedent(
     """
     import os, signal, sys, psycopg
     from pathlib import Path
-    from leftoff.local.postgres import EmbeddedPostgres
+    from asyouwere.local.postgres import EmbeddedPostgres
     postgres = EmbeddedPostgres(Path(sys.argv[1]), durable=False)
     postgres.start()
     with psycopg.connect(postgres.dsn) as connection:
@@ -242,7 +242,7 @@ def test_start__port_taken_between_looking_and_binding(
         taken = rival.getsockname()[1]
         answers = iter([taken])
         monkeypatch.setattr(
-            "leftoff.local.postgres.free_port", lambda wanted: next(answers, ports.free_port(0))
+            "asyouwere.local.postgres.free_port", lambda wanted: next(answers, ports.free_port(0))
         )
         with EmbeddedPostgres(made_once, port=taken) as postgres:
             assert postgres.port != taken
@@ -274,7 +274,7 @@ def test_start__somebody_elses_folder_is_left_alone(folder: Path) -> None:
     theirs = folder / "theirs"
     theirs.mkdir(mode=0o755)
     (theirs / "thesis.txt").write_text("chapter 1")
-    with pytest.raises(FolderUnusable, match=r"files that leftoff did not make \(thesis.txt\)") as refused:
+    with pytest.raises(FolderUnusable, match=r"files that asyouwere did not make \(thesis.txt\)") as refused:
         EmbeddedPostgres(theirs).start()
     one_line(refused.value)
     assert [path.name for path in theirs.iterdir()] == ["thesis.txt"]
@@ -330,7 +330,7 @@ PARENT_THAT_WAITS = textwrap.dedent(
     """
     import signal, sys, time
     from pathlib import Path
-    from leftoff.local.postgres import EmbeddedPostgres
+    from asyouwere.local.postgres import EmbeddedPostgres
     # a test run in the background of a script has inherited "ignore"
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:

@@ -1,4 +1,4 @@
-"""`leftoff run` as a person uses it: started, its three lines pasted, interrupted, killed, started again."""
+"""`asyouwere run` as a person uses it: started, its three lines pasted, interrupted, killed, started again."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from typing import Any
 import psutil
 import pytest
 
-from leftoff.local import ports
+from asyouwere.local import ports
 
 
 class Running:
-    """A started `leftoff run`: what it printed, its processes."""
+    """A started `asyouwere run`: what it printed, its processes."""
 
     def __init__(self, data: Path, process: subprocess.Popen[str], output: list[str], errors: Path) -> None:
         self.data = data
@@ -55,7 +55,7 @@ class Running:
         return code, (self.errors.read_text().splitlines() or [""])[-1]
 
     def functions(self) -> list[psutil.Process]:
-        return [child for child in self.children if "leftoff.local.functions" in " ".join(child.cmdline())]
+        return [child for child in self.children if "asyouwere.local.functions" in " ".join(child.cmdline())]
 
     def supabase(self) -> list[psutil.Process]:
         return [child for child in self.children if "server.mjs" in " ".join(child.cmdline())]
@@ -66,7 +66,7 @@ class Running:
 
 
 def command(data: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "leftoff.cli", "run", "--data", str(data), *options]
+    return [sys.executable, "-m", "asyouwere.cli", "run", "--data", str(data), *options]
 
 
 @contextlib.contextmanager
@@ -157,9 +157,9 @@ def test_run__secrets_are_the_owners_alone(running: Running) -> None:
 
 def test_run__functions_do_not_log_in_as_superuser(running: Running) -> None:
     (server,) = running.functions()
-    assert "postgresql://authenticator:" in server.environ()["LEFTOFF_DATABASE_URL"]
+    assert "postgresql://authenticator:" in server.environ()["ASYOUWERE_DATABASE_URL"]
     # A command line can be read by every user of the machine.
-    password = server.environ()["LEFTOFF_DATABASE_URL"].split(":")[2].split("@")[0]
+    password = server.environ()["ASYOUWERE_DATABASE_URL"].split(":")[2].split("@")[0]
     everyone = [psutil.Process(running.process.pid), *running.children]
     assert not any(password in " ".join(process.cmdline()) for process in everyone)
 
@@ -177,7 +177,7 @@ def test_run__only_this_machine_is_served(running: Running) -> None:
 def test_token__is_another_user_who_cannot_see_the_first_ones_session(running: Running) -> None:
     session_id = paste(running.curl_lines[0])["id"]
     made = subprocess.run(
-        [sys.executable, "-m", "leftoff.cli", "token", "--user", "eve", "--data", str(running.data)],
+        [sys.executable, "-m", "asyouwere.cli", "token", "--user", "eve", "--data", str(running.data)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -194,7 +194,7 @@ def test_run__stops_everything_in_order(folder: Path, sign: int) -> None:
     with run(folder / "data") as started:
         assert len(started.children) > 3
         code, last = started.end(sign)
-    assert (code, last) == (0, f"leftoff: stopped; the data are in {folder / 'data'}")
+    assert (code, last) == (0, f"asyouwere: stopped; the data are in {folder / 'data'}")
     assert started.still_there() == []
     assert "database system is shut down" in (folder / "data" / "postgres-18" / "log").read_text()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from leftoff.local.migrations import migrate, run_file, sql_folder
-from leftoff.local.schema import dump_schema, fresh_schema, readable
+from asyouwere.local.migrations import migrate, run_file, sql_folder
+from asyouwere.local.schema import dump_schema, fresh_schema, readable
 from tests.support.cluster import Cluster
 
 ROLES = "anon, authenticated, service_role"
@@ -60,6 +60,6 @@ def test_readable__leaves_out_what_depends_on_the_day(noise: str) -> None:
 
 def test_readable__headings_are_short() -> None:
     dump = (
-        "--\n-- Name: parts; Type: TABLE; Schema: leftoff; Owner: -\n--\n\nCREATE TABLE leftoff.parts ();\n"
+        "--\n-- Name: parts; Type: TABLE; Schema: asyouwere; Owner: -\n--\n\nCREATE TABLE asyouwere.parts ();\n"
     )
-    assert readable(dump).endswith("-- TABLE leftoff.parts\n\nCREATE TABLE leftoff.parts ();\n")
+    assert readable(dump).endswith("-- TABLE asyouwere.parts\n\nCREATE TABLE asyouwere.parts ();\n")

@@ -26,17 +26,17 @@ def test_requirements__are_those_of_the_project() -> None:
     assert sorted(deployed) == sorted([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["pdf"]])
 
 
-def test_requirements__never_name_leftoff_itself() -> None:
-    """The folder of main.py comes last on the path: an installed leftoff would hide the deployed one."""
+def test_requirements__never_name_asyouwere_itself() -> None:
+    """The folder of main.py comes last on the path: an installed asyouwere would hide the deployed one."""
     assert not any(
-        line.startswith("leftoff") for line in requirements(ROOT / "functions" / "requirements.txt")
+        line.startswith("asyouwere") for line in requirements(ROOT / "functions" / "requirements.txt")
     )
 
 
 def test_version__is_said_once_the_same() -> None:
-    import leftoff
+    import asyouwere
 
-    assert leftoff.__version__ == PROJECT["version"]
+    assert asyouwere.__version__ == PROJECT["version"]
 
 
 # -- scripts/setup on machines that lack something -----------------------------------------------------------
@@ -127,7 +127,7 @@ def test_setup__newer_python_beside_an_old_one_is_found(clone: Path) -> None:
 def test_setup__failed_installation_says_what_failed_and_is_tried_again(clone: Path) -> None:
     python(clone, "python3", "3.12")
     (clone / ".venv" / "bin").mkdir(parents=True)
-    (clone / ".venv" / ".leftoff-place").write_text(f"{clone}\n")
+    (clone / ".venv" / ".asyouwere-place").write_text(f"{clone}\n")
     program(clone, "../.venv/bin/python", 'case "$*" in *pip*) echo "ERROR: No network"; exit 1 ;; esac')
     for _ in range(2):
         result = setup(clone)
@@ -139,7 +139,7 @@ def test_setup__failed_installation_says_what_failed_and_is_tried_again(clone: P
 def test_setup__done_once_it_needs_nothing_until_the_project_changes(clone: Path) -> None:
     python(clone, "python3", "3.12")
     (clone / ".venv" / "bin").mkdir(parents=True)
-    (clone / ".venv" / ".leftoff-place").write_text(f"{clone}\n")
+    (clone / ".venv" / ".asyouwere-place").write_text(f"{clone}\n")
     program(clone, "../.venv/bin/python", f'case "$*" in *pip*) echo x >> "{clone}/installed" ;; esac')
     for times in (1, 1, 1):
         assert setup(clone).returncode == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from leftoff.local.migrations import read_migrations, run_file, sql_folder
-from leftoff.local.schema import dump_schema
-from leftoff.local.statements import split_statements
+from asyouwere.local.migrations import read_migrations, run_file, sql_folder
+from asyouwere.local.schema import dump_schema
+from asyouwere.local.statements import split_statements
 from tests.support.cluster import Cluster
 
 

@@ -24,11 +24,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from leftoff.local.errors import SupabaseMissing
-from leftoff.local.ports import LOOPBACK
-from leftoff.local.stack import LocalStack, add_user, supabase_settings
-from leftoff.local.supabase import installing
-from leftoff.local.tokens import user_id
+from asyouwere.local.errors import SupabaseMissing
+from asyouwere.local.ports import LOOPBACK
+from asyouwere.local.stack import LocalStack, add_user, supabase_settings
+from asyouwere.local.supabase import installing
+from asyouwere.local.tokens import user_id
 from tests.support.cluster import new_folder
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, which is not here")
@@ -37,7 +37,7 @@ GRANTS = """
     select n.nspname, c.relname, c.relacl::text as acl,
         (select string_agg(a.attname || a.attacl::text, ' ' order by a.attname)
          from pg_attribute a where a.attrelid = c.oid) as columns
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('public', 'leftoff')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('public', 'asyouwere')
     union all select nspname, '', nspacl::text, '' from pg_namespace
     union all select 'defaults', '', defaclacl::text, '' from pg_default_acl
     order by 1, 2, 3
@@ -63,7 +63,7 @@ def ask(stack: LocalStack, path: str, *, method: str = "GET", token: str = "", *
 
 @pytest.fixture(scope="module")
 def data() -> Iterator[Path]:
-    """A data folder as a leftoff without a local Supabase left it: one more user, one session."""
+    """A data folder as a asyouwere without a local Supabase left it: one more user, one session."""
     root = new_folder()
     root.chmod(0o711)
     with local_stack(root / "data", supabase=False) as before:
@@ -90,20 +90,20 @@ def stack(data: Path) -> Iterator[LocalStack]:
 def test_logins__can_do_no_more_than_they_must(stack: LocalStack) -> None:
     ask(stack, "/auth/v1/user", token=stack.token("ada"))
     used = query(stack, "select distinct usename from pg_stat_activity where application_name = 'supabase'")
-    assert {row["usename"] for row in used} == {"authenticator", "leftoff_local_auth"}
-    (role,) = query(stack, "select * from pg_roles where rolname = 'leftoff_local_auth'")
+    assert {row["usename"] for row in used} == {"authenticator", "asyouwere_local_auth"}
+    (role,) = query(stack, "select * from pg_roles where rolname = 'asyouwere_local_auth'")
     assert not any(role[right] for right in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication"))
     reachable = query(
         stack,
         """
         select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'v', 'm', 'p') and n.nspname not in ('pg_catalog', 'information_schema')
-            and has_schema_privilege('leftoff_local_auth', n.oid, 'usage')
-            and has_table_privilege('leftoff_local_auth', c.oid, 'select, insert, update, delete')
+            and has_schema_privilege('asyouwere_local_auth', n.oid, 'usage')
+            and has_table_privilege('asyouwere_local_auth', c.oid, 'select, insert, update, delete')
         """,
     )
     assert {row["name"].partition(".")[0] for row in reachable} == {"auth"}
-    members = query(stack, "select from pg_auth_members where member = 'leftoff_local_auth'::regrole")
+    members = query(stack, "select from pg_auth_members where member = 'asyouwere_local_auth'::regrole")
     assert members == []
 
 
@@ -227,7 +227,7 @@ def test_installed__registry_out_of_reach__says_so_and_leaves_nothing(
     with pytest.raises(SupabaseMissing, match="it needs the network once"):
         installing.installed(folder, said.append)
     assert len(said) == 1
-    (home,) = (folder / "leftoff").iterdir()
+    (home,) = (folder / "asyouwere").iterdir()
     assert list(home.iterdir()) == []
 
 
@@ -238,7 +238,7 @@ def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
     (slow / "npm").write_text("#!/bin/sh\nexec sleep 300\n")
     (slow / "npm").chmod(0o755)
     process = subprocess.Popen(
-        [sys.executable, "-m", "leftoff.cli", "run", "--data", str(folder / "data"), "--port", "0", "--postgres-port", "0"],
+        [sys.executable, "-m", "asyouwere.cli", "run", "--data", str(folder / "data"), "--port", "0", "--postgres-port", "0"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -258,7 +258,7 @@ def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
         assert "stopped; the data are in" in said.read()
     _, alive = psutil.wait_procs([*npm, *children], timeout=10)
     assert alive == []
-    (home,) = (folder / "cache" / "leftoff").iterdir()
+    (home,) = (folder / "cache" / "asyouwere").iterdir()
     assert list(home.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-// supabase-js as two users, as a member, as nobody and as the service, against any Supabase with leftoff in it:
+// supabase-js as two users, as a member, as nobody and as the service, against any Supabase with asyouwere in it:
 // SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_SERVICE_KEY. Driven by tests/clients/test_supabase_js.py.
 
 import assert from "node:assert/strict";
@@ -245,7 +245,7 @@ check("history cannot be forged through the tables", async () => {
 
 check("private schemas are not exposed", async () => {
   const { supabase } = await person("ada");
-  for (const schema of ["leftoff", "auth", "pg_catalog"]) {
+  for (const schema of ["asyouwere", "auth", "pg_catalog"]) {
     assert.equal((await refused(supabase.schema(schema).from("parts").select("*"))).code, "PGRST106");
   }
   await refused(supabase.from("users").select("*"));

@@ -21,7 +21,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         yield found
         return
     cluster, template = request.getfixturevalue("cluster"), request.getfixturevalue("template")
-    name = f"leftoff_postgrest_{os.getpid()}"
+    name = f"asyouwere_postgrest_{os.getpid()}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name} template {template}".encode())
         try:

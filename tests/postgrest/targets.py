@@ -1,9 +1,9 @@
 """A PostgREST before a migrated database, and the people who call it as curl would.
 
-LEFTOFF_TEST_POSTGREST_URL             one that runs already: its address (on Supabase <project>/rest/v1); with it
-LEFTOFF_TEST_POSTGREST_DATABASE_URL    a superuser's connection string to its database, migrated, and
-LEFTOFF_TEST_POSTGREST_SECRET          the shared secret of its tokens; and, before a gateway,
-LEFTOFF_TEST_POSTGREST_APIKEY          the key to send as apikey
+ASYOUWERE_TEST_POSTGREST_URL             one that runs already: its address (on Supabase <project>/rest/v1); with it
+ASYOUWERE_TEST_POSTGREST_DATABASE_URL    a superuser's connection string to its database, migrated, and
+ASYOUWERE_TEST_POSTGREST_SECRET          the shared secret of its tokens; and, before a gateway,
+ASYOUWERE_TEST_POSTGREST_APIKEY          the key to send as apikey
 """
 
 from __future__ import annotations
@@ -140,14 +140,14 @@ class People:
 
 def given_target() -> Target | None:
     """The one that the environment names."""
-    url = os.environ.get("LEFTOFF_TEST_POSTGREST_URL")
+    url = os.environ.get("ASYOUWERE_TEST_POSTGREST_URL")
     if not url:
         return None
     return Target(
         url.rstrip("/"),
-        os.environ["LEFTOFF_TEST_POSTGREST_SECRET"],
-        os.environ["LEFTOFF_TEST_POSTGREST_DATABASE_URL"],
-        os.environ.get("LEFTOFF_TEST_POSTGREST_APIKEY"),
+        os.environ["ASYOUWERE_TEST_POSTGREST_SECRET"],
+        os.environ["ASYOUWERE_TEST_POSTGREST_DATABASE_URL"],
+        os.environ.get("ASYOUWERE_TEST_POSTGREST_APIKEY"),
     )
 
 

@@ -201,9 +201,9 @@ def test_long_export__is_whole_though_rows_are_limited(people: People) -> None:
 def test_private_functions_and_schema__are_not_there(people: People) -> None:
     for caller in (people.owner, people[SERVICE]):
         assert caller.rpc("save_json", {}).status_code == 404
-        assert caller.rpc("save_json", {}, Content_Profile="leftoff").status_code == 406
+        assert caller.rpc("save_json", {}, Content_Profile="asyouwere").status_code == 406
         assert caller.get("/parts").status_code == 404
-        assert caller.get("/parts", Accept_Profile="leftoff").status_code == 406
+        assert caller.get("/parts", Accept_Profile="asyouwere").status_code == 406
 
 
 def test_token__that_is_not_good_is_a_401(people: People, target: Any) -> None:

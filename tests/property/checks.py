@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
-from leftoff.parts import join
+from asyouwere.parts import join
 from tests.property.drivers import Driver, Handle, Refusal
 from tests.property.exact import (
     Members,
@@ -198,7 +198,7 @@ class Storage:
         assert (row["size_bytes"], row["message_count"]) == (size, messages)
         internal = row["internal_id"]
         parts = self.rows(
-            "select * from leftoff.parts where session = %s order by path, item, since", internal
+            "select * from asyouwere.parts where session = %s order by path, item, since", internal
         )
         self._check_rows(parts, model)
         for number in model.kept:
@@ -213,7 +213,7 @@ class Storage:
             assert alive == wanted, f"the parts of {number} are {alive}, not {wanted}"
             # the product's own reader of parts sees no gap and no member without its container
             assert state_of(join(alive)) == model.states[number]
-        (keys,) = self.rows("select count(*) as count from leftoff.save_keys where session = %s", internal)
+        (keys,) = self.rows("select count(*) as count from asyouwere.save_keys where session = %s", internal)
         assert keys["count"] == len(model.keys), f"{keys['count']} keys are remembered, not {len(model.keys)}"
 
     def _check_rows(self, parts: list[dict[str, Any]], model: SessionModel) -> None:
@@ -246,8 +246,8 @@ class Storage:
         for table, column, ids in (
             ("free_agent_sessions", "id", sessions),
             ("session_snapshots", "session_id", sessions),
-            ("leftoff.parts", "session", internal),
-            ("leftoff.save_keys", "session", internal),
+            ("asyouwere.parts", "session", internal),
+            ("asyouwere.save_keys", "session", internal),
         ):
             kind = "uuid" if ids is sessions else "bigint"
             found = self.rows(

@@ -20,12 +20,12 @@ from tests.support.postgrest import running_postgrest
 @pytest.fixture(scope="session")
 def shared(cluster: Cluster, template: str) -> Iterator[Db]:
     """The database."""
-    name = f"leftoff_property_{os.getpid()}"
+    name = f"asyouwere_property_{os.getpid()}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name} template {template}".encode())
         db = Db(cluster, name)
         # one person plays all sequences
-        db.superuser.execute("update leftoff.settings set writes_at_once = 1000000000")
+        db.superuser.execute("update asyouwere.settings set writes_at_once = 1000000000")
         yield db
         db.close()
         admin.execute(f"drop database {name} with (force)".encode())

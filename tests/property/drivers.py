@@ -1,4 +1,4 @@
-"""What the sequences are played against: a way to call leftoff, without any judgement."""
+"""What the sequences are played against: a way to call asyouwere, without any judgement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Handle = str
 
 
 class Refusal(Exception):
-    """leftoff refused: its code, and the data that came with it."""
+    """asyouwere refused: its code, and the data that came with it."""
 
     def __init__(self, code: str, data: dict[str, Any], text: str) -> None:
         super().__init__(f"{code}: {text} {data}")
@@ -67,7 +67,7 @@ class Difference:
 
 
 class Driver(Protocol):
-    """One way to call leftoff, as one person."""
+    """One way to call asyouwere, as one person."""
 
     name: str
     lowest_number: int

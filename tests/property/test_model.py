@@ -1,11 +1,11 @@
-"""The model against leftoff.parts: two definitions of changing and merging, written apart, must agree."""
+"""The model against asyouwere.parts: two definitions of changing and merging, written apart, must agree."""
 
 from __future__ import annotations
 
 import pytest
 
-from leftoff import exact_json, parts
-from leftoff.errors import Invalid
+from asyouwere import exact_json, parts
+from asyouwere.errors import Invalid
 from tests.property.changing import (
     MISPLACED,
     OVERLAPPING,
@@ -41,7 +41,7 @@ def stored(state: State) -> parts.Parts:
 
 
 @pytest.mark.parametrize("seeds", SEEDS, ids=str)
-def test_model__changes_as_leftoff_parts_does(seeds: range) -> None:
+def test_model__changes_as_asyouwere_parts_does(seeds: range) -> None:
     for seed in seeds:
         generator = Generator(seed, 0)
         state = state_of(generator.whole_state({}))
@@ -72,7 +72,7 @@ def outcome(state: State, text: str) -> tuple[State | None, frozenset[str]]:
 
 
 @pytest.mark.parametrize("seeds", SEEDS, ids=str)
-def test_model__merges_as_leftoff_parts_does(seeds: range) -> None:
+def test_model__merges_as_asyouwere_parts_does(seeds: range) -> None:
     for seed in seeds:
         generator = Generator(seed, 0)
         base = state_of(generator.whole_state({}))
@@ -87,7 +87,7 @@ def test_model__merges_as_leftoff_parts_does(seeds: range) -> None:
 
 
 @pytest.mark.parametrize("seeds", SEEDS, ids=str)
-def test_model__merges_changes_as_leftoff_parts_does(seeds: range) -> None:
+def test_model__merges_changes_as_asyouwere_parts_does(seeds: range) -> None:
     for seed in seeds:
         generator = Generator(seed, 0)
         base = state_of(generator.whole_state({}))

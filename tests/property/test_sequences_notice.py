@@ -24,13 +24,13 @@ OF_SESSION = "where session = (select internal_id from free_agent_sessions where
 @pytest.mark.parametrize(
     "damage",
     [
-        f"update leftoff.parts set body = '2.00' {OF_SESSION} and path = '/a/b/' and item = 1",
-        f"update leftoff.parts set body = '\"z\"' {OF_SESSION} and path = '/s/'",
-        f"update leftoff.parts set until = since + 1 {OF_SESSION} and path = '/messages/' and item = 0",
-        f"update leftoff.parts set size = size + 1 {OF_SESSION} and path = '/s/'",
-        f"delete from leftoff.parts {OF_SESSION} and path = '/a/' and item = -1",
-        f"delete from leftoff.save_keys {OF_SESSION}",
-        "insert into leftoff.parts (session, created_at, since, until, ord, size, depth, kind, path, body)"
+        f"update asyouwere.parts set body = '2.00' {OF_SESSION} and path = '/a/b/' and item = 1",
+        f"update asyouwere.parts set body = '\"z\"' {OF_SESSION} and path = '/s/'",
+        f"update asyouwere.parts set until = since + 1 {OF_SESSION} and path = '/messages/' and item = 0",
+        f"update asyouwere.parts set size = size + 1 {OF_SESSION} and path = '/s/'",
+        f"delete from asyouwere.parts {OF_SESSION} and path = '/a/' and item = -1",
+        f"delete from asyouwere.save_keys {OF_SESSION}",
+        "insert into asyouwere.parts (session, created_at, since, until, ord, size, depth, kind, path, body)"
         " select internal_id, now(), 1, 2, 99, 1, 1, 0, '/orphan/', '1' from free_agent_sessions where id = %s",
         "update session_snapshots set size_bytes = size_bytes + 1 where number = 3 and session_id = %s",
         "update session_snapshots set label = 'x' where number = 3 and session_id = %s",

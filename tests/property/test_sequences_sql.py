@@ -1,8 +1,8 @@
 """Random sequences against the SQL functions.
 
 pytest tests/property                                   a few hundred
-LEFTOFF_SEQUENCES=2000 pytest tests/property            2,000 for each driver
-LEFTOFF_SEED=417 LEFTOFF_SEQUENCES=1 pytest tests/property/test_sequences_sql.py     one again, by its seed
+ASYOUWERE_SEQUENCES=2000 pytest tests/property            2,000 for each driver
+ASYOUWERE_SEED=417 ASYOUWERE_SEQUENCES=1 pytest tests/property/test_sequences_sql.py     one again, by its seed
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     """One bomb after the other, of 10 MB; then bodies that lie about themselves or never end."""
     outcome.short = ("bombs", "most memory", "longest answer", "answers of 500", "waited beside it")
     outcome.figures.update({"bombs": 0, "answers of 500": 0})
-    with Place(folder, environment={"LEFTOFF_BODY_TIMEOUT_SECONDS": "3"}) as place:
+    with Place(folder, environment={"ASYOUWERE_BODY_TIMEOUT_SECONDS": "3"}) as place:
         outcome.facts.update(place.facts())
         aim = Aim(outcome, place)
         for name in BOMBS if long else SMALL_FORM:

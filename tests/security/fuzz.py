@@ -16,13 +16,13 @@ from typing import Any
 
 import httpx
 
-from leftoff import exact_json
-from leftoff.errors import LeftoffError
-from leftoff.export import render
-from leftoff.handlers.cursors import unpack
-from leftoff.handlers.functions import FUNCTIONS
-from leftoff.parts import check_path, join, open_changes, open_state, path_of, pointer_of, split
-from leftoff.serving.bodies import read_model, validated
+from asyouwere import exact_json
+from asyouwere.errors import AsYouWereError
+from asyouwere.export import render
+from asyouwere.handlers.cursors import unpack
+from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.parts import check_path, join, open_changes, open_state, path_of, pointer_of, split
+from asyouwere.serving.bodies import read_model, validated
 from tests.functions.api import BASE, serving, settings_for, token_for
 from tests.trust.place import Place
 from tests.trust.report import Outcome, Say
@@ -44,7 +44,7 @@ GOOD = (
     "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIiwiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAwIl0",
 )
 EXPORT = (
-    '{"format":"leftoff-session","version":1,"session":{"name":%s,"created_at":"2026-01-01T00:00:00+00:00"},'
+    '{"format":"asyouwere-session","version":1,"session":{"name":%s,"created_at":"2026-01-01T00:00:00+00:00"},'
     '"snapshots":[{"number":1,"label":%s}],"parts":[["/messages/",-1,1,null,"2026-01-01T00:00:00+00:00",[]],'
     '["/messages/",0,1,null,"2026-01-01T00:00:00+00:00",{"role":"user","content":%s}]]}'
 )
@@ -65,7 +65,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     )
     with Place(folder) as place:
         outcome.facts.update(place.facts())
-        dsn = place.environment["LEFTOFF_DATABASE_URL"]
+        dsn = place.environment["ASYOUWERE_DATABASE_URL"]
         user = str(place.db.user("ada"))
         with serving(settings_for(dsn)) as url:
             begin = time.monotonic()
@@ -105,7 +105,7 @@ def _parsers(outcome: Outcome, choice: random.Random, wanted: int, say: Say) -> 
             try:
                 parser(text)
                 outcome.count("taken")
-            except LeftoffError as refused:
+            except AsYouWereError as refused:
                 outcome.count("refused")
                 if refused.status >= 500:
                     _note(outcome, "crashes", f"{name} {text!r}: {refused}")

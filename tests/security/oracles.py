@@ -48,7 +48,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     outcome.figures.update({"questions": 0, "told apart": 0})
     with Place(folder, settings={"max_connections": "60"}) as place:
         outcome.facts.update(place.facts())
-        db, dsn = place.db, place.environment["LEFTOFF_DATABASE_URL"]
+        db, dsn = place.db, place.environment["ASYOUWERE_DATABASE_URL"]
         with serving(settings_for(dsn)) as url:
             eve = Person(url, str(db.user("eve")), token_for(str(db.user("eve"))))
             _functions(outcome, db, eve)

@@ -26,7 +26,7 @@ ADDRESS = "addressed"
 # Every table of ours, whatever there will be: the ones that hold sessions, keys, runs, buckets.
 TABLES = """
     select c.oid::regclass::text as name from pg_catalog.pg_class c
-    where c.relkind in ('r', 'p', 'm') and c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+    where c.relkind in ('r', 'p', 'm') and c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
 """
 # Columns of a session that its export has under another name, or that say nothing of the person.
 ELSEWHERE = {
@@ -43,7 +43,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     outcome.figures.update(
         {"planted words": 0, "requests": 0, "places searched": 0, "found": 0, "rows left": 0}
     )
-    with Place(folder, environment={"LEFTOFF_REQUEST_LOG": "on"}) as place:
+    with Place(folder, environment={"ASYOUWERE_REQUEST_LOG": "on"}) as place:
         outcome.facts.update(place.facts())
         planted = Planted(outcome, place)
         for _ in range(20 if long else 2):
@@ -210,7 +210,7 @@ def _exports(outcome: Outcome, db: Db, planted: Planted) -> None:
 
 def _state_of(parts: list[list[Any]], number: int) -> Any:
     """The state of a number, put together here from an export's parts."""
-    from leftoff.parts import join
+    from asyouwere.parts import join
 
     alive = [
         (path, item, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
@@ -230,7 +230,7 @@ def _deletion(outcome: Outcome, db: Db, planted: Planted) -> None:
 
     counts = db.sql(
         "select count(distinct s.id) as sessions, count(distinct (n.session_id, n.number)) as snapshots,"
-        " (select count(*) from leftoff.parts p where p.session in (select internal_id from public.free_agent_sessions"
+        " (select count(*) from asyouwere.parts p where p.session in (select internal_id from public.free_agent_sessions"
         " where user_id = %(ada)s)) as parts from public.free_agent_sessions s"
         " left join public.session_snapshots n on n.session_id = s.id where s.user_id = %(ada)s",
         {"ada": planted.ada.id},

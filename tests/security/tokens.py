@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import jwt
 
-from leftoff.handlers.functions import FUNCTIONS
+from asyouwere.handlers.functions import FUNCTIONS
 from tests.functions.api import BASE, serving, settings_for, token_for
 from tests.security.bad_tokens import (
     BAD,
@@ -57,7 +57,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
         outcome.facts.update(place.facts())
         issuer.publish("signing", RSA_KEY, jwt.algorithms.RSAAlgorithm, alg="RS256", use="sig")
         issuer.publish("ec", EC_KEY, jwt.algorithms.ECAlgorithm)
-        dsn = place.environment["LEFTOFF_DATABASE_URL"]
+        dsn = place.environment["ASYOUWERE_DATABASE_URL"]
         place.db.superuser.execute(
             "insert into auth.users (id, email) values (%s, 'sub@example.org')", (SUB,)
         )

@@ -153,17 +153,17 @@ FUNCTIONS: dict[str, Call] = {
     "public.expire_idle_sessions": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
     # What of the private schema an API role may execute, because the functions above run as the caller. The API
     # does not expose it; whoever comes by another way gets no more than from the functions above.
-    "leftoff.append_messages": Call(SAVE, with_session(p_messages=["hi"], p_idempotency_key=None)),
-    "leftoff.change_session": Call(SAVE, with_session(p_changes={"name": "new"})),
-    "leftoff.remove_session": Call(OWN),
-    "leftoff.forget_caller": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
-    "leftoff.put_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="editor")),
-    "leftoff.remove_member": Call(OWN, with_session(p_user_id=uuid4())),
-    "leftoff.save_json": Call(
+    "asyouwere.append_messages": Call(SAVE, with_session(p_messages=["hi"], p_idempotency_key=None)),
+    "asyouwere.change_session": Call(SAVE, with_session(p_changes={"name": "new"})),
+    "asyouwere.remove_session": Call(OWN),
+    "asyouwere.forget_caller": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
+    "asyouwere.put_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="editor")),
+    "asyouwere.remove_member": Call(OWN, with_session(p_user_id=uuid4())),
+    "asyouwere.save_json": Call(
         SAVE,
         with_session(p_state={"n": 1}, p_changes=None, p_base=None, p_idempotency_key=None, p_label=None, p_on_conflict="merge"),
     ),
-    "leftoff.save_parts": Call(
+    "asyouwere.save_parts": Call(
         SAVE,
         with_session(
             p_rows="({append},{/messages/},{NULL},{1})",
@@ -173,38 +173,38 @@ FUNCTIONS: dict[str, Call] = {
             p_on_conflict="merge",
         ),
     ),
-    "leftoff.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
-    "leftoff.label": Call(SAVE, with_session(p_number=2, p_label="new")),
-    "leftoff.fork": Call(COPY, with_session(p_number=None, p_name=None)),
-    "leftoff.read_snapshot": Call(READ, with_session(p_number=None, p_label=None)),
-    "leftoff.read_changes": Call(READ, with_session(p_since=1)),
-    "leftoff.read_diff": Call(READ, with_session(p_from=1, p_to=2)),
-    "leftoff.read_export": Call(READ),
-    "leftoff.read_messages": Call(READ, with_session(p_after=-1, p_limit=10)),
-    "leftoff.require_readable": Call(READ),
-    "leftoff.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
-    "leftoff.run_cleanup": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
-    "leftoff.run_expiry": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
+    "asyouwere.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
+    "asyouwere.label": Call(SAVE, with_session(p_number=2, p_label="new")),
+    "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None)),
+    "asyouwere.read_snapshot": Call(READ, with_session(p_number=None, p_label=None)),
+    "asyouwere.read_changes": Call(READ, with_session(p_since=1)),
+    "asyouwere.read_diff": Call(READ, with_session(p_from=1, p_to=2)),
+    "asyouwere.read_export": Call(READ),
+    "asyouwere.read_messages": Call(READ, with_session(p_after=-1, p_limit=10)),
+    "asyouwere.require_readable": Call(READ),
+    "asyouwere.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
+    "asyouwere.run_cleanup": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
+    "asyouwere.run_expiry": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
     # helpers of views, policies and triggers
-    "leftoff.role_of": Call(
+    "asyouwere.role_of": Call(
         HELPER, lambda scene, session: {"p_session_id": session, "p_owner": uuid4(), "p_visibility": "private"}
     ),
-    "leftoff.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
-    "leftoff.owns_session": Call(HELPER),
-    "leftoff.may_listen": Call(HELPER, lambda scene, session: {"p_topic": f"leftoff:{session}"}),
-    "leftoff.message_id": Call(HELPER, with_session(p_position=1)),
-    "leftoff.message_preview": Call(HELPER, lambda scene, session: {"p_body": '{"content":"x"}'}),
-    "leftoff.readable_json": Call(HELPER, lambda scene, session: {"p_body": "1"}),
-    "leftoff.charge": Call(HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}),
-    "leftoff.new_id": Call(
+    "asyouwere.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
+    "asyouwere.owns_session": Call(HELPER),
+    "asyouwere.may_listen": Call(HELPER, lambda scene, session: {"p_topic": f"asyouwere:{session}"}),
+    "asyouwere.message_id": Call(HELPER, with_session(p_position=1)),
+    "asyouwere.message_preview": Call(HELPER, lambda scene, session: {"p_body": '{"content":"x"}'}),
+    "asyouwere.readable_json": Call(HELPER, lambda scene, session: {"p_body": "1"}),
+    "asyouwere.charge": Call(HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}),
+    "asyouwere.new_id": Call(
         HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
     ),
-    "leftoff.fail": Call(
+    "asyouwere.fail": Call(
         HELPER,
         lambda scene, session: {"p_status": 404, "p_code": "test", "p_message": "test"},
         but=dict.fromkeys(CALLERS, "test"),
     ),
-    "leftoff.refuse_session_fields": Call(
+    "asyouwere.refuse_session_fields": Call(
         HELPER,
         lambda scene, session: {
             "p_name": None,
@@ -225,7 +225,7 @@ FUNCTIONS: dict[str, Call] = {
 ABOUT_A_SESSION = [
     name
     for name, call in FUNCTIONS.items()
-    if "p_session_id" in call.arguments(None, uuid4()) and name != "leftoff.message_id"  # type: ignore[arg-type]
+    if "p_session_id" in call.arguments(None, uuid4()) and name != "asyouwere.message_id"  # type: ignore[arg-type]
 ]
 
 # -- tables and views --------------------------------------------------------------------------------------------
@@ -269,13 +269,13 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     },
     "public.sessions_list": {"SELECT": dict.fromkeys(READERS)},
     "public.free_agent_sessions_internal_id_seq": {},
-    "leftoff.described_sessions": {"SELECT": dict.fromkeys(READERS)},
-    "leftoff.parts": {"SELECT": dict.fromkeys(READERS)},
-    "leftoff.rate_buckets": {},
-    "leftoff.save_keys": {},
-    "leftoff.settings": {"SELECT": {"service_role": None}},
-    "leftoff.cleanup_runs": {"SELECT": {"service_role": None}},
-    "leftoff.cleanup_runs_id_seq": {},
+    "asyouwere.described_sessions": {"SELECT": dict.fromkeys(READERS)},
+    "asyouwere.parts": {"SELECT": dict.fromkeys(READERS)},
+    "asyouwere.rate_buckets": {},
+    "asyouwere.save_keys": {},
+    "asyouwere.settings": {"SELECT": {"service_role": None}},
+    "asyouwere.cleanup_runs": {"SELECT": {"service_role": None}},
+    "asyouwere.cleanup_runs_id_seq": {},
 }
 
 
@@ -284,19 +284,19 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
     role = role_in(caller, visibility)
     reads = role is not None
     anonymous = caller in (ANONYMOUS, CLAIMLESS)
-    if relation in ("public.free_agent_sessions", "leftoff.described_sessions"):
+    if relation in ("public.free_agent_sessions", "asyouwere.described_sessions"):
         return int(reads)
     if relation == "public.session_snapshots":
         return 2 * reads
     if relation == "public.session_messages":
         return 2 * reads
-    if relation == "leftoff.parts":
+    if relation == "asyouwere.parts":
         return 5 * reads  # the list, two messages, two versions of a number
     if relation == "public.sessions_list":
         return int(caller == OWNER or (caller in (EDITOR, VIEWER) and visibility != "private"))
     if relation == "public.session_members":
         # both for the owner and the service, one's own for a member, also while the session is private
         return "denied" if anonymous else {OWNER: 2, SERVICE: 2, EDITOR: 1, VIEWER: 1}.get(caller, 0)
-    if relation in ("leftoff.settings", "leftoff.cleanup_runs"):
+    if relation in ("asyouwere.settings", "asyouwere.cleanup_runs"):
         return 1 if caller == SERVICE else "denied"
     return "denied"

@@ -20,7 +20,7 @@ NAMES = itertools.count(1)
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, template: str) -> Iterator[Db]:
     """One database for all tests of a file: quicker than one for each, where tests can't get in each other's way."""
-    name = f"leftoff_shared_{os.getpid()}_{next(NAMES)}"
+    name = f"asyouwere_shared_{os.getpid()}_{next(NAMES)}"
     with psycopg.connect(cluster.dsn, autocommit=True) as admin:
         admin.execute(f"create database {name} template {template}".encode())
         db = Db(cluster, name)

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from leftoff import parts
+from asyouwere import parts
 from tests.support.database import Db, Row
 
 # What changes leave out is as if it were not there.

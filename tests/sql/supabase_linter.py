@@ -1,6 +1,6 @@
 """What Supabase's database linter (github.com/supabase/splinter) looks for, as queries of our own.
 
-Each finds what that lint would report of the schemas public and leftoff, as names; lints on extensions, storage, queues
+Each finds what that lint would report of the schemas public and asyouwere, as names; lints on extensions, storage, queues
 and on the state of a running server have nothing to say of a schema and are left out (see LEFT_OUT).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OURS = "('public'::regnamespace, 'leftoff'::regnamespace)"
+OURS = "('public'::regnamespace, 'asyouwere'::regnamespace)"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ LINTS: dict[str, Lint] = {
             "e.using ~ 'auth\\.(uid|jwt|role|email)\\(\\)' and e.using !~* 'select auth\\.(uid|jwt|role|email)\\(\\)'"
             " or e.checks ~ 'auth\\.(uid|jwt|role|email)\\(\\)' and e.checks !~* 'select auth\\.(uid|jwt|role|email)\\(\\)'"
         ),
-        "create policy bad on leftoff.settings for select to anon using (auth.uid() is not null)",
+        "create policy bad on asyouwere.settings for select to anon using (auth.uid() is not null)",
     ),
     "0004_no_primary_key": Lint(
         "INFO",
@@ -86,7 +86,7 @@ LINTS: dict[str, Lint] = {
         select c.relname from pg_catalog.pg_class c where c.relkind = 'r' and c.relnamespace in {OURS}
             and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary)
         """,
-        "create table leftoff.bad (a int)",
+        "create table asyouwere.bad (a int)",
     ),
     "0006_multiple_permissive_policies": Lint(
         "WARN",
@@ -112,7 +112,7 @@ LINTS: dict[str, Lint] = {
         select c.relname from pg_catalog.pg_class c where c.relkind = 'r' and c.relnamespace in {OURS} and c.relrowsecurity
             and not exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid)
         """,
-        "create table leftoff.bad (a int); alter table leftoff.bad enable row level security",
+        "create table asyouwere.bad (a int); alter table asyouwere.bad enable row level security",
     ),
     "0009_duplicate_index": Lint(
         "WARN",
@@ -139,7 +139,7 @@ LINTS: dict[str, Lint] = {
         select p.proname from pg_catalog.pg_proc p where p.pronamespace in {OURS}
             and not exists (select from unnest(p.proconfig) s where s like 'search\\_path=%')
         """,
-        "create function leftoff.bad() returns int language sql return 1",
+        "create function asyouwere.bad() returns int language sql return 1",
     ),
     "0013_rls_disabled_in_public": Lint(
         "ERROR",
@@ -154,7 +154,7 @@ LINTS: dict[str, Lint] = {
     "0015_rls_references_user_metadata": Lint(
         "ERROR",
         policies("e.using || e.checks like '%user_metadata%'"),
-        "create policy bad on leftoff.settings for select to anon using ((select auth.jwt() -> 'user_metadata') is null)",
+        "create policy bad on asyouwere.settings for select to anon using ((select auth.jwt() -> 'user_metadata') is null)",
     ),
     "0016_materialized_view_in_api": Lint(
         "WARN",
@@ -181,7 +181,7 @@ LINTS: dict[str, Lint] = {
     "0024_rls_policy_always_true": Lint(
         "WARN",
         policies("p.polpermissive and (p.polcmd <> 'r' and e.using in ('true', '(1 = 1)') or e.checks in ('true', '(1 = 1)'))"),
-        "create policy bad on leftoff.settings for update to anon using (true)",
+        "create policy bad on asyouwere.settings for update to anon using (true)",
     ),
     "0026_pg_graphql_anon_table_exposed": Lint(
         "WARN", readable_by("anon"), "create table public.bad (a int); grant select (a) on public.bad to anon"
@@ -198,7 +198,7 @@ LINTS: dict[str, Lint] = {
     "0030_rls_policy_null_auth_disjunct": Lint(
         "WARN",
         policies("p.polpermissive and e.using ~* 'auth\\.(uid|jwt|role)\\(\\)[^)]*\\)? is null'"),
-        "create policy bad on leftoff.settings for select to anon using (auth.uid() is null or only_row)",
+        "create policy bad on asyouwere.settings for select to anon using (auth.uid() is null or only_row)",
     ),
     "0030_autovacuum_disabled": Lint(
         "INFO",
@@ -219,7 +219,7 @@ LINTS: dict[str, Lint] = {
 
 LEFT_OUT = {
     "0005_unused_index": "what has been used so far",
-    "0012_auth_allow_anonymous_sign_ins": "the project's settings; policies of leftoff treat them as users, which they are",
+    "0012_auth_allow_anonymous_sign_ins": "the project's settings; policies of asyouwere treat them as users, which they are",
     "0017_foreign_table_in_api": "with 0016",
     "0019_insecure_queue_exposed_in_api": "pgmq",
     "0020_table_bloat": "what has been written and vacuumed so far",

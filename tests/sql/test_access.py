@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from leftoff.local.migrations import migrate
+from asyouwere.local.migrations import migrate
 from tests.sql import access_matrix as matrix
 from tests.sql.access_matrix import CALLERS, FUNCTIONS, RELATIONS, VISIBILITIES, Scene
 from tests.sql.acting import acting, outcome
@@ -23,13 +23,13 @@ EXECUTABLE = """
     where n.nspname = 'public' and not exists (
             -- an embed takes a row; test_embeds.py tries those
             select from pg_catalog.pg_type t where t.oid = any (p.proargtypes) and t.typrelid <> 0)
-        or n.nspname = 'leftoff' and exists (
+        or n.nspname = 'asyouwere' and exists (
             select from unnest(%s::text[]) r where pg_catalog.has_function_privilege(r, p.oid, 'execute'))
 """
 ALL_RELATIONS = """
     select n.nspname || '.' || c.relname as name, c.relkind from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('public', 'leftoff') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    where n.nspname in ('public', 'asyouwere') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
 """
 GRANTS = """
     select c.relname, coalesce(r.rolname, 'public') as role, a.privilege_type as privilege,
@@ -53,7 +53,7 @@ def test_every_function_is_listed(shared: Db) -> None:
     rows = shared.superuser.execute(EXECUTABLE, (list(API_ROLES),)).fetchall()
     assert sorted(row["name"] for row in rows) == sorted(FUNCTIONS), "list it in access_matrix.py, once"
     taking_a_session = {row["name"] for row in rows if row["takes_a_session"]}
-    assert taking_a_session - {"leftoff.message_id"} == set(matrix.ABOUT_A_SESSION)
+    assert taking_a_session - {"asyouwere.message_id"} == set(matrix.ABOUT_A_SESSION)
 
 
 def test_every_relation_is_listed(shared: Db) -> None:
@@ -63,11 +63,11 @@ def test_every_relation_is_listed(shared: Db) -> None:
 
 def test_a_new_object_would_be_noticed(db: Db) -> None:
     db.superuser.execute("create function public.new_one() returns int language sql return 1")
-    db.superuser.execute("create function leftoff.new_one() returns int language sql return 1")  # for all, as by default
+    db.superuser.execute("create function asyouwere.new_one() returns int language sql return 1")  # for all, as by default
     db.superuser.execute("create view public.new_view as select 1 as one")
     functions = {row["name"] for row in db.superuser.execute(EXECUTABLE, (list(API_ROLES),)).fetchall()}
     relations = {row["name"] for row in db.superuser.execute(ALL_RELATIONS).fetchall()}
-    assert functions - set(FUNCTIONS) == {"public.new_one", "leftoff.new_one"}
+    assert functions - set(FUNCTIONS) == {"public.new_one", "asyouwere.new_one"}
     assert relations - set(RELATIONS) == {"public.new_view"}
 
 
@@ -124,9 +124,9 @@ def test_a_strangers_session_and_a_missing_one_answer_alike(scene: Scene, functi
         with acting(scene.db, caller) as connection:
             arguments = {**call.arguments(scene, uuid4()), "p_session_id": session_id}
             answers.append(outcome(lambda c=connection, a=arguments: scene.db.call(function, on=c, **a)))
-    if function == "leftoff.role_of":
+    if function == "asyouwere.role_of":
         assert {repr(each) for each in answers} == {"('ok', [{'role_of': None}])"}
-    elif function == "leftoff.owns_session":
+    elif function == "asyouwere.owns_session":
         assert {repr(each) for each in answers} == {"('ok', [{'owns_session': False}])"}
     assert len({repr(each) for each in answers}) == 1, answers
 
@@ -181,13 +181,13 @@ def test_relation_grants(shared: Db, relation: str) -> None:
 @pytest.mark.parametrize("relation", [name for name in RELATIONS if not name.endswith("_seq")])
 def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     session_id = scene.sessions[visibility]
-    key = {"leftoff.parts": "session", "leftoff.save_keys": "session"}.get(relation)
-    if relation in ("public.free_agent_sessions", "leftoff.described_sessions", "public.sessions_list"):
+    key = {"asyouwere.parts": "session", "asyouwere.save_keys": "session"}.get(relation)
+    if relation in ("public.free_agent_sessions", "asyouwere.described_sessions", "public.sessions_list"):
         key = "id"
     elif key is None:
         key = "session_id"
     query = f"select count(*) from {relation}"
-    if relation not in ("leftoff.settings", "leftoff.cleanup_runs", "leftoff.rate_buckets"):
+    if relation not in ("asyouwere.settings", "asyouwere.cleanup_runs", "asyouwere.rate_buckets"):
         query += f" where {key} = %(session)s"
     value = scene.internal_id(session_id) if key == "session" else session_id
     seen: dict[str, int | str] = {}
@@ -208,13 +208,13 @@ def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
 def test_role_of_and_the_policies_agree(scene: Scene, caller: str, visibility: str) -> None:
     session_id, owner = scene.sessions[visibility], scene.people["ada"]
     with acting(scene.db, caller) as connection:
-        (row,) = connection.execute("select leftoff.role_of(%s, %s, %s) as role", (session_id, owner, visibility)).fetchall()
+        (row,) = connection.execute("select asyouwere.role_of(%s, %s, %s) as role", (session_id, owner, visibility)).fetchall()
         assert row["role"] == matrix.role_in(caller, visibility)
         for query in (
             "select count(*) > 0 as seen from public.free_agent_sessions where id = %(id)s",
             "select count(*) > 0 as seen from public.session_snapshots where session_id = %(id)s",
             "select count(*) > 0 as seen from public.session_messages where session_id = %(id)s",
-            "select count(*) > 0 as seen from leftoff.parts where session = %(internal)s",
+            "select count(*) > 0 as seen from asyouwere.parts where session = %(internal)s",
         ):
             values = {"id": session_id, "internal": scene.internal_id(session_id)}
             (seen,) = connection.execute(query.encode(), values).fetchall()
@@ -241,11 +241,11 @@ def acl(db: Db) -> list[Row]:
     return db.superuser.execute(
         """
         select p.oid::regprocedure::text as object, array(select a::text from unnest(p.proacl) a order by 1) as acl
-        from pg_catalog.pg_proc p where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+        from pg_catalog.pg_proc p where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
         union all
         select c.oid::regclass::text, array(select a::text from unnest(c.relacl) a order by 1)
         from pg_catalog.pg_class c
-        where c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace) and c.relkind in ('r', 'v', 'S')
+        where c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace) and c.relkind in ('r', 'v', 'S')
         order by 1
         """
     ).fetchall()

@@ -76,7 +76,7 @@ def test_attack__own_types_of_built_in_names(db: Db) -> None:
     assert seen(connection) == []
 
 
-@pytest.mark.parametrize("path", ["pg_temp", "pg_temp, public, pg_catalog", "''", "leftoff, public"])
+@pytest.mark.parametrize("path", ["pg_temp", "pg_temp, public, pg_catalog", "''", "asyouwere, public"])
 def test_attack__own_tables_of_our_names(db: Db, path: str) -> None:
     session_id = db.session("ada")
     connection = as_ada(db)
@@ -125,10 +125,10 @@ def test_attack__a_function_in_a_condition_sees_own_rows_only(db: Db) -> None:
         """
     )
     for query in (
-        "select * from leftoff.parts where pg_temp.look(body)",
+        "select * from asyouwere.parts where pg_temp.look(body)",
         "select * from public.session_messages where pg_temp.look(body::text)",
         "select * from public.sessions_list where pg_temp.look(last_message)",
-        "select * from leftoff.described_sessions where pg_temp.look(last_message)",
+        "select * from asyouwere.described_sessions where pg_temp.look(last_message)",
         "select * from public.free_agent_sessions s where pg_temp.look(s::text)",
         "select * from public.session_snapshots n where pg_temp.look(n::text)",
     ):
@@ -142,7 +142,7 @@ def test_attack__row_security_off_is_refused_not_obeyed(db: Db) -> None:
     db.session("bob")
     connection = db.connect_as("ada")
     connection.execute("set row_security = off")
-    for table in ("public.free_agent_sessions", "public.session_snapshots", "public.session_messages", "leftoff.parts"):
+    for table in ("public.free_agent_sessions", "public.session_snapshots", "public.session_messages", "asyouwere.parts"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(f"select * from {table}".encode())
 
@@ -150,7 +150,7 @@ def test_attack__row_security_off_is_refused_not_obeyed(db: Db) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "'; drop schema leftoff cascade; --",
+        "'; drop schema asyouwere cascade; --",
         '"}],"format":"x',
         "$$; select 1; $$",
         "\\",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leftoff import exact_json
+from asyouwere import exact_json
 from tests.sql.states import save_rows, save_text, state_of, text_of
 from tests.support.database import Db
 

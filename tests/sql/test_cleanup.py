@@ -17,7 +17,7 @@ from tests.support.database import Db, Row
 NUMBERS = "select number from public.session_snapshots where session_id = %s order by number"
 # Parts that no kept number can see, and of those that one can see the reverse.
 USELESS = """
-    select p.path, p.item, p.since, p.until from leftoff.parts p
+    select p.path, p.item, p.since, p.until from asyouwere.parts p
     join public.free_agent_sessions s on s.internal_id = p.session
     where not exists (select from public.session_snapshots n
         where n.session_id = s.id and n.number >= p.since and n.number < p.until)
@@ -64,7 +64,7 @@ def with_many_snapshots(db: Db, count: int) -> UUID:
             insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
             select id, n, 1, 1, 0 from made, generate_series(1, %(count)s) n
         )
-        insert into leftoff.parts (session, since, until, ord, size, depth, kind, created_at, path, body)
+        insert into asyouwere.parts (session, since, until, ord, size, depth, kind, created_at, path, body)
         select internal_id, n, case when n < %(count)s then n + 1 else 2147483647 end, 1, 1, 1, 0, now(), '/n/', '1'
         from made, generate_series(1, %(count)s) n
         """,
@@ -179,9 +179,9 @@ def test_cleanup__defaults_come_from_the_settings(db: Db) -> None:
     assert cleanup(db)["snapshots"] == 0  # all are younger than a week
     db.superuser.execute("update public.session_snapshots set created_at = now() - interval '8 days'")
     assert cleanup(db)["snapshots"] == 50
-    db.superuser.execute("update leftoff.settings set keep_snapshots = 7, keep_for = '9 days'")
+    db.superuser.execute("update asyouwere.settings set keep_snapshots = 7, keep_for = '9 days'")
     assert cleanup(db)["snapshots"] == 0
-    db.superuser.execute("update leftoff.settings set keep_for = '0'")
+    db.superuser.execute("update asyouwere.settings set keep_for = '0'")
     assert cleanup(db)["snapshots"] == 93
     assert kept(db, session_id) == list(range(144, 151))
 
@@ -267,12 +267,12 @@ def test_cleanup__every_kept_number_restores_as_before(db: Db) -> None:
             assert {n: text_of(db, session_id, n) for n in left} == {n: texts[n] for n in left}
             assert db.superuser.execute(USELESS.encode()).fetchall() == []
             # Exactly the parts that a kept number can see are there.
-            counted = db.superuser.execute("select count(*) from leftoff.parts").fetchall()[0]["count"]
+            counted = db.superuser.execute("select count(*) from asyouwere.parts").fetchall()[0]["count"]
             visible = {
                 (row["path"], row["item"], row["since"])
                 for n in left
                 for row in db.superuser.execute(
-                    "select path, item, since from leftoff.parts where since <= %s and until > %s", (n, n)
+                    "select path, item, since from asyouwere.parts where since <= %s and until > %s", (n, n)
                 )
             }
             assert counted == len(visible)
@@ -312,7 +312,7 @@ def test_cleanup__writes_what_it_did(db: Db) -> None:
     cleanup(db, p_keep=2, p_older_than="0")
     with db.acting_as("service"):
         (run,) = db.sql(
-            "select kind, sessions, snapshots, parts, bytes, done, took_ms from leftoff.cleanup_runs"
+            "select kind, sessions, snapshots, parts, bytes, done, took_ms from asyouwere.cleanup_runs"
         )
     assert run.pop("took_ms") >= 0
     assert run == {"kind": "snapshots", "sessions": 1, "snapshots": 3, "parts": 3, "bytes": 3, "done": True}
@@ -320,9 +320,9 @@ def test_cleanup__writes_what_it_did(db: Db) -> None:
 
 def test_cleanup__forgets_old_runs(db: Db) -> None:
     cleanup(db)
-    db.superuser.execute("update leftoff.cleanup_runs set started_at = now() - interval '31 days'")
+    db.superuser.execute("update asyouwere.cleanup_runs set started_at = now() - interval '31 days'")
     cleanup(db)
-    assert db.superuser.execute("select count(*) from leftoff.cleanup_runs").fetchall() == [{"count": 1}]
+    assert db.superuser.execute("select count(*) from asyouwere.cleanup_runs").fetchall() == [{"count": 1}]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_fork__what_it_copies_goes_meanwhile__is_refused(db: Db, meanwhile: str,
     session_id = with_snapshots(db, 3)
     holder = db.connect(autocommit=False)
     # the fork waits here: it has found its snapshot and copied nothing yet
-    holder.execute("select 1 from leftoff.rate_buckets for update")
+    holder.execute("select 1 from asyouwere.rate_buckets for update")
     errors: list[str | None] = []
 
     def fork() -> None:

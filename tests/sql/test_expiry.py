@@ -133,7 +133,7 @@ def test_expiry__deletes_after_the_grace_time(db: Db) -> None:
     let_pass(db, "2 hours")
     assert expire(db) == {"expired": 0, "deleted": 1, "done": True}
     assert status_of(db, session_id) is None
-    assert db.superuser.execute("select count(*) from leftoff.parts").fetchall() == [{"count": 0}]
+    assert db.superuser.execute("select count(*) from asyouwere.parts").fetchall() == [{"count": 0}]
 
 
 def test_expiry__does_not_delete_what_has_a_label(db: Db) -> None:
@@ -149,7 +149,7 @@ def test_expiry__does_not_delete_what_has_a_label(db: Db) -> None:
 
 def test_expiry__grace_time_comes_from_the_settings(db: Db) -> None:
     expired_chat(db)
-    db.superuser.execute("update leftoff.settings set delete_expired_after = '1 hour'")
+    db.superuser.execute("update asyouwere.settings set delete_expired_after = '1 hour'")
     let_pass(db, "61 minutes")
     assert expire(db)["deleted"] == 1
 
@@ -195,5 +195,5 @@ def test_expiry__argument_wrong(shared: Db, count: int | None) -> None:
 def test_expiry__writes_what_it_did(db: Db) -> None:
     expired_chat(db)
     with db.acting_as("service"):
-        (run,) = db.sql("select kind, sessions, done from leftoff.cleanup_runs")
+        (run,) = db.sql("select kind, sessions, done from asyouwere.cleanup_runs")
     assert run == {"kind": "sessions", "sessions": 1, "done": True}

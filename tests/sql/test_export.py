@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from leftoff import exact_json
+from asyouwere import exact_json
 from tests.sql.states import change, change_text, save_text, state_of, text_of
 from tests.support.database import Db, Row
 
@@ -58,7 +58,7 @@ def test_export__is_one_document(db: Db, session_id) -> None:
     exact_json.parse(text.encode())
     document = json.loads(text)
     assert list(document) == ["format", "version", "session", "snapshots", "parts"]
-    assert (document["format"], document["version"]) == ("leftoff-session", 1)
+    assert (document["format"], document["version"]) == ("asyouwere-session", 1)
     assert document["session"]["id"] == str(session_id)
     assert [(row["number"], row["label"]) for row in document["snapshots"]] == [(1, "one"), (5, None), (6, "6 ✓"), (7, None)]
     assert all(len(part) == 6 for part in document["parts"])
@@ -141,7 +141,7 @@ def test_import__an_expired_session_is_idle(db: Db) -> None:
 PART = ["/a/", -1, 1, None, "2026-01-01T00:00:00Z", 1]
 LIST = ["/l/", -1, 1, None, "2026-01-01T00:00:00Z", []]
 FAIR = {
-    "format": "leftoff-session",
+    "format": "asyouwere-session",
     "version": 1,
     "session": {"latest_number": 3, "pruned_through": 0},
     "snapshots": [{"number": n} for n in (1, 2, 3)],
@@ -333,7 +333,7 @@ def test_import__odd_counts_are_put_right(shared: Db) -> None:
 
 
 def test_import__too_large(db: Db) -> None:
-    db.superuser.execute("update leftoff.settings set max_state_bytes = 1024 * 1024")
+    db.superuser.execute("update asyouwere.settings set max_state_bytes = 1024 * 1024")
     document = {**FAIR, **parts(row("/a/", -1, 1, None, "x" * 1024 * 1024))}
     with db.acting_as("eve"):
         with db.refuses("too_large"):

@@ -12,20 +12,20 @@ from tests.sql.acting import acting, outcome
 from tests.support.database import Db
 
 FORGERIES = [
-    "insert into leftoff.parts (session, since, ord, size, depth, kind, created_at, path, body) "
+    "insert into asyouwere.parts (session, since, ord, size, depth, kind, created_at, path, body) "
     "values (%(internal)s, 1, 99, 1, 1, 0, now(), '/forged/', '1')",
-    "update leftoff.parts set body = '666'",
-    "delete from leftoff.parts",
-    "truncate leftoff.parts",
-    "select from leftoff.parts for update",
-    "insert into leftoff.save_keys select * from leftoff.save_keys",
-    "select * from leftoff.save_keys",
-    "delete from leftoff.save_keys",
-    "update leftoff.settings set max_state_bytes = 10 ^ 12",
-    "delete from leftoff.settings",
-    "insert into leftoff.cleanup_runs (took_ms, kind, sessions, snapshots, parts, bytes, done) "
+    "update asyouwere.parts set body = '666'",
+    "delete from asyouwere.parts",
+    "truncate asyouwere.parts",
+    "select from asyouwere.parts for update",
+    "insert into asyouwere.save_keys select * from asyouwere.save_keys",
+    "select * from asyouwere.save_keys",
+    "delete from asyouwere.save_keys",
+    "update asyouwere.settings set max_state_bytes = 10 ^ 12",
+    "delete from asyouwere.settings",
+    "insert into asyouwere.cleanup_runs (took_ms, kind, sessions, snapshots, parts, bytes, done) "
     "values (1, 'snapshots', 1, 1, 1, 1, true)",
-    "delete from leftoff.cleanup_runs",
+    "delete from asyouwere.cleanup_runs",
     "insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count) "
     "values (%(id)s, 3, 1, 1, 1)",
     "update public.session_snapshots set label = 'forged'",
@@ -43,15 +43,15 @@ FORGERIES = [
     "insert into public.session_messages (session_id, position, role, content) values (%(id)s, 0, 'a', 'b')",
     "update public.sessions_list set name = 'forged'",
     "delete from public.sessions_list",
-    "insert into leftoff.described_sessions (name) values ('x')",
+    "insert into asyouwere.described_sessions (name) values ('x')",
     "select nextval('public.free_agent_sessions_internal_id_seq')",
     "select setval('public.free_agent_sessions_internal_id_seq', 1)",
     "alter table public.free_agent_sessions disable row level security",
-    "alter table leftoff.parts disable trigger all",
+    "alter table asyouwere.parts disable trigger all",
     "alter table public.free_agent_sessions disable trigger all",
-    "create function leftoff.mine() returns int language sql return 1",
-    "create table leftoff.mine (a int)",
-    "drop schema leftoff cascade",
+    "create function asyouwere.mine() returns int language sql return 1",
+    "create table asyouwere.mine (a int)",
+    "drop schema asyouwere cascade",
     "set session_replication_role = replica",
     *(
         f"update public.free_agent_sessions set {column} = default"
@@ -103,10 +103,10 @@ def test_what_a_session_is_known_by_never_changes(scene: Scene, change: str) -> 
 def fingerprint(db: Db) -> Any:
     return db.superuser.execute(
         """
-        select (select md5(string_agg(p::text, ' ' order by p::text)) from leftoff.parts p) as parts,
+        select (select md5(string_agg(p::text, ' ' order by p::text)) from asyouwere.parts p) as parts,
             (select md5(string_agg(n::text, ' ' order by n::text)) from public.session_snapshots n) as snapshots,
             (select md5(string_agg(s::text, ' ' order by s::text)) from public.free_agent_sessions s) as sessions,
-            (select md5(string_agg(k::text, ' ' order by k::text)) from leftoff.save_keys k) as keys
+            (select md5(string_agg(k::text, ' ' order by k::text)) from asyouwere.save_keys k) as keys
         """
     ).fetchall()
 

@@ -13,7 +13,7 @@ from tests.support.database import Db, Row
 
 TABLES = """
     select c.oid::regclass::text as name from pg_catalog.pg_class c
-    where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+    where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     order by 1
 """
 
@@ -21,7 +21,7 @@ TABLES = """
 def dump(db: Db) -> dict[str, str]:
     """Every table's rows as one text."""
     tables = [row["name"] for row in db.superuser.execute(TABLES).fetchall()]
-    assert "leftoff.parts" in tables
+    assert "asyouwere.parts" in tables
     return {
         name: str(
             db.superuser.execute(f"select coalesce(string_agg(t::text, '\n'), '') as rows from {name} t".encode()).fetchall()
@@ -66,7 +66,7 @@ def test_forget__leaves_nothing_in_any_table(db: Db) -> None:
     for table in ("parts", "save_keys"):
         sessions = {
             str(row["session"])
-            for row in db.superuser.execute(f"select session from leftoff.{table}".encode()).fetchall()
+            for row in db.superuser.execute(f"select session from asyouwere.{table}".encode()).fetchall()
         }
         assert sessions.isdisjoint(numbers)
     # In bob's session the words stay, the name goes.
@@ -85,8 +85,8 @@ def test_forget__touches_nobody_else(db: Db) -> None:
         assert db.one("delete_my_data")["sessions"] == 1
     with db.acting_as("bob"):
         assert len(db.call("list_sessions")) == 1
-    assert db.superuser.execute("select count(*) from leftoff.parts").fetchall() == [{"count": 1}]
-    assert db.superuser.execute("select count(*) from leftoff.save_keys").fetchall() == [{"count": 1}]
+    assert db.superuser.execute("select count(*) from asyouwere.parts").fetchall() == [{"count": 1}]
+    assert db.superuser.execute("select count(*) from asyouwere.save_keys").fetchall() == [{"count": 1}]
 
 
 def test_forget__needs_a_caller(db: Db) -> None:
@@ -126,7 +126,7 @@ def test_forget__two_who_share_with_each_other_at_once(db: Db) -> None:
         for thread in threads:
             thread.join()
         assert problems == []
-        counts: list[Row] = db.superuser.execute("select count(*) from leftoff.parts").fetchall()
+        counts: list[Row] = db.superuser.execute("select count(*) from asyouwere.parts").fetchall()
         assert counts == [{"count": 0}]
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from leftoff import exact_json
+from asyouwere import exact_json
 from tests.sql.states import change, detail_of, save_text, state_of, text_of
 from tests.support.database import Db, Row
 
@@ -378,7 +378,7 @@ def test_old_number__rows_of_later_ones_are_not_read(db: Db) -> None:
         db.save(session_id, {"messages": ["hi"], "step": 1})
         for step in range(2, 201):
             change(db, session_id, {"set": {"/step": step}})
-    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_all_tables where (schemaname, relname) = ('leftoff', 'parts')"
+    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_all_tables where (schemaname, relname) = ('asyouwere', 'parts')"
     with db.acting_as("ada"), db.connection.transaction():
         assert db.one("get_snapshot", p_session_id=session_id, p_number=3)["state"] == {"messages": ["hi"], "step": 3}
         assert db.value(read) < 50

@@ -142,11 +142,11 @@ def test_key__is_known_after_its_snapshot_and_base_are_pruned(db: Db, session_id
 
 def test_key__is_forgotten_after_its_time(db: Db, session_id) -> None:
     change(db, session_id, {"set": {"/a": 1}}, p_idempotency_key="old")
-    db.superuser.execute("update leftoff.save_keys set created_at = now() - interval '31 days'")
+    db.superuser.execute("update asyouwere.save_keys set created_at = now() - interval '31 days'")
     change(db, session_id, {"set": {"/a": 2}}, p_idempotency_key="new")
     with db.acting_as("service"):
         db.one("cleanup_old_snapshots", p_keep=1, p_older_than="0")
-    assert db.superuser.execute("select count(*) from leftoff.save_keys").fetchall() == [{"count": 1}]
+    assert db.superuser.execute("select count(*) from asyouwere.save_keys").fetchall() == [{"count": 1}]
     assert change(db, session_id, {"set": {"/a": 2}}, p_idempotency_key="new")["replayed"]
 
 

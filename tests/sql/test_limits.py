@@ -17,13 +17,13 @@ SIXTEEN = 16
 def limit(db: Db, **settings: object) -> None:
     """Set limits for this test's database. None: no limit."""
     for name, value in settings.items():
-        db.superuser.execute(f"update leftoff.settings set {name} = %s".encode(), (value,))
+        db.superuser.execute(f"update asyouwere.settings set {name} = %s".encode(), (value,))
 
 
 def stored(db: Db, session_id: object) -> tuple[int, int]:
     """What the session's row says it stores, and what it does."""
     (row,) = db.superuser.execute(
-        "select s.stored_bytes, leftoff.stored_bytes(s.internal_id) as real"
+        "select s.stored_bytes, asyouwere.stored_bytes(s.internal_id) as real"
         " from free_agent_sessions s where s.id = %s",
         (session_id,),
     ).fetchall()
@@ -78,7 +78,7 @@ def test_rate__no_more_pass_than_a_large_bucket_holds(db: Db) -> None:
         db, "ada", 800, lambda connection, number: append(db, ids[number % SIXTEEN])(connection, number)
     )
     ahead = db.superuser.execute("select sum(prepaid_saves) as n from free_agent_sessions").fetchall()[0]["n"]
-    left = db.superuser.execute("select floor(tokens) as n from leftoff.rate_buckets").fetchall()[0]["n"]
+    left = db.superuser.execute("select floor(tokens) as n from asyouwere.rate_buckets").fetchall()[0]["n"]
     assert outcomes.count("ok") + ahead + left == 400
 
 
@@ -91,7 +91,7 @@ def test_rate__says_how_long_to_wait_and_passes_then(db: Db) -> None:
             db.save(session_id, {"n": 2})
         assert refused.value.sqlstate == "PT429"
         assert json.loads(refused.value.diag.message_detail) == {"retry_after": 1}
-        db.superuser.execute("update leftoff.rate_buckets set filled_at = filled_at - interval '1 second'")
+        db.superuser.execute("update asyouwere.rate_buckets set filled_at = filled_at - interval '1 second'")
         assert db.save(session_id, {"n": 2})["number"] == 2
 
 
@@ -308,4 +308,4 @@ def test_bucket__goes_with_its_person(db: Db) -> None:
     with db.acting_as("ada"):
         db.save(session_id, {"n": 1})
         db.call("delete_my_data")
-    assert db.superuser.execute("select from leftoff.rate_buckets").fetchall() == []
+    assert db.superuser.execute("select from asyouwere.rate_buckets").fetchall() == []

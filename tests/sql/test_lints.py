@@ -19,29 +19,29 @@ OFFENDERS: dict[str, tuple[str, Row, str]] = {
         "alter function public.bad() set search_path = pg_catalog, pg_temp",
     ),
     "search_path_with_pg_temp_first": (
-        "create function leftoff.bad() returns int language sql set search_path = '' as 'select 1'",
-        {"function": "leftoff.bad()", "setting": 'search_path=""'},
-        "alter function leftoff.bad() set search_path = pg_catalog, pg_temp",
+        "create function asyouwere.bad() returns int language sql set search_path = '' as 'select 1'",
+        {"function": "asyouwere.bad()", "setting": 'search_path=""'},
+        "alter function asyouwere.bad() set search_path = pg_catalog, pg_temp",
     ),
     "execute_granted_to_public": (
-        "create function leftoff.bad() returns int language sql as 'select 1'",
-        {"function": "leftoff.bad()"},
-        "revoke execute on function leftoff.bad() from public",
+        "create function asyouwere.bad() returns int language sql as 'select 1'",
+        {"function": "asyouwere.bad()"},
+        "revoke execute on function asyouwere.bad() from public",
     ),
     "table_without_rls": (
-        "create table leftoff.bad (id int primary key)",
-        {"table": "leftoff.bad"},
-        "alter table leftoff.bad enable row level security",
+        "create table asyouwere.bad (id int primary key)",
+        {"table": "asyouwere.bad"},
+        "alter table asyouwere.bad enable row level security",
     ),
     "table_without_primary_key": (
-        "create table leftoff.bad (id int)",
-        {"table": "leftoff.bad"},
-        "alter table leftoff.bad add primary key (id)",
+        "create table asyouwere.bad (id int)",
+        {"table": "asyouwere.bad"},
+        "alter table asyouwere.bad add primary key (id)",
     ),
     "object_without_comment": (
-        "create type leftoff.bad as (a int)",
-        {"kind": "type", "object": "leftoff.bad"},
-        "comment on type leftoff.bad is 'Good now.'",
+        "create type asyouwere.bad as (a int)",
+        {"kind": "type", "object": "asyouwere.bad"},
+        "comment on type asyouwere.bad is 'Good now.'",
     ),
     "policy_with_bare_auth_call": (
         'create policy "Bad" on public.session_snapshots for insert to anon '
@@ -50,9 +50,9 @@ OFFENDERS: dict[str, tuple[str, Row, str]] = {
         'alter policy "Bad" on public.session_snapshots with check (created_by = (select auth.uid()))',
     ),
     "policy_for_every_role": (
-        'create policy "Bad" on leftoff.settings for select using (true)',
-        {"policy": "Bad", "table": "leftoff.settings"},
-        'alter policy "Bad" on leftoff.settings to service_role',
+        'create policy "Bad" on asyouwere.settings for select using (true)',
+        {"policy": "Bad", "table": "asyouwere.settings"},
+        'alter policy "Bad" on asyouwere.settings to service_role',
     ),
     "definer_in_public": (
         "create function public.bad() returns int language sql security definer as 'select 1'",
@@ -65,10 +65,10 @@ OFFENDERS: dict[str, tuple[str, Row, str]] = {
         "alter view public.bad set (security_invoker = true)",
     ),
     "foreign_key_without_index": (
-        "create table leftoff.bad (a uuid, b uuid, primary key (b, a)); alter table leftoff.bad "
+        "create table asyouwere.bad (a uuid, b uuid, primary key (b, a)); alter table asyouwere.bad "
         "add constraint bad_key foreign key (a) references public.free_agent_sessions (id)",
-        {"foreign_key": "bad_key", "table": "leftoff.bad"},
-        "create index on leftoff.bad (a)",
+        {"foreign_key": "bad_key", "table": "asyouwere.bad"},
+        "create index on asyouwere.bad (a)",
     ),
     "duplicate_index": (
         "create index bad on public.session_members (session_id, user_id)",
@@ -115,8 +115,8 @@ def test_lint__finds_the_offender_until_it_is_repaired(db: Db, lint: str) -> Non
 
 def test_lint__functions_excused_for_speed_must_stay_private(db: Db) -> None:
     db.superuser.execute(
-        "grant execute on function leftoff.append_items(bigint, int, leftoff.change_rows) to authenticated"
+        "grant execute on function asyouwere.append_items(bigint, int, asyouwere.change_rows) to authenticated"
     )
     assert findings(db, "function_without_search_path") == [
-        {"function": "leftoff.append_items(bigint,integer,leftoff.change_rows)"}
+        {"function": "asyouwere.append_items(bigint,integer,asyouwere.change_rows)"}
     ]

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from leftoff.errors import CODES
-from leftoff.local.statements import split_statements
+from asyouwere.errors import CODES
+from asyouwere.local.statements import split_statements
 from tests.sql.access_matrix import FUNCTIONS
 from tests.support.database import Db
 
@@ -105,7 +105,7 @@ def test_readme__files_are_all_there() -> None:
 
 def test_readme__settings_are_all_there(shared: Db) -> None:
     named = re.findall(r"^\| `(\w+)` \| [^|]*\d[^|]* \| [^|]* \|$", README, re.MULTILINE)
-    (row,) = shared.superuser.execute("select * from leftoff.settings").fetchall()
+    (row,) = shared.superuser.execute("select * from asyouwere.settings").fetchall()
     assert named == [name for name in row if name != "only_row"]
 
 
@@ -113,7 +113,7 @@ def raised_in_sql() -> set[tuple[str, int]]:
     """Every code the migrations raise, with its status."""
     found = set()
     for path in (ROOT / "sql" / "migrations").glob("*.sql"):
-        calls = re.findall(r"leftoff\.fail\(\s*(\d+|p_status int), '?(\w+)'?", path.read_text())
+        calls = re.findall(r"asyouwere\.fail\(\s*(\d+|p_status int), '?(\w+)'?", path.read_text())
         found |= {(code, int(status)) for status, code in calls if status != "p_status int"}
     return found
 
@@ -134,15 +134,15 @@ def test_codes__no_other_way_of_raising() -> None:
         statements = re.sub(r"--.*|\braise warning\b", "", path.read_text())
         assert len(re.findall(r"\braise\b", statements)) == (1 if "create_schema" in path.name else 0), path.name
         # Each call names its code as a literal, so that the list above is complete.
-        assert statements.count("leftoff.fail(") - (path.name == "0001_create_schema.sql") == len(
-            re.findall(r"perform leftoff\.fail\(\s*\d+,", statements)
+        assert statements.count("asyouwere.fail(") - (path.name == "0001_create_schema.sql") == len(
+            re.findall(r"perform asyouwere\.fail\(\s*\d+,", statements)
         ), path.name
 
 
 def test_codes__comments_name_known_ones(shared: Db) -> None:
     rows = shared.superuser.execute(
         "select p.oid::regprocedure::text as name, pg_catalog.obj_description(p.oid, 'pg_proc') as comment "
-        "from pg_catalog.pg_proc p where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)"
+        "from pg_catalog.pg_proc p where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)"
     ).fetchall()
     for row in rows:
         for sentence in re.findall(r"Raises ([^.;]*)", row["comment"]):

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from leftoff.local.migrations import migrate
+from asyouwere.local.migrations import migrate
 from tests.sql import access_matrix as matrix
 from tests.sql.access_matrix import CALLERS, VISIBILITIES, Scene, role_in
 from tests.sql.acting import acting
@@ -20,7 +20,7 @@ STAND_IN = (Path(__file__).resolve().parents[1] / "support" / "realtime.sql").re
 
 def add_realtime(db: Db) -> None:
     db.superuser.execute(STAND_IN.encode())
-    assert db.value("select leftoff.enable_realtime()") == "on"
+    assert db.value("select asyouwere.enable_realtime()") == "on"
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def probe_rows(db: Db, topic: str) -> None:
 def test_realtime__where_it_is_not_there_there_is_no_trigger(db: Db) -> None:
     triggers = "select count(*) from pg_trigger where tgrelid = 'public.session_snapshots'::regclass and not tgisinternal"
     assert db.value(triggers) == 0
-    assert db.value("select leftoff.enable_realtime()") == "off: this database has no Supabase Realtime"
+    assert db.value("select asyouwere.enable_realtime()") == "off: this database has no Supabase Realtime"
     assert db.value(triggers) == 0
 
 
@@ -83,7 +83,7 @@ def test_realtime__a_save_sends_session_and_number_and_nothing_else(live: Db) ->
         live.save(session_id, {"messages": ["more"]})
     assert sent(live) == [
         {
-            "topic": f"leftoff:{session_id}",
+            "topic": f"asyouwere:{session_id}",
             "event": "snapshot",
             "private": True,
             "extension": "broadcast",
@@ -155,7 +155,7 @@ def test_realtime__clean_up_labels_and_deletion_send_nothing(live: Db) -> None:
 def live_scene(scene: Scene) -> Scene:
     add_realtime(scene.db)
     for session_id in scene.sessions.values():
-        probe_rows(scene.db, f"leftoff:{session_id}")
+        probe_rows(scene.db, f"asyouwere:{session_id}")
     return scene
 
 
@@ -165,7 +165,7 @@ def test_topic__is_heard_by_whoever_reads_the_session_and_nobody_speaks(
     live_scene: Scene, caller: str, visibility: str
 ) -> None:
     with acting(live_scene.db, caller) as connection:
-        found = may_join(connection, f"leftoff:{live_scene.sessions[visibility]}")
+        found = may_join(connection, f"asyouwere:{live_scene.sessions[visibility]}")
     assert found == {**NOTHING, "hear broadcast": role_in(caller, visibility) is not None}
 
 
@@ -189,7 +189,7 @@ def test_topic__stays_closed_where_an_app_lets_everybody_do_everything(
         if caller != matrix.CLAIMLESS:
             admin.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
         reads = role_in(caller, visibility) is not None
-        found = may_join(admin, f"leftoff:{live_scene.sessions[visibility]}")
+        found = may_join(admin, f"asyouwere:{live_scene.sessions[visibility]}")
         assert found == {**NOTHING, "hear broadcast": reads, "hear presence": reads}
         # and the app's own topics are as open as before
         assert may_join(admin, "chat") == dict.fromkeys(NOTHING, True)
@@ -197,10 +197,10 @@ def test_topic__stays_closed_where_an_app_lets_everybody_do_everything(
         with pytest.raises(psycopg.errors.InsufficientPrivilege), admin.transaction():
             admin.execute(
                 "insert into realtime.messages (topic, extension) values (%s, 'broadcast')",
-                (f"leftoff:{live_scene.sessions[visibility]}",),
+                (f"asyouwere:{live_scene.sessions[visibility]}",),
             )
         with pytest.raises(psycopg.errors.InsufficientPrivilege), admin.transaction():
-            admin.execute("update realtime.messages set topic = 'leftoff:x' where topic = 'chat'")
+            admin.execute("update realtime.messages set topic = 'asyouwere:x' where topic = 'chat'")
     finally:
         admin.rollback()
         admin.close()
@@ -213,7 +213,7 @@ def test_topic__forged_by_a_client_is_not_sent(live: Db) -> None:
         with live.acting_as(who):
             live.sql(
                 "select realtime.send(%s, 'snapshot', %s, true)",
-                ('{"number": 99}', f"leftoff:{session_id}"),
+                ('{"number": 99}', f"asyouwere:{session_id}"),
             )
     assert sent(live) == []
 
@@ -222,11 +222,11 @@ UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
 
 @pytest.mark.parametrize(
-    "topic", [None, "", "leftoff:", "leftoff:x", f"leftoff:{UNKNOWN}", f"leftoff:{UNKNOWN}\n", "LEFTOFF:1", "other"]
+    "topic", [None, "", "asyouwere:", "asyouwere:x", f"asyouwere:{UNKNOWN}", f"asyouwere:{UNKNOWN}\n", "ASYOUWERE:1", "other"]
 )
 def test_may_listen__other_topics_are_none_of_ours(live_scene: Scene, topic: str | None) -> None:
     with acting(live_scene.db, matrix.OWNER) as connection:
-        (row,) = connection.execute("select leftoff.may_listen(%s) as may", (topic,)).fetchall()
+        (row,) = connection.execute("select asyouwere.may_listen(%s) as may", (topic,)).fetchall()
     assert row["may"] is False
 
 
@@ -245,12 +245,12 @@ def save_and_warnings(db: Db, session_id: UUID, state: Row) -> tuple[Row, list[s
     ("broken", "warning"),
     [
         ("drop table realtime.messages_now", "ErrorSendingBroadcastMessage"),
-        ("drop schema realtime cascade", "leftoff: snapshot saved"),
-        ("drop function realtime.send", "leftoff: snapshot saved"),
+        ("drop schema realtime cascade", "asyouwere: snapshot saved"),
+        ("drop function realtime.send", "asyouwere: snapshot saved"),
         (
             "create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true) "
             "returns void language plpgsql as $$ begin raise exception 'no'; end $$",
-            "leftoff: snapshot saved",
+            "asyouwere: snapshot saved",
         ),
     ],
     ids=["no partition", "no realtime", "no send", "send raises"],
@@ -286,7 +286,7 @@ def test_save__does_not_wait_long_for_realtimes_table(live: Db) -> None:
 def test_enable_realtime__comes_by_itself_with_the_migration(empty_database: str) -> None:
     migrate(empty_database, bootstrap=True)
     with psycopg.connect(empty_database, autocommit=True) as admin:
-        admin.execute("drop schema public cascade; create schema public; drop schema leftoff cascade")
+        admin.execute("drop schema public cascade; create schema public; drop schema asyouwere cascade")
         admin.execute("grant usage on schema public to anon, authenticated, service_role")
         admin.execute("delete from supabase_migrations.schema_migrations")
         admin.execute(STAND_IN.encode())
@@ -296,10 +296,10 @@ def test_enable_realtime__comes_by_itself_with_the_migration(empty_database: str
 
 
 def test_enable_realtime__twice_and_off_again(live: Db) -> None:
-    assert live.value("select leftoff.enable_realtime()") == "on"
+    assert live.value("select asyouwere.enable_realtime()") == "on"
     policies = "select count(*) from pg_policy where polrelid = 'realtime.messages'::regclass"
     assert live.value(policies) == 2
-    assert live.value("select leftoff.disable_realtime()") == "off"
+    assert live.value("select asyouwere.disable_realtime()") == "off"
     assert live.value(policies) == 0
     session_id = live.session("ada")
     with live.acting_as("ada"):
@@ -308,17 +308,17 @@ def test_enable_realtime__twice_and_off_again(live: Db) -> None:
 
 
 def test_enable_realtime__without_the_right_to_make_policies_leaves_all_as_it_was(live: Db) -> None:
-    live.value("select leftoff.disable_realtime()")
+    live.value("select asyouwere.disable_realtime()")
     owner = f"owner_{uuid4().hex}"
     live.superuser.execute(f"create role {owner}".encode())
     try:
-        live.superuser.execute(f"grant usage on schema realtime, leftoff to {owner}".encode())
+        live.superuser.execute(f"grant usage on schema realtime, asyouwere to {owner}".encode())
         live.superuser.execute(f"alter table public.session_snapshots owner to {owner}".encode())
         for function in ("enable_realtime", "disable_realtime"):
-            live.superuser.execute(f"grant execute on function leftoff.{function} to {owner}".encode())
+            live.superuser.execute(f"grant execute on function asyouwere.{function} to {owner}".encode())
         with live.connect(autocommit=False) as connection:
             connection.execute(f"set role {owner}".encode())
-            (row,) = connection.execute("select leftoff.enable_realtime() as answer").fetchall()
+            (row,) = connection.execute("select asyouwere.enable_realtime() as answer").fetchall()
         assert row["answer"] == "off: this role may not create policies on realtime.messages"
         assert live.value("select count(*) from pg_trigger where tgname = 'announce_snapshots'") == 0
     finally:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
 
-from leftoff import exact_json, parts
+from asyouwere import exact_json, parts
 from tests.sql.states import change, detail_of, save_rows, save_text, state_of, text_of
 from tests.support.database import Db
 from tests.support.documents import state_texts
 
-PARTS = "select path, item, body, since, until from leftoff.parts order by path, item, since"
+PARTS = "select path, item, body, since, until from asyouwere.parts order by path, item, since"
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_save__sizes_and_counts_add_up(db: Db, session_id) -> None:
             count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages,
             coalesce(bool_and(p.size = octet_length(p.body)), true) as sizes_are_right
         from public.session_snapshots n
-        left join leftoff.parts p on p.since <= n.number and p.until > n.number
+        left join asyouwere.parts p on p.since <= n.number and p.until > n.number
         group by n.session_id, n.number order by n.number
         """
     ).fetchall()
@@ -220,7 +220,7 @@ def test_save__what_postgres_cannot_look_into_is_kept_exactly(db: Db, session_id
 def test_open_state__is_the_same_from_sql_as_from_the_functions(shared: Db, text: str) -> None:
     """Any JSON text a caller may send: the same parts at the same addresses."""
     (row,) = shared.superuser.execute(
-        "select r.paths, r.items, r.bodies from (select (leftoff.open_state(%s::json)).*) r", (text,)
+        "select r.paths, r.items, r.bodies from (select (asyouwere.open_state(%s::json)).*) r", (text,)
     ).fetchall()
     rows = parts.open_state(exact_json.parse(text.encode()))
     found = {
@@ -334,7 +334,7 @@ def test_save__numbers(db: Db, session_id) -> None:
 
 
 def test_save__state_too_large(db: Db, session_id) -> None:
-    db.superuser.execute("update leftoff.settings set max_state_bytes = 1024 * 1024")
+    db.superuser.execute("update asyouwere.settings set max_state_bytes = 1024 * 1024")
     db.save(session_id, {"a": "x" * (1024 * 1024 - 2)})  # with its quotes exactly as large as allowed
     with db.refuses("too_large") as refused:
         change(db, session_id, {"set": {"/b": 1}})
@@ -348,11 +348,11 @@ def test_save__state_too_large(db: Db, session_id) -> None:
 
 
 def test_settings__limits_that_can_be_set(db: Db, session_id) -> None:
-    db.superuser.execute("update leftoff.settings set max_nesting = 20")
+    db.superuser.execute("update asyouwere.settings set max_nesting = 20")
     with db.refuses("nesting_too_deep"):
         db.save(session_id, f'{{"a":{nested(20, "by turns")}}}')
     db.save(session_id, f'{{"a":{nested(19, "by turns")}}}')
-    db.superuser.execute("update leftoff.settings set max_nesting = 1000")
+    db.superuser.execute("update asyouwere.settings set max_nesting = 1000")
     db.save(session_id, f'{{"a":{nested(999, "by turns")}}}')
     with db.refuses("nesting_too_deep"):
         db.save(session_id, f'{{"a":{nested(1000, "by turns")}}}')
@@ -371,9 +371,9 @@ def test_settings__limits_that_can_be_set(db: Db, session_id) -> None:
 )
 def test_settings__limits_that_cannot_be_set(shared: Db, change_of_settings: str) -> None:
     with pytest.raises((CheckViolation, NotNullViolation)):
-        shared.superuser.execute(f"update leftoff.settings set {change_of_settings}".encode())
+        shared.superuser.execute(f"update asyouwere.settings set {change_of_settings}".encode())
 
 
 def test_settings__have_one_row(shared: Db) -> None:
     with pytest.raises(UniqueViolation):
-        shared.superuser.execute("insert into leftoff.settings default values")
+        shared.superuser.execute("insert into asyouwere.settings default values")

@@ -25,25 +25,25 @@ STAND_IN = """
 
 
 def test_schedule_cleanup__without_pg_cron_does_nothing(db: Db) -> None:
-    assert db.value("select leftoff.schedule_cleanup()") == "off: this database has no pg_cron"
+    assert db.value("select asyouwere.schedule_cleanup()") == "off: this database has no pg_cron"
 
 
 def test_schedule_cleanup__where_pg_cron_is_makes_one_job(db: Db) -> None:
     db.superuser.execute(STAND_IN.encode())
-    assert db.value("select leftoff.schedule_cleanup()") == "on"
-    assert db.value("select leftoff.schedule_cleanup('*/10 * * * *')") == "on"
+    assert db.value("select asyouwere.schedule_cleanup()") == "on"
+    assert db.value("select asyouwere.schedule_cleanup('*/10 * * * *')") == "on"
     (job,) = db.sql("select jobname, schedule, command from cron.job")
-    assert job == {"jobname": "leftoff clean-up", "schedule": "*/10 * * * *", "command": "call leftoff.clean_up()"}
+    assert job == {"jobname": "asyouwere clean-up", "schedule": "*/10 * * * *", "command": "call asyouwere.clean_up()"}
     db.superuser.execute(str(job["command"]).encode())  # and what it says can be done
-    assert db.value("select cron.unschedule('leftoff clean-up')") is True
+    assert db.value("select cron.unschedule('asyouwere clean-up')") is True
 
 
 def test_schedule_cleanup__without_the_right_says_so(db: Db) -> None:
     db.superuser.execute(STAND_IN.encode())
-    db.superuser.execute("grant execute on function leftoff.schedule_cleanup to authenticated")
+    db.superuser.execute("grant execute on function asyouwere.schedule_cleanup to authenticated")
     with db.acting_as("ada"):
         # has not even usage of the schema, so does not see the function
-        assert str(db.value("select leftoff.schedule_cleanup()")).startswith("off: this ")
+        assert str(db.value("select asyouwere.schedule_cleanup()")).startswith("off: this ")
 
 
 def test_clean_up__goes_on_till_all_is_done_in_transactions_of_their_own(db: Db) -> None:
@@ -53,32 +53,32 @@ def test_clean_up__goes_on_till_all_is_done_in_transactions_of_their_own(db: Db)
             for value in range(4):
                 db.save(session_id, {"n": value})
     idle = db.session("ada", kind="chat")
-    db.superuser.execute("update leftoff.settings set keep_snapshots = 1, keep_for = '0'")
+    db.superuser.execute("update asyouwere.settings set keep_snapshots = 1, keep_for = '0'")
     db.superuser.execute(
         "update public.free_agent_sessions set last_activity_at = now() - interval '1 day' where id = %s", (idle,)
     )
-    db.superuser.execute("call leftoff.clean_up()")
+    db.superuser.execute("call asyouwere.clean_up()")
     assert db.value("select count(*) from session_snapshots") == 12
     assert db.value("select status from free_agent_sessions where id = %s", (idle,)) == "expired"
-    runs = db.sql("select kind, done, xmin::text as transaction from leftoff.cleanup_runs order by id")
+    runs = db.sql("select kind, done, xmin::text as transaction from asyouwere.cleanup_runs order by id")
     assert [run["kind"] for run in runs][-1] == "sessions"
     assert {run["kind"] for run in runs} == {"snapshots", "sessions"}
     assert len({run["transaction"] for run in runs}) == len(runs)
 
 
 def test_clean_up__with_no_time_still_does_a_batch_of_each(db: Db) -> None:
-    db.superuser.execute("call leftoff.clean_up(0)")
-    assert [row["kind"] for row in db.sql("select kind from leftoff.cleanup_runs order by id")] == ["snapshots", "sessions"]
+    db.superuser.execute("call asyouwere.clean_up(0)")
+    assert [row["kind"] for row in db.sql("select kind from asyouwere.cleanup_runs order by id")] == ["snapshots", "sessions"]
 
 
 def test_clean_up__leaves_the_callers_search_path_alone(db: Db) -> None:
-    db.superuser.execute("set search_path = leftoff, public")
-    db.superuser.execute("call leftoff.clean_up()")
-    assert db.value("select current_setting('search_path')") == "leftoff, public"
+    db.superuser.execute("set search_path = asyouwere, public")
+    db.superuser.execute("call asyouwere.clean_up()")
+    assert db.value("select current_setting('search_path')") == "asyouwere, public"
 
 
 @pytest.mark.parametrize("who", ["ada", None, "service"])
 def test_clean_up_and_its_schedule__are_the_owners(db: Db, who: str | None) -> None:
-    for statement in ("call leftoff.clean_up()", "select leftoff.schedule_cleanup()", "select leftoff.enable_realtime()"):
+    for statement in ("call asyouwere.clean_up()", "select asyouwere.schedule_cleanup()", "select asyouwere.enable_realtime()"):
         with db.acting_as(who), pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.sql(statement)

@@ -183,7 +183,7 @@ def test_create__expiry(shared: Db, kind: str, seconds: int | None, expected: ti
 
 
 def test_create__chat_expiry_comes_from_the_settings(db: Db) -> None:
-    db.superuser.execute("update leftoff.settings set chat_expires_after = '5 minutes'")
+    db.superuser.execute("update asyouwere.settings set chat_expires_after = '5 minutes'")
     with db.acting_as("ada"):
         assert db.one("get_or_create_session", p_kind="chat")["expires_after"] == timedelta(minutes=5)
         (row,) = db.sql("insert into public.free_agent_sessions (kind) values ('chat') returning expires_after")

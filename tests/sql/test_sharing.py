@@ -210,8 +210,8 @@ def test_delete__leaves_nothing(db: Db, session_id, way: str) -> None:
             "public.free_agent_sessions",
             "public.session_snapshots",
             "public.session_members",
-            "leftoff.parts",
-            "leftoff.save_keys",
+            "asyouwere.parts",
+            "asyouwere.save_keys",
         )
     }
     assert list(counts.values()) == [1, 1, 0, 1, 1]
@@ -239,4 +239,4 @@ def test_delete__while_somebody_saves(db: Db, session_id) -> None:
     saver.commit()
     thread.join()
     assert refused == ["session_not_found"]
-    assert db.superuser.execute("select count(*) from leftoff.parts").fetchall() == [{"count": 0}]
+    assert db.superuser.execute("select count(*) from asyouwere.parts").fetchall() == [{"count": 0}]

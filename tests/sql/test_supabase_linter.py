@@ -18,7 +18,7 @@ def found(db: Db, lint: str) -> set[str]:
     with db.superuser.transaction():
         db.superuser.execute("set local search_path = pg_catalog, pg_temp")
         rows = db.superuser.execute(LINTS[lint].finds.encode()).fetchall()
-    return {str(value).removeprefix("leftoff.").removeprefix("public.") for row in rows for value in row.values()}
+    return {str(value).removeprefix("asyouwere.").removeprefix("public.") for row in rows for value in row.values()}
 
 
 def explained() -> dict[str, set[str]]:

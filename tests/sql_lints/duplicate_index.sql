@@ -4,7 +4,7 @@
 select duplicate.indexrelid::regclass as index, other.indexrelid::regclass as same_as
 from pg_catalog.pg_index duplicate
 join pg_catalog.pg_class c on c.oid = duplicate.indrelid
-    and c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+    and c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
 join pg_catalog.pg_index other on other.indrelid = duplicate.indrelid and other.indexrelid <> duplicate.indexrelid
     and other.indkey = duplicate.indkey and other.indclass = duplicate.indclass
     and other.indoption = duplicate.indoption and other.indcollation = duplicate.indcollation

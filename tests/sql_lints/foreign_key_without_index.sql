@@ -3,7 +3,7 @@
 -- Repair: an index that begins with the columns of the key.
 select k.conname as foreign_key, k.conrelid::regclass as table
 from pg_catalog.pg_constraint k
-where k.contype = 'f' and k.connamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+where k.contype = 'f' and k.connamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     and not exists (
         select from pg_catalog.pg_index i
         where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null

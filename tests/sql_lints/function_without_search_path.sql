@@ -3,7 +3,7 @@
 -- Repair: set search_path = pg_catalog, pg_temp, and write schema names in the body.
 select p.oid::regprocedure as function
 from pg_catalog.pg_proc p
-where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     and not exists (select from unnest(p.proconfig) setting where setting like 'search\_path=%')
     -- A body in the SQL standard's form (return …, begin atomic …) was bound when the function was made; no
     -- search_path can change it. Without a SET clause the planner can see inside.
@@ -12,14 +12,14 @@ where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
     -- search_path call them, and no role of the API may.
     and not (
         p.oid in (
-            'leftoff.session_to_write(uuid, text)'::regprocedure,
-            'leftoff.save_snapshot(uuid, leftoff.change_rows, int, text, text, text)'::regprocedure,
-            'leftoff.write_snapshot(public.free_agent_sessions, leftoff.change_rows, boolean, text, uuid, uuid)'::regprocedure,
-            'leftoff.append_items(bigint, int, leftoff.change_rows)'::regprocedure,
-            'leftoff.overwrite_parts(bigint, int, leftoff.change_rows)'::regprocedure,
-            'leftoff.replace_parts(bigint, int, leftoff.change_rows)'::regprocedure,
+            'asyouwere.session_to_write(uuid, text)'::regprocedure,
+            'asyouwere.save_snapshot(uuid, asyouwere.change_rows, int, text, text, text)'::regprocedure,
+            'asyouwere.write_snapshot(public.free_agent_sessions, asyouwere.change_rows, boolean, text, uuid, uuid)'::regprocedure,
+            'asyouwere.append_items(bigint, int, asyouwere.change_rows)'::regprocedure,
+            'asyouwere.overwrite_parts(bigint, int, asyouwere.change_rows)'::regprocedure,
+            'asyouwere.replace_parts(bigint, int, asyouwere.change_rows)'::regprocedure,
             -- commits, which a procedure with a SET clause may not; sets it in each transaction instead
-            'leftoff.clean_up(int)'::regprocedure
+            'asyouwere.clean_up(int)'::regprocedure
         )
         and not pg_catalog.has_function_privilege('anon', p.oid, 'execute')
         and not pg_catalog.has_function_privilege('authenticated', p.oid, 'execute')

@@ -8,16 +8,16 @@ from (
         case c.relkind when 'c' then pg_catalog.obj_description(c.reltype, 'pg_type')
             else pg_catalog.obj_description(c.oid, 'pg_class') end as comment
     from pg_catalog.pg_class c
-    where c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+    where c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
         and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
     union all
     select 'function', p.oid::regprocedure::text, pg_catalog.obj_description(p.oid, 'pg_proc')
     from pg_catalog.pg_proc p
-    where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+    where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     union all
     select 'schema', n.nspname, pg_catalog.obj_description(n.oid, 'pg_namespace')
     from pg_catalog.pg_namespace n
-    where n.nspname = 'leftoff'
+    where n.nspname = 'asyouwere'
 ) o
 where coalesce(btrim(comment), '') = ''
 order by 1, 2;

@@ -5,6 +5,6 @@ select p.polname as policy, p.polrelid::regclass as table
 from pg_catalog.pg_policy p
 where p.polrelid in (
         select c.oid from pg_catalog.pg_class c
-        where c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace))
+        where c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace))
     and 0 = any (p.polroles)
 order by 1;

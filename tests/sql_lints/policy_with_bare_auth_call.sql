@@ -8,6 +8,6 @@ cross join lateral (
 ) written
 where p.polrelid in (
         select c.oid from pg_catalog.pg_class c
-        where c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace))
+        where c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace))
     and regexp_replace(written.text, 'SELECT auth\.(uid|role|jwt)\(\)', '', 'g') ~ 'auth\.(uid|role|jwt)\(\)'
 order by 1;

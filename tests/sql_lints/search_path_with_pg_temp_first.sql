@@ -5,6 +5,6 @@
 -- Repair: set search_path = pg_catalog, pg_temp.
 select p.oid::regprocedure as function, setting
 from pg_catalog.pg_proc p, unnest(p.proconfig) setting
-where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     and setting like 'search\_path=%' and setting <> 'search_path=pg_catalog, pg_temp'
 order by 1;

@@ -3,7 +3,7 @@
 -- Repair: create view … with (security_invoker = true).
 select c.oid::regclass as view
 from pg_catalog.pg_class c
-where c.relnamespace in ('public'::regnamespace, 'leftoff'::regnamespace)
+where c.relnamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     and c.relkind in ('v', 'm')
     and not exists (
         select from unnest(c.reloptions) o

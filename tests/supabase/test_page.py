@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from leftoff.local.migrations import run_file, sql_folder
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local.migrations import run_file, sql_folder
+from asyouwere.local.postgres import EmbeddedPostgres
 from tests.functions.api import SECRET, token_for
 from tests.supabase.cli import PROGRAM, ROOT, environment, run_cli
 from tests.supabase.project import project
@@ -35,13 +35,13 @@ def server() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(folder, binaries=wanted_binaries(), durable=True) as postgres:
         with psycopg.connect(postgres.dsn, autocommit=True) as admin:
             run_file(admin, sql_folder() / "bootstrap.sql")
-            set_role_password(admin, "authenticator", "leftoff")
+            set_role_password(admin, "authenticator", "asyouwere")
         yield postgres
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_block(text: str, home: Path, **variables: str) -> str:
-    kept = {name: value for name, value in environment(home).items() if not name.startswith("LEFTOFF_")}
+    kept = {name: value for name, value in environment(home).items() if not name.startswith("ASYOUWERE_")}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", CLI.sub(str(PROGRAM), text)],
         cwd=ROOT,
@@ -61,7 +61,7 @@ def test_page__from_an_empty_project_to_a_saved_session(server: EmbeddedPostgres
         pytest.skip("needs curl and the Supabase CLI (scripts/setup test installs it where there is Node)")
     run = [text for language, text in BLOCKS if language == "bash"]
     (pushing, doctor, saving) = run
-    dsn = psycopg.conninfo.make_conninfo(server.dsn, user="authenticator", password="leftoff")
+    dsn = psycopg.conninfo.make_conninfo(server.dsn, user="authenticator", password="asyouwere")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         said = run_block(pushing, home, DATABASE_URL=address(server.dsn))

@@ -1,4 +1,4 @@
-"""`supabase db push` with the real CLI: it takes the migrations as they are, and agrees with `leftoff migrate`."""
+"""`supabase db push` with the real CLI: it takes the migrations as they are, and agrees with `asyouwere migrate`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from leftoff.local.migrations import migrate, read_migrations, run_file, sql_folder
-from leftoff.local.schema import dump_schema
+from asyouwere.local.migrations import migrate, read_migrations, run_file, sql_folder
+from asyouwere.local.schema import dump_schema
 from tests.supabase.cli import ROOT, run_cli
 from tests.support.cluster import Cluster
 
@@ -60,7 +60,7 @@ def test_folder__has_the_migrations_themselves_not_copies() -> None:
     assert link.resolve() == ROOT / "sql/migrations"
 
 
-def test_config__exposes_public_and_not_leftoff() -> None:
+def test_config__exposes_public_and_not_asyouwere() -> None:
     config = tomllib.loads((FOLDER / "config.toml").read_text())
     assert config["api"]["schemas"] == ["public", "graphql_public"]
     assert config["db"]["seed"] == {"enabled": False}
@@ -71,10 +71,10 @@ def test_push__dry_run_names_all_and_does_nothing(bootstrapped: str) -> None:
     assert re.findall(r"\d{4}_\w+\.sql", text) == FILES
     assert listed(bootstrapped) == [(version, "") for version in VERSIONS]
     with psycopg.connect(bootstrapped) as connection:
-        assert connection.execute("select to_regnamespace('leftoff')").fetchall() == [(None,)]
+        assert connection.execute("select to_regnamespace('asyouwere')").fetchall() == [(None,)]
 
 
-def test_push__then_leftoff_migrate_has_nothing_to_do(bootstrapped: str, cluster: Cluster) -> None:
+def test_push__then_asyouwere_migrate_has_nothing_to_do(bootstrapped: str, cluster: Cluster) -> None:
     push(bootstrapped, "--yes")
     assert migrate(bootstrapped) == []
     assert listed(bootstrapped) == [(version, version) for version in VERSIONS]
@@ -82,16 +82,16 @@ def test_push__then_leftoff_migrate_has_nothing_to_do(bootstrapped: str, cluster
     if cluster.major == 18:  # the version that sql/schema.sql was written with
         ours, _, theirs = dump_schema(bootstrapped).partition("\n-- DEFAULT ACL")
         assert ours == (ROOT / "sql/schema.sql").read_text()
-        assert "DEFAULT PRIVILEGES" in theirs  # of the database, not of leftoff
+        assert "DEFAULT PRIVILEGES" in theirs  # of the database, not of asyouwere
 
 
-def test_leftoff_migrate__then_push_has_nothing_to_do(bootstrapped: str) -> None:
+def test_asyouwere_migrate__then_push_has_nothing_to_do(bootstrapped: str) -> None:
     migrate(bootstrapped)
     assert listed(bootstrapped) == [(version, version) for version in VERSIONS]
     assert "up to date" in push(bootstrapped, "--dry-run")
 
 
-def test_push__goes_on_where_leftoff_migrate_ended(bootstrapped: str, tmp_path: Path) -> None:
+def test_push__goes_on_where_asyouwere_migrate_ended(bootstrapped: str, tmp_path: Path) -> None:
     for name in FILES[:-1]:
         shutil.copy(ROOT / "sql/migrations" / name, tmp_path)
     assert len(migrate(bootstrapped, folder=tmp_path)) == len(FILES) - 1

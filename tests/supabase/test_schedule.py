@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from leftoff.local.migrations import migrate
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local.migrations import migrate
+from asyouwere.local.postgres import EmbeddedPostgres
 from tests.support.cluster import debian_binaries, new_folder
 
 PG_CRON = Path("/usr/lib/postgresql/15/lib/pg_cron.so")
@@ -28,11 +28,11 @@ def test_migrate__where_pg_cron_is_makes_the_job() -> None:
             admin.execute("create extension pg_cron")
             migrate(postgres.dsn, bootstrap=True)
             jobs = admin.execute("select jobname, schedule, command, username, active from cron.job").fetchall()
-            assert jobs == [("leftoff clean-up", "*/5 * * * *", "call leftoff.clean_up()", "postgres", True)]
+            assert jobs == [("asyouwere clean-up", "*/5 * * * *", "call asyouwere.clean_up()", "postgres", True)]
             # later, and again
-            assert admin.execute("select cron.unschedule('leftoff clean-up')").fetchall() == [(True,)]
+            assert admin.execute("select cron.unschedule('asyouwere clean-up')").fetchall() == [(True,)]
             for _ in range(2):
-                assert admin.execute("select leftoff.schedule_cleanup('* * * * *')").fetchall() == [("on",)]
+                assert admin.execute("select asyouwere.schedule_cleanup('* * * * *')").fetchall() == [("on",)]
             assert admin.execute("select schedule from cron.job").fetchall() == [("* * * * *",)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The Postgres that tests run against.
 
-LEFTOFF_TEST_POSTGRES       18 (default) or 16 from the wheel, 15 (or any other number) from Debian's packages
-LEFTOFF_TEST_DATABASE_URL   a superuser's connection string to a server that runs already; wins over the above
+ASYOUWERE_TEST_POSTGRES       18 (default) or 16 from the wheel, 15 (or any other number) from Debian's packages
+ASYOUWERE_TEST_DATABASE_URL   a superuser's connection string to a server that runs already; wins over the above
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from leftoff.local.binaries import WHEEL_FOLDERS, PostgresBinaries, from_folder, from_wheel
-from leftoff.local.postgres import EmbeddedPostgres
-from leftoff.local.processes import end_postgres
+from asyouwere.local.binaries import WHEEL_FOLDERS, PostgresBinaries, from_folder, from_wheel
+from asyouwere.local.postgres import EmbeddedPostgres
+from asyouwere.local.processes import end_postgres
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Cluster:
     @property
     def password(self) -> str:
         """The superuser's password, which tests also give to the role authenticator."""
-        return str(conninfo_to_dict(self.dsn).get("password") or "leftoff")
+        return str(conninfo_to_dict(self.dsn).get("password") or "asyouwere")
 
 
 def wanted_binaries() -> PostgresBinaries:
-    """The programs that LEFTOFF_TEST_POSTGRES names; skips the test if Debian's are not installed."""
-    major = int(os.environ.get("LEFTOFF_TEST_POSTGRES") or 18)
+    """The programs that ASYOUWERE_TEST_POSTGRES names; skips the test if Debian's are not installed."""
+    major = int(os.environ.get("ASYOUWERE_TEST_POSTGRES") or 18)
     return from_wheel(major) if major in WHEEL_FOLDERS else debian_binaries(major)
 
 
@@ -61,7 +61,7 @@ def debian_binaries(major: int) -> PostgresBinaries:
 @contextlib.contextmanager
 def running_cluster(tmp_root: Path | None = None) -> Iterator[Cluster]:
     """The server for this process's tests, gone at the end with all its data."""
-    if url := os.environ.get("LEFTOFF_TEST_DATABASE_URL"):
+    if url := os.environ.get("ASYOUWERE_TEST_DATABASE_URL"):
         yield Cluster(url, _major_of(url), None)
         return
     folder = new_folder(tmp_root)
@@ -75,7 +75,7 @@ def running_cluster(tmp_root: Path | None = None) -> Iterator[Cluster]:
 
 def new_folder(tmp_root: Path | None = None) -> Path:
     """A short path for a server's folder, named after this process; what killed test runs left is removed."""
-    root = tmp_root or Path(tempfile.gettempdir()) / f"leftoff-tests-{os.geteuid()}"
+    root = tmp_root or Path(tempfile.gettempdir()) / f"asyouwere-tests-{os.geteuid()}"
     root.mkdir(mode=0o711, exist_ok=True)
     for left in root.iterdir():
         owner = left.name.split("-")[0]

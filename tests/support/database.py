@@ -31,7 +31,7 @@ ARGUMENT_TYPES = """
     from pg_catalog.pg_proc p
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace,
     unnest(p.proargtypes::oid[]) with ordinality as t (oid, i)
-    where n.nspname in ('public', 'leftoff')
+    where n.nspname in ('public', 'asyouwere')
 """
 
 

@@ -14,7 +14,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from leftoff_infra.archive import archive
+from asyouwere_infra.archive import archive
 
 KEPT = Path(__file__).parents[2] / ".venv" / "deployed"
 

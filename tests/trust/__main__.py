@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from leftoff.local.stack import data_folder
+from asyouwere.local.stack import data_folder
 from tests.trust import report
 from tests.trust.place import folder_of_a_run
 from tests.trust.report import Outcome
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.trust", description=__doc__)
     parser.add_argument("run", choices=RUNS)
     parser.add_argument("--long", action="store_true", help="as long as the figures of the claim need")
-    parser.add_argument("--output", type=Path, help="folder for the report (default: .leftoff/trust)")
+    parser.add_argument("--output", type=Path, help="folder for the report (default: .asyouwere/trust)")
     options = parser.parse_args(arguments)
     begin = time.monotonic()
     say = _Progress(begin)
@@ -58,7 +58,7 @@ class _Progress:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + SAY_EVERY_SECONDS
-            print(f"leftoff: {report.spoken(now - self._begin)}: {line}", file=sys.stderr)
+            print(f"asyouwere: {report.spoken(now - self._begin)}: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -83,11 +83,11 @@ def play(outcome: Outcome, place: Place, rounds: int, say: Say) -> None:
 def orphans(outcome: Outcome, storage: Storage) -> None:
     """Parts and keys whose session is gone, parts in which no kept number lies."""
     (row,) = storage.rows(
-        "select (select count(*) from leftoff.parts p where not exists"
+        "select (select count(*) from asyouwere.parts p where not exists"
         " (select from free_agent_sessions s where s.internal_id = p.session))"
-        " + (select count(*) from leftoff.save_keys k where not exists"
+        " + (select count(*) from asyouwere.save_keys k where not exists"
         " (select from free_agent_sessions s where s.internal_id = k.session)) as gone,"
-        " (select count(*) from leftoff.parts p join free_agent_sessions s on s.internal_id = p.session"
+        " (select count(*) from asyouwere.parts p join free_agent_sessions s on s.internal_id = p.session"
         " where not exists (select from session_snapshots n where n.session_id = s.id"
         " and n.number >= p.since and n.number < p.until)) as unseen"
     )

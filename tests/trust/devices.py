@@ -42,7 +42,7 @@ class Told:
 
 
 class Device:
-    """One client. It has one request under way at a time, as every client of leftoff does."""
+    """One client. It has one request under way at a time, as every client of asyouwere does."""
 
     def __init__(self, name: str, driver: Driver, session: Handle, chance: random.Random) -> None:
         self.name = name

@@ -46,9 +46,9 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     )  # fmt: skip
     with Place(folder) as place, DatabaseLine(place.postgres.port, SEED) as line:
         outcome.facts.update(place.facts())
-        direct = place.environment["LEFTOFF_DATABASE_URL"]
+        direct = place.environment["ASYOUWERE_DATABASE_URL"]
         through = direct.replace(f":{place.postgres.port}/", f":{line.port}/")
-        place.restart_functions(LEFTOFF_DATABASE_URL=through)
+        place.restart_functions(ASYOUWERE_DATABASE_URL=through)
         behind_bad_lines(outcome, place, line, LONG_ANSWERED if long else SHORT_ANSWERED, say)
         copies_at_once(outcome, place, LONG_ROUNDS if long else SHORT_ROUNDS, say)
         keys_again(outcome, place, LONG_KEYS if long else SHORT_KEYS, say)
@@ -200,7 +200,7 @@ def keys_again(outcome: Outcome, place: Place, keys: int, say: Say) -> None:
 def _age(storage: Storage, session: str) -> None:
     """As if it had been saved so much earlier."""
     storage.rows_without(
-        f"update leftoff.save_keys set created_at = created_at - interval '{LATER}' where session ="
+        f"update asyouwere.save_keys set created_at = created_at - interval '{LATER}' where session ="
         " (select internal_id from free_agent_sessions where id = %s)",
         session,
     )
@@ -217,6 +217,6 @@ def _rows(storage: Storage, session: str) -> list[Any]:
     return [
         row,
         storage.rows("select * from session_snapshots where session_id = %s order by number", session),
-        storage.rows("select * from leftoff.parts where session = %s order by since, ord", internal),
-        storage.rows("select * from leftoff.save_keys where session = %s order by key", internal),
+        storage.rows("select * from asyouwere.parts where session = %s order by since, ord", internal),
+        storage.rows("select * from asyouwere.save_keys where session = %s order by key", internal),
     ]

@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 
 import psycopg
 
-from leftoff.local.errors import LocalError
-from leftoff.local.functions import FunctionsServer
-from leftoff.local.migrations import migrate
-from leftoff.local.ports import free_port
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local.errors import LocalError
+from asyouwere.local.functions import FunctionsServer
+from asyouwere.local.migrations import migrate
+from asyouwere.local.ports import free_port
+from asyouwere.local.postgres import EmbeddedPostgres
 from tests.bench import machine
 from tests.functions.api import ISSUER, SECRET
 from tests.property.checks import Storage
@@ -41,7 +41,7 @@ Closing = TypeVar("Closing", bound=CanClose)
 class Place:
     """Durable (fsync on) unless the settings say otherwise; ports stay the same over a restart.
 
-    settings: of Postgres; environment: LEFTOFF_… of the functions.
+    settings: of Postgres; environment: ASYOUWERE_… of the functions.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Place:
             with psycopg.connect(self.postgres.dsn, autocommit=True) as admin:
                 set_role_password(admin, "authenticator", self.cluster.password)
                 # One person does here what thousands do elsewhere; the limit is counted all the same.
-                admin.execute("update leftoff.settings set writes_per_second = 1e6, writes_at_once = 1e6")
+                admin.execute("update asyouwere.settings set writes_per_second = 1e6, writes_at_once = 1e6")
                 # a few people write as much as thousands do
                 admin.execute(
-                    "update leftoff.settings set writes_at_once = 1000000000, max_stored_bytes_per_user = null"
+                    "update asyouwere.settings set writes_at_once = 1000000000, max_stored_bytes_per_user = null"
                 )
             self.db = Db(self.cluster, "postgres")
             self.user = str(self.db.user(PERSON))
@@ -98,10 +98,10 @@ class Place:
     def environment(self) -> dict[str, str]:
         """The settings of the functions."""
         return {
-            "LEFTOFF_DATABASE_URL": self.postgres.dsn_for("postgres", "authenticator", self.cluster.password),
-            "LEFTOFF_JWT_SECRET": SECRET,
-            "LEFTOFF_JWT_ISSUER": ISSUER,
-            "LEFTOFF_REQUEST_LOG": "off",
+            "ASYOUWERE_DATABASE_URL": self.postgres.dsn_for("postgres", "authenticator", self.cluster.password),
+            "ASYOUWERE_JWT_SECRET": SECRET,
+            "ASYOUWERE_JWT_ISSUER": ISSUER,
+            "ASYOUWERE_REQUEST_LOG": "off",
             **self._environment,
         }
 
@@ -129,7 +129,7 @@ class Place:
             return machine.facts(admin, self.folder)
 
     def restart_functions(self, **settings: str) -> None:
-        """Start them anew, with further settings (LEFTOFF_…) from now on."""
+        """Start them anew, with further settings (ASYOUWERE_…) from now on."""
         self.functions.stop()
         self._environment.update(settings)
         self.functions.environment = self.environment

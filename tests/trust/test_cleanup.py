@@ -31,7 +31,7 @@ def test_cleanup__short_form(run_folder: Path) -> None:
 def test_play__notices_a_clean_up_that_takes_too_much(run_folder: Path, there: str, instead: str) -> None:
     with Place(run_folder, settings={"fsync": "off"}) as place:
         storage = place.storage()
-        (row,) = storage.rows("select pg_get_functiondef('leftoff.prune_sessions'::regproc) as text")
+        (row,) = storage.rows("select pg_get_functiondef('asyouwere.prune_sessions'::regproc) as text")
         assert there in row["text"]
         storage.rows_without(row["text"].replace(there, instead).replace("%", "%%"))
         with pytest.raises(AssertionError, match="interleaving"):

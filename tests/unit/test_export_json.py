@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from leftoff.export import FORMATS, render
+from asyouwere.export import FORMATS, render
 from tests.unit.export.documents import conversation_of, document_of
 
 
@@ -19,7 +19,7 @@ def test_render__json_is_the_document_itself() -> None:
 
 
 def test_render__json_with_a_raw_half_character_is_still_the_same_json() -> None:
-    text = '{"format":"leftoff-session","x":"\ud83d"}'
+    text = '{"format":"asyouwere-session","x":"\ud83d"}'
     assert json.loads(render(text, "json").body) == json.loads(text)
 
 
@@ -48,9 +48,9 @@ def test_render__says_when_it_is_no_export() -> None:
 def test_import__is_light() -> None:
     """The functions import the export with the rest; the typesetter must wait until somebody wants a PDF."""
     code = (
-        "import sys; from leftoff.export import render\n"
+        "import sys; from asyouwere.export import render\n"
         f"render({conversation_of('hello')!r}, 'markdown')\n"
-        "print([m for m in ('typst', 'markdown_it', 'leftoff.export.typesetting') if m in sys.modules])"
+        "print([m for m in ('typst', 'markdown_it', 'asyouwere.export.typesetting') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="functions"

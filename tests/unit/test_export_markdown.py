@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from leftoff.export import render
-from leftoff.export.fences import Piece, fence, split
-from leftoff.export.markdown import quoted
+from asyouwere.export import render
+from asyouwere.export.fences import Piece, fence, split
+from asyouwere.export.markdown import quoted
 from tests.unit.export.documents import conversation_of, document_of
 
 # The most permissive reader: HTML allowed, GitHub's tables.

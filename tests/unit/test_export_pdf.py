@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from leftoff.errors import LeftoffError, RateLimited, TooLarge
-from leftoff.export import fonts, pdf, render
-from leftoff.export.document import read
-from leftoff.export.fitting import Fitting
-from leftoff.export.fonts import Fonts
-from leftoff.export.markup import Markup, is_rtl, plain_blocks
-from leftoff.export.typesetting import typeset
+from asyouwere.errors import AsYouWereError, RateLimited, TooLarge
+from asyouwere.export import fonts, pdf, render
+from asyouwere.export.document import read
+from asyouwere.export.fitting import Fitting
+from asyouwere.export.fonts import Fonts
+from asyouwere.export.markup import Markup, is_rtl, plain_blocks
+from asyouwere.export.typesetting import typeset
 from tests.unit.export.documents import conversation_of, document_of
 from tests.unit.export.reading import (
     boxes_in,
@@ -124,10 +124,10 @@ def test_render__every_script_in_code_and_bold_too() -> None:
 
 def test_render__arabic_is_shaped_and_runs_from_the_right() -> None:
     made = pdf_of({"role": "user", "content": "ععع ثم كلمة أخيرة"})
-    arabic = glyphs_of(made)["NotoSansArabicLeftoff-Regular"]
+    arabic = glyphs_of(made)["NotoSansArabicAsyouwere-Regular"]
     assert "ع" * 3 in text_of(made)
     assert len(set(arabic)) >= 3
-    word = glyphs_of(pdf_of({"role": "user", "content": "ععع"}))["NotoSansArabicLeftoff-Regular"]
+    word = glyphs_of(pdf_of({"role": "user", "content": "ععع"}))["NotoSansArabicAsyouwere-Regular"]
     assert len(set(word)) == 3, "first, middle and last form"
     places = {text: x for text, x, _ in places_of(pdf_of({"role": "user", "content": "اول abc ثاني xyz"}))}
     assert places["اول"] > places["abc"] > places["ثاني"] > places["xyz"]
@@ -322,12 +322,12 @@ def test_render__one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_render__without_the_typesetter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "find_spec", lambda name: None)
-    with pytest.raises(LeftoffError, match="needs the packages typst and markdown-it-py"):
+    with pytest.raises(AsYouWereError, match="needs the packages typst and markdown-it-py"):
         pdf_of("hello")
 
 
 def test_render__the_process_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEFTOFF_DATABASE_URL", "postgresql://secret")
+    monkeypatch.setenv("ASYOUWERE_DATABASE_URL", "postgresql://secret")
     assert "secret" not in str(pdf._harmless_environment())
 
 
@@ -386,7 +386,7 @@ def test_fonts__of_the_system_fill_in(tmp_path: Path, monkeypatch: pytest.Monkey
     ours = [font for font in fonts._shipped() if "Ethiopic" not in font.family]
     ethiopic = next(font for font in fonts._shipped() if "Ethiopic" in font.family)
     monkeypatch.setattr(fonts, "_shipped", lambda: ours)
-    monkeypatch.setenv("LEFTOFF_FONTS", str(tmp_path))
+    monkeypatch.setenv("ASYOUWERE_FONTS", str(tmp_path))
     assert Fonts("ሰላም", folders=[]).missing == set("ሰላም")
     (tmp_path / "some font.ttf").write_bytes(lzma.decompress(ethiopic.path.read_bytes()))
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
@@ -443,7 +443,7 @@ def test_markup__nothing_is_lost_when_it_gets_too_much(monkeypatch: pytest.Monke
     assert Markup().blocks(deep) == plain_blocks(deep)
     crowded = "[" * 6000
     assert Markup().blocks(crowded) == plain_blocks(crowded)
-    monkeypatch.setattr("leftoff.export.markup._MOST_NODES", 9_000)
+    monkeypatch.setattr("asyouwere.export.markup._MOST_NODES", 9_000)
     markup = Markup()
     many = "*a* " * 2_000
     assert any("k" in node and node["c"][0] != many for node in markup.blocks(many))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from leftoff.errors import Invalid
-from leftoff.exact_json import encode, parse
-from leftoff.parts import Parts, apply, diff, join, open_changes, open_state, split
+from asyouwere.errors import Invalid
+from asyouwere.exact_json import encode, parse
+from asyouwere.parts import Parts, apply, diff, join, open_changes, open_state, split
 from tests.support.documents import pairs_of_edits, state_texts
 
 

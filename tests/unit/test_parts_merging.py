@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import assume, event, given, settings
 
-from leftoff.errors import Invalid
-from leftoff.parts import (
+from asyouwere.errors import Invalid
+from asyouwere.parts import (
     Merged,
     Parts,
     apply,

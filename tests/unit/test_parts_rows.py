@@ -5,9 +5,9 @@ import time
 import pytest
 from hypothesis import given
 
-from leftoff.errors import Invalid
-from leftoff.exact_json import parse
-from leftoff.parts import ChangeRows, join, open_changes, open_state, split
+from asyouwere.errors import Invalid
+from asyouwere.exact_json import parse
+from asyouwere.parts import ChangeRows, join, open_changes, open_state, split
 from tests.support import reference_json
 from tests.support.documents import state_texts
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leftoff.errors import TooLarge
-from leftoff.exact_json import as_text, as_view
-from leftoff.parts import open_changes, open_state
-from leftoff.parts.rows import MAX_ROWS
-from leftoff.texts import Texts
+from asyouwere.errors import TooLarge
+from asyouwere.exact_json import as_text, as_view
+from asyouwere.parts import open_changes, open_state
+from asyouwere.parts.rows import MAX_ROWS
+from asyouwere.texts import Texts
 from tests.support.database import Db
 
 LETTERS = "é😀"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from leftoff.local.errors import LocalError
+from asyouwere.local.errors import LocalError
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 INSTALL_SECONDS = 1200
@@ -28,7 +28,7 @@ def peers_python(folder: Path) -> Path:
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return python
-    print("leftoff: installing the libraries to compare with (once, some minutes) ...", file=sys.stderr)
+    print("asyouwere: installing the libraries to compare with (once, some minutes) ...", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     commands = (
         [sys.executable, "-m", "venv", str(folder)],

@@ -1,4 +1,4 @@
-"""The group `peers`: leftoff, the two floors and other session stores, side by side."""
+"""The group `peers`: asyouwere, the two floors and other session stores, side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.bench.peers.taking_part import (
     DELTA_AS_IT_COMES,
     DELTA_OF_MESSAGES,
     FLOORS,
-    LEFTOFF,
+    ASYOUWERE,
     OPENAI,
     OURS,
     PEERS,
@@ -57,17 +57,17 @@ def measure(place: Place, names: Sequence[str] = (*OURS, *FLOORS, *PEERS)) -> It
     with participants(place, tuple(names)) as sides:
         for seed, (kind, compressible) in enumerate(KINDS.items()):
             for shape in shapes:
-                print(f"leftoff: peers, {shape.messages:,} messages of {kind} ...", file=sys.stderr)
+                print(f"asyouwere: peers, {shape.messages:,} messages of {kind} ...", file=sys.stderr)
                 rounds = Rounds(
                     list(sides.values()), shape, kind=kind, compressible=compressible, seed=20 + seed
                 )
                 results.append(rounds.run(lambda: place.superuser.execute("checkpoint")))
-        print(f"leftoff: peers, {CLIENTS} clients ...", file=sys.stderr)
+        print(f"asyouwere: peers, {CLIENTS} clients ...", file=sys.stderr)
         crowds = {name: _crowd(place, side) for name, side in sides.items()}
         versions = {name: side.versions for name, side in sides.items()}
     for result in results:
         if result.shape.messages == JUDGED:
-            yield from _judged(result, [name for name in names if name != LEFTOFF])
+            yield from _judged(result, [name for name in names if name != ASYOUWERE])
     for name, times in crowds.items():
         yield _crowd_figure(name, *times)
     report.write(results, crowds, versions, place.stack.folder.parent)
@@ -76,9 +76,9 @@ def measure(place: Place, names: Sequence[str] = (*OURS, *FLOORS, *PEERS)) -> It
 def _judged(result: Measured, names: Sequence[str]) -> Iterator[Figure]:
     about = f"{JUDGED:,} messages of {result.kind}"
     for operation in OPERATIONS:
-        ours = statistics.median(result.times[operation][LEFTOFF].values())
+        ours = statistics.median(result.times[operation][ASYOUWERE].values())
         for name in names:
-            ratios = result.ratios(operation, name, LEFTOFF)
+            ratios = result.ratios(operation, name, ASYOUWERE)
             if not ratios:
                 continue
             target = {"save": FASTER.get(name), "restore": 1 if name in PEERS else None}.get(operation)
@@ -94,7 +94,7 @@ def _judged(result: Measured, names: Sequence[str]) -> Iterator[Figure]:
                 percentile(ratios, 10),
                 percentile(ratios, 90),
                 len(ratios),
-                f"{number(theirs)} ms{more}; leftoff by SQL {number(ours)} ms",
+                f"{number(theirs)} ms{more}; asyouwere by SQL {number(ours)} ms",
             )
     for what, values, targets in (("stored", result.stored, STORED), ("write-ahead log", result.wal, {})):
         for name in names:
@@ -102,10 +102,10 @@ def _judged(result: Measured, names: Sequence[str]) -> Iterator[Figure]:
             yield Figure(
                 GROUP,
                 f"bytes {'stored' if what == 'stored' else 'of write-ahead log'} a turn, {about}: {name}",
-                values[name] / values[LEFTOFF],
+                values[name] / values[ASYOUWERE],
                 "×",
                 Target(target, at_least=True) if target else None,
-                detail=f"{values[name]:,.0f} bytes; leftoff {values[LEFTOFF]:,.0f}; "
+                detail=f"{values[name]:,.0f} bytes; asyouwere {values[ASYOUWERE]:,.0f}; "
                 f"JSON text of the two messages {result.json_bytes:,.0f}",
             )
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leftoff.local.demo.picture import (
+from asyouwere.local.demo.picture import (
     DARK,
     DOCUMENTS,
     INK,
-    LEFTOFF,
+    ASYOUWERE,
     MUTED,
     following_colour_scheme,
     human_bytes,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 KIND = "text"
 LANGGRAPH, OPENAI, ADK = "#8250df", "#1a7f37", "#bf8700"
 LINES: dict[str, tuple[str, str, Any]] = {
-    taking_part.LEFTOFF: ("leftoff", LEFTOFF, "-"),
-    taking_part.OVER_HTTP: ("leftoff over HTTP", LEFTOFF, (0, (4, 2))),
+    taking_part.ASYOUWERE: ("asyouwere", ASYOUWERE, "-"),
+    taking_part.OVER_HTTP: ("asyouwere over HTTP", ASYOUWERE, (0, (4, 2))),
     taking_part.FLOOR: ("bare insert", MUTED, (0, (1, 2))),
     taking_part.DOCUMENT: ("JSONB document", DOCUMENTS, "-"),
     taking_part.PLAIN: ("LangGraph", LANGGRAPH, "-"),

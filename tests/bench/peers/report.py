@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench.measurements import number, percentile
 from tests.bench.peers.rounds import OPERATIONS, Measured
-from tests.bench.peers.taking_part import LEFTOFF
+from tests.bench.peers.taking_part import ASYOUWERE
 
 TITLES = {
     "save": "Save one turn",
@@ -22,10 +22,10 @@ NOTES = """\
 A turn is a user's and an assistant's message of 850 characters on average, and the step that the app is at. All sides
 saved the same turns into sessions of the same content, one after the other, in another order each lap; each is a Python process of
 its own, which times its own calls; JSON is made from objects and parsed into objects on every side. "×" is how many times
-as long it took as leftoff by SQL: the median of the ratios of the same lap, with its p10 and p90; then the median in
+as long it took as asyouwere by SQL: the median of the ratios of the same lap, with its p10 and p90; then the median in
 milliseconds. "–": the store has no such thing.
 
-- leftoff: `create_session_snapshot`, `get_snapshot_chunks`, `get_session_changes` by psycopg as a signed-in user under
+- asyouwere: `create_session_snapshot`, `get_snapshot_chunks`, `get_session_changes` by psycopg as a signed-in user under
   row level security. Over HTTP: the functions, with a token, in a server process of their own.
 - bare insert: three rows into a table with a primary key; JSONB document: the whole state in one row a turn.
 - LangGraph: a graph of one node that answers at once, durability "exit" (one checkpoint a turn, the fastest it has)
@@ -47,7 +47,7 @@ def write(
 ) -> None:
     """peers.md and peers.json into the folder."""
     packages = {package: found for side in versions.values() for package, found in side.items()}
-    lines = ["# leftoff and other session stores", "", NOTES]
+    lines = ["# asyouwere and other session stores", "", NOTES]
     lines += ["Versions: " + ", ".join(f"{package} {found}" for package, found in packages.items()) + "."]
     for kind in dict.fromkeys(result.kind for result in results):
         of_kind = [result for result in results if result.kind == kind]
@@ -91,13 +91,13 @@ def _times(result: Measured, operation: str, side: str) -> str:
     times = list(result.times[operation][side].values())
     if not times:
         return "–"
-    ratios = result.ratios(operation, side, LEFTOFF)
+    ratios = result.ratios(operation, side, ASYOUWERE)
     spread = f"{number(statistics.median(ratios))} × ({number(percentile(ratios, 10))} to {number(percentile(ratios, 90))}), "
-    return f"{'' if side == LEFTOFF else spread}{number(statistics.median(times))} ms"
+    return f"{'' if side == ASYOUWERE else spread}{number(statistics.median(times))} ms"
 
 
 def _bytes(values: Mapping[str, float], side: str) -> str:
-    ratio = "" if side == LEFTOFF else f"{number(values[side] / values[LEFTOFF])} ×, "
+    ratio = "" if side == ASYOUWERE else f"{number(values[side] / values[ASYOUWERE])} ×, "
     return f"{ratio}{values[side]:,.0f}"
 
 

@@ -16,14 +16,14 @@ from tests.bench.peers.environment import peers_python
 from tests.bench.peers.process import SideProcess
 from tests.bench.place import USER, Connection, Place
 
-LEFTOFF, OVER_HTTP, FLOOR, DOCUMENT = "leftoff", "leftoff over HTTP", "bare insert", "JSONB document"
+ASYOUWERE, OVER_HTTP, FLOOR, DOCUMENT = "asyouwere", "asyouwere over HTTP", "bare insert", "JSONB document"
 PLAIN, DELTA = "LangGraph", "LangGraph, delta channel"
 DELTA_OF_MESSAGES = "LangGraph, delta channel of message objects"
 PLAIN_AS_IT_COMES = "LangGraph, default durability"
 DELTA_AS_IT_COMES = "LangGraph, delta channel, default durability"
 OPENAI, ADK = "OpenAI Agents", "Google ADK"
 
-OURS = (LEFTOFF, OVER_HTTP)
+OURS = (ASYOUWERE, OVER_HTTP)
 """The Python client package takes its place here once it exists: a side of its own, like these."""
 FLOORS = (FLOOR, DOCUMENT)
 LANGGRAPH = (PLAIN, DELTA, DELTA_OF_MESSAGES, PLAIN_AS_IT_COMES, DELTA_AS_IT_COMES)
@@ -84,7 +84,7 @@ def participants(place: Place, names: tuple[str, ...]) -> Iterator[dict[str, Par
 @contextmanager
 def _participant(place: Place, name: str, python: str, folder: Path) -> Iterator[Participant]:
     with ExitStack() as stack:
-        if name == LEFTOFF:
+        if name == ASYOUWERE:
             elsewhere = stack.enter_context(place.fresh())
             dsn, admin = elsewhere.api_dsn, elsewhere.superuser
             options = {"role": "authenticated", "claims": elsewhere.claims}

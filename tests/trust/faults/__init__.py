@@ -1,4 +1,4 @@
-"""Faults: what is answered while something around leftoff is broken, and that it recovers by itself.
+"""Faults: what is answered while something around asyouwere is broken, and that it recovers by itself.
 
 No connections left, locks held, slow statements, restarts, a full disk, a standby promoted, a standby away, and
 migrations while clients save. An answer is a save that is done, or a clear 503 or 504 with Retry-After; what was

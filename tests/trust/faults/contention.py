@@ -14,8 +14,8 @@ from tests.trust.faults.probe import Probe
 from tests.trust.place import Place
 from tests.trust.report import Outcome
 
-HURRY = {"LEFTOFF_STATEMENT_TIMEOUT_SECONDS": "1", "LEFTOFF_POOL_TIMEOUT_SECONDS": "1"}
-MINE = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leftoff'"
+HURRY = {"ASYOUWERE_STATEMENT_TIMEOUT_SECONDS": "1", "ASYOUWERE_POOL_TIMEOUT_SECONDS": "1"}
+MINE = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'asyouwere'"
 
 
 def no_connections_left(outcome: Outcome, folder: Path, long: bool) -> None:
@@ -81,17 +81,17 @@ def slow_statements(outcome: Outcome, folder: Path, long: bool) -> None:
         probe = Probe(outcome, place, "slow")
         admin = place.db.superuser
         admin.execute(
-            "create function leftoff.dawdle() returns trigger language plpgsql as"
+            "create function asyouwere.dawdle() returns trigger language plpgsql as"
             " $$ begin perform pg_sleep(30); return new; end $$"
         )
         admin.execute(
             "create trigger dawdle before insert on session_snapshots"
-            " for each row execute function leftoff.dawdle()"
+            " for each row execute function asyouwere.dawdle()"
         )
         for _ in range(2):
             probe.is_told(probe.save(name="slow"), "a save that takes too long")
             probe.goes_on(probe.read(), "a read")
         admin.execute("drop trigger dawdle on session_snapshots")
-        admin.execute("drop function leftoff.dawdle()")
+        admin.execute("drop function asyouwere.dawdle()")
         probe.goes_on(probe.save(name="slow"), "the save, sent again")
         probe.recovers()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psycopg
 
-from leftoff.local.account import choose_account
-from leftoff.local.ports import free_port
-from leftoff.local.postgres import EmbeddedPostgres
+from asyouwere.local.account import choose_account
+from asyouwere.local.ports import free_port
+from asyouwere.local.postgres import EmbeddedPostgres
 from tests.trust.faults.contention import HURRY
 from tests.trust.faults.probe import Probe
 from tests.trust.faults.restarts import report, writing
@@ -90,9 +90,9 @@ def _standby(place: Place) -> Iterator[EmbeddedPostgres]:
             admin.execute("select pg_reload_conf()")
             in_step = "select 1 from pg_stat_replication where sync_state = 'sync' and state = 'streaming'"
             _until(lambda: admin.execute(in_step).fetchone() is not None, "the standby does not follow")
-        url = place.environment["LEFTOFF_DATABASE_URL"]
+        url = place.environment["ASYOUWERE_DATABASE_URL"]
         both = url.replace(f":{primary.port}/", f":{primary.port},127.0.0.1:{standby.port}/")
-        place.restart_functions(LEFTOFF_DATABASE_URL=f"{both}?target_session_attrs=read-write")
+        place.restart_functions(ASYOUWERE_DATABASE_URL=f"{both}?target_session_attrs=read-write")
         yield standby
     finally:
         # or the primary would wait for it when it stops

@@ -14,17 +14,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from leftoff.local.migrations import migrate, sql_folder
-from leftoff.local.statements import split_statements
+from asyouwere.local.migrations import migrate, sql_folder
+from asyouwere.local.statements import split_statements
 from tests.trust.faults.probe import Probe
 from tests.trust.place import Place
 from tests.trust.report import Outcome
 
 CLIENTS = 16
-TABLES = ("public.free_agent_sessions", "public.session_snapshots", "leftoff.save_keys", "leftoff.parts")
+TABLES = ("public.free_agent_sessions", "public.session_snapshots", "asyouwere.save_keys", "asyouwere.parts")
 FUNCTIONS = """
     select pg_get_functiondef(p.oid) || ';' as text from pg_proc p
-    where p.pronamespace in ('public'::regnamespace, 'leftoff'::regnamespace) and p.prokind = 'f'
+    where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace) and p.prokind = 'f'
     order by p.oid
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leftoff.local.ports import free_port
+from asyouwere.local.ports import free_port
 from tests.functions.api import SECRET
 from tests.support.postgrest import binary, running_postgrest
 from tests.trust.faults.restarts import report, writing
@@ -30,7 +30,7 @@ def over_postgrest(outcome: Outcome, folder: Path, long: bool) -> None:
     with Place(folder) as place, contextlib.ExitStack() as running:
         port = free_port()
         first = running.enter_context(running_postgrest(place.db.api_dsn, SECRET, port=port))
-        place.restart_functions(LEFTOFF_DATABASE="postgrest", LEFTOFF_POSTGREST_URL=first.url)
+        place.restart_functions(ASYOUWERE_DATABASE="postgrest", ASYOUWERE_POSTGREST_URL=first.url)
         counted = Outcome("postgrest")
         with writing(place, counted) as writers:
             for _ in range(LONG if long else SHORT):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from leftoff.exact_json import encode, parse
-from leftoff.parts import split
+from asyouwere.exact_json import encode, parse
+from asyouwere.parts import split
 
 SESSION: dict[str, Any] = {
     "id": "01938d3a-0000-7000-8000-000000000001",
@@ -41,7 +41,7 @@ def document_of_text(state_text: str, **session: Any) -> str:
     ]
     rows.append('["/gone/",-1,1,2,"2026-11-20T09:00:00+00:00","a dead part"]')
     return (
-        '{"format":"leftoff-session","version":1,'
+        '{"format":"asyouwere-session","version":1,'
         f'"session":{json.dumps({**SESSION, **session})},"snapshots":{json.dumps(SNAPSHOTS)},'
         f'"parts":[{",".join(rows)}]}}'
     )

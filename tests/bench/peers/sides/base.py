@@ -13,8 +13,8 @@ Message = dict[str, Any]
 CLIENTS = 16
 
 MODULES = {
-    "leftoff": "leftoff_sql:LeftoffSql",
-    "leftoff over HTTP": "leftoff_http:LeftoffHttp",
+    "asyouwere": "asyouwere_sql:AsYouWereSql",
+    "asyouwere over HTTP": "asyouwere_http:AsYouWereHttp",
     "bare insert": "floors:BareInsert",
     "JSONB document": "floors:JsonbDocument",
     "LangGraph": "langgraph_saver:Plain",

@@ -1,0 +1,289 @@
+"""The command `asyouwere`. Each command is thin: the work is in `asyouwere.local`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from asyouwere import __version__
+from asyouwere.local.errors import LocalError
+
+# Imports of `asyouwere.local` stay inside the commands: `asyouwere --help` answers at once, and `asyouwere migrate`
+# works where the embedded Postgres is not installed.
+
+
+def say(line: str) -> None:
+    """One line for the person, on standard error; standard output is for what a program may read."""
+    click.echo(f"asyouwere: {line}", err=True)
+
+
+data_option: Callable[[Any], Any] = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for all data. [default: $ASYOUWERE_DATA, else .asyouwere in the current folder]",
+)
+database_option: Callable[[Any], Any] = click.option(
+    "--database-url",
+    envvar="ASYOUWERE_DATABASE_URL",
+    help="postgresql://user:password@host:port/database [default: $ASYOUWERE_DATABASE_URL]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="asyouwere")
+def asyouwere() -> None:
+    """Chat and agent sessions that pick up where they left off, on Postgres.
+
+    \b
+    asyouwere run                        everything on this machine; prints what to try
+    asyouwere demo                       save, crash, restore: a scripted conversation, checked
+    asyouwere token --user ada           a token for another local user
+    asyouwere keys                       URL and keys for supabase-js and supabase-py
+    asyouwere migrate --database-url …   the tables and functions, into your own Postgres
+    asyouwere doctor --database-url …    what is wrong with a deployment, and what to do
+    asyouwere schema                     what the database looks like after all migrations
+
+    Each command has its own help: asyouwere run --help
+    """
+
+
+@asyouwere.command(short_help="Start everything on this machine.")
+@data_option
+@click.option("--port", default=8787, show_default=True, help="Of the functions; the next free one if taken.")
+@click.option("--postgres-port", default=54318, show_default=True, help="Of Postgres; the same.")
+@click.option("--supabase-port", default=54321, show_default=True, help="Of the local Supabase; the same.")
+@click.option("--supabase/--no-supabase", default=True, help="With Node.js: also a local Supabase.")
+def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, supabase: bool) -> None:
+    """Start Postgres, the functions and, with Node.js, a local Supabase, until Ctrl-C.
+
+    Prints the URLs, keys, a token for the user "demo", and three curl lines: create a session, save, restore.
+    The data stay: the next start finds them, whatever ended this one. Needs no account, and the network only
+    once, when npm gets what the local Supabase is made of.
+
+    \b
+    asyouwere run
+    asyouwere run --port 9000            on another port
+    asyouwere run --data /srv/asyouwere    with another data folder
+    """
+    from asyouwere.local.stack import LocalStack
+    from asyouwere.local.welcome import welcome
+
+    # SIGINT too: a shell that starts a background job has it ignored.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    stack = LocalStack(
+        data, port=port, postgres_port=postgres_port, supabase_port=supabase_port, supabase=supabase, say=say
+    )
+    try:
+        stack.start()
+        click.echo(welcome(stack))
+        answering = stack.supabase.running
+        while stack.functions.running and stack.postgres.running:
+            time.sleep(0.2)
+            if answering and not stack.supabase.running:
+                answering = False
+                say(f"the local Supabase ended by itself; the end of {stack.supabase.log} says why")
+        which, log = ("Postgres", stack.postgres.log) if stack.functions.running else ("functions", stack.log)
+        raise LocalError(f"the {which} server ended by itself; the end of {log} says why")
+    except KeyboardInterrupt:
+        click.echo()
+        say("stopping")
+    finally:
+        # Impatient fingers must not leave a server behind.
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, signal.SIG_IGN)
+        stack.stop()
+    say(f"stopped; the data are in {stack.folder}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@asyouwere.command(short_help="Save, crash, restore; checked.")
+@click.option(
+    "--messages", type=click.IntRange(60, 600), default=320, show_default=True, help="How long it is."
+)
+@click.option("--keep", is_flag=True, help="Leave the data folder, to look into the database.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the picture and the data. [default: demo in asyouwere's data folder]",
+)
+def demo(messages: int, keep: bool, output: Path | None) -> None:
+    """Play a long conversation, kill everything twice, and check that nothing was lost.
+
+    Takes less than a minute; prints tables and writes a picture. The exit code is 0 only if all held.
+    """
+    from asyouwere.local import demo as module
+
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    sys.exit(module.main(messages=messages, keep=keep, folder=output))
+
+
+@asyouwere.command(short_help="A token for a local user.")
+@data_option
+@click.option("--user", default="demo", show_default=True, help="A name; the same name is the same user.")
+@click.option("--hours", default=12.0, show_default=True, help="How long the token is valid.")
+@click.option("--service", is_flag=True, help="For the scheduler's functions: the role service_role.")
+def token(data: Path | None, user: str, hours: float, service: bool) -> None:
+    """Print a token for a local user, signed with the secret of the data folder.
+
+    \b
+    asyouwere token --user ada
+    curl -H "Authorization: Bearer $(asyouwere token --user ada)" http://127.0.0.1:8787/functions/v1/sessions
+    """
+    from asyouwere.local.stack import data_folder, read_secrets
+    from asyouwere.local.tokens import sign_token
+
+    secret = read_secrets(data_folder(data)).jwt_secret
+    role = "service_role" if service else "authenticated"
+    click.echo(sign_token(secret, user, lifetime_seconds=round(hours * 3600), role=role))
+
+
+@asyouwere.command(short_help="The local Supabase's URL and keys.")
+@data_option
+def keys(data: Path | None) -> None:
+    """Print what supabase-js and supabase-py need, as lines for a .env file or for `export`.
+
+    \b
+    asyouwere keys > .env
+    export $(asyouwere keys)
+    """
+    from asyouwere.local.stack import data_folder, supabase_settings
+
+    for name, value in supabase_settings(data_folder(data)).items():
+        click.echo(f"{name}={value}")
+
+
+@asyouwere.command(short_help="The tables and functions, into a database.")
+@database_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be applied.")
+@click.option(
+    "--bootstrap",
+    is_flag=True,
+    help="First give a plain Postgres what Supabase has (roles, the schema auth). Needs a superuser.",
+)
+def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
+    """Bring a database up to date: apply what sql/migrations has and the database has not.
+
+    May be run again, and by several at once. The history is the Supabase CLI's own, so `supabase db push`
+    and this command know of each other's work.
+
+    \b
+    asyouwere migrate --database-url postgresql://postgres:…@db.example.org/postgres --dry-run
+    asyouwere migrate --database-url postgresql://postgres:…@127.0.0.1/app --bootstrap
+    """
+    import psycopg
+
+    from asyouwere.local import migrations
+
+    if not database_url:
+        raise LocalError("say which database: --database-url postgresql://… (or ASYOUWERE_DATABASE_URL)")
+    try:
+        migrations.migrate(database_url, bootstrap=bootstrap, dry_run=dry_run, say=say)
+    except psycopg.Error as exc:
+        raise LocalError(_first_line(exc)) from exc
+
+
+@asyouwere.command(short_help="What the database looks like.")
+@database_option
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there instead of printing it."
+)
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write, there, what doctor expects.",
+)
+def schema(database_url: str | None, output: Path | None, catalog: Path | None) -> None:
+    """Print what the database looks like after all migrations, always the same text.
+
+    Without a database it makes one for the moment, of the embedded Postgres 18.
+
+    \b
+    asyouwere schema --output sql/schema.sql
+    """
+    from asyouwere.local import schema as module
+
+    text, facts = module.describe_schema(database_url) if database_url else module.fresh_schema()
+    if output is None:
+        click.echo(text, nl=False)
+    for path, content in ((output, text), (catalog, facts)):
+        if path is None:
+            continue
+        if path.exists() and path.read_text() == content:
+            say(f"{path} is up to date")
+        else:
+            path.write_text(content)
+            say(f"wrote {path}")
+
+
+@asyouwere.command(short_help="What is wrong with a deployment.")
+@database_option
+@click.option(
+    "--supabase-url", envvar="ASYOUWERE_SUPABASE_URL", help="Also ask the project's API: https://….supabase.co"
+)
+@click.option("--functions-url", help="Also ask the deployed functions: the address before their names.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of {check, level, message, advice}.")
+def doctor(
+    database_url: str | None, supabase_url: str | None, functions_url: str | None, as_json: bool
+) -> None:
+    """Look at a deployment, change nothing, and say what to do.
+
+    A line for each check: ok, warn or fail. The exit code is 1 if one fails. Keys are looked at as far as the
+    functions' settings (ASYOUWERE_…) are in the environment. No secret is printed.
+
+    \b
+    asyouwere doctor --database-url postgresql://postgres:…@db.example.org/postgres
+    asyouwere doctor --supabase-url https://….supabase.co --functions-url https://….cloudfunctions.net
+    """
+    import json
+    import os
+
+    from asyouwere.local.doctor import examine
+
+    if not (database_url or supabase_url or functions_url):
+        raise LocalError(
+            "say what to look at: --database-url (or ASYOUWERE_DATABASE_URL), --supabase-url, --functions-url"
+        )
+    findings = []
+    for finding in examine(database_url, os.environ, supabase_url=supabase_url, functions_url=functions_url):
+        findings.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    sys.exit(any(finding.level == "fail" for finding in findings))
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+
+
+def main() -> None:
+    """The entry point: one line and exit code 1 for everything that a person can put right."""
+    try:
+        asyouwere(standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except LocalError as exc:
+        say(str(exc))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

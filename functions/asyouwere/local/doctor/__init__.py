@@ -1,0 +1,75 @@
+"""`asyouwere doctor`: looks at a deployment, changes nothing in it, and says what to do.
+
+    for finding in examine("postgresql://…"):
+        print(finding)
+
+Every check is a function that yields findings; one that can't be made is a finding too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import psycopg
+
+from asyouwere.local.doctor.catalog import check_catalog
+from asyouwere.local.doctor.database import DATABASE_CHECKS
+from asyouwere.local.doctor.finding import Finding
+from asyouwere.local.doctor.pooling import check_pooler
+from asyouwere.local.doctor.web import check_functions, check_keys, check_rest
+
+__all__ = ["Finding", "examine"]
+
+CONNECT_SECONDS = 10
+
+
+def examine(
+    dsn: str | None,
+    environ: Mapping[str, str],
+    *,
+    supabase_url: str | None = None,
+    functions_url: str | None = None,
+) -> Iterator[Finding]:
+    """All findings, in the order of the checks. environ: where the functions' settings are (ASYOUWERE_…)."""
+    if dsn is not None:
+        yield from _of_database(dsn)
+    yield from check_keys(environ, supabase_url)
+    if supabase_url:
+        yield from check_rest(supabase_url, environ.get("ASYOUWERE_PUBLISHABLE_KEY"))
+    if functions_url:
+        yield from check_functions(functions_url)
+
+
+def _of_database(dsn: str) -> Iterator[Finding]:
+    try:
+        connection = psycopg.connect(
+            dsn, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
+        )
+    except psycopg.Error as exc:
+        # of the error only its kind: its text may repeat the connection string
+        why = "login refused" if isinstance(exc, psycopg.errors.InvalidPassword) else "no connection"
+        if "password authentication failed" in str(exc):
+            why = "login refused"
+        yield Finding(
+            "connection", "fail", f"{why} within {CONNECT_SECONDS} s", "check host, port, user and password"
+        )
+        return
+    with connection:
+        yield Finding("connection", "ok", f"connected as {connection.info.user}")
+        for check in (*DATABASE_CHECKS, check_catalog):
+            try:
+                # a transaction each, read only, so that nothing can be changed by looking
+                with connection.transaction():
+                    connection.execute("set transaction read only")
+                    connection.execute("set local statement_timeout = '10s'")
+                    connection.execute("set local lock_timeout = '2s'")
+                    yield from check(connection)
+            except psycopg.Error as exc:
+                name = check.__name__.removeprefix("check_")
+                yield Finding(
+                    name,
+                    "fail",
+                    f"could not be looked at (SQLSTATE {exc.sqlstate})",
+                    "connect as the owner of the database (on Supabase: postgres)",
+                )
+    yield from check_pooler(dsn)

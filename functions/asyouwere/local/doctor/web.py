@@ -1,0 +1,180 @@
+"""Checks over HTTP: the keys that tokens are verified with, the REST API, the deployed functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from asyouwere.local.doctor.finding import Finding, some
+
+TIMEOUT_SECONDS = 10.0
+LEAST_SECRET_BYTES = 32
+# published in the documentation of Supabase's local and self-hosted set-up
+KNOWN_SECRETS = (
+    "super-secret-jwt-token-with-at-least-32-characters-long",
+    "your-super-secret-jwt-token-with-at-least-32-characters-long",
+)
+FUNCTIONS = ("session-snapshot-save", "session-snapshot-restore", "sessions", "cleanup-old-snapshots")
+
+
+def _get(url: str, **headers: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def check_keys(environ: Mapping[str, str], supabase_url: str | None) -> Iterator[Finding]:
+    """The functions' settings, as far as they are in the environment, or follow from the project's URL."""
+    secret = environ.get("ASYOUWERE_JWT_SECRET")
+    base = (supabase_url or environ.get("ASYOUWERE_SUPABASE_URL") or "").rstrip("/")
+    jwks_url = environ.get("ASYOUWERE_JWKS_URL") or (
+        f"{base}/auth/v1/.well-known/jwks.json" if base and not secret else None
+    )
+    issuer = environ.get("ASYOUWERE_JWT_ISSUER")
+    if issuer and base and issuer != f"{base}/auth/v1":
+        yield Finding(
+            "issuer",
+            "warn",
+            "ASYOUWERE_JWT_ISSUER is not the project's own /auth/v1",
+            "leave it out on Supabase, unless the project signs with a domain of its own",
+        )
+    if secret is not None:
+        if len(secret.encode()) < LEAST_SECRET_BYTES:
+            yield Finding(
+                "keys",
+                "fail",
+                "ASYOUWERE_JWT_SECRET is too short",
+                "at least 32 random bytes: openssl rand -base64 32",
+            )
+        elif secret in KNOWN_SECRETS or len(set(secret)) < 10:
+            yield Finding(
+                "keys", "fail", "ASYOUWERE_JWT_SECRET can be guessed", "make a new one: openssl rand -base64 32"
+            )
+        else:
+            yield Finding(
+                "keys", "ok", "a shared secret; public keys (ASYOUWERE_JWKS_URL) would need no secret here"
+            )
+    if jwks_url:
+        yield _jwks(jwks_url)
+    if secret is None and not jwks_url:
+        yield Finding(
+            "keys",
+            "ok",
+            "not looked at: no ASYOUWERE_SUPABASE_URL, ASYOUWERE_JWKS_URL or ASYOUWERE_JWT_SECRET here",
+        )
+
+
+def _jwks(url: str) -> Finding:
+    response = _get(url)
+    if response is None or response.status_code != 200:
+        how = "no answer" if response is None else f"status {response.status_code}"
+        return Finding(
+            "keys",
+            "fail",
+            f"the public keys can't be fetched: {how}",
+            "check ASYOUWERE_SUPABASE_URL or ASYOUWERE_JWKS_URL",
+        )
+    document = _json(response)
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        return Finding("keys", "fail", "what is at the keys' address is no key set", "check ASYOUWERE_JWKS_URL")
+    if any("d" in key or key.get("kty") == "oct" for key in keys):
+        return Finding(
+            "keys",
+            "fail",
+            "the key set shows private keys to everybody",
+            "take them away, and change them, at once",
+        )
+    usable = [key for key in keys if key.get("kid") and key.get("kty") in ("RSA", "EC")]
+    if not usable:
+        return Finding(
+            "keys",
+            "fail",
+            "the key set has no public key",
+            "the project signs with its old shared secret: migrate it to "
+            "signing keys (JWT Keys in the dashboard), or set ASYOUWERE_JWT_SECRET",
+        )
+    return Finding(
+        "keys",
+        "ok",
+        f"{len(usable)} public key(s): {some(sorted({str(key.get('alg') or key['kty']) for key in usable}))}",
+    )
+
+
+def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
+    """Whether the API serves our tables, and not the private schema; asked as nobody."""
+    base = supabase_url.rstrip("/") + "/rest/v1"
+    headers = {"apikey": key} if key else {}
+    response = _get(f"{base}/sessions_list?select=id&limit=1", **headers)
+    if response is None or response.status_code in (401, 403):
+        how = "no answer" if response is None else f"status {response.status_code}"
+        yield Finding(
+            "rest",
+            "fail",
+            f"the API can't be asked: {how}",
+            "check --supabase-url; set ASYOUWERE_PUBLISHABLE_KEY",
+        )
+        return
+    if response.status_code != 200:
+        yield Finding(
+            "rest",
+            "fail",
+            f"the API does not serve sessions_list: status {response.status_code}",
+            "expose the schema public; after migrations: notify pgrst, 'reload schema'",
+        )
+        return
+    private = _get(f"{base}/parts?limit=1", **headers, **{"accept-profile": "asyouwere"})
+    if private is None or private.status_code not in (404, 406):
+        yield Finding(
+            "rest", "fail", "the API exposes the schema asyouwere", "take it out of the API's exposed schemas"
+        )
+    else:
+        yield Finding("rest", "ok", "the API serves public and not asyouwere")
+
+
+def check_functions(functions_url: str) -> Iterator[Finding]:
+    """Whether each function answers, refuses those without a token, and is the version of this asyouwere."""
+    from asyouwere import __version__
+
+    base = functions_url.rstrip("/")
+    for name in FUNCTIONS:
+        response = _get(f"{base}/{name}/openapi.json")
+        if response is not None and response.status_code in (401, 403) and name == "cleanup-old-snapshots":
+            yield Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
+            continue
+        if response is None or response.status_code != 200:
+            how = "no answer" if response is None else f"status {response.status_code}"
+            yield Finding(name, "fail", how, "deploy it, or check --functions-url")
+            continue
+        document = _json(response)
+        version = document.get("info", {}).get("version") if isinstance(document, dict) else None
+        try:
+            refused = httpx.post(f"{base}/{name}", json={}, timeout=TIMEOUT_SECONDS).status_code
+        except httpx.HTTPError:
+            refused = 0
+        if refused not in (401, 403):
+            yield Finding(
+                name,
+                "fail",
+                f"without a token it answers {refused}, not 401",
+                "look at its log; the database or its keys may be out of reach",
+            )
+        elif version != __version__:
+            yield Finding(
+                name,
+                "warn",
+                f"is of version {version}, this is {__version__}",
+                "deploy the same version everywhere",
+            )
+        else:
+            yield Finding(name, "ok", f"answers, version {version}")

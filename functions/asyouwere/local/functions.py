@@ -1,0 +1,55 @@
+"""The functions server: `main.py`'s functions on a loopback port, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+from asyouwere.local.ports import LOOPBACK
+from asyouwere.local.servers import STOP_SECONDS, LoopbackServer
+
+
+class FunctionsServer(LoopbackServer):
+    """The functions of `main.py`. environment: their ASYOUWERE_… variables; log: requests and crashes alike."""
+
+    name = "functions"
+
+    @property
+    def url(self) -> str:
+        """Where the functions are, for example `http://127.0.0.1:8787/functions/v1`."""
+        return f"http://{LOOPBACK}:{self.port}/functions/v1"
+
+    def _command(self, descriptor: int) -> list[str]:
+        return [sys.executable, "-m", "asyouwere.local.functions", str(descriptor)]
+
+
+def serve(descriptor: int) -> None:
+    """The child: serve on an inherited listening socket until told to stop or until the parent is gone."""
+    import uvicorn
+
+    from asyouwere.local.server import create_app
+    from asyouwere.settings import Settings
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    app = create_app(Settings.from_environment())
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_SECONDS - 2,
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+
+
+def _end_with_parent() -> None:
+    """Nobody writes into the pipe: it only ends, when the parent closes it or dies."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

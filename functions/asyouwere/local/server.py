@@ -1,0 +1,65 @@
+"""All functions in one ASGI app, under the paths that Supabase clients use, with health checks beside them.
+
+    uvicorn.run(create_app(Settings.from_environment()))
+
+Deployed, each function is an app of its own; what answers a request is the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from asyouwere.errors import AsYouWereError, NotFound
+from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.serving.answers import problem, to_response
+from asyouwere.serving.service import FUNCTIONS_PATH, Service
+from asyouwere.settings import Settings
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The app. /healthz: the process runs; /readyz: the database answers (503 if not)."""
+    service = Service(settings)
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        try:
+            await service.database.check()
+        except AsYouWereError as exc:
+            return to_response(problem(exc), {})
+        return JSONResponse({"status": "ok"})
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await service.database.close()
+
+    app = Starlette(lifespan=lifespan)
+    app.add_route("/healthz", healthz)
+    app.add_route("/readyz", readyz)
+    app.mount(FUNCTIONS_PATH.rstrip("/"), _Functions(service))
+    return app
+
+
+class _Functions:
+    """The app below /functions/v1: takes the function's name off the path and lets the service answer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = scope["path"].removeprefix(FUNCTIONS_PATH).partition("/")[0]
+        if scope["type"] != "http" or name not in FUNCTIONS:
+            response = to_response(problem(NotFound("not_found")), {})
+        else:
+            response = await self._service.respond(name, Request(scope, receive))
+        await response(scope, receive, send)

@@ -1,0 +1,132 @@
+"""@supabase/lite, got by npm on first use and kept in the person's cache: later starts need no network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from asyouwere.local.errors import SupabaseMissing
+from asyouwere.local.processes import kill_tree
+
+SOURCES = Path(__file__).parent
+PACKAGES = ("package.json", "package-lock.json")
+OLDEST_NODE = 20
+INSTALL_SECONDS = 600
+# The lock says exactly what comes; a registry that cannot be reached is told quickly, not after minutes.
+NPM_INSTALL = [
+    "install",
+    *("--no-save", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"),
+    *("--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=500"),
+    *("--fetch-retry-maxtimeout=1000", "--fetch-timeout=60000"),
+]
+
+
+def installed(folder: Path, say: Callable[[str], None]) -> tuple[str, Path]:
+    """Node, and our server.mjs where it finds its packages; installs them if they are not there yet.
+
+    folder: for the packages where the person has no cache that can be written. Raises SupabaseMissing, whose
+    message is one line that says what to do.
+    """
+    node = _node()
+    home = _home(folder)
+    if not (home / "node_modules").is_dir():
+        _install(home, say)
+    return node, _scripts(home) / "server.mjs"
+
+
+def _node() -> str:
+    node = shutil.which("node")
+    wanted = f"install Node.js {OLDEST_NODE} or newer (with npm) and start again"
+    if node is None:
+        raise SupabaseMissing(f"for supabase-js and supabase-py to work here, {wanted}")
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = said.strip().removeprefix("v").partition(".")[0]
+    if not major.isdigit() or int(major) < OLDEST_NODE:
+        raise SupabaseMissing(f"{node} is too old for supabase-js and supabase-py to work here: {wanted}")
+    return node
+
+
+def _home(folder: Path) -> Path:
+    """Where these exact packages belong: another lock file is another place."""
+    lock = hashlib.sha256((SOURCES / "package-lock.json").read_bytes()).hexdigest()
+    name = f"supabase-{lock[:12]}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "asyouwere"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK) or (cache / name).is_dir():
+            return cache / name
+    except OSError:
+        pass  # a home that is not there, or not ours
+    return folder / name
+
+
+def _install(home: Path, say: Callable[[str], None]) -> None:
+    """npm install beside, renamed when complete: half of it never counts, and two at once do no harm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise SupabaseMissing("there is Node.js but no npm, which gets the local Supabase: install it")
+    say("getting @supabase/lite by npm, for supabase-js and supabase-py (once, 150 MB) ...")
+    home.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=home, prefix="installing-"))
+    try:
+        for name in PACKAGES:
+            shutil.copy(SOURCES / name, fresh / name)
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                [npm, *NPM_INSTALL, *_own_npm_cache(fresh)],
+                cwd=fresh,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(INSTALL_SECONDS)
+            except BaseException as exc:
+                kill_tree(process.pid)
+                process.wait()
+                if isinstance(exc, subprocess.TimeoutExpired):
+                    raise SupabaseMissing("no local Supabase yet: npm took too long; start again") from exc
+                raise
+            output.seek(0)
+            lines = output.read().decode(errors="replace").strip().splitlines()
+        if code != 0:
+            last = lines[-1] if lines else "it said nothing"
+            why = next((line for line in lines if "code E" in line), last)
+            raise SupabaseMissing(
+                f"no local Supabase yet: npm could not get it ({why}); it needs the network once: start again"
+            )
+        if not (home / "node_modules").is_dir():
+            (fresh / "node_modules").rename(home / "node_modules")
+    except OSError as exc:
+        if not (home / "node_modules").is_dir():  # otherwise another start was faster
+            raise SupabaseMissing(f"@supabase/lite cannot be kept in {home}: {exc.strerror}") from exc
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _own_npm_cache(folder: Path) -> list[str]:
+    """npm keeps what it gets in the person's home; a user without one (nobody) lends it a folder."""
+    home = Path("~").expanduser()
+    return [] if os.access(home, os.W_OK) else ["--cache", str(folder / "npm-cache")]
+
+
+def _scripts(home: Path) -> Path:
+    """Our scripts beside the packages, where Node looks for them; other scripts are another folder."""
+    texts = {path.name: path.read_bytes() for path in sorted(SOURCES.glob("*.mjs"))}
+    digest = hashlib.sha256(b"\0".join(texts.values())).hexdigest()
+    folder = home / f"scripts-{digest[:12]}"
+    if not folder.is_dir():
+        fresh = Path(tempfile.mkdtemp(dir=home, prefix="scripts-new-"))
+        for name, text in texts.items():
+            (fresh / name).write_bytes(text)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)  # another start was faster
+    return folder

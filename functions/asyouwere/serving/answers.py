@@ -1,0 +1,106 @@
+"""What a handler hands back, and how it goes out.
+
+A body is one piece of bytes or several: a restored state arrives from the database as chunks and leaves as
+chunks, so that a large one is never copied whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from asyouwere.errors import CODES, AsYouWereError, MethodNotAllowed
+
+__all__ = ["PROBLEM_TYPE", "Answer", "json_answer", "problem", "to_response"]
+
+PROBLEM_TYPE: Final = "urn:asyouwere:problem:"
+
+#: Up to this size a copy costs less than sending the pieces one by one.
+_ONE_PIECE: Final = 1 << 20
+
+#: Cloud Run refuses an answer of a stated length above 32 MiB; it takes a longer one in chunks.
+_STATED_LENGTH: Final = 30 << 20
+
+#: Answers are somebody's own: no cache may keep them, no browser may guess their type.
+_ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """body: UTF-8 in pieces; status: default 200; headers: besides those that every answer has; logged:
+    figures for the request log and telemetry, never content."""
+
+    body: Sequence[bytes] = ()
+    status: int = 200
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    logged: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
+
+
+def json_answer(text: str, status: int = 200, **logged: int) -> Answer:
+    """An answer of finished JSON text, with figures for the request log and telemetry."""
+    return Answer((text.encode(),), status, logged=logged)
+
+
+def problem(error: AsYouWereError) -> Answer:
+    """An error as RFC 9457 problem details. Equal errors give equal bytes: the request id is in a header."""
+    import json
+
+    code = CODES[error.code]
+    text = json.dumps(
+        {
+            "type": PROBLEM_TYPE + error.code,
+            "title": code.title,
+            "status": error.status,
+            "detail": str(error),
+            "code": error.code,
+        },
+        separators=(",", ":"),
+    )
+    inside = (error.data or "").strip()[1:-1].strip()
+    if inside:
+        text = f"{text[:-1]},{inside}}}"
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allow
+    return Answer((text.encode(),), error.status, "application/problem+json", headers)
+
+
+def to_response(answer: Answer, extra: Mapping[str, str]) -> Response:
+    """The Starlette response; extra: headers that belong to the request, such as its id."""
+    headers = {**_ALWAYS, **answer.headers, **extra}
+    if answer.status == 204:
+        return Response(status_code=204, headers=headers)
+    if answer.size <= _ONE_PIECE:
+        return Response(b"".join(answer.body), answer.status, headers, answer.media_type)
+    return _Pieces(answer, headers)
+
+
+class _Pieces(Response):
+    """A body sent piece by piece; a slow reader holds up the next piece, not the memory."""
+
+    def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        stated = {"Content-Length": str(answer.size)} if answer.size <= _STATED_LENGTH else {}
+        super().__init__(None, answer.status, {**headers, **stated}, answer.media_type)
+        if not stated:
+            del self.headers["Content-Length"]  # Starlette's: that of the empty body it was given
+        self._pieces = answer.body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

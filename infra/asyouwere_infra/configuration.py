@@ -1,0 +1,177 @@
+"""The stack's settings, read once and checked before anything is made.
+
+    configuration = Configuration.of_stack()
+
+Pulumi.example.yaml shows every one of them with its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import pulumi
+
+from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS, Sizing
+from asyouwere_infra.environment import PLACES, Way, config_key, of_kind, readers
+
+__all__ = ["Configuration", "ConfigurationError", "Thresholds"]
+
+RUNTIME: Final = "python313"
+#: Of one clean-up request; what it has not done by then, the next one does.
+BUDGET_SECONDS: Final = 50
+#: Between the end of the budget and the answer: the last statement, and a cold start before the budget began.
+_COLD_START_SECONDS: Final = 15
+_LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
+
+
+class ConfigurationError(Exception):
+    """The stack's settings lack something or contradict each other; one line for each problem."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When somebody is told. error_ratio: of all answers in five minutes; p99_ms: of five minutes, for each
+    function; snapshot_bytes: a snapshot is large from here on; large_snapshots: of them in an hour."""
+
+    error_ratio: float = 0.01
+    p99_ms: float = 2000
+    snapshot_bytes: int = 1_000_000
+    large_snapshots: int = 100
+    clean_up_late_minutes: int = 20
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What one stack is to be. values: plain settings by variable; secrets: secret ones, never shown."""
+
+    project: str
+    region: str
+    way: Way
+    values: Mapping[str, str]
+    secrets: Mapping[str, pulumi.Input[str]]
+    sizings: Mapping[str, Sizing]
+    thresholds: Thresholds
+    domain: str | None = None
+    emails: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    labels: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+
+    @classmethod
+    def of_stack(cls) -> Configuration:
+        """Read the stack's configuration. Raises ConfigurationError, or pulumi.ConfigMissingError."""
+        google, ours = pulumi.Config("gcp"), pulumi.Config()
+        way = cast(Way, ours.get("database") or "direct")
+        if way not in ("direct", "postgrest"):
+            raise ConfigurationError("asyouwere:database must be direct or postgrest.")
+        values = {}
+        for name in of_kind("setting"):
+            text = _text(ours, config_key(name)) or PLACES[name].default
+            if text is not None and readers(name, way):
+                values[name] = text
+        secrets = {}
+        for name in of_kind("secret"):
+            secret = ours.get_secret(config_key(name))
+            if secret is not None and readers(name, way):
+                secrets[name] = secret
+        return cls(
+            project=google.require("project"),
+            region=google.require("region"),
+            way=way,
+            values=values,
+            secrets=secrets,
+            sizings=_sizings(ours.get_object("functions") or {}),
+            thresholds=Thresholds(**(ours.get_object("thresholds") or {})),
+            domain=ours.get("domain"),
+            emails=tuple(ours.get_object("alertEmails") or ()),
+            channels=tuple(ours.get_object("notificationChannels") or ()),
+            labels=ours.get_object("labels"),
+        )
+
+    def seconds(self, variable: str, default: float) -> float:
+        """A plain setting in seconds; default: the function's own."""
+        return float(self.values.get(variable, default))
+
+    @property
+    def all_labels(self) -> dict[str, str]:
+        """On everything that takes labels."""
+        return {"app": "asyouwere", "managed-by": "pulumi", **(self.labels or {})}
+
+    @property
+    def ingress(self) -> Literal["ALLOW_ALL", "ALLOW_INTERNAL_AND_GCLB"]:
+        """Of the public functions: with a domain only its load balancer, so that nothing goes round it."""
+        return "ALLOW_INTERNAL_AND_GCLB" if self.domain else "ALLOW_ALL"
+
+    @property
+    def most_connections(self) -> int:
+        """To the database or its pooler, if every function has all its instances; 0 with PostgREST."""
+        if self.way == "postgrest":
+            return 0
+        pool = int(self.values.get("ASYOUWERE_POOL_SIZE", "8"))
+        return sum(sizing.max_instances * min(pool, sizing.concurrency) for sizing in self.sizings.values())
+
+
+def _text(config: pulumi.Config, key: str) -> str | None:
+    """A setting as text; a list (of origins) joined by commas."""
+    text = config.get(key)
+    if text and text.lstrip().startswith("["):
+        return ",".join(config.require_object(key))
+    return text
+
+
+def _sizings(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Sizing]:
+    names = {entry.name for entry in ENTRY_POINTS}
+    for name, change in changes.items():
+        if name not in names or not set(change) <= set(Sizing._fields):
+            known = f"functions {sorted(names)}, fields {list(Sizing._fields)}"
+            raise ConfigurationError(
+                f"asyouwere:functions: unknown name in {name}: {dict(change)}; known: {known}."
+            )
+    return {entry.name: entry.sizing._replace(**changes.get(entry.name, {})) for entry in ENTRY_POINTS}
+
+
+def _problems(configuration: Configuration) -> list[str]:
+    found = []
+    values, secrets = configuration.values, configuration.secrets
+    if configuration.way == "direct" and "ASYOUWERE_DATABASE_URL" not in secrets:
+        found.append(
+            "pulumi config set --secret databaseUrl: database is direct, and its address is missing."
+        )
+    if configuration.way == "postgrest":
+        if "ASYOUWERE_SERVICE_KEY" not in secrets:
+            found.append("pulumi config set --secret serviceKey: the clean-up needs it with PostgREST.")
+        if "ASYOUWERE_PUBLISHABLE_KEY" not in values:
+            found.append("pulumi config set publishableKey: Supabase's gateway asks for it with PostgREST.")
+        if not {"ASYOUWERE_SUPABASE_URL", "ASYOUWERE_POSTGREST_URL"} & values.keys():
+            found.append("pulumi config set supabaseUrl: the address of PostgREST is missing.")
+    if (
+        not {"ASYOUWERE_SUPABASE_URL", "ASYOUWERE_JWKS_URL"} & values.keys()
+        and "ASYOUWERE_JWT_SECRET" not in secrets
+    ):
+        found.append("Set supabaseUrl, jwksUrl or the secret jwtSecret: tokens could not be verified.")
+    if not {"ASYOUWERE_SUPABASE_URL", "ASYOUWERE_JWT_ISSUER"} & values.keys():
+        found.append("Set jwtIssuer: there is no supabaseUrl that would give it.")
+    if "*" in values.get("ASYOUWERE_ALLOWED_ORIGINS", ""):
+        found.append("allowedOrigins: name every origin; * is not one.")
+    for name, sizing in configuration.sizings.items():
+        if sizing.concurrency > 1 and float(sizing.cpu) < 1:
+            found.append(f"functions.{name}: a concurrency above 1 needs a whole core.")
+        if not 0 <= sizing.min_instances <= sizing.max_instances or sizing.max_instances < 1:
+            found.append(
+                f"functions.{name}: min_instances must be at most max_instances, which is at least 1."
+            )
+    work = configuration.seconds("ASYOUWERE_STATEMENT_TIMEOUT_SECONDS", 20)
+    work += configuration.seconds("ASYOUWERE_POOL_TIMEOUT_SECONDS", 5)
+    if BUDGET_SECONDS + work + _COLD_START_SECONDS > configuration.sizings[CLEAN_UP.name].timeout_seconds:
+        found.append("The clean-up's timeout is too short for its budget, one statement and a cold start.")
+    for key, value in (configuration.labels or {}).items():
+        if not _LABEL.fullmatch(key) or not _LABEL.fullmatch(value):
+            found.append(f"labels: {key}={value} is none: lower-case letters, digits, - and _.")
+    return found

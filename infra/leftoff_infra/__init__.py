@@ -1,1 +1,0 @@
-"""leftoff on Google Cloud: one module per kind of resource; ``program`` puts them together."""
