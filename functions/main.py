@@ -13,7 +13,7 @@ from starlette.responses import Response
 # The first answer turns it on again.
 gc.disable()
 
-from asyouwere.serving.service import Service  # noqa: E402
+from asyouwere.service.app import Service  # noqa: E402
 
 _service = Service()
 

@@ -1,4 +1,4 @@
-"""Build the fonts that the PDF export ships: functions/asyouwere/export/fonts/*.ttf.xz and index.json.
+"""Build the fonts that the PDF export ships: functions/asyouwere/service/export/fonts/*.ttf.xz and index.json.
 
 Run by hand when a font is added or renewed, never at build or run time:
 

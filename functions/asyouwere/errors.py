@@ -24,12 +24,12 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "CODES",
+    "AsYouWereError",
     "Code",
     "Conflicting",
     "Forbidden",
     "Gone",
     "Invalid",
-    "AsYouWereError",
     "MethodNotAllowed",
     "NotFound",
     "RateLimited",

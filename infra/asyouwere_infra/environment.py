@@ -1,4 +1,4 @@
-"""What each function finds in its environment: every variable of functions/asyouwere/settings.py has a place.
+"""What each function finds in its environment: every variable of functions/asyouwere/service/settings.py has a place.
 
 A test compares ``PLACES`` with ``asyouwere.settings.VARIABLES``: a new setting fails it until it is placed.
 """

@@ -1,4 +1,4 @@
-"""Log-based metrics, made of the request log (functions/asyouwere/serving/log.py) and of the scheduler's own.
+"""Log-based metrics, made of the request log (functions/asyouwere/service/http/log.py) and of the scheduler's own.
 
 A test runs the real functions and matches what they log against these filters.
 """

@@ -14,7 +14,7 @@ begin
     end if;
     return coalesce((
         select asyouwere.role_of(s.id, s.user_id, s.visibility) is not null
-        from public.free_agent_sessions s where s.id = substr(p_topic, 9)::uuid), false);
+        from public.free_agent_sessions s where s.id = substr(p_topic, length('asyouwere:') + 1)::uuid), false);
 end;
 $$;
 comment on function asyouwere.may_listen is 'Whether the caller may read the session that the topic asyouwere:<id> is about.';

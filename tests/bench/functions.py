@@ -17,7 +17,7 @@ GROUP = "Functions (HTTP)"
 
 CLIENTS = 16
 MESSAGES = 1_000
-# What the functions do around the call: see asyouwere/database/direct.py.
+# What the functions do around the call: see asyouwere/service/database/direct.py.
 ACT_AS = (
     "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true), "
     "set_config('statement_timeout', '20000', true)"

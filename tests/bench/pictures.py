@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from asyouwere.local.demo.measurements import running_median
 from asyouwere.local.demo.picture import (
+    ASYOUWERE,
     DOCUMENTS,
     GRID,
     INK,
-    ASYOUWERE,
     MUTED,
     PAPER,
     following_colour_scheme,

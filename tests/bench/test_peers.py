@@ -21,7 +21,7 @@ from tests.bench.peers import environment
 from tests.bench.peers.process import SideFailed, SideProcess
 from tests.bench.peers.rounds import Measured, Rounds, Shape, Turn
 from tests.bench.peers.sides.base import MODULES
-from tests.bench.peers.taking_part import FLOORS, ASYOUWERE, OURS, PEERS, Participant
+from tests.bench.peers.taking_part import ASYOUWERE, FLOORS, OURS, PEERS, Participant
 from tests.support.database import Db
 
 IN_MEMORY = "in memory"

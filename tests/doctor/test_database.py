@@ -198,7 +198,7 @@ def own_server() -> Iterator[EmbeddedPostgres]:
     """A server of its own, for what belongs to the whole server: roles and durability."""
     with EmbeddedPostgres(new_folder(), binaries=wanted_binaries(), durable=True) as server:
         subprocess.run(
-            [sys.executable, "-m", "asyouwere.cli", "migrate", "--bootstrap", "--database-url", server.dsn], check=True, timeout=60
+            [sys.executable, "-m", "asyouwere.local.cli", "migrate", "--bootstrap", "--database-url", server.dsn], check=True, timeout=60
         )
         yield server
 
@@ -291,7 +291,7 @@ def test_pooler__in_transaction_mode_is_recognized(healthy: Db) -> None:
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ASYOUWERE_")}
     return subprocess.run(
-        [sys.executable, "-m", "asyouwere.cli", "doctor", *arguments], env={**kept, **environment}, capture_output=True, text=True,
+        [sys.executable, "-m", "asyouwere.local.cli", "doctor", *arguments], env={**kept, **environment}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
 

@@ -49,7 +49,7 @@ def keys(stack: LocalStack) -> dict[str, str]:
 def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack: LocalStack) -> None:
     script = "\n".join(["set -e", *blocks("bash")])
     script = script.replace("http://127.0.0.1:8787/functions/v1", stack.url)
-    script = script.replace(".venv/bin/asyouwere", f"'{sys.executable}' -m asyouwere.cli")
+    script = script.replace(".venv/bin/asyouwere", f"'{sys.executable}' -m asyouwere.local.cli")
     # each answer on a line of its own, and a refusal ends the script
     script = script.replace("curl -sS", "curl -sS --noproxy '*' --fail-with-body -w '\\n'")
     done = subprocess.run(

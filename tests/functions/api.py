@@ -18,8 +18,8 @@ import uvicorn
 from jsonschema import Draft202012Validator
 
 from asyouwere.local.server import create_app
-from asyouwere.openapi import document
-from asyouwere.settings import Settings
+from asyouwere.service.openapi import document
+from asyouwere.service.settings import Settings
 
 SECRET = "a secret that only the tests know, long enough for HS256"
 ISSUER = "https://tests.example/auth/v1"

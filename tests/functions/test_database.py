@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from asyouwere.callers import Caller
-from asyouwere.database.direct import DirectDatabase
-from asyouwere.errors import Conflicting, Forbidden, Invalid, AsYouWereError, NotFound, Unavailable
+from asyouwere.errors import AsYouWereError, Conflicting, Forbidden, Invalid, NotFound, Unavailable
+from asyouwere.service.auth.caller import Caller
+from asyouwere.service.database.direct import DirectDatabase
 from tests.functions.pooler import pooler
 from tests.support.database import Db
 

@@ -214,8 +214,8 @@ def test_import__leaves_the_heavy_things_for_later() -> None:
         "cryptography",
         "typst",
         "markdown_it",
-        "asyouwere.openapi",
-        "asyouwere.export",
+        "asyouwere.service.openapi",
+        "asyouwere.service.export",
         "httpx",
         "uvloop",
         "postgrest",
@@ -227,8 +227,8 @@ def test_import__leaves_the_heavy_things_for_later() -> None:
 @pytest.mark.parametrize(("way", "other"), [("direct", {"postgrest", "httpx"}), ("postgrest", {"psycopg"})])
 def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) -> None:
     script = (
-        "import sys; sys.path.append(sys.argv[1]); from asyouwere.settings import Settings\n"
-        "from asyouwere.database import open_database\n"
+        "import sys; sys.path.append(sys.argv[1]); from asyouwere.service.settings import Settings\n"
+        "from asyouwere.service.database import open_database\n"
         "print(type(open_database(Settings.from_environment())).__module__, *sys.modules)"
     )
     chosen = {
@@ -245,5 +245,5 @@ def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) ->
         cwd="/",
     )
     module, *loaded = done.stdout.split()
-    assert module == f"asyouwere.database.{way}"
+    assert module == f"asyouwere.service.database.{way}"
     assert not other & set(loaded)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from asyouwere.handlers.functions import FUNCTIONS
-from asyouwere.serving.routes import Route
+from asyouwere.service.http.routing import Route
+from asyouwere.service.routes.registry import FUNCTIONS
 from tests.functions.api import Person
 
 ROUNDS = int(os.environ.get("ASYOUWERE_FUZZ_ROUNDS", "25"))

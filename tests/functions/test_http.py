@@ -245,7 +245,7 @@ def test_log__one_line_a_request_without_content(shared: Db, capsys: pytest.Capt
 def test_log__of_an_unexpected_error_names_the_place_but_quotes_nothing(
     shared: Db, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asyouwere.database.direct import DirectDatabase
+    from asyouwere.service.database.direct import DirectDatabase
 
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted-message")

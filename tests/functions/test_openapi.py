@@ -10,9 +10,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from asyouwere.errors import CODES, AsYouWereError, from_code
-from asyouwere.handlers.functions import FUNCTIONS
-from asyouwere.openapi import document
-from asyouwere.settings import VARIABLES, Settings, SettingsError
+from asyouwere.service.openapi import document
+from asyouwere.service.routes.registry import FUNCTIONS
+from asyouwere.service.settings import VARIABLES, Settings, SettingsError
 from tests.functions.api import BASE, Person
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from asyouwere.callers import Caller
-from asyouwere.database import columns
-from asyouwere.database.postgrest import PostgrestDatabase
-from asyouwere.errors import Forbidden, Invalid, AsYouWereError, NotFound, Unauthorized, Unavailable
+from asyouwere.errors import AsYouWereError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
+from asyouwere.service.auth.caller import Caller
+from asyouwere.service.database import columns
+from asyouwere.service.database.postgrest import PostgrestDatabase
 from tests.functions.api import SECRET, token_for
 from tests.functions.test_database import PROBES, REFUSALS
 from tests.support.database import Db
@@ -74,7 +74,7 @@ async def test_call__values_go_and_come_as_they_are(
     monkeypatch.setitem(
         columns.SELECT, "probe_echo", ("text", "texts", "numbers", "body::text", "flag", "at")
     )
-    monkeypatch.setattr("asyouwere.database.postgrest.JSON_ARGUMENTS", {"p_json"})
+    monkeypatch.setattr("asyouwere.service.database.postgrest.JSON_ARGUMENTS", {"p_json"})
     texts = ["", "null", 'quote"', "back\\slash", "{curly},", "new\nline", None, "日本 🙂", "NULL", " space "]
     body = '{"a": 1.0, "b":[1e2,  "\\u00e9"], "a":2, "n":1234567890123456789012345678901234567890}'
     async with reaching(rest.url) as reached:
@@ -158,7 +158,7 @@ async def test_restore__a_label_that_looks_like_the_state(probed: Db, rest: Post
 async def test_refusals__are_those_of_the_direct_way(
     probed: Db, rest: PostgREST, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyouwere.database.postgrest.JSON_ARGUMENTS", set())  # of the probe's, none is
+    monkeypatch.setattr("asyouwere.service.database.postgrest.JSON_ARGUMENTS", set())  # of the probe's, none is
     ada = caller(probed.user("ada"))
     async with reaching(rest.url) as reached:
         for state, hint, code, status in REFUSALS:

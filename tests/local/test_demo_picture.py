@@ -8,7 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from asyouwere.local.demo.measurements import Measurements, SavePoint, StoragePoint, percentile, running_median
+from asyouwere.local.demo.measurements import (
+    Measurements,
+    SavePoint,
+    StoragePoint,
+    percentile,
+    running_median,
+)
 from asyouwere.local.demo.picture import DARK, draw, human_bytes
 
 

@@ -66,7 +66,7 @@ class Running:
 
 
 def command(data: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "asyouwere.cli", "run", "--data", str(data), *options]
+    return [sys.executable, "-m", "asyouwere.local.cli", "run", "--data", str(data), *options]
 
 
 @contextlib.contextmanager
@@ -177,7 +177,7 @@ def test_run__only_this_machine_is_served(running: Running) -> None:
 def test_token__is_another_user_who_cannot_see_the_first_ones_session(running: Running) -> None:
     session_id = paste(running.curl_lines[0])["id"]
     made = subprocess.run(
-        [sys.executable, "-m", "asyouwere.cli", "token", "--user", "eve", "--data", str(running.data)],
+        [sys.executable, "-m", "asyouwere.local.cli", "token", "--user", "eve", "--data", str(running.data)],
         capture_output=True,
         text=True,
         timeout=60,

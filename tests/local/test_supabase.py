@@ -238,7 +238,7 @@ def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
     (slow / "npm").write_text("#!/bin/sh\nexec sleep 300\n")
     (slow / "npm").chmod(0o755)
     process = subprocess.Popen(
-        [sys.executable, "-m", "asyouwere.cli", "run", "--data", str(folder / "data"), "--port", "0", "--postgres-port", "0"],
+        [sys.executable, "-m", "asyouwere.local.cli", "run", "--data", str(folder / "data"), "--port", "0", "--postgres-port", "0"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asyouwere import exact_json, parts
+from asyouwere import state as parts
 from asyouwere.errors import Invalid
+from asyouwere.state import exact_json
 from tests.property.changing import (
     MISPLACED,
     OVERLAPPING,

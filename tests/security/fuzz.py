@@ -16,13 +16,12 @@ from typing import Any
 
 import httpx
 
-from asyouwere import exact_json
 from asyouwere.errors import AsYouWereError
-from asyouwere.export import render
-from asyouwere.handlers.cursors import unpack
-from asyouwere.handlers.functions import FUNCTIONS
-from asyouwere.parts import check_path, join, open_changes, open_state, path_of, pointer_of, split
-from asyouwere.serving.bodies import read_model, validated
+from asyouwere.service.export import render
+from asyouwere.service.handlers.cursors import unpack
+from asyouwere.service.http.bodies import read_model, validated
+from asyouwere.service.routes.registry import FUNCTIONS
+from asyouwere.state import check_path, exact_json, join, open_changes, open_state, path_of, pointer_of, split
 from tests.functions.api import BASE, serving, settings_for, token_for
 from tests.trust.place import Place
 from tests.trust.report import Outcome, Say

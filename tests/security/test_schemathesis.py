@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.service.routes.registry import FUNCTIONS
 from tests.functions.api import BASE, serving, settings_for, token_for
 from tests.support.database import Db
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import jwt
 
-from asyouwere.handlers.functions import FUNCTIONS
+from asyouwere.service.routes.registry import FUNCTIONS
 from tests.functions.api import BASE, serving, settings_for, token_for
 from tests.security.bad_tokens import (
     BAD,

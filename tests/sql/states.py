@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from asyouwere import parts
+from asyouwere import state as parts
 from tests.support.database import Db, Row
 
 # What changes leave out is as if it were not there.

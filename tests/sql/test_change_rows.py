@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyouwere import exact_json
+from asyouwere.state import exact_json
 from tests.sql.states import save_rows, save_text, state_of, text_of
 from tests.support.database import Db
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from asyouwere import exact_json
+from asyouwere.state import exact_json
 from tests.sql.states import change, change_text, save_text, state_of, text_of
 from tests.support.database import Db, Row
 

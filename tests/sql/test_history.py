@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from asyouwere import exact_json
+from asyouwere.state import exact_json
 from tests.sql.states import change, detail_of, save_text, state_of, text_of
 from tests.support.database import Db, Row
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
 
-from asyouwere import exact_json, parts
+from asyouwere import state as parts
+from asyouwere.state import exact_json
 from tests.sql.states import change, detail_of, save_rows, save_text, state_of, text_of
 from tests.support.database import Db
 from tests.support.documents import state_texts

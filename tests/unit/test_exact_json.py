@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyouwere import exact_json
 from asyouwere.errors import Invalid
-from asyouwere.exact_json import check_nesting, encode, items, members, parse
+from asyouwere.state import exact_json
+from asyouwere.state.exact_json import check_nesting, encode, items, members, parse
 from tests.support import reference_json
 from tests.support.documents import json_texts
 

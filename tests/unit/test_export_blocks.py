@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyouwere import exact_json
-from asyouwere.export.blocks import Block, Data, Note, Text, ToolCall, ToolResult, blocks_of
-from asyouwere.export.characters import one_line, visible
-from asyouwere.export.document import read
-from asyouwere.export.facts import human_size, moment
-from asyouwere.export.readable_json import Number, parse, pretty
+from asyouwere.service.export.blocks import Block, Data, Note, Text, ToolCall, ToolResult, blocks_of
+from asyouwere.service.export.characters import one_line, visible
+from asyouwere.service.export.document import read
+from asyouwere.service.export.facts import human_size, moment
+from asyouwere.service.export.readable_json import Number, parse, pretty
+from asyouwere.state import exact_json
 from tests.support.documents import state_texts
 from tests.unit.export.documents import conversation_of, document_of, document_of_text
 

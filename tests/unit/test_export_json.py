@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from asyouwere.export import FORMATS, render
+from asyouwere.service.export import FORMATS, render
 from tests.unit.export.documents import conversation_of, document_of
 
 
@@ -48,9 +48,9 @@ def test_render__says_when_it_is_no_export() -> None:
 def test_import__is_light() -> None:
     """The functions import the export with the rest; the typesetter must wait until somebody wants a PDF."""
     code = (
-        "import sys; from asyouwere.export import render\n"
+        "import sys; from asyouwere.service.export import render\n"
         f"render({conversation_of('hello')!r}, 'markdown')\n"
-        "print([m for m in ('typst', 'markdown_it', 'asyouwere.export.typesetting') if m in sys.modules])"
+        "print([m for m in ('typst', 'markdown_it', 'asyouwere.service.export.typesetting') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="functions"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from asyouwere.export import render
-from asyouwere.export.fences import Piece, fence, split
-from asyouwere.export.markdown import quoted
+from asyouwere.service.export import render
+from asyouwere.service.export.fences import Piece, fence, split
+from asyouwere.service.export.markdown import quoted
 from tests.unit.export.documents import conversation_of, document_of
 
 # The most permissive reader: HTML allowed, GitHub's tables.

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from asyouwere.errors import AsYouWereError, RateLimited, TooLarge
-from asyouwere.export import fonts, pdf, render
-from asyouwere.export.document import read
-from asyouwere.export.fitting import Fitting
-from asyouwere.export.fonts import Fonts
-from asyouwere.export.markup import Markup, is_rtl, plain_blocks
-from asyouwere.export.typesetting import typeset
+from asyouwere.service.export import fonts, pdf, render
+from asyouwere.service.export.document import read
+from asyouwere.service.export.fitting import Fitting
+from asyouwere.service.export.fonts import Fonts
+from asyouwere.service.export.markup import Markup, is_rtl, plain_blocks
+from asyouwere.service.export.typesetting import typeset
 from tests.unit.export.documents import conversation_of, document_of
 from tests.unit.export.reading import (
     boxes_in,
@@ -443,7 +443,7 @@ def test_markup__nothing_is_lost_when_it_gets_too_much(monkeypatch: pytest.Monke
     assert Markup().blocks(deep) == plain_blocks(deep)
     crowded = "[" * 6000
     assert Markup().blocks(crowded) == plain_blocks(crowded)
-    monkeypatch.setattr("asyouwere.export.markup._MOST_NODES", 9_000)
+    monkeypatch.setattr("asyouwere.service.export.markup._MOST_NODES", 9_000)
     markup = Markup()
     many = "*a* " * 2_000
     assert any("k" in node and node["c"][0] != many for node in markup.blocks(many))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyouwere.errors import Invalid
-from asyouwere.exact_json import parse
-from asyouwere.parts import check_path, open_state, path_of, pointer_of, split
+from asyouwere.state import check_path, open_state, path_of, pointer_of, split
+from asyouwere.state.exact_json import parse
 from tests.support.documents import state_texts
 
 _texts = st.text(st.characters() | st.sampled_from('~/"\\\x00\n\ud800\udc00é😀'))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 
 from asyouwere.errors import Invalid
-from asyouwere.exact_json import encode, parse
-from asyouwere.parts import Parts, apply, diff, join, open_changes, open_state, split
+from asyouwere.state import Parts, apply, diff, join, open_changes, open_state, split
+from asyouwere.state.exact_json import encode, parse
 from tests.support.documents import pairs_of_edits, state_texts
 
 

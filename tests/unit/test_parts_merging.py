@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, event, given, settings
 
 from asyouwere.errors import Invalid
-from asyouwere.parts import (
+from asyouwere.state import (
     Merged,
     Parts,
     apply,

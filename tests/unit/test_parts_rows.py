@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 
 from asyouwere.errors import Invalid
-from asyouwere.exact_json import parse
-from asyouwere.parts import ChangeRows, join, open_changes, open_state, split
+from asyouwere.state import ChangeRows, join, open_changes, open_state, split
+from asyouwere.state.exact_json import parse
 from tests.support import reference_json
 from tests.support.documents import state_texts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyouwere.serving.answers import Answer, to_response
+from asyouwere.service.http.responses import Answer, to_response
 
 MEBIBYTE = 1024 * 1024
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyouwere.errors import TooLarge
-from asyouwere.exact_json import as_text, as_view
-from asyouwere.parts import open_changes, open_state
-from asyouwere.parts.rows import MAX_ROWS
-from asyouwere.texts import Texts
+from asyouwere.service.database.text_array import Texts
+from asyouwere.state import open_changes, open_state
+from asyouwere.state.exact_json import as_text, as_view
+from asyouwere.state.rows import MAX_ROWS
 from tests.support.database import Db
 
 LETTERS = "é😀"

@@ -31,7 +31,7 @@ def serve(descriptor: int) -> None:
     import uvicorn
 
     from asyouwere.local.server import create_app
-    from asyouwere.settings import Settings
+    from asyouwere.service.settings import Settings
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = create_app(Settings.from_environment())

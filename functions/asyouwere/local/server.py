@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import AsYouWereError, NotFound
-from asyouwere.handlers.functions import FUNCTIONS
-from asyouwere.serving.answers import problem, to_response
-from asyouwere.serving.service import FUNCTIONS_PATH, Service
-from asyouwere.settings import Settings
+from asyouwere.service.app import FUNCTIONS_PATH, Service
+from asyouwere.service.http.responses import problem, to_response
+from asyouwere.service.routes.registry import FUNCTIONS
+from asyouwere.service.settings import Settings
 
 __all__ = ["create_app"]
 

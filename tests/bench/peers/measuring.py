@@ -12,11 +12,11 @@ from tests.bench.peers.rounds import OPERATIONS, QUICK_SHAPES, SHAPES, Conversat
 from tests.bench.peers.sides.base import CLIENTS
 from tests.bench.peers.taking_part import (
     ADK,
+    ASYOUWERE,
     DELTA,
     DELTA_AS_IT_COMES,
     DELTA_OF_MESSAGES,
     FLOORS,
-    ASYOUWERE,
     OPENAI,
     OURS,
     PEERS,

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyouwere.local.demo.picture import (
+    ASYOUWERE,
     DARK,
     DOCUMENTS,
     INK,
-    ASYOUWERE,
     MUTED,
     following_colour_scheme,
     human_bytes,

@@ -1,0 +1,1 @@
+"""Who is calling: tokens, the keys they are signed with, the scheduler's identity."""

@@ -1,0 +1,146 @@
+"""sessions: what was before: snapshots, labels, differences, going back, branching off."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import Field
+
+from asyouwere.service.handlers.cursors import pack, unpack
+from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
+from asyouwere.service.handlers.queries import numbers
+from asyouwere.service.handlers.save import Saved
+from asyouwere.service.handlers.session_models import Difference, Session, Snapshot
+from asyouwere.service.handlers.sessions import Name
+from asyouwere.service.http.bodies import read_model, validated
+from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.routing import Call
+from asyouwere.service.models import RequestModel
+
+__all__ = [
+    "DiffQuery",
+    "ForkRequest",
+    "LabelRequest",
+    "RevertRequest",
+    "SnapshotsQuery",
+    "diff",
+    "fork",
+    "list_snapshots",
+    "remove_label",
+    "revert",
+    "set_label",
+]
+
+_LARGEST = 2**31 - 1
+
+
+class SnapshotsQuery(RequestModel):
+    """Which page of the snapshots."""
+
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=500, description="'next' of the page before.")
+
+
+class LabelRequest(RequestModel):
+    """A name for a snapshot."""
+
+    label: Label
+
+
+class DiffQuery(RequestModel):
+    """The two snapshots to compare; 0 is the empty state before the first."""
+
+    from_: int = Field(alias="from", ge=0, le=_LARGEST)
+    to: int = Field(ge=0, le=_LARGEST)
+
+
+class RevertRequest(RequestModel):
+    """The number to go back to."""
+
+    number: int = Field(ge=1, le=_LARGEST)
+    idempotency_key: IdempotencyKey | None = None
+
+
+class ForkRequest(RequestModel):
+    """What to branch off from: a number, by default the latest."""
+
+    number: int | None = Field(None, ge=1, le=_LARGEST)
+    name: Name | None = Field(None, description="Name of the new session; default: the same.")
+
+
+async def list_snapshots(call: Call) -> Answer:
+    """Newest first, by keyset."""
+    query = validated(SnapshotsQuery, numbers(call.query, "limit"))
+    before = unpack(query.cursor, int)[0] if query.cursor is not None else None
+    rows = await call.database.rows(
+        call.caller,
+        "list_snapshots",
+        {
+            "p_session_id": call.path["session_id"],
+            "p_limit": query.limit + 1,
+            "p_before": None if before is None else max(0, min(before, _LARGEST)),
+        },
+        repeatable=True,
+    )
+    page = rows[: query.limit]
+    following = pack(page[-1]["number"]) if len(rows) > len(page) else None
+    listed = ",".join(Snapshot(**row).json_text() for row in page)
+    return json_answer(f'{{"snapshots":[{listed}],"next":{json.dumps(following)}}}')
+
+
+async def set_label(call: Call) -> Answer:
+    """Give a snapshot a name; it will not be cleaned up."""
+    return await _label(call, read_model(LabelRequest, call.body).label)
+
+
+async def remove_label(call: Call) -> Answer:
+    """Take a snapshot's name away."""
+    await _label(call, None)
+    return Answer(status=204)
+
+
+async def _label(call: Call, label: str | None) -> Answer:
+    rows = await call.database.rows(
+        call.caller,
+        "label_snapshot",
+        {"p_session_id": call.path["session_id"], "p_number": int(call.path["number"]), "p_label": label},
+        repeatable=True,
+    )
+    return json_answer(Snapshot(**rows[0]).json_text())
+
+
+async def diff(call: Call) -> Answer:
+    """What differs between two snapshots."""
+    query = validated(DiffQuery, numbers(call.query, "from", "to"))
+    rows = await call.database.rows(
+        call.caller,
+        "diff_snapshots",
+        {"p_session_id": call.path["session_id"], "p_from": query.from_, "p_to": query.to},
+        repeatable=True,
+    )
+    return json_answer(f'{{"differences":[{",".join(Difference(**row).json_text() for row in rows)}]}}')
+
+
+async def revert(call: Call) -> Answer:
+    """A new snapshot with an old content; nothing is lost."""
+    request = read_model(RevertRequest, call.body)
+    key = idempotency_key(request.idempotency_key, call.header)
+    rows = await call.database.rows(
+        call.caller,
+        "revert_session",
+        {"p_session_id": call.path["session_id"], "p_number": request.number, "p_idempotency_key": key},
+        repeatable=key is not None,
+    )
+    saved = Saved(**rows[0])
+    return json_answer(saved.json_text(), **saved.figures)
+
+
+async def fork(call: Call) -> Answer:
+    """A new session of the caller's own that begins with this content."""
+    request = read_model(ForkRequest, call.body)
+    rows = await call.database.rows(
+        call.caller,
+        "fork_session",
+        {"p_session_id": call.path["session_id"], "p_number": request.number, "p_name": request.name},
+    )
+    return json_answer(Session(**rows[0]).json_text(), 201)

@@ -1,0 +1,94 @@
+"""sessions: the messages of a state, read by position and appended one request at a time."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import Field
+
+from asyouwere.errors import Invalid
+from asyouwere.service.database.text_array import Texts
+from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_key
+from asyouwere.service.handlers.queries import numbers
+from asyouwere.service.handlers.session_models import Appended, Message
+from asyouwere.service.http.bodies import beside, read_model, validated
+from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.routing import Call
+from asyouwere.service.models import Content, RequestModel
+from asyouwere.state import ChangeRows
+from asyouwere.state.rows import open_items_view
+
+__all__ = ["AppendRequest", "MessagesQuery", "append_messages", "list_messages"]
+
+
+class MessagesQuery(RequestModel):
+    """Which messages: those after a position."""
+
+    after: int = Field(
+        -1, ge=-1, le=2**31 - 1, description="Position of the last one known; -1: from the start."
+    )
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class AppendRequest(RequestModel):
+    """Messages to be put at the end, in this order."""
+
+    messages: Content = Field(description="A list of messages, at least one; each any JSON value.")
+    idempotency_key: IdempotencyKey | None = None
+
+
+async def list_messages(call: Call) -> Answer:
+    """In order, without the rest of the state."""
+    query = validated(MessagesQuery, numbers(call.query, "after", "limit"))
+    rows = await call.database.rows(
+        call.caller,
+        "list_messages",
+        {"p_session_id": call.path["session_id"], "p_after": query.after, "p_limit": query.limit + 1},
+        repeatable=True,
+    )
+    page = rows[: query.limit]
+    following = page[-1]["position"] if len(rows) > len(page) else None
+    listed = ",".join(Message(**row).json_text() for row in page)
+    return json_answer(f'{{"messages":[{listed}],"next":{json.dumps(following)}}}')
+
+
+async def append_messages(call: Call) -> Answer:
+    """Appends never conflict: of two at once the later one comes after."""
+    request, messages = await beside(len(call.body), lambda: _opened(call.body))
+    key = idempotency_key(request.idempotency_key, call.header)
+    count = len(messages)
+    rows = await call.database.rows(
+        call.caller,
+        "save_session_parts",
+        {
+            "p_session_id": call.path["session_id"],
+            "p_ops": Texts(messages.ops),
+            "p_paths": messages.paths,
+            "p_items": messages.items,
+            "p_bodies": messages.bodies,
+            "p_idempotency_key": key,
+        },
+        repeatable=key is not None,
+    )
+    saved = rows[0]
+    total = saved["message_count"]
+    answer = Appended(
+        number=saved["number"],
+        replayed=saved["replayed"],
+        first_position=None if total is None else total - count,
+        last_position=None if total is None else total - 1,
+        message_count=total,
+    )
+    changed = 0 if saved["replayed"] else saved["changed_parts"]
+    return json_answer(answer.json_text(), 201, changed_parts=changed, replayed=int(saved["replayed"]))
+
+
+def _opened(body: bytearray) -> tuple[AppendRequest, ChangeRows]:
+    """The request without the messages, and those as parts."""
+    request = read_model(AppendRequest, body, views=frozenset({"messages"}))
+    if not request.messages.startswith("["):
+        raise Invalid("invalid_request", "'messages' must be a list.")
+    messages = open_items_view("/messages/", request.messages)
+    if not len(messages):
+        raise Invalid("invalid_request", "Send at least one message.")
+    return request.model_copy(update={"messages": "[]"}), messages

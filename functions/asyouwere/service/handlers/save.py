@@ -1,0 +1,110 @@
+"""session-snapshot-save: a whole state or changes become a snapshot."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from asyouwere.service.database.text_array import Texts
+from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
+from asyouwere.service.http.bodies import beside, read_model
+from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.routing import Call
+from asyouwere.service.models import AnswerModel, Content, RequestModel, SessionId
+from asyouwere.state import ChangeRows
+from asyouwere.state.rows import open_changes_view, open_state_view
+
+__all__ = ["SaveRequest", "Saved", "save"]
+
+
+_CONTENT = frozenset({"state", "changes"})
+
+
+class Saved(AnswerModel):
+    """The snapshot that holds what was sent; not created if that changed nothing: then it is the latest."""
+
+    number: int = Field(description="Number of the snapshot; 1, 2, 3 …")
+    created: bool = Field(description="Whether a snapshot was made.")
+    replayed: bool = Field(
+        description="Whether this repeats the answer to an earlier request of the same key."
+    )
+    merged: Annotated[bool, BeforeValidator(bool)] = Field(
+        description="Whether others had saved since the base."
+    )
+    changed_parts: int
+    size_bytes: int | None = Field(
+        description="Bytes of that state; null in a replay if it is not kept any more."
+    )
+    message_count: int | None = Field(description="Messages in it; null likewise.")
+    others: Content | None = Field(
+        description="All that changed since the base, to be applied to it: remove first, then set in order. "
+        "null if there was nothing but the caller's own."
+    )
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What the request log and telemetry say of a save."""
+        size = {} if self.size_bytes is None else {"snapshot_bytes": self.size_bytes}
+        changed = 0 if self.replayed else self.changed_parts
+        return {**size, "changed_parts": changed, "merged": int(self.merged), "replayed": int(self.replayed)}
+
+
+class SaveRequest(RequestModel):
+    """Either the whole state or the changes made to the state of number 'base'."""
+
+    session_id: SessionId
+    state: Content | None = Field(None, description="The whole state: a JSON object.")
+    changes: Content | None = Field(
+        None,
+        description='{"set": {pointer: value}, "append": {pointer of a list: [items]}, "remove": [pointer]}',
+    )
+    base: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from; default: the latest."
+    )
+    idempotency_key: IdempotencyKey | None = Field(
+        None,
+        description="The same key again returns the first answer. May be sent as header Idempotency-Key.",
+    )
+    label: Label | None = Field(None, description="Names the snapshot; a labelled one is never cleaned up.")
+    on_conflict: Literal["merge", "reject", "overwrite"] = Field(
+        "merge",
+        description="What to do if others saved since the base: merge, or refuse, or let this one win.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.state is None) == (self.changes is None):
+            raise ValueError("send either 'state' or 'changes'")
+        return self
+
+
+async def save(call: Call) -> Answer:
+    """Save as the caller. What can't be kept exactly is refused before anything is sent to the database."""
+    request, rows = await beside(len(call.body), lambda: _opened(call.body))
+    key = idempotency_key(request.idempotency_key, call.header)
+    saved = await call.database.rows(
+        call.caller,
+        "save_session_parts",
+        {
+            "p_session_id": request.session_id,
+            "p_ops": Texts(rows.ops),
+            "p_paths": rows.paths,
+            "p_items": rows.items,
+            "p_bodies": rows.bodies,
+            "p_base": request.base,
+            "p_idempotency_key": key,
+            "p_label": request.label,
+            "p_on_conflict": request.on_conflict,
+        },
+        repeatable=key is not None,
+    )
+    answer = Saved(**saved[0])
+    return json_answer(answer.json_text(), **answer.figures)
+
+
+def _opened(body: bytearray) -> tuple[SaveRequest, ChangeRows]:
+    """The request without its content, and that as parts. Raises whatever can be wrong with either."""
+    request = read_model(SaveRequest, body, views=_CONTENT)
+    rows = open_changes_view(request.changes or "") if request.state is None else open_state_view(request.state)
+    return request.model_copy(update=dict.fromkeys(_CONTENT)), rows

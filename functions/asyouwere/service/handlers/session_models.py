@@ -1,0 +1,185 @@
+"""What the function sessions answers, as models: its OpenAPI document and its answers are made from them.
+
+Those of the other functions stand beside their handlers, so that none imports more than it answers with.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from asyouwere.service.models import AnswerModel, Content, SessionId, Status, Time, UserId
+
+__all__ = [
+    "Appended",
+    "DeletedData",
+    "DeletedSession",
+    "Difference",
+    "Differences",
+    "ListedSession",
+    "Member",
+    "Members",
+    "Message",
+    "Messages",
+    "Session",
+    "Sessions",
+    "Snapshot",
+    "Snapshots",
+]
+
+Visibility = Literal["private", "shared", "public"]
+
+_INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
+
+
+class Session(AnswerModel):
+    """A session without its content."""
+
+    id: SessionId
+    user_id: UserId
+    name: str | None
+    model: str | None
+    kind: Literal["chat", "agent"]
+    status: Status
+    visibility: Visibility
+    key: str | None
+    expires_after_seconds: int | None = Field(description="Idle time until it expires; null is never.")
+    archived_at: Time | None
+    created_at: Time
+    updated_at: Time
+    last_activity_at: Time
+    expired_at: Time | None
+    latest_number: int
+    size_bytes: int
+    message_count: int
+    upstream: Content | None
+    metadata: Content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seconds(cls, row: Any) -> Any:
+        if isinstance(row, dict) and "expires_after" in row:
+            row = {**row, "expires_after_seconds": interval_seconds(row["expires_after"])}
+        return row
+
+
+class ListedSession(Session):
+    """A session as lists show it."""
+
+    last_message: str | None = Field(description="The beginning of the last message, at most 140 characters.")
+    last_saved_at: Time | None
+    my_role: Literal["owner", "editor", "viewer"] = Field(description="What the caller may do.")
+
+
+class Sessions(AnswerModel):
+    """A page of sessions, last active first."""
+
+    sessions: list[ListedSession]
+    next: str | None = Field(description="Cursor of the next page; null if this is the last.")
+
+
+class Snapshot(AnswerModel):
+    """A numbered version, without its content."""
+
+    session_id: SessionId
+    number: int
+    label: str | None
+    size_bytes: int
+    changed_parts: int
+    message_count: int
+    created_by: UserId | None
+    created_at: Time
+
+
+class Snapshots(AnswerModel):
+    """A page of snapshots, newest first."""
+
+    snapshots: list[Snapshot]
+    next: str | None = Field(description="Cursor of the next page; null if this is the last.")
+
+
+class Difference(AnswerModel):
+    """One address at which two snapshots differ. A value that is not there is null."""
+
+    change: Literal["added", "removed", "changed"]
+    address: Content = Field(description="JSON Pointer of the part.", json_schema_extra={"type": "string"})
+    before: Content | None
+    after: Content | None
+
+
+class Differences(AnswerModel):
+    """All differences between two snapshots, in address order."""
+
+    differences: list[Difference]
+
+
+class Message(AnswerModel):
+    """A message of the state's list ``messages``."""
+
+    id: str
+    session_id: SessionId
+    position: int
+    role: str | None
+    content: str | None
+    created_at: Time
+    body: Content = Field(description="The message, character by character as it was sent.")
+
+
+class Messages(AnswerModel):
+    """Messages by position."""
+
+    messages: list[Message]
+    next: int | None = Field(description="Value of 'after' for the next page; null if this is the last.")
+
+
+class Appended(AnswerModel):
+    """Where the messages are now."""
+
+    number: int
+    replayed: bool
+    first_position: int | None = Field(description="null in a replay if that snapshot is not kept any more.")
+    last_position: int | None
+    message_count: int | None
+
+
+class Member(AnswerModel):
+    """Somebody besides the owner who may see a shared session."""
+
+    session_id: SessionId
+    user_id: UserId
+    role: Literal["viewer", "editor"]
+    created_at: Time
+
+
+class Members(AnswerModel):
+    """All members for the owner; for a member their own row."""
+
+    members: list[Member]
+
+
+class DeletedData(AnswerModel):
+    """What was deleted of a user's data."""
+
+    sessions: int
+    snapshots: int
+    parts: int
+    memberships: int
+
+
+class DeletedSession(AnswerModel):
+    """What was deleted with a session."""
+
+    snapshots: int
+    parts: int
+    members: int
+
+
+def interval_seconds(text: str | None) -> int | None:
+    """Seconds of an interval as PostgreSQL prints it: '00:30:00', '7 days', '8760:00:00'."""
+    match = _INTERVAL.fullmatch(text) if text else None
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(group or 0) for group in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -1,0 +1,203 @@
+"""sessions: create or get, list, look at, change, delete."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from asyouwere.errors import Invalid
+from asyouwere.service.handlers.cursors import pack, unpack
+from asyouwere.service.handlers.queries import numbers
+from asyouwere.service.handlers.session_models import (
+    DeletedData,
+    DeletedSession,
+    ListedSession,
+    Session,
+    Visibility,
+)
+from asyouwere.service.http.bodies import read_model, validated
+from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.routing import Call
+from asyouwere.service.models import Content, RequestModel, SessionId, Text, without_nul
+
+__all__ = [
+    "ConfirmQuery",
+    "CreateSession",
+    "SessionsQuery",
+    "UpdateSession",
+    "create_session",
+    "delete_my_data",
+    "delete_session",
+    "list_sessions",
+    "read_session",
+    "storable",
+    "update_session",
+]
+
+_UUID: Final = re.compile(r"[0-9a-f-]{36}")
+_LONGEST_IDLE: Final = 2_000_000_000
+
+Name = Annotated[str, StringConstraints(max_length=500), AfterValidator(without_nul)]
+Model = Annotated[str, StringConstraints(max_length=200), AfterValidator(without_nul)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(without_nul)]
+IdleSeconds = Annotated[int, Field(ge=0, le=_LONGEST_IDLE)]
+
+
+class CreateSession(RequestModel):
+    """With a key: the caller's one session of that key, made if there is none. Without: always a new one."""
+
+    key: Key | None = Field(
+        None, description="For example the id of the configuration that the chat belongs to."
+    )
+    id: SessionId | None = Field(
+        None, description="Id for a new session, so that a retry makes no second one."
+    )
+    name: Name | None = None
+    model: Model | None = None
+    kind: Literal["chat", "agent"] = Field(
+        "agent", description="A chat expires after 30 idle minutes by default."
+    )
+    visibility: Visibility = "private"
+    expires_after_seconds: IdleSeconds | None = Field(
+        None, description="Idle time until it expires; 0 is never."
+    )
+    metadata: Content | None = Field(
+        None, description="A JSON object; numbers and key order as jsonb keeps them."
+    )
+    upstream: Content | None = Field(None, description='{"provider", "path", "url", "external_id"}')
+
+
+class SessionsQuery(RequestModel):
+    """Which sessions, and which page of them."""
+
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=500, description="'next' of the page before.")
+    archived: Literal["true", "false", "all"] = "false"
+    status: Literal["idle", "running", "paused", "completed", "error", "expired"] | None = None
+    search: Text | None = Field(None, description="Part of the name, in any case of letters.")
+
+
+class UpdateSession(RequestModel):
+    """The fields to change; null empties name, model and upstream."""
+
+    name: Name | None = None
+    model: Model | None = None
+    status: Literal["idle", "running", "paused", "completed", "error"] = "idle"
+    visibility: Visibility = Field("private", description="Only the owner may change it.")
+    archived: bool = False
+    expires_after_seconds: IdleSeconds | None = Field(None, description="0 and null are never.")
+    metadata: Content | None = None
+    upstream: Content | None = None
+
+
+class ConfirmQuery(RequestModel):
+    """Said in full, so that nobody deletes everything by a slip."""
+
+    confirm: Literal["delete-my-data"]
+
+
+async def create_session(call: Call) -> Answer:
+    """A session for the caller. Retrying is safe with a key or an id."""
+    request = read_model(CreateSession, call.body)
+    arguments: dict[str, Any] = {
+        f"p_{name}": storable(value) if name in request.content_fields else value
+        for name, value in request
+        if value is not None
+    }
+    rows = await call.database.rows(
+        call.caller,
+        "get_or_create_session",
+        arguments,
+        repeatable=request.key is not None or request.id is not None,
+    )
+    return json_answer(Session(**rows[0]).json_text())
+
+
+async def list_sessions(call: Call) -> Answer:
+    """A page by keyset: it costs the same at any depth."""
+    query = validated(SessionsQuery, numbers(call.query, "limit"))
+    before, before_id = _place(query.cursor) if query.cursor is not None else (None, None)
+    rows = await call.database.rows(
+        call.caller,
+        "list_sessions",
+        {
+            "p_limit": query.limit + 1,
+            "p_before": before,
+            "p_before_id": before_id,
+            "p_archived": {"true": True, "false": False, "all": None}[query.archived],
+            "p_status": query.status,
+            "p_search": query.search,
+        },
+        repeatable=True,
+    )
+    page = rows[: query.limit]
+    following = pack(page[-1]["last_activity_at"], page[-1]["id"]) if len(rows) > len(page) else None
+    listed = ",".join(ListedSession(**row).json_text() for row in page)
+    return json_answer(f'{{"sessions":[{listed}],"next":{json.dumps(following)}}}')
+
+
+async def read_session(call: Call) -> Answer:
+    """One session as the list shows it."""
+    rows = await call.database.rows(
+        call.caller, "get_session", {"p_session_id": call.path["session_id"]}, repeatable=True
+    )
+    return json_answer(ListedSession(**rows[0]).json_text())
+
+
+async def update_session(call: Call) -> Answer:
+    """Only what was sent changes."""
+    request = read_model(UpdateSession, call.body)
+    if not request.model_fields_set:
+        raise Invalid("invalid_request", "Name at least one field to change.")
+    changes = []
+    for name in sorted(request.model_fields_set):
+        value = getattr(request, name)
+        if name == "expires_after_seconds" and value is None:
+            value = 0
+        if name in request.content_fields:
+            text = storable(value) if value is not None else ("{}" if name == "metadata" else "null")
+        else:
+            text = json.dumps(value)
+        changes.append(f'"{name}":{text}')
+    rows = await call.database.rows(
+        call.caller,
+        "update_session",
+        {"p_session_id": call.path["session_id"], "p_changes": "{" + ",".join(changes) + "}"},
+        repeatable=True,
+    )
+    return json_answer(Session(**rows[0]).json_text())
+
+
+async def delete_session(call: Call) -> Answer:
+    """For good, with everything in it; the answer is the receipt."""
+    rows = await call.database.rows(call.caller, "delete_session", {"p_session_id": call.path["session_id"]})
+    return json_answer(DeletedSession(**rows[0]).json_text())
+
+
+async def delete_my_data(call: Call) -> Answer:
+    """Everything of the caller, in every session; the answer is the receipt."""
+    validated(ConfirmQuery, call.query)
+    rows = await call.database.rows(call.caller, "delete_my_data", {})
+    return json_answer(DeletedData(**rows[0]).json_text())
+
+
+def storable(text: str) -> str:
+    """The text itself, if jsonb can keep it: no NUL, no half characters. Raises not_representable."""
+    if "\\u0000" in text.replace("\\\\", "") or re.search(r"\\ud[89a-f]", text.replace("\\\\", "")):
+        raise Invalid("not_representable")
+    return text
+
+
+def _place(cursor: str) -> tuple[str, str]:
+    before, before_id = unpack(cursor, str, str)
+    try:
+        datetime.fromisoformat(before)
+    except ValueError:
+        raise Invalid("invalid_request", "That cursor does not come from this list.") from None
+    if not _UUID.fullmatch(before_id):
+        raise Invalid("invalid_request", "That cursor does not come from this list.")
+    return before, before_id

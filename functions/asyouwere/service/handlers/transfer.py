@@ -1,0 +1,119 @@
+"""sessions: out as a file (JSON, Markdown, PDF) and in again from the JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from asyouwere.errors import Invalid, TooLarge
+from asyouwere.service.database.text_array import Texts
+from asyouwere.service.handlers.session_models import Session
+from asyouwere.service.handlers.sessions import storable
+from asyouwere.service.http.bodies import beside, read_model, validated
+from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.routing import Call
+from asyouwere.service.models import Content, RequestModel
+from asyouwere.state.exact_json import MAX_NESTING, each_item, items
+
+__all__ = ["ExportQuery", "ImportRequest", "export_session", "import_session"]
+
+#: Levels that an export wraps around a part: the document, its list of parts, the part.
+_WRAPPING = 3
+_DEEPEST = MAX_NESTING + _WRAPPING
+
+#: Most parts of one import: all versions of a session, so more than one save may write.
+MAX_PARTS: Final = 1_000_000
+
+_PART: Final = "A part is [path, item, since, until, created_at, body]."
+_COLUMNS: Final[dict[str, type]] = {
+    "p_paths": str, "p_items": int, "p_since": int, "p_until": int, "p_created_at": str,
+}  # fmt: skip
+
+
+class ExportQuery(RequestModel):
+    """The kind of file. Only JSON is complete."""
+
+    format: Literal["json", "markdown", "pdf"] = "json"
+
+
+class ImportRequest(RequestModel):
+    """The JSON export of a session."""
+
+    format: Literal["asyouwere-session"]
+    version: Literal[1]
+    session: Content
+    snapshots: Content
+    parts: Content = Field(description="[[path, item, since, until or null, created_at, body] …]")
+
+
+async def export_session(call: Call) -> Answer:
+    """The session as a file to keep. Typesetting takes its time, so it runs beside the event loop."""
+    query = validated(ExportQuery, call.query)
+    chunks = await call.database.chunks(
+        call.caller, "export_session", {"p_session_id": call.path["session_id"]}, repeatable=True
+    )
+    if query.format == "json":
+        name = f"session-{call.path['session_id'].lower()}.json"
+        return Answer(chunks, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    from asyouwere.service.export import render
+
+    rendered = await asyncio.to_thread(render, b"".join(chunks).decode(), query.format)
+    return Answer(
+        [rendered.body],
+        media_type=rendered.media_type,
+        headers={"Content-Disposition": f'attachment; filename="{rendered.filename}"'},
+    )
+
+
+async def import_session(call: Call) -> Answer:
+    """A new, private session of the caller's own with the same snapshots, numbers and labels."""
+    request, columns = await beside(len(call.body), lambda: _opened(call.body))
+    rows = await call.database.rows(
+        call.caller,
+        "import_session",
+        {"p_session": request.session, "p_snapshots": request.snapshots, **columns},
+    )
+    return json_answer(Session(**rows[0]).json_text(), 201)
+
+
+def _opened(body: bytearray) -> tuple[ImportRequest, dict[str, Any]]:
+    """The request and its parts as columns."""
+    request = read_model(ImportRequest, body, max_depth=_DEEPEST)
+    return request, _columns(request)
+
+
+def _columns(request: ImportRequest) -> dict[str, Any]:
+    """The parts as the columns that the database takes. Raises invalid_request, too_large."""
+    if not (request.session[0], request.snapshots[0], request.parts[0]) == ("{", "[", "["):
+        raise Invalid("invalid_request", "This is no export of a session.")
+    for text in (request.session, request.snapshots):
+        storable(text)
+    columns: dict[str, Any] = {name: [] for name in _COLUMNS}
+    columns |= {"p_paths": Texts(), "p_bodies": Texts()}
+    for start, end in each_item(request.parts):
+        if len(columns["p_bodies"]) >= MAX_PARTS:
+            raise TooLarge("too_large", "Too many parts for one import.", data=f'{{"max_parts":{MAX_PARTS}}}')
+        part = request.parts[start:end]
+        fields = items(part) if part.startswith("[") else []
+        if len(fields) != len(columns) or any(field[0] in "[{" for field in fields[:-1]):
+            raise Invalid("invalid_request", _PART)
+        for (name, kind), field in zip(_COLUMNS.items(), fields, strict=False):
+            columns[name].append(_checked(json.loads(field), kind, may_be_null=name == "p_until"))
+        columns["p_bodies"].append(fields[-1])
+    return columns
+
+
+def _checked(value: Any, kind: type, *, may_be_null: bool) -> str | int | None:
+    """A field of a part, if the database can take it. Raises invalid_request, not_representable."""
+    if value is None and may_be_null:
+        return None
+    if isinstance(value, str) and kind is str:
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise Invalid("not_representable")
+        return value
+    if isinstance(value, int) and kind is int and not isinstance(value, bool) and abs(value) < 2**31:
+        return value
+    raise Invalid("invalid_request", _PART)

@@ -1,0 +1,137 @@
+"""Request bodies: JSON only, up to a limit and within a time, checked without losing anything of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from asyouwere.errors import AsYouWereError, Invalid, TooLarge, UnsupportedMediaType
+from asyouwere.service.models import RequestModel
+from asyouwere.state.exact_json import REQUEST_NESTING, as_text, each_member, parse_view
+
+__all__ = ["beside", "read_body", "read_model", "validated"]
+
+_M = TypeVar("_M", bound=RequestModel)
+_T = TypeVar("_T")
+
+#: Bytes that take some milliseconds to go through.
+_LARGE: Final = 1 << 18
+
+#: From glibc's malloc.h.
+_M_MMAP_THRESHOLD: Final = -3
+
+#: More fields than any request has.
+_MANY_FIELDS: Final = 50
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
+    """The body's bytes. Raises UnsupportedMediaType, body_too_large, request_timeout.
+
+    limit: bytes, held against the declared length first and against what really comes in any case.
+    """
+    headers = request.headers
+    declared = headers.get("content-length", "")
+    if declared in ("", "0") and "content-type" not in headers and "transfer-encoding" not in headers:
+        return bytearray()  # a scheduler's POST says nothing, so it needs no type
+    _check_media_type(headers)
+    too_large = TooLarge("body_too_large", data=f'{{"limit_bytes":{limit}}}')
+    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.stream():
+                if len(body) + len(piece) > limit:
+                    raise too_large
+                body += piece
+    except TimeoutError:
+        raise AsYouWereError("request_timeout") from None
+    return body
+
+
+async def beside(size: int, work: Callable[[], _T]) -> _T:
+    """The result of work on a body; on a large one in a thread, so that others are answered meanwhile."""
+    if size <= _LARGE:
+        return work()
+    _give_large_blocks_back()
+    return await asyncio.to_thread(work)
+
+
+@functools.cache
+def _give_large_blocks_back() -> None:
+    """Have the C library return every large block of memory to the system as soon as it is free.
+
+    By itself glibc takes the first large one that is freed as a sign to keep the next ones: a third copy of
+    every large body, for good. Elsewhere (musl, macOS) there is nothing to be set.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 17)
+
+
+def _check_media_type(headers: Mapping[str, str]) -> None:
+    media_type, _, parameters = headers.get("content-type", "").partition(";")
+    if media_type.strip().lower() != "application/json":
+        raise UnsupportedMediaType("unsupported_media_type")
+    name, _, charset = parameters.strip().partition("=")
+    if name.strip().lower() == "charset" and charset.strip(' "').lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("unsupported_media_type")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("unsupported_media_type")
+
+
+def read_model(
+    model: type[_M],
+    body: bytearray,
+    *,
+    max_depth: int = REQUEST_NESTING,
+    views: frozenset[str] = frozenset(),
+) -> _M:
+    """The body as a request model. Fields of content stay JSON text, character by character as parsed; those
+    among ``views`` are handed over as views of it (see exact_json), for callers who spare memory.
+
+    The body is empty afterwards, for the same reason. Raises invalid_json, number_out_of_range,
+    nesting_too_deep, invalid_request.
+    """
+    view = parse_view(body, max_depth=max_depth)
+    if view[0] != "{":
+        raise Invalid("invalid_request", "The body must be a JSON object.")
+    fields: dict[str, Any] = {}
+    for key, start, end in each_member(view):
+        name = as_text(key)
+        if len(fields) > _MANY_FIELDS and name not in model.model_fields:
+            break  # they are refused anyway, and nobody needs to hear of all of them
+        if name not in model.content_fields:
+            fields[name] = _plain(view, start, end)
+        elif view.startswith("null", start):
+            fields[name] = None
+        else:
+            fields[name] = view[start:end] if name in views else as_text(view[start:end])
+    return validated(model, fields)
+
+
+def _plain(view: str, start: int, end: int) -> Any:
+    """The value of a field that is no content, and so none of the containers."""
+    if view[start] in "[{":
+        return [] if view[start] == "[" else {}  # what is in it makes it no better
+    return json.loads(as_text(view[start:end]))
+
+
+def validated(model: type[_M], fields: Mapping[str, Any]) -> _M:
+    """A request model from its fields. Raises invalid_request, which names the fields but no values."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as exc:
+        errors = [
+            {"field": ".".join(map(str, error["loc"])), "problem": error["msg"]}
+            for error in exc.errors(include_url=False, include_context=False, include_input=False)[:20]
+        ]
+        raise Invalid("invalid_request", data=json.dumps({"errors": errors}, separators=(",", ":"))) from None

@@ -1,0 +1,284 @@
+"""Change rows: what a caller sends, taken apart for the database.
+
+Four lists side by side, one entry each for a row:
+
+    op      path         item         body
+    set     the address  -1, None     the value; {} or [] if it is opened, its inside following
+    in      of the part  -1, 0, 1 ..  a part inside the value of the set row before it, depth first
+    remove  the address  -1, None     None
+    append  of the list  None         the new item
+
+An address that ends in a number may be an item of a list or a member of an object; only what is stored can
+tell. Its row has the item None and the whole value as its body; the database opens it if it is a member.
+
+Inside, values are not cut out of the text but known by where they begin and end, and each body is copied
+once, into its place in the column: a save of 10 MB shall not be five copies of 10 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+from itertools import compress, pairwise
+from typing import Final, TypeAlias
+
+from asyouwere.errors import Invalid, TooLarge
+from asyouwere.service.database.text_array import Texts
+from asyouwere.state import exact_json
+from asyouwere.state.addresses import (
+    OPENED_DEPTH,
+    check_length,
+    depth_of,
+    is_index,
+    last_key,
+    parent_of,
+    path_of_text,
+    step,
+)
+from asyouwere.state.exact_json import as_text, as_view
+
+__all__ = [
+    "MAX_ROWS",
+    "ChangeRows",
+    "open_changes",
+    "open_changes_view",
+    "open_items_view",
+    "open_state",
+    "open_state_view",
+    "open_value",
+]
+
+MAX_ROWS: Final = 125_000
+"""Most rows of one save. The database has the same number (asyouwere.refuse_count)."""
+
+_FACTOR: Final = 1 << 40
+_OUTWRITTEN: Final = ""  # the op of rows under a key that stands once more further on
+
+
+@dataclass(slots=True)
+class ChangeRows:
+    """What a save is to do, in the form the database takes."""
+
+    ops: list[str] = field(default_factory=list)
+    paths: Texts[str] = field(default_factory=Texts)
+    items: list[int | None] = field(default_factory=list)
+    bodies: Texts[str | None] = field(default_factory=Texts)
+    most: int = MAX_ROWS
+
+    def __len__(self) -> int:
+        return len(self.ops)
+
+    def add(
+        self, op: str, path: str, item: int | None, view: str | None, start: int = 0, end: int = 0
+    ) -> None:
+        """One more row, whose body is that piece of a view. Raises too_large."""
+        if len(self.ops) >= self.most:
+            raise too_many()
+        self.ops.append(op)
+        self.paths.append(path)
+        self.items.append(item)
+        if view is None:
+            self.bodies.append(None)
+        else:
+            self.bodies.append_view(view, start, end)
+
+
+def too_many() -> TooLarge:
+    """More rows than one save may have."""
+    return TooLarge(
+        "too_large",
+        f"One save may write {MAX_ROWS:,} parts. Send them in several saves.",
+        data=f'{{"max_parts":{MAX_ROWS}}}',
+    )
+
+
+def open_state(text: str, most: int = MAX_ROWS) -> ChangeRows:
+    """The rows of a whole state, from its canonical text; too_large if they are more than ``most``.
+
+    Raises invalid_state (not an object), nesting_too_deep, address_too_long, too_large.
+    """
+    return open_state_view(as_view(text), most)
+
+
+def open_state_view(view: str, most: int = MAX_ROWS) -> ChangeRows:
+    """The same from a view of it (see exact_json)."""
+    rows = ChangeRows(most=most)
+    _set(rows, "/", view, 0, len(view))
+    return rows
+
+
+def open_changes(text: str) -> ChangeRows:
+    """The rows of changes, from the canonical text of {"set": {pointer: value}, "append": {pointer: [items]},
+    "remove": [pointer]}, each optional.
+
+    No two addresses may be equal or one inside the other, except that items of a list may be set and removed
+    beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long,
+    overlapping_addresses, invalid_state, not_a_list, nesting_too_deep, too_large.
+    """
+    return open_changes_view(as_view(text))
+
+
+def open_changes_view(view: str) -> ChangeRows:
+    """The same from a view of them."""
+    to_set: _Places = {}
+    to_append: _Places = {}
+    to_remove: list[str] = []
+    # Of a member that stands twice the last counts, so what is in them is looked at afterwards.
+    for name, (start, _) in _places(view, 0).items():
+        if name == "set":
+            to_set = {path_of_text(key): place for key, place in _places(view, start).items()}
+        elif name == "append":
+            to_append = {path_of_text(key): place for key, place in _places(view, start).items()}
+        elif name == "remove":
+            to_remove = _removed(view, start)
+        else:
+            raise _invalid_changes()
+    _check_overlap([*to_set, *to_remove], to_append.keys())
+
+    rows = ChangeRows()
+    for path in to_remove:
+        if path == "/":
+            raise Invalid("invalid_address", "The state itself can't be removed.")
+        rows.add("remove", path, None if is_index(last_key(path)) else -1, None)
+    for path, place in to_set.items():
+        _set(rows, path, view, *place)
+    for path, (start, _) in to_append.items():
+        if path == "/":
+            raise Invalid("not_a_list")
+        _append(rows, path, view, start)
+    return rows
+
+
+def open_items_view(path: str, view: str) -> ChangeRows:
+    """The rows that append the items of a list to the list at a path. Raises invalid_changes for no list."""
+    rows = ChangeRows()
+    _append(rows, path, view, 0)
+    return rows
+
+
+def open_value(rows: ChangeRows, path: str, value: str) -> None:
+    """Add the set row of a value at a path, and the rows inside it."""
+    _open_value(rows, path, as_view(value), 0)
+
+
+_Places: TypeAlias = dict[str, tuple[int, int]]  # what stands where in a view
+
+
+def _set(rows: ChangeRows, path: str, view: str, start: int, end: int) -> None:
+    depth = depth_of(path)
+    if depth == 0 and not view.startswith("{", start):
+        raise Invalid("invalid_state")
+    if depth and is_index(last_key(path)):
+        exact_json.skip(view, start, _room(depth))
+        rows.add("set", path, None, view, start, end)
+    else:
+        _open_value(rows, path, view, start)
+
+
+def _append(rows: ChangeRows, path: str, view: str, start: int) -> None:
+    if not view.startswith("[", start):
+        raise _invalid_changes()
+    # An item stands one level below its list, which stands as deep as its path has keys.
+    room = _room(depth_of(path) + 1)
+    for at, end in exact_json.each_item(view, start, room):
+        rows.add("append", path, None, view, at, end)
+
+
+def _open_value(rows: ChangeRows, path: str, view: str, at: int) -> None:
+    start = len(rows)
+    _open(rows, "set", path, depth_of(path), view, at)
+    if _OUTWRITTEN in rows.ops:
+        counts = [op != _OUTWRITTEN for op in rows.ops[start:]]
+        rows.ops[start:] = compress(rows.ops[start:], counts)
+        rows.paths.keep(start, counts)
+        rows.items[start:] = compress(rows.items[start:], counts)
+        rows.bodies.keep(start, counts)
+
+
+def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) -> int:
+    """Add the rows of the value that begins at this character; returns where it ends."""
+    kind = view[at] if depth < OPENED_DEPTH else ""
+    if kind == "{":
+        rows.add(op, path, -1, "{}", 0, 2)
+        return _open_object(rows, path, depth, view, at)
+    if kind == "[":
+        rows.add(op, path, -1, "[]", 0, 2)
+        item, at = 0, at + 1
+        while view[at] != "]":
+            end = exact_json.skip(view, at, _room(depth + 1))
+            rows.add("in", path, item, view, at, end)
+            item, at = item + 1, end + 1 if view[end] == "," else end
+        return at + 1
+    end = exact_json.skip(view, at, _room(depth))
+    rows.add(op, path, -1, view, at, end)
+    return end
+
+
+def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) -> int:
+    written: dict[
+        str, int
+    ] = {}  # first row and the one after the last, in one number: there may be many keys
+    at += 1
+    while view[at] != "}":
+        key, at = exact_json.key_at(view, at)
+        if key in written:
+            # The last value counts. Rows are only marked here: taking them out each time would be quadratic.
+            first, last = divmod(written[key], _FACTOR)
+            rows.ops[first:last] = [_OUTWRITTEN] * (last - first)
+        inner = path + step(as_text(key))
+        check_length(inner)
+        first = len(rows.ops)
+        at = _open(rows, "in", inner, depth + 1, view, at)
+        written[key] = first * _FACTOR + len(rows.ops)
+        if view[at] == ",":
+            at += 1
+    return at + 1
+
+
+def _room(above: int) -> int:
+    """How many levels of containers may stand below that many."""
+    # Addresses deeper than there are parts are left to the database, which knows what part they lie in.
+    return exact_json.MAX_NESTING - above if above <= OPENED_DEPTH else exact_json.ANY_NESTING
+
+
+def _places(view: str, at: int) -> _Places:
+    """The members of the object there: key, begin and end. Raises invalid_changes, too_large."""
+    if not view.startswith("{", at):
+        raise _invalid_changes()
+    places: _Places = {}
+    for key, start, end in exact_json.each_member(view, at):
+        places[as_text(key)] = start, end
+        if len(places) > MAX_ROWS:
+            raise too_many()
+    return places
+
+
+def _removed(view: str, at: int) -> list[str]:
+    if not view.startswith("[", at):
+        raise _invalid_changes()
+    paths: list[str] = []
+    for start, end in exact_json.each_item(view, at):
+        if view[start] != '"':
+            raise _invalid_changes()
+        paths.append(path_of_text(as_text(view[start + 1 : end - 1])))
+        if len(paths) > MAX_ROWS:
+            raise too_many()
+    return paths
+
+
+def _check_overlap(replaced: list[str], appended_to: Set[str]) -> None:
+    # Sorted, everything under a path follows it directly: they all begin with it.
+    for before, path in pairwise(sorted([*replaced, *appended_to])):
+        if path.startswith(before) and not (before in appended_to and _is_item(path, before, appended_to)):
+            raise Invalid("overlapping_addresses")
+
+
+def _is_item(path: str, of: str, appended_to: Set[str]) -> bool:
+    return path != of and parent_of(path) == of and is_index(last_key(path)) and path not in appended_to
+
+
+def _invalid_changes() -> Invalid:
+    return Invalid(
+        "invalid_changes",
+        'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}.',
+    )
