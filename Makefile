@@ -3,7 +3,7 @@
 PYTEST_WORKERS ?= 2
 TRUST_RUNS = crash lines convergence faults cleanup tokens oracles fuzz bombs privacy
 
-.PHONY: help run demo test bench lint lock audit schema clean $(TRUST_RUNS)
+.PHONY: help run demo test bench lint lock audit generate clean $(TRUST_RUNS)
 
 help:
 	@echo 'make run      Postgres, the functions and a Supabase on this machine, and what to try first'
@@ -23,7 +23,7 @@ help:
 	@echo 'make lint     linters and types alone'
 	@echo 'make lock     pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions'
 	@echo 'make audit    licences, bandit, and known vulnerabilities of what is deployed (asks PyPI)'
-	@echo 'make schema   write sql/schema.sql and sql/catalog.json anew from the migrations'
+	@echo 'make generate write anew what is made from other files: the baseline migration, sql/catalog.json'
 	@echo 'make clean    remove .venv and caches; your data in .asyouwere stay'
 
 run:
@@ -60,9 +60,9 @@ audit:
 	.venv/bin/python -m pytest -q tests/functions/test_supply_chain.py
 	.venv/bin/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement functions/requirements.lock
 
-schema:
+generate:
 	@scripts/setup run
-	@.venv/bin/asyouwere schema --output sql/schema.sql --catalog sql/catalog.json
+	@.venv/bin/python scripts/generate.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -13,9 +13,7 @@ import pytest
 from asyouwere.local import demo, tokens
 from asyouwere.local.cli import asyouwere, main
 from asyouwere.local.migrations import read_migrations
-from asyouwere.local.schema import dump_schema
 from asyouwere.local.stack import read_secrets
-from tests.support.cluster import Cluster
 
 
 class Said:
@@ -121,21 +119,6 @@ def test_migrate__database_that_is_not_there(say) -> None:
 
 def test_migrate__refusals_are_one_line(say, empty_database: str) -> None:
     assert "--bootstrap" in say("migrate", "--database-url", empty_database).refusal
-
-
-# -- schema --------------------------------------------------------------------------------------------------
-
-
-def test_schema__of_a_database_printed_or_written(
-    say, cluster: Cluster, template: str, tmp_path: Path
-) -> None:
-    dsn = cluster.dsn_for(template)
-    printed = say("schema", "--database-url", dsn)
-    assert printed.out == dump_schema(dsn)
-    target = tmp_path / "schema.sql"
-    assert say("schema", "--database-url", dsn, "--output", str(target)).err == f"asyouwere: wrote {target}\n"
-    assert target.read_text() == printed.out
-    assert "is up to date" in say("schema", "--database-url", dsn, "--output", str(target)).err
 
 
 # -- token ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What changes do to a state, said a second time and in another way than the product says it.
 
 ``replaced`` and ``appended`` work on whole trees; ``merged`` compares three trees from the root down. The
-rules are those of sql/migrations/0007_create_merging.sql.
+rules are those of sql/schema/07_merging.sql.
 """
 
 from __future__ import annotations

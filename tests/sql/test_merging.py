@@ -1,4 +1,4 @@
-"""Merging: every rule at the head of 0007_create_merging.sql, from both sides."""
+"""Merging: every rule at the head of 07_merging.sql, from both sides."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_page__from_an_empty_project_to_a_saved_session(server: EmbeddedPostgres
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         said = run_block(pushing, home, DATABASE_URL=address(server.dsn))
-        assert said.count("0001_create_schema.sql") == 2  # would be, and was applied
+        assert said.count("0001_create_baseline.sql") == 2  # would be, and was applied
         said = run_block(doctor, home, DATABASE_URL=address(server.dsn))
         assert "nothing to do" in said
         assert "ok    migrations" in said

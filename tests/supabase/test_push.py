@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from asyouwere.local.doctor.catalog import catalog_text
 from asyouwere.local.migrations import migrate, read_migrations, run_file, sql_folder
-from asyouwere.local.schema import dump_schema
 from tests.supabase.cli import ROOT, run_cli
 from tests.support.cluster import Cluster
 
@@ -79,10 +79,8 @@ def test_push__then_asyouwere_migrate_has_nothing_to_do(bootstrapped: str, clust
     assert migrate(bootstrapped) == []
     assert listed(bootstrapped) == [(version, version) for version in VERSIONS]
     assert "up to date" in push(bootstrapped, "--yes")
-    if cluster.major == 18:  # the version that sql/schema.sql was written with
-        ours, _, theirs = dump_schema(bootstrapped).partition("\n-- DEFAULT ACL")
-        assert ours == (ROOT / "sql/schema.sql").read_text()
-        assert "DEFAULT PRIVILEGES" in theirs  # of the database, not of asyouwere
+    found = json.loads(catalog_text(bootstrapped))
+    assert found == json.loads((ROOT / "sql/catalog.json").read_text())
 
 
 def test_asyouwere_migrate__then_push_has_nothing_to_do(bootstrapped: str) -> None:

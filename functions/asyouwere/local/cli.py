@@ -48,7 +48,6 @@ def asyouwere() -> None:
     asyouwere keys                       URL and keys for supabase-js and supabase-py
     asyouwere migrate --database-url …   the tables and functions, into your own Postgres
     asyouwere doctor --database-url …    what is wrong with a deployment, and what to do
-    asyouwere schema                     what the database looks like after all migrations
 
     Each command has its own help: asyouwere run --help
     """
@@ -192,39 +191,6 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
         migrations.migrate(database_url, bootstrap=bootstrap, dry_run=dry_run, say=say)
     except psycopg.Error as exc:
         raise LocalError(_first_line(exc)) from exc
-
-
-@asyouwere.command(short_help="What the database looks like.")
-@database_option
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there instead of printing it."
-)
-@click.option(
-    "--catalog",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write, there, what doctor expects.",
-)
-def schema(database_url: str | None, output: Path | None, catalog: Path | None) -> None:
-    """Print what the database looks like after all migrations, always the same text.
-
-    Without a database it makes one for the moment, of the embedded Postgres 18.
-
-    \b
-    asyouwere schema --output sql/schema.sql
-    """
-    from asyouwere.local import schema as module
-
-    text, facts = module.describe_schema(database_url) if database_url else module.fresh_schema()
-    if output is None:
-        click.echo(text, nl=False)
-    for path, content in ((output, text), (catalog, facts)):
-        if path is None:
-            continue
-        if path.exists() and path.read_text() == content:
-            say(f"{path} is up to date")
-        else:
-            path.write_text(content)
-            say(f"wrote {path}")
 
 
 @asyouwere.command(short_help="What is wrong with a deployment.")

@@ -54,7 +54,7 @@ RECORD = "insert into supabase_migrations.schema_migrations (version, name, stat
 
 @dataclass(frozen=True)
 class Migration:
-    """One file: `0003_create_parts.sql` has version `0003` and name `create_parts`."""
+    """One file: `03_parts.sql` has version `0003` and name `create_parts`."""
 
     version: str
     name: str

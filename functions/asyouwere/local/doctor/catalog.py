@@ -1,6 +1,6 @@
 """The database's objects against `sql/catalog.json`: functions, rights, row level security and more.
 
-`make schema` writes that file from the migrations. It says the same on every Postgres from 15 to 18.
+`make generate` writes that file from the migrations. It says the same on every Postgres from 15 to 18.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ ASPECTS = {
     "indexes": {"": "indexes", "valid": "indexes", "unique": "indexes"},
 }  # fmt: skip
 ADVICE = {
-    "functions": "somebody changed them by hand: restore them from sql/migrations, or from sql/schema.sql",
-    "relations": "they are not as the migrations made them: compare with sql/schema.sql",
-    "grants": "grant and revoke as sql/schema.sql says; a grant too many may let clients forge or read",
+    "functions": "somebody changed them by hand: restore them from sql/schema",
+    "relations": "they are not as the migrations made them: compare with sql/schema",
+    "grants": "grant and revoke as sql/schema says; a grant too many may let clients forge or read",
     "rls": "alter table … enable (no force) row level security, at once: clients see everything without it",
-    "policies": "drop and create them as sql/schema.sql says",
-    "triggers": "create or enable them as sql/schema.sql says",
-    "indexes": "create them as sql/schema.sql says (an invalid one: reindex index concurrently)",
+    "policies": "drop and create them as sql/schema says",
+    "triggers": "create or enable them as sql/schema says",
+    "indexes": "create them as sql/schema says (an invalid one: reindex index concurrently)",
 }
 OK = {
     "functions": "as the migrations made them: bodies, definers, search_path",

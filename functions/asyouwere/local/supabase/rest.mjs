@@ -54,7 +54,7 @@ function schemaReader(url) {
   };
 }
 
-// What lies under what, from a view or to one. PostgREST is told by functions of a row (0017_create_embeds.sql), which
+// What lies under what, from a view or to one. PostgREST is told by functions of a row (17_embeds.sql), which
 // lite does not know; to it they are foreign keys.
 const VIEWS_KEYS = [
   ["session_messages", "free_agent_sessions"],

@@ -406,7 +406,7 @@ begin
 end;
 $$;
 comment on function public.save_session_parts is
-    'The same save, opened by the caller into change rows (four arrays, see 0006_create_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
+    'The same save, opened by the caller into change rows (four arrays, see 06_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
 revoke execute on function public.save_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.save_session_parts to authenticated, service_role;
 

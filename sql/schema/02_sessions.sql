@@ -46,7 +46,7 @@ comment on column public.free_agent_sessions.pruned_through is 'Up to this numbe
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
-comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 0020_create_limits.sql.';
+comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;

@@ -167,7 +167,7 @@ as $$
 declare
     v_session public.free_agent_sessions;
 begin
-    -- Run by definers only; no SET clause, see 0009_create_saving.sql. A statement of its own: what runs after waiting for this lock sees what the one before committed.
+    -- Run by definers only; no SET clause, see 09_saving.sql. A statement of its own: what runs after waiting for this lock sees what the one before committed.
     -- The role is part of the condition, so nobody locks a session that is not theirs to write.
     select * into v_session from public.free_agent_sessions s
     where s.id = p_session_id

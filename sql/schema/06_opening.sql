@@ -15,7 +15,7 @@
 -- Breaks running code: no.
 
 create type asyouwere.change_rows as (ops text[], paths text[], items int[], bodies text[]);
-comment on type asyouwere.change_rows is 'What a save is to do: see 0006_create_opening.sql.';
+comment on type asyouwere.change_rows is 'What a save is to do: see 06_opening.sql.';
 
 create function asyouwere.refuse_count(p_count int) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp

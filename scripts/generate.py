@@ -1,0 +1,44 @@
+"""Write the files that are made from others (`make generate`); --check only says whether they are as they would be.
+
+Facts flow one way: sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from asyouwere.local import schema
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+#: In the order in which they need each other.
+GENERATED: Final[dict[str, Callable[[], str]]] = {
+    f"sql/migrations/{schema.BASELINE}": schema.baseline_text,
+    "sql/catalog.json": schema.catalog_of_migrations,
+}
+
+
+def main() -> int:
+    """0 if all is written, or with --check if nothing would change."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
+    check = parser.parse_args().check
+    stale = 0
+    for name, make in GENERATED.items():
+        path, text = ROOT / name, make()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        print(f"{name} {'is out of date: run make generate' if check else 'written'}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3749 @@
+-- The schema as a migration. Made from sql/schema/*.sql by `make generate`: change those files, never this one.
+-- Breaks running code: no.
+
+-- 01_base.sql
+
+-- The private schema: what the API does not expose, and the few helpers every later file uses.
+-- Breaks running code: no.
+
+create schema asyouwere;
+comment on schema asyouwere is
+    'Private half of asyouwere: parts, keys, settings, and what must run as definer. Not exposed by the API.';
+grant usage on schema asyouwere to anon, authenticated, service_role;
+
+-- Functions are executable by PUBLIC until revoked, and a default-privileges rule "in schema" can't take that
+-- away. We live in someone else's database, so we do not change its defaults: every function revokes its own.
+-- Those in public revoke from the API's roles, too: Supabase's defaults grant them everything made there.
+--
+-- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in pg_temp
+-- first, and a caller's own type named uuid, with a check, would run the caller's code as the function's owner.
+
+create function asyouwere.new_id() returns uuid
+language sql volatile parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on only.
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                from 1 for 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+comment on function asyouwere.new_id is 'A time-ordered id (UUID version 7).';
+revoke execute on function asyouwere.new_id from public;
+grant execute on function asyouwere.new_id to authenticated, service_role;
+
+create function asyouwere.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- SQLSTATE PTxyz: PostgREST answers with HTTP status xyz and passes the rest on
+    -- (https://docs.postgrest.org/en/v12/references/errors.html#raise-errors-with-http-status-codes).
+    raise exception using
+        errcode = 'PT' || p_status, message = p_message, hint = p_code, detail = p_detail;
+end;
+$$;
+comment on function asyouwere.fail is
+    'Raise one of our errors: HTTP status, stable code, a sentence without anybody''s content, data as JSON text.';
+revoke execute on function asyouwere.fail from public;
+grant execute on function asyouwere.fail to anon, authenticated, service_role;
+
+create table asyouwere.settings (
+    only_row boolean primary key default true check (only_row),
+    max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes >= 1024 * 1024),
+    max_nesting int not null default 64 check (max_nesting between 20 and 1000),
+    keep_snapshots int not null default 100 check (keep_snapshots >= 1),
+    keep_for interval not null default '7 days',
+    keep_keys_for interval not null default '30 days',
+    chat_expires_after interval not null default '30 minutes',
+    delete_expired_after interval not null default '7 days',
+    writes_per_second numeric default 50 check (writes_per_second > 0),
+    writes_at_once int not null default 2000 check (writes_at_once >= 1),
+    max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
+    max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0)
+);
+comment on table asyouwere.settings is
+    'One row of limits and defaults for this database. Change it with update; takes effect at once.';
+comment on column asyouwere.settings.max_state_bytes is 'A save that makes the state larger is refused (too_large).';
+comment on column asyouwere.settings.max_nesting is 'Containers within containers, the state itself being the first.';
+comment on column asyouwere.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
+comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
+comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
+comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
+comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
+comment on column asyouwere.settings.writes_per_second is
+    'How fast a person''s bucket fills; a write takes one token, one more for each MB. Null: no limit.';
+comment on column asyouwere.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
+comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
+comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
+insert into asyouwere.settings default values;
+alter table asyouwere.settings enable row level security;
+grant select on asyouwere.settings to service_role;
+
+-- 02_sessions.sql
+
+-- The tables people see: sessions, their members, their snapshots.
+-- Breaks running code: no.
+
+-- No check constraints on the tables that every save writes: Postgres reads and compiles them anew for each
+-- statement, which made a save a third slower. check_session() checks what people may write, when they write it.
+create table public.free_agent_sessions (
+    id uuid primary key default asyouwere.new_id(),
+    -- 8 bytes instead of 16 in every part and every index entry of a part
+    internal_id bigint generated always as identity unique,
+    user_id uuid not null default auth.uid(),
+    name text,
+    model text,
+    kind text not null default 'agent',
+    status text not null default 'idle',
+    visibility text not null default 'private',
+    key text,
+    upstream jsonb,
+    metadata jsonb not null default '{}',
+    expires_after interval,
+    archived_at timestamptz,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    last_activity_at timestamptz not null default now(),
+    expired_at timestamptz,
+    latest_number int not null default 0,
+    pruned_through int not null default 0,
+    size_bytes bigint not null default 0,
+    message_count int not null default 0,
+    stored_bytes bigint not null default 0,
+    prepaid_saves smallint not null default 0,
+    unique (user_id, key)
+) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
+comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
+comment on column public.free_agent_sessions.internal_id is 'Short key of the session''s parts; no API takes it.';
+comment on column public.free_agent_sessions.key is 'The owner''s own name for it, for example a character''s config id; one session each.';
+comment on column public.free_agent_sessions.upstream is 'Where the agent lives: {provider, path, url, external_id}.';
+comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expires by default.';
+comment on column public.free_agent_sessions.status is 'idle, running, paused, completed, error; the clean-up makes it expired.';
+comment on column public.free_agent_sessions.visibility is 'private: the owner; shared: members too; public: everyone reads.';
+comment on column public.free_agent_sessions.expires_after is 'Idle time after which it expires; null: never.';
+comment on column public.free_agent_sessions.last_activity_at is
+    'Last save, exact to 30 seconds: it is indexed, and leaving it alone between keeps a save''s update on its page.';
+comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
+comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
+comment on column public.free_agent_sessions.pruned_through is 'Up to this number only labelled snapshots are kept.';
+comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
+comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
+comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
+comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
+
+-- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
+revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
+
+create index free_agent_sessions_by_activity
+    on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
+create index free_agent_sessions_public
+    on public.free_agent_sessions (last_activity_at desc, id desc) where visibility = 'public';
+-- idle ones to expire (expired_at is null, by last activity) and expired ones to delete (by expired_at)
+create index free_agent_sessions_expiring
+    on public.free_agent_sessions (expired_at, last_activity_at) where expires_after is not null;
+
+create table public.session_members (
+    session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
+    user_id uuid not null,
+    role text not null default 'viewer' check (role in ('viewer', 'editor')),
+    created_at timestamptz not null default now(),
+    primary key (session_id, user_id)
+);
+comment on table public.session_members is
+    'Who else may read (viewer) or also save (editor). Counts while the session is shared or public, not while private.';
+create index session_members_by_user on public.session_members (user_id, session_id);
+
+create table public.session_snapshots (
+    session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
+    created_at timestamptz not null default now(),
+    size_bytes bigint not null,
+    number int not null,
+    changed_parts int not null,
+    message_count int not null,
+    created_by uuid,
+    label text,
+    primary key (session_id, number)
+);
+comment on table public.session_snapshots is
+    'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
+comment on column public.session_snapshots.size_bytes is 'Bytes of JSON in the parts of this version.';
+comment on column public.session_snapshots.changed_parts is 'Parts written or removed since the snapshot before.';
+comment on column public.session_snapshots.created_by is 'Who saved it, if not the owner; null as well: the service.';
+comment on column public.session_snapshots.label is 'A person''s name for it; clean-up never takes a labelled one.';
+create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
+    where label is not null;
+
+-- for delete_my_data(); few rows: most saves are the owner's
+create index session_snapshots_by_member on public.session_snapshots (created_by) where created_by is not null;
+
+create function asyouwere.refuse_session_fields(
+    p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
+    p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric
+) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_problem text := case
+        when length(p_name) > 500 then 'name has at most 500 characters'
+        when length(p_model) > 200 then 'model has at most 200 characters'
+        when p_kind is null or p_kind not in ('agent', 'chat') then 'kind is agent or chat'
+        when p_status is null or p_status not in ('idle', 'running', 'paused', 'completed', 'error')
+            then 'status is idle, running, paused, completed or error'
+        when p_visibility is null or p_visibility not in ('private', 'shared', 'public')
+            then 'visibility is private, shared or public'
+        when length(p_key) not between 1 and 500 then 'key has 1 to 500 characters'
+        when jsonb_typeof(p_upstream) <> 'object' or pg_column_size(p_upstream) > 8192
+            then 'upstream is an object of at most 8 KB'
+        when jsonb_typeof(p_metadata) is distinct from 'object' or pg_column_size(p_metadata) > 65536
+            then 'metadata is an object of at most 64 KB'
+        when p_expires_after_seconds not between 0 and 2000000000
+            then 'expires_after is 0 (never) or more, in seconds' end;
+begin
+    if v_problem is not null then
+        perform asyouwere.fail(422, 'invalid_argument', v_problem || '.');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field.';
+revoke execute on function asyouwere.refuse_session_fields from public;
+grant execute on function asyouwere.refuse_session_fields to authenticated, service_role;
+
+create function asyouwere.check_session() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: reads the settings, which no caller may
+    if tg_op = 'UPDATE' then
+        -- An upsert sets every column that it was sent, to what it was.
+        if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
+            perform asyouwere.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
+        end if;
+        new.updated_at := now();
+        perform asyouwere.charge();
+        if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
+            new.archived_at := now(); -- whatever time was sent, infinity for one
+        end if;
+        if old.status = 'expired' and new.status <> 'expired' then
+            -- it lives again, and its idle time begins anew
+            new.expired_at := null;
+            new.last_activity_at := now();
+        end if;
+    else
+        -- An id that is somebody else's: the answer that any stranger gets. The service is told below that it is taken.
+        if new.user_id = auth.uid() and current_setting('role') <> 'service_role' and exists (
+            select from public.free_agent_sessions s where s.id = new.id and s.user_id <> new.user_id)
+        then
+            perform asyouwere.refuse_access(new.id, 'owner');
+        end if;
+        perform asyouwere.charge();
+        if asyouwere.is_limited() then
+            perform asyouwere.refuse_quota(new.user_id, 1, 0);
+        end if;
+        if new.kind = 'chat' and new.expires_after is null then
+            select s.chat_expires_after into new.expires_after from asyouwere.settings s;
+        end if;
+    end if;
+    new.expires_after := nullif(new.expires_after, interval '0');
+    perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
+        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end, new.visibility, new.key,
+        new.upstream, new.metadata, extract(epoch from new.expires_after));
+    return new;
+end;
+$$;
+comment on function asyouwere.check_session is
+    'Checks what people write into a session, and that they may write so much. Chat sessions expire by default, others never. A new status revives.';
+revoke execute on function asyouwere.check_session from public;
+create trigger check_new_session before insert on public.free_agent_sessions
+    for each row execute function asyouwere.check_session();
+create trigger check_changed_session
+    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at
+    on public.free_agent_sessions
+    for each row execute function asyouwere.check_session();
+
+-- 03_parts.sql
+
+-- Where the content lives. A part is one address of the state with one body and a lifespan in snapshot numbers:
+-- it belongs to snapshot N if since <= N and until > N.
+-- Breaks running code: no.
+
+create table asyouwere.parts (
+    session bigint not null,
+    created_at timestamptz not null,
+    since int not null,
+    until int not null default 2147483647,
+    item int not null default -1,
+    ord int not null,
+    size int not null,
+    depth smallint not null,
+    kind smallint not null,
+    path text collate "C" not null,
+    body text collate "C" not null,
+    primary key (session, since, ord)
+);
+comment on table asyouwere.parts is 'The states of all sessions, one row for each part and lifespan.';
+comment on column asyouwere.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
+comment on column asyouwere.parts.created_at is 'When this address came into being; later versions of the part keep it.';
+comment on column asyouwere.parts.since is 'First snapshot number it belongs to.';
+comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; 2147483647 while it is alive.';
+comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
+comment on column asyouwere.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
+comment on column asyouwere.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
+comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
+comment on column asyouwere.parts.kind is '0: value kept whole, 1: opened object, 2: opened list, 3: item of a list.';
+comment on column asyouwere.parts.path is
+    'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first order, a subtree is one range, and any key can be stored.';
+comment on column asyouwere.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
+
+-- "Alive at an address" and "everything alive under an address": one probe, one range.
+create unique index parts_live on asyouwere.parts (session, path, item) where until = 2147483647;
+-- "What ended after N", for older numbers, for sync, for pruning; `since` tells without a look at the row that one began
+-- later still, and lies where Postgres would leave a gap of four bytes.
+create index parts_dead on asyouwere.parts (session, until, since) where until < 2147483647;
+
+-- Ordinary messages stay in the row: fetching them from TOAST made a restore half as slow again.
+alter table asyouwere.parts set (
+    toast_tuple_target = 8160,
+    autovacuum_vacuum_scale_factor = 0.05,
+    autovacuum_vacuum_insert_scale_factor = 0.1
+);
+
+create function asyouwere.parts_at(p_session bigint, p_number int) returns setof asyouwere.parts
+language sql stable parallel safe rows 1000
+begin atomic
+    -- Two branches because "alive" and "dead" have an index each. No SET clause, so that the planner can see
+    -- inside; the names were bound when the function was made, so no search_path can change them. So was the list
+    -- of columns: a migration that adds one makes the functions that return whole parts anew in the same file.
+    select * from asyouwere.parts
+    where session = p_session and until = 2147483647 and since <= p_number
+    union all
+    select * from asyouwere.parts
+    where session = p_session and until > p_number and until < 2147483647 and since <= p_number;
+end;
+comment on function asyouwere.parts_at is 'The parts that belong to a snapshot number.';
+revoke execute on function asyouwere.parts_at from public;
+
+-- What tells two numbers apart, read off two short index ranges: it costs what has changed, not what there is.
+create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
+language sql stable parallel safe rows 100
+begin atomic
+    -- by the primary key; "until > p_to" also says "alive", but keeps the index of all the living out of the plan
+    select * from asyouwere.parts
+    where session = p_session and since > p_from and since <= p_to and until > p_to;
+end;
+comment on function asyouwere.parts_begun is
+    'The parts that belong to the later number p_to and not to p_from. 2147483646 is the latest number, whatever it is.';
+revoke execute on function asyouwere.parts_begun from public;
+
+create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
+language sql stable parallel safe rows 100
+begin atomic
+    -- by the index of the dead
+    select * from asyouwere.parts
+    where session = p_session and until > p_from and until <= p_to and until < 2147483647 and since <= p_from;
+end;
+comment on function asyouwere.parts_ended is
+    'The parts that belong to p_from and not to the later number p_to. 2147483646 is the latest number, whatever it is.';
+revoke execute on function asyouwere.parts_ended from public;
+
+create function asyouwere.delete_parts_of_sessions() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- definer: nobody may delete parts
+    delete from asyouwere.parts where session = any (array(select internal_id from gone));
+    delete from asyouwere.save_keys where session = any (array(select internal_id from gone));
+    return null;
+end;
+$$;
+comment on function asyouwere.delete_parts_of_sessions is 'When sessions go, their parts and keys go with them.';
+revoke execute on function asyouwere.delete_parts_of_sessions from public;
+create trigger delete_parts after delete on public.free_agent_sessions
+    referencing old table as gone
+    for each statement execute function asyouwere.delete_parts_of_sessions();
+
+create table asyouwere.save_keys (
+    session bigint not null,
+    key uuid not null,
+    content uuid not null,
+    created_at timestamptz not null default now(),
+    number int not null,
+    changed_parts int not null,
+    made_snapshot boolean not null,
+    merged boolean not null,
+    primary key (session, key)
+);
+comment on table asyouwere.save_keys is
+    'Saves that carried an idempotency key. Apart from the snapshots, so that a retry is known after they are pruned.';
+comment on column asyouwere.save_keys.key is 'MD5 of the key: sixteen bytes whatever people use as keys.';
+comment on column asyouwere.save_keys.content is 'MD5 of what was asked, to tell a retry from another save under the same key.';
+comment on column asyouwere.save_keys.number is 'The number that was answered.';
+comment on column asyouwere.save_keys.changed_parts is 'What was answered.';
+comment on column asyouwere.save_keys.merged is 'What was answered.';
+comment on column asyouwere.save_keys.made_snapshot is 'False: nothing had changed and number was the latest then.';
+
+-- 04_access.sql
+
+-- Who may do what. Decided here and nowhere else: asyouwere.role_of() for the functions, the policies for the
+-- tables. tests/sql/test_access.py holds the two against each other.
+-- Breaks running code: no.
+
+create function asyouwere.role_of(p_session_id uuid, p_owner uuid, p_visibility text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_role text;
+begin
+    -- definer: must see the member list, which callers see only in part.
+    -- The role setting, not the claims: only who may SET ROLE can be the service.
+    if p_owner = v_caller or current_setting('role') = 'service_role' then
+        return 'owner';
+    end if;
+    if p_visibility = 'private' then
+        return null;
+    end if;
+    select m.role into v_role from public.session_members m
+    where m.session_id = p_session_id and m.user_id = v_caller;
+    return coalesce(v_role, case when p_visibility = 'public' then 'viewer' end);
+end;
+$$;
+comment on function asyouwere.role_of is
+    'What the caller is to a session: owner, editor, viewer, or null for a stranger.';
+revoke execute on function asyouwere.role_of from public;
+grant execute on function asyouwere.role_of to anon, authenticated, service_role;
+
+create function asyouwere.session_ids_shared_with_me() returns setof uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
+    select session_id from public.session_members where user_id = auth.uid()
+$$;
+comment on function asyouwere.session_ids_shared_with_me is 'Sessions that list the caller as a member.';
+revoke execute on function asyouwere.session_ids_shared_with_me from public;
+grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
+
+create function asyouwere.owns_session(p_session_id uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: for the same reason
+    select exists (select from public.free_agent_sessions where id = p_session_id and user_id = auth.uid())
+$$;
+comment on function asyouwere.owns_session is 'Whether the caller owns the session.';
+revoke execute on function asyouwere.owns_session from public;
+grant execute on function asyouwere.owns_session to anon, authenticated, service_role;
+
+-- Sessions -----------------------------------------------------------------------------------------------
+alter table public.free_agent_sessions enable row level security;
+revoke all on public.free_agent_sessions from anon, authenticated, service_role;
+grant select on public.free_agent_sessions to anon, authenticated, service_role;
+grant delete on public.free_agent_sessions to authenticated, service_role;
+-- Column by column: numbers, sizes and counts can't be forged.
+grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
+    on public.free_agent_sessions to authenticated, service_role;
+-- id, user_id, kind and key, which never change: PostgREST's upserts name whatever was sent.
+grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at)
+    on public.free_agent_sessions to authenticated, service_role;
+
+create policy "Owners, members and, if public, everyone read a session"
+    on public.free_agent_sessions for select to anon, authenticated
+    using (
+        user_id = (select auth.uid())
+        or visibility = 'public'
+        or (visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+    );
+create policy "People create sessions of their own"
+    on public.free_agent_sessions for insert to authenticated
+    with check (user_id = (select auth.uid()));
+create policy "Owners change their sessions"
+    on public.free_agent_sessions for update to authenticated
+    using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+create policy "Owners delete their sessions"
+    on public.free_agent_sessions for delete to authenticated
+    using (user_id = (select auth.uid()));
+
+-- Members ------------------------------------------------------------------------------------------------
+alter table public.session_members enable row level security;
+revoke all on public.session_members from anon, authenticated, service_role;
+grant select, delete on public.session_members to authenticated, service_role;
+grant insert (session_id, user_id, role), update (role) on public.session_members to authenticated, service_role;
+
+create policy "Owners see all members, members see themselves"
+    on public.session_members for select to authenticated
+    using (user_id = (select auth.uid()) or asyouwere.owns_session(session_id));
+create policy "Owners add members"
+    on public.session_members for insert to authenticated with check (asyouwere.owns_session(session_id));
+create policy "Owners change a member's role"
+    on public.session_members for update to authenticated
+    using (asyouwere.owns_session(session_id)) with check (asyouwere.owns_session(session_id));
+create policy "Owners remove members, members leave"
+    on public.session_members for delete to authenticated
+    using (user_id = (select auth.uid()) or asyouwere.owns_session(session_id));
+
+-- Snapshots and parts: read by whoever reads the session, written by the functions only --------------------
+alter table public.session_snapshots enable row level security;
+revoke all on public.session_snapshots from anon, authenticated, service_role;
+grant select on public.session_snapshots to anon, authenticated, service_role;
+create policy "Whoever reads a session reads its snapshots"
+    on public.session_snapshots for select to anon, authenticated
+    -- a scalar sub-select, not exists() or in(): one index probe a row, never a hash of all readable sessions
+    using ((select true from public.free_agent_sessions s where s.id = session_snapshots.session_id));
+
+alter table asyouwere.parts enable row level security;
+grant select on asyouwere.parts to anon, authenticated, service_role;
+create policy "Whoever reads a session reads its parts"
+    on asyouwere.parts for select to anon, authenticated
+    using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));
+
+alter table asyouwere.save_keys enable row level security; -- no policy: the functions only
+
+-- The door of every function that reads or writes a session ------------------------------------------------
+create function asyouwere.refuse_access(p_session_id uuid, p_need text) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_role text;
+begin
+    select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
+    if found then
+        v_role := asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility);
+    else
+        -- Of somebody else's session the role has been asked for twice by now, of none never: take as long over it, or
+        -- a thousand tries would tell the two apart.
+        perform asyouwere.role_of(p_session_id, p_session_id, 'private');
+        perform asyouwere.role_of(p_session_id, p_session_id, 'private');
+    end if;
+    -- Whoever may read it already knows that it exists; to all others no session, a deleted one and
+    -- somebody else's are the same.
+    if v_role is not null then
+        perform asyouwere.fail(403, 'forbidden',
+            case p_need when 'owner' then 'Only the owner may do this.'
+            else 'You may read this session, not change it. Ask its owner to make you an editor.' end);
+    end if;
+    perform asyouwere.fail(404, 'session_not_found',
+        'No such session, or it is not shared with you. Check the id and the signed-in user.');
+end;
+$$;
+comment on function asyouwere.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
+revoke execute on function asyouwere.refuse_access from public;
+
+create function asyouwere.session_to_read(p_session_id uuid) returns public.free_agent_sessions
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions;
+begin
+    -- definer: access is checked here once instead of by the policies for every part
+    select * into v_session from public.free_agent_sessions s
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null;
+    if not found then
+        perform asyouwere.refuse_access(p_session_id, 'viewer');
+    end if;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.session_to_read is 'The session''s row if the caller may read it. Raises session_not_found.';
+revoke execute on function asyouwere.session_to_read from public;
+
+create function asyouwere.session_to_write(p_session_id uuid, p_need text default 'editor')
+returns public.free_agent_sessions
+language plpgsql volatile
+as $$
+declare
+    v_session public.free_agent_sessions;
+begin
+    -- Run by definers only; no SET clause, see 09_saving.sql. A statement of its own: what runs after waiting for this lock sees what the one before committed.
+    -- The role is part of the condition, so nobody locks a session that is not theirs to write.
+    select * into v_session from public.free_agent_sessions s
+    where s.id = p_session_id
+        and asyouwere.role_of(s.id, s.user_id, s.visibility) = any (
+            case p_need when 'owner' then array['owner'] else array['owner', 'editor'] end)
+    for no key update;
+    if not found then
+        perform asyouwere.refuse_access(p_session_id, p_need);
+    end if;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.session_to_write is
+    'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or owns it. Raises session_not_found, forbidden.';
+revoke execute on function asyouwere.session_to_write from public;
+
+-- 05_addresses.sql
+
+-- Addresses: JSON Pointers (RFC 6901) as people write them, and paths as parts keep them.
+--   pointer  /memory/a~1b        path  /memory/a~1b/
+-- A path's keys are written as inside a JSON string and it ends in "/", so that (1) byte order is depth-first
+-- order, (2) everything at and under it is the range [path, path_end(path)), (3) NUL and lone surrogates, which
+-- text can't hold, are plain letters, and (4) it can be put between quotes as it is.
+-- Helpers that run once for each part have no SET clause, so that the planner can inline them (it does not if they
+-- are strict and hold a case, either); their bodies name built-in functions only.
+-- Breaks running code: no.
+
+create function asyouwere.path_key(p_key text) returns text
+language sql immutable parallel safe
+return case when p_key ~ '[~/"\\\x01-\x1f]'
+    then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2), '~', '~0'), '/', '~1')
+    else p_key end;
+comment on function asyouwere.path_key is 'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
+revoke execute on function asyouwere.path_key from public;
+
+create function asyouwere.is_path(p_path text) returns boolean
+language sql immutable strict parallel safe
+-- one spelling for each key: two of them would be two members with one name
+return p_path ~ ('^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f])'
+    '|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*/)*$');
+comment on function asyouwere.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
+revoke execute on function asyouwere.is_path from public;
+
+create function asyouwere.path_end(p_path text) returns text
+language sql immutable strict parallel safe
+return left(p_path, -1) || '0'; -- "0" is the byte after "/"
+comment on function asyouwere.path_end is 'The first path after everything under this one.';
+revoke execute on function asyouwere.path_end from public;
+
+create function asyouwere.path_depth(p_path text) returns int
+language sql immutable strict parallel safe
+return length(p_path) - length(replace(p_path, '/', '')) - 1;
+comment on function asyouwere.path_depth is 'How many keys a path has; 0 for the root, "/".';
+revoke execute on function asyouwere.path_depth from public;
+
+create function asyouwere.path_parent(p_path text) returns text
+language sql immutable strict parallel safe
+return left(p_path, -1 - length(split_part(p_path, '/', -2)));
+comment on function asyouwere.path_parent is 'The path of the container that holds this member.';
+revoke execute on function asyouwere.path_parent from public;
+
+create function asyouwere.path_ancestors(p_path text) returns text[]
+language sql immutable parallel safe
+return case asyouwere.path_depth(p_path)
+    when 0 then '{}'
+    when 1 then array[p_path]
+    when 2 then array['/' || split_part(p_path, '/', 2) || '/', p_path]
+    else array['/' || split_part(p_path, '/', 2) || '/',
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/',
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/' || split_part(p_path, '/', 4) || '/']
+end;
+comment on function asyouwere.path_ancestors is 'The members on the way to a path, itself included, down to depth 3, where parts end.';
+revoke execute on function asyouwere.path_ancestors from public;
+
+create function asyouwere.path_json_key(p_path text) returns text
+language sql immutable parallel safe
+return case when position('~' in p_path) = 0 then '"' || split_part(p_path, '/', -2) || '"'
+    else '"' || replace(replace(split_part(p_path, '/', -2), '~1', '/'), '~0', '~') || '"' end;
+comment on function asyouwere.path_json_key is 'The last key of a path as a JSON string.';
+revoke execute on function asyouwere.path_json_key from public;
+
+create function asyouwere.pointer_json(p_path text, p_item int) returns text
+language sql immutable parallel safe
+return '"' || left(p_path, -1) || case when p_item >= 0 then '/' || p_item else '' end || '"';
+comment on function asyouwere.pointer_json is 'A part''s address as a JSON string holding a pointer.';
+revoke execute on function asyouwere.pointer_json from public;
+
+create function asyouwere.path_of_pointer(p_pointer text) returns text
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path text;
+begin
+    if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
+        perform asyouwere.fail(422, 'invalid_address',
+            'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
+    end if;
+    if p_pointer ~ '["\\\x01-\x1f]' then
+        v_path := substr(to_json(p_pointer)::text, 2, length(to_json(p_pointer)::text) - 2) || '/';
+    else
+        v_path := p_pointer || '/';
+    end if;
+    return v_path;
+end;
+$$;
+comment on function asyouwere.path_of_pointer is 'The path of a JSON Pointer. Raises invalid_address.';
+revoke execute on function asyouwere.path_of_pointer from public;
+
+create function asyouwere.readable_json(p_body text) returns json
+language sql immutable parallel safe
+-- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them
+-- by U+FFFD where, and only where, somebody wants to look.
+return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
+    else regexp_replace(regexp_replace(p_body,
+        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))', '\1' || U&'\FFFD', 'g'),
+        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || U&'\FFFD', 'g')::json
+    end;
+comment on function asyouwere.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
+revoke execute on function asyouwere.readable_json from public;
+grant execute on function asyouwere.readable_json to anon, authenticated, service_role;
+
+do $$
+begin
+    -- IS JSON reads a text without failing, from Postgres 16 on. On 15 only a cast can tell.
+    if current_setting('server_version_num')::int >= 160000 then
+        execute $f$
+            create function asyouwere.is_json(p_text text) returns boolean
+            language sql immutable parallel safe return p_text is not null and p_text is json
+        $f$;
+    else
+        execute $f$
+            create function asyouwere.is_json(p_text text) returns boolean
+            language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $b$
+            begin
+                return p_text is not null and json_typeof(p_text::json) is not null;
+            exception when invalid_text_representation then
+                return false;
+            end $b$
+        $f$;
+    end if;
+end;
+$$;
+comment on function asyouwere.is_json is 'Whether a text is JSON; null is not.';
+revoke execute on function asyouwere.is_json from public;
+
+-- 06_opening.sql
+
+-- Opening: how a JSON value becomes parts, and how what a caller sends becomes change rows.
+-- The rule: objects are opened down to depth 3, lists met on the way are opened too, their items kept whole.
+--
+-- Change rows are four arrays side by side:
+--   op      what
+--   set     put this body at this address, in place of whatever is at and under it
+--   in      a part inside the value of a set row before it
+--   remove  take away what is at and under this address
+--   append  put this body after the list's last item; makes the list where nothing is
+--   put     like set, but this one part only   (made by merging, refused from callers)
+--   drop    like remove, but this one part only (made by merging, refused from callers)
+-- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL callers send
+-- json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that has \u0000 or half a
+-- character; for such the escapes are masked while it looks.
+-- Breaks running code: no.
+
+create type asyouwere.change_rows as (ops text[], paths text[], items int[], bodies text[]);
+comment on type asyouwere.change_rows is 'What a save is to do: see 06_opening.sql.';
+
+create function asyouwere.refuse_count(p_count int) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
+    -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
+    if p_count > 125000 then
+        perform asyouwere.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
+            '{"max_parts": 125000}');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_count is 'Raises too_large for more change rows than one save may have.';
+revoke execute on function asyouwere.refuse_count from public;
+
+create function asyouwere.open_value(p_path text, p_depth int, p_value json)
+returns table (path text, item int, body text)
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    with recursive opened (path, depth, item, value, type) as (
+        select p_path, p_depth, -1, p_value, json_typeof(p_value)
+        union all
+        select inside.path, inside.depth, inside.item, inside.value, json_typeof(inside.value)
+        from opened o cross join lateral (
+            select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item, m.value
+            from (
+                -- of a key written twice the last counts, as in JSON.parse
+                select distinct on (e.key) e.key, e.value
+                from json_each(case o.type when 'object' then o.value else '{}' end)
+                    with ordinality as e (key, value, position)
+                order by e.key, e.position desc
+            ) m
+            union all
+            select o.path, o.depth, (e.position - 1)::int, e.value
+            from json_array_elements(case o.type when 'array' then o.value else '[]' end)
+                with ordinality as e (value, position)
+        ) inside
+        where o.item = -1 and o.depth < 3 and o.type in ('object', 'array')
+    )
+    select o.path, o.item,
+        case when o.item = -1 and o.depth < 3 and o.type = 'object' then '{}'
+             when o.item = -1 and o.depth < 3 and o.type = 'array' then '[]'
+             else o.value::text end
+    from opened o
+$$;
+comment on function asyouwere.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+revoke execute on function asyouwere.open_value from public;
+
+create function asyouwere.masked_escapes(p_body text) returns text
+language sql immutable strict parallel safe
+-- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
+-- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
+-- place of them a control character, which no JSON has: every backslash that is left begins an escape.
+return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
+    '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
+comment on function asyouwere.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
+revoke execute on function asyouwere.masked_escapes from public;
+
+create function asyouwere.unmasked_escapes(p_text text) returns text
+language sql immutable strict parallel safe
+return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
+    '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
+comment on function asyouwere.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
+revoke execute on function asyouwere.unmasked_escapes from public;
+
+create function asyouwere.masked_json(p_value json) returns json
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only \u0000
+    -- and halves without their other half are masked, so that every key keeps its one spelling.
+    select replace(regexp_replace(regexp_replace(replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
+        '\\u(d[89ab][0-9a-f]{2})(?!\\ud[c-f])', '\\u0001\\u0004\1', 'g'),
+        '(?<!\\ud[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})', '\\u0001\\u0004\1', 'g'), E'\x01', '\\')::json
+    from (
+        select case when aside.text ~ '\\u(?:D|d[0-9a-f]{0,2}[A-F])' then (
+                select string_agg(m[1] || lower(m[2]), '' order by position)
+                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g') with ordinality as r (m, position)
+            ) else aside.text end as text
+        from (select replace(p_value::text, '\\', E'\x01') as text) aside
+    ) small
+$$;
+comment on function asyouwere.masked_json is 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
+revoke execute on function asyouwere.masked_json from public;
+
+create function asyouwere.unmasked_rows(p_rows asyouwere.change_rows) returns asyouwere.change_rows
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    select row(p_rows.ops,
+        array(select asyouwere.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
+        p_rows.items,
+        array(select asyouwere.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
+    )::asyouwere.change_rows
+$$;
+comment on function asyouwere.unmasked_rows is 'Change rows that were opened from masked_json().';
+revoke execute on function asyouwere.unmasked_rows from public;
+
+create function asyouwere.open_state(p_state json) returns asyouwere.change_rows
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rows asyouwere.change_rows;
+begin
+    if json_typeof(p_state) is distinct from 'object' then
+        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
+    end if;
+    select array_agg(case when o.path = '/' then 'set' else 'in' end),
+        array_agg(o.path), array_agg(o.item), array_agg(o.body)
+    into v_rows from (select * from asyouwere.open_value('/', 0, p_state) limit 125001) o;
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
+    return v_rows;
+exception when untranslatable_character or invalid_text_representation then
+    -- \u0000 or half a character: only who sends them pays for them
+    if asyouwere.masked_json(p_state)::text = p_state::text then
+        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    end if;
+    return asyouwere.unmasked_rows(asyouwere.open_state(asyouwere.masked_json(p_state)));
+end;
+$$;
+comment on function asyouwere.open_state is 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
+revoke execute on function asyouwere.open_state from public;
+
+create function asyouwere.is_index(p_key text) returns boolean
+language sql immutable strict parallel safe
+return p_key ~ '^(0|[1-9][0-9]{0,8})$';
+comment on function asyouwere.is_index is 'Whether a key may be a position in a list.';
+revoke execute on function asyouwere.is_index from public;
+
+create function asyouwere.open_changes(p_changes json) returns asyouwere.change_rows
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rows asyouwere.change_rows;
+    v_well_formed boolean;
+begin
+    select json_typeof(p_changes) = 'object' and coalesce(bool_and(
+            case e.key when 'set' then json_typeof(e.value) = 'object'
+                when 'append' then json_typeof(e.value) = 'object'
+                when 'remove' then json_typeof(e.value) = 'array' else false end), true)
+    into v_well_formed
+    from json_each(case json_typeof(p_changes) when 'object' then p_changes else '{}' end) e;
+    if v_well_formed then
+        select not exists (select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
+            and not exists (select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
+        into v_well_formed;
+    end if;
+    if v_well_formed is not true then
+        perform asyouwere.fail(422, 'invalid_changes',
+            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
+    end if;
+    if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
+        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
+    elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
+        perform asyouwere.fail(422, 'invalid_address', 'The state itself can''t be removed.');
+    elsif (p_changes -> 'append' -> '') is not null then
+        perform asyouwere.fail(422, 'not_a_list', 'The state is no list.');
+    end if;
+    with asked as (
+        select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
+        from json_array_elements_text(p_changes -> 'remove') r
+        union all
+        select 'set', asyouwere.path_of_pointer(s.key), s.value from json_each(p_changes -> 'set') s
+        union all
+        select 'append', asyouwere.path_of_pointer(a.key), i.value
+        from json_each(p_changes -> 'append') a, json_array_elements(a.value) i
+    ), opened as (
+        select a.op, a.path, null::int as item, a.value::text as body
+        from asked a where a.op <> 'set' or asyouwere.is_index(split_part(a.path, '/', -2))
+        union all
+        -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens those
+        select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
+            case when o.path = a.path and o.item = -1 then null else o.item end, o.body
+        from asked a, asyouwere.open_value(a.path, asyouwere.path_depth(a.path), a.value) o
+        where a.op = 'set' and not asyouwere.is_index(split_part(a.path, '/', -2))
+    )
+    select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows
+    from (select * from opened limit 125001) o;
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
+    return v_rows;
+exception when untranslatable_character or invalid_text_representation then
+    if asyouwere.masked_json(p_changes)::text = p_changes::text then
+        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+    end if;
+    return asyouwere.unmasked_rows(asyouwere.open_changes(asyouwere.masked_json(p_changes)));
+end;
+$$;
+comment on function asyouwere.open_changes is
+    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable, too_large.';
+revoke execute on function asyouwere.open_changes from public;
+
+create function asyouwere.open_body(p_path text, p_body text)
+returns table (path text, item int, body text)
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_body ~ '\\u(?:0000|d)' then
+        return query
+        select p_path || asyouwere.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item, asyouwere.unmasked_escapes(o.body)
+        from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), asyouwere.masked_escapes(p_body)::json) o;
+    else
+        return query select * from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), p_body::json);
+    end if;
+end;
+$$;
+comment on function asyouwere.open_body is
+    'The parts of a body that was sent whole and turns out to be a member: open_value() for any JSON.';
+revoke execute on function asyouwere.open_body from public;
+
+create function asyouwere.resolve_addresses(p_session bigint, p_base int, p_rows asyouwere.change_rows)
+returns asyouwere.change_rows
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rows asyouwere.change_rows;
+begin
+    with given as (
+        select g.*, g.op in ('set', 'remove') and g.item is null
+            and asyouwere.is_index(split_part(g.path, '/', -2))
+            and (
+                select p.kind = 2 from asyouwere.parts_at(p_session, p_base) p
+                where p.path = asyouwere.path_parent(g.path) and p.item = -1
+            ) is true as is_item
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+            as g (op, path, item, body, position)
+    ), resolved as (
+        select g.position, 0::bigint as inner_position, g.op,
+            case when g.is_item then asyouwere.path_parent(g.path) else g.path end as path,
+            case when g.is_item then split_part(g.path, '/', -2)::int
+                 when g.op in ('set', 'remove') then coalesce(g.item, -1) else g.item end as item,
+            g.body
+        from given g
+        where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
+            or asyouwere.path_depth(g.path) >= 3
+        union all
+        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end, o.path, o.item, o.body
+        from given g, asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
+        where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
+            and asyouwere.path_depth(g.path) < 3
+    )
+    select array_agg(r.op order by r.position, r.inner_position),
+        array_agg(r.path order by r.position, r.inner_position),
+        array_agg(r.item order by r.position, r.inner_position),
+        array_agg(r.body order by r.position, r.inner_position)
+    into v_rows from (select * from resolved limit 125001) r;
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
+    return v_rows;
+end;
+$$;
+comment on function asyouwere.resolve_addresses is
+    'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the base, else a member.';
+revoke execute on function asyouwere.resolve_addresses from public;
+
+-- 07_merging.sql
+
+-- Merging: a save whose base is not the latest. Decided here and nowhere else.
+--
+-- mine:   what the caller's copy changed since the base, address by address
+-- theirs: what the stored state changed since the base, address by address
+-- An address that both changed to the same is left alone. Otherwise a change of mine and a change of theirs
+-- conflict when
+--   1. they are at the same address, or
+--   2. one is at a member that the other lies in (a container made, removed or replaced under a change), or
+--   3. mine cuts items off the end of a list that theirs made longer.
+-- Two who both make a container agree only if all that is in it agrees, too.
+-- Items of mine past the end that a list had at the base are appends. They never conflict while the list lives,
+-- however short it is by now: they go after what is there. On any conflict nothing is written and the addresses are named.
+-- Breaks running code: no.
+
+create function asyouwere.changes_of_others(p_session bigint, p_base int)
+returns table (path text, item int, old text, new text)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+    select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
+    from asyouwere.parts_ended(p_session, p_base, 2147483646) b
+    full join asyouwere.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
+    where b.body is distinct from l.body
+$$;
+comment on function asyouwere.changes_of_others is
+    'Addresses whose body now differs from the one at the base; old or new is null where there was or is none.';
+revoke execute on function asyouwere.changes_of_others from public;
+
+create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
+returns table (path text, item int, old text, new text)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+    with given as materialized (
+        select g.op, g.path, coalesce(g.item, -1) as item, g.body
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) as g (op, path, item, body)
+        where g.op <> 'append'
+    ), places as (
+        -- each address as the range of what is at and under it; no path has a control character
+        select g.path, case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
+            g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
+        from given g where g.op <> 'in'
+    ), before as (
+        -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
+        -- has ended since. Asking parts_at() would read the whole session.
+        select alive.* from places l cross join lateral (
+            select p.path, p.item, p.body from asyouwere.parts p
+            where p.session = p_session and p.until = 2147483647 and p.since <= p_base
+                and p.path >= l.path and p.path < l.path_end and p.item between l.item and l.last_item
+            offset 0
+        ) alive
+        union all
+        select d.path, d.item, d.body from asyouwere.parts_ended(p_session, p_base, 2147483646) d
+        where exists (select from places l
+            where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
+    ), wanted as (
+        select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
+    )
+    select coalesce(b.path, w.path), coalesce(b.item, w.item), b.body, w.body
+    from before b full join wanted w on w.path = b.path and w.item = b.item
+    where b.body is distinct from w.body
+$$;
+comment on function asyouwere.changes_of_caller is
+    'The same for what a caller wants, against the base. Appends are not in it.';
+revoke execute on function asyouwere.changes_of_caller from public;
+
+create function asyouwere.merge_changes(p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows)
+returns asyouwere.change_rows
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_rows asyouwere.change_rows;
+    v_addresses text;
+    v_gap boolean;
+begin
+    with mine as materialized (
+        select * from asyouwere.changes_of_caller(p_session, p_base, p_rows)
+    ), theirs as materialized (
+        select * from asyouwere.changes_of_others(p_session, p_base)
+    ), lists as (
+        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
+        -- than the last item that was there then, which is alive or has ended since.
+        select l.path, 1 + greatest(e.last_item, (
+            select p.item from asyouwere.parts p
+            where p.session = p_session and p.until = 2147483647 and p.path = l.path and p.since <= p_base
+            order by p.path desc, p.item desc limit 1)) as length
+        from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
+        left join (
+            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base, 2147483646) p group by p.path
+        ) e on e.path = l.path
+    ), mine_placed as materialized (
+        select m.*, l.length, m.item >= l.length is true as is_append
+        from mine m left join lists l on l.path = m.path and m.item >= 0
+    ), agreed as materialized (
+        select m.path, m.item from mine_placed m join theirs t on t.path = m.path and t.item = m.item
+        where not m.is_append and m.new is not distinct from t.new
+    ), meetings as (
+        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with each.
+        -- 1. at the same address
+        select m.path, m.item, t.path as their_path, t.item as their_item
+        from mine_placed m join theirs t on t.path = m.path and t.item = m.item where not m.is_append
+        union all
+        -- 2. mine lies in a member of theirs, theirs in a member of mine
+        select m.path, m.item, t.path, t.item
+        from mine_placed m cross join unnest(asyouwere.path_ancestors(m.path)) above
+        join theirs t on t.path = above and t.item = -1
+        union all
+        select m.path, m.item, t.path, t.item
+        from theirs t cross join unnest(asyouwere.path_ancestors(t.path)) above
+        join mine_placed m on m.path = above and m.item = -1
+        union all
+        -- 3. mine cuts items off a list that theirs made longer, or changed behind the cut
+        select m.path, m.item, t.path, t.last_item
+        from mine_placed m
+        join (select path, max(item) as last_item from theirs where new is not null group by path) t
+            on t.path = m.path and t.last_item > m.item
+        where m.item >= 0 and m.new is null
+    ), clashes as (
+        select m.path, m.item from meetings m
+        where not ((m.path, m.item) in (select path, item from agreed)
+            and (m.their_path, m.their_item) in (select path, item from agreed))
+        union
+        -- appending to a list that was there and is gone or something else now
+        select g.path, -1
+        from (select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
+        cross join unnest(asyouwere.path_ancestors(g.path)) above
+        join theirs t on t.path = above and t.item = -1 and t.old is not null
+    ), merged as (
+        select case when m.is_append then 'append' when m.new is null then 'drop' else 'put' end as op,
+            m.path, case when m.is_append then null else m.item end as item, m.new as body,
+            0::bigint as position, m.item as item_order
+        from mine_placed m where (m.path, m.item) not in (select path, item from agreed) or m.is_append
+        union all
+        select g.op, g.path, null, g.body, g.position, 0
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+            as g (op, path, item, body, position)
+        where g.op = 'append'
+    )
+    select
+        (select string_agg(asyouwere.pointer_json(path, item), ',' order by path, item) from clashes),
+        (select bool_or(g.missing) from (
+            select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
+            from mine_placed where is_append group by path) g)
+        -- taken from the middle of the caller's own list, though others' cuts may leave no gap there now
+        or exists (
+            select from mine m where m.item >= 0 and m.new is null
+                and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
+                and (select true from asyouwere.parts_at(p_session, p_base) p
+                    where p.path = m.path and p.item = m.item + 1) is true),
+        array_agg(op order by position, path, item_order), array_agg(path order by position, path, item_order),
+        array_agg(item order by position, path, item_order), array_agg(body order by position, path, item_order)
+    into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
+    from merged;
+
+    if v_addresses is not null then
+        perform asyouwere.refuse_conflict(v_addresses, p_latest);
+    end if;
+    if v_gap then
+        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.');
+    end if;
+    return v_rows;
+end;
+$$;
+comment on function asyouwere.merge_changes is
+    'Change rows against an older base, as change rows against the latest (put, drop, append). Raises conflict, list_gap.';
+revoke execute on function asyouwere.merge_changes from public;
+
+create function asyouwere.refuse_conflict(p_addresses text, p_latest int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.fail(409, 'conflict',
+        'Somebody else changed the same part since your base. Nothing was written: catch up, then save again.',
+        format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
+end;
+$$;
+comment on function asyouwere.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';
+revoke execute on function asyouwere.refuse_conflict from public;
+
+-- 08_checks.sql
+
+-- Checks: what a save is refused for. Each raises its own code; the addresses go into the error's detail.
+-- Breaks running code: no.
+
+create function asyouwere.refuse_overlaps(p_rows asyouwere.change_rows) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_address text;
+begin
+    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a list to
+    -- which something is appended as well are no overlap: appended is last, after what the other rows leave.
+    select asyouwere.pointer_json(n.path, n.item) into v_address
+    from (
+        select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
+        from (
+            select u.op, u.path, u.item, concat(u.path, nullif(u.item, -1) || '/') collate "C" as place
+            from unnest(p_rows.ops, p_rows.paths, p_rows.items) as u (op, path, item)
+            where u.op in ('set', 'remove', 'append')
+        ) g
+        window w as (order by g.place, g.op <> 'append')
+    ) n
+    where case n.prior_op when 'append' then n.op <> 'append' and n.place = n.prior_place
+        else n.place >= n.prior_place and n.place < asyouwere.path_end(n.prior_place) end
+    limit 1;
+    if v_address is not null then
+        perform asyouwere.fail(422, 'overlapping_addresses',
+            'One save changes an address twice, or an address and something inside it. Send the outer one whole.',
+            format('{"address": %s}', v_address));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_overlaps is 'Raises overlapping_addresses: the rows of one save come in no order.';
+revoke execute on function asyouwere.refuse_overlaps from public;
+
+create function asyouwere.refuse_loose_rows(p_rows asyouwere.change_rows) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ops text[] := p_rows.ops;
+    v_paths text[] := p_rows.paths;
+    v_items int[] := p_rows.items;
+    v_path text; -- of the set row that the in rows belong to
+begin
+    for i in 1 .. cardinality(v_ops) loop
+        if v_ops[i] <> 'in' then
+            v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
+        elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
+            perform asyouwere.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
+        end if;
+    end loop;
+    if exists (
+        select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
+        where g.op = 'in' group by g.path, g.item having count(*) > 1)
+    then
+        perform asyouwere.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_loose_rows is 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
+revoke execute on function asyouwere.refuse_loose_rows from public;
+
+create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_path text;
+    v_item int;
+    v_part record;
+begin
+    -- What this save put where nothing was before: its container must be there, and no position may be missing.
+    -- Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
+    select n.path, n.item into v_path, v_item from (
+        select p.path, p.item, p.depth, p.kind from asyouwere.parts p where p.session = p_session and p.since = p_number
+        union all
+        -- and what it was to take away where nothing is: fine, unless the address lies below a part
+        select g.path, -1, asyouwere.path_depth(g.path), 0
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
+        where g.op = 'remove' and coalesce(g.item, -1) = -1 and asyouwere.path_depth(g.path) > 1
+            and (select c.kind in (0, 2) from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+                and c.item = -1 and c.path = any (asyouwere.path_ancestors(asyouwere.path_parent(g.path)))
+                order by c.path desc limit 1)
+    ) n
+    where not coalesce(case
+        when n.item >= 0 then
+            (select c.kind = 2 from asyouwere.parts c
+                where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = -1)
+            and (n.item = 0 or (select true from asyouwere.parts c
+                where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = n.item - 1))
+        when n.depth = 1 then true
+        when n.depth > 3 then false
+        else (select c.kind = 1 from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+            and c.path = asyouwere.path_parent(n.path) and c.item = -1)
+        end, false)
+    order by n.path, n.item limit 1;
+    if not found then
+        return;
+    end if;
+
+    -- The deepest part there is above the address tells which mistake it is.
+    select c.path, c.kind,
+        (select i.item from asyouwere.parts i where c.kind = 2 and i.session = p_session and i.until = 2147483647
+            and i.path = c.path and asyouwere.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
+            and i.item = split_part(substr(v_path, length(c.path) + 1), '/', 1)::int) as item
+    into v_part
+    from asyouwere.parts c
+    where c.session = p_session and c.until = 2147483647 and c.item = -1
+        and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
+    order by c.path desc limit 1;
+    if v_item >= 0 and v_part.path = v_path and v_part.kind = 2 then
+        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+    elsif v_part.kind = 0 or v_part.item is not null then
+        perform asyouwere.fail(422, 'address_below_part',
+            'This address lies inside a part, and parts are saved whole. Send the part that is named.',
+            format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
+                asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
+    elsif v_part.kind = 2 then
+        perform asyouwere.fail(422, 'invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+    end if;
+    perform asyouwere.fail(422, 'missing_parent', 'There is no container for this address. Set the container first.',
+        format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
+            asyouwere.pointer_json(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
+end;
+$$;
+comment on function asyouwere.refuse_misplaced is
+    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it can''t be.';
+revoke execute on function asyouwere.refuse_misplaced from public;
+
+create function asyouwere.is_plain_part(p_path text, p_item int, p_body text) returns boolean
+language sql immutable parallel safe
+-- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit can be
+-- set so low that what passes here breaks it.
+return octet_length(p_path) <= 2000
+    and (left(p_body, 1) not in ('{', '[') or p_item >= 0 or p_body in ('{}', '[]'))
+    and octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) <= 16
+    and p_body !~ '[eE][+-]?[0-9]{3}|[0-9]{100}';
+comment on function asyouwere.is_plain_part is 'Whether refuse_part() is sure to find nothing.';
+revoke execute on function asyouwere.is_plain_part from public;
+
+create function asyouwere.refuse_part(p_path text, p_item int, p_body text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_max_nesting int := (select s.max_nesting from asyouwere.settings s);
+    -- how many containers it stands in, the state being the first
+    v_level int := asyouwere.path_depth(p_path) + case when p_item >= 0 then 1 else 0 end;
+    v_bare text;
+begin
+    if octet_length(p_path) > 2000 then
+        perform asyouwere.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
+    elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
+        perform asyouwere.fail(422, 'invalid_changes',
+            'A container at this depth is sent opened, its inside as rows of its own.');
+    end if;
+    if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
+        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall away, level by
+        -- level, and what is left over is deeper than allowed. replace() is a hundred times as quick as an expression.
+        v_bare := translate(regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g'), '{}', '[]');
+        while v_bare <> '' and v_level < v_max_nesting loop
+            v_bare := replace(v_bare, '[]', '');
+            v_level := v_level + 1;
+        end loop;
+        if v_bare <> '' then
+            perform asyouwere.fail(422, 'nesting_too_deep',
+                format('Containers may lie in one another to %s levels.', v_max_nesting));
+        end if;
+    end if;
+    if p_body ~ '[eE][+-]?[0-9]{3}|[0-9]{100}' then
+        v_bare := regexp_replace(p_body, '"(?:[^"\\]|\\.)*"', '', 'g');
+        if exists (
+            select from regexp_matches(v_bare, '-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?', 'g') m
+            where case when m[1] ~ '[eE][+-]?0*[0-9]{4}' or length(m[1]) > 1000 then true
+                else abs(m[1]::numeric) >= 1.797693134862315808e308 end)
+        then
+            perform asyouwere.fail(422, 'number_out_of_range',
+                'A number is outside the range of a double (about 1.8e308), or written absurdly long.');
+        end if;
+    end if;
+    return true;
+end;
+$$;
+comment on function asyouwere.refuse_part is
+    'True, or raises nesting_too_deep, number_out_of_range, address_too_long, invalid_changes.';
+revoke execute on function asyouwere.refuse_part from public;
+
+create function asyouwere.refuse_gaps(p_session bigint, p_number int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from (
+            select p.path, min(p.item) as first from asyouwere.parts p
+            where p.session = p_session and p.until = p_number and p.item >= 0
+                and (select true from asyouwere.parts n where n.session = p.session and n.until = 2147483647
+                    and n.path = p.path and n.item = p.item) is null
+            group by p.path
+        ) gone
+        where (select p.item from asyouwere.parts p where p.session = p_session and p.until = 2147483647
+            and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
+    then
+        perform asyouwere.fail(422, 'list_gap',
+            'Items can be removed from the end of a list only. Set the whole list instead.');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_gaps is 'Raises list_gap if a save took items from the middle of a list.';
+revoke execute on function asyouwere.refuse_gaps from public;
+
+create function asyouwere.refuse_size(p_size_bytes bigint) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_max_bytes bigint := (select s.max_state_bytes from asyouwere.settings s);
+begin
+    if p_size_bytes > v_max_bytes then
+        perform asyouwere.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
+            format('{"size_bytes": %s, "max_bytes": %s}', p_size_bytes, v_max_bytes));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_size is 'Raises too_large.';
+revoke execute on function asyouwere.refuse_size from public;
+
+create function asyouwere.refuse_base(p_session public.free_agent_sessions, p_base int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_base > p_session.latest_number or p_base < 0 then
+        perform asyouwere.fail(422, 'unknown_base', 'The base is no snapshot of this session. Restore first.',
+            format('{"base": %s, "latest": %s}', p_base, p_session.latest_number));
+    elsif p_base > 0 and (select true from public.session_snapshots n
+        where n.session_id = p_session.id and n.number = p_base) is null
+    then
+        perform asyouwere.fail(410, 'snapshot_gone', 'Clean-up has removed this snapshot. Restore the latest first.',
+            format('{"number": %s, "latest": %s}', p_base, p_session.latest_number));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_base is 'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
+revoke execute on function asyouwere.refuse_base from public;
+
+-- 09_saving.sql
+
+-- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the other.
+-- The four functions that every save runs through (save_snapshot, write_snapshot, append_items, replace_parts) have
+-- no SET clause of their own, which would cost a tenth of a save: nobody may execute them but the two definers at
+-- the end of this file, which pin search_path for all they call.
+-- Breaks running code: no.
+
+-- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether something
+-- stands where nothing stood before, so that its container has to be looked at, and the bytes of all parts written.
+create type asyouwere.step as (changed int, bytes bigint, messages int, new_places boolean, written bigint);
+comment on type asyouwere.step is 'What a step of a save did to the session''s parts.';
+
+create function asyouwere.append_items(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns asyouwere.step
+language plpgsql volatile
+as $$
+declare
+    -- variables of their own: so plpgsql takes the arrays apart once, not for every look
+    v_ops text[] := p_rows.ops;
+    v_paths text[] := p_rows.paths;
+    v_bodies text[] := p_rows.bodies;
+    v_step asyouwere.step := (0, 0, 0, false, 0);
+    v_path text;
+    v_depth int;
+    v_item int;
+    v_kind int;
+begin
+    for i in 1 .. cardinality(v_ops) loop
+        continue when v_ops[i] <> 'append';
+        if v_paths[i] is distinct from v_path then
+            v_path := v_paths[i];
+            v_depth := asyouwere.path_depth(v_path);
+            -- the last part alive at the path: an item, or the list itself
+            select p.item, p.kind into v_item, v_kind from asyouwere.parts p
+            where p.session = p_session and p.until = 2147483647 and p.path = v_path
+            order by p.path desc, p.item desc limit 1;
+            if not found then
+                insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+                values (p_session, p_number, -1, -i, 2, v_depth,
+                    case when v_depth < 3 then 2 else 0 end, now(), v_path, '[]');
+                v_item := -1;
+                v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
+            elsif v_kind not in (2, 3) then
+                perform asyouwere.fail(422, 'not_a_list', 'Only lists can be appended to.',
+                    format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
+            end if;
+        end if;
+        v_item := v_item + 1;
+        if not asyouwere.is_plain_part(v_path, v_item, v_bodies[i]) then
+            perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
+        end if;
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 3, now(), v_path, v_bodies[i]);
+        v_step.changed := v_step.changed + 1;
+        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
+        v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
+    end loop;
+    v_step.written := v_step.bytes; -- nothing ends
+    return v_step;
+end;
+$$;
+comment on function asyouwere.append_items is 'Does the append rows of a save. Raises not_a_list.';
+revoke execute on function asyouwere.append_items from public;
+
+create function asyouwere.overwrite_parts(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns asyouwere.step
+language plpgsql volatile
+as $$
+declare
+    v_ops text[] := p_rows.ops;
+    v_bodies text[] := p_rows.bodies;
+    v_step asyouwere.step := (0, 0, 0, false, 0);
+    v_old record;
+begin
+    -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
+    -- replace_parts() may then run over all of it: what is done here is no change any more.
+    for i in 1 .. cardinality(v_ops) loop
+        continue when v_ops[i] = 'append';
+        update asyouwere.parts p set until = p_number
+        where p.session = p_session and p.until = 2147483647
+            and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
+            and p.kind in (0, 3) and p.body <> v_bodies[i]
+            and (p.kind = 3 or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
+        returning p.path, p.item, p.size, p.depth, p.kind, p.created_at into v_old;
+        continue when not found;
+        if not asyouwere.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
+            perform asyouwere.refuse_part(v_old.path, v_old.item, v_bodies[i]);
+        end if;
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind, v_old.created_at,
+            v_old.path, v_bodies[i]);
+        v_step.changed := v_step.changed + 1;
+        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
+        v_step.written := v_step.written + octet_length(v_bodies[i]);
+    end loop;
+    return v_step;
+end;
+$$;
+comment on function asyouwere.overwrite_parts is 'Does those set rows of a small save that put one value in place of another.';
+revoke execute on function asyouwere.overwrite_parts from public;
+
+create function asyouwere.replace_parts(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns asyouwere.step
+language plpgsql volatile
+as $$
+declare
+    v_step asyouwere.step;
+    v_gap boolean;
+begin
+    with given as materialized (
+        select g.op, g.path collate "C" as path, coalesce(g.item, -1) as item, g.body, g.position,
+            g.item >= 0 or g.op in ('put', 'drop') as alone
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+            as g (op, path, item, body, position)
+        where g.op <> 'append'
+    ), standing as (
+        -- What is alive at and, for set and remove, under the addresses: one range of the live index for each,
+        -- whatever the statistics say.
+        select p.* from given g cross join lateral (
+            select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from asyouwere.parts q
+            where q.session = p_session and q.until = 2147483647
+                and q.path >= g.path
+                -- no path has a control character
+                and q.path < case when g.alone then g.path || E'\x01' else asyouwere.path_end(g.path) end
+                and q.item between g.item and case when g.alone then g.item else 2147483647 end
+            offset 0
+        ) p
+        where g.op <> 'in'
+    ), changed as materialized (
+        select w.path, w.item, w.body, w.position, s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
+        from (select g.path, g.item, g.body, g.position from given g where g.op in ('set', 'in', 'put') and g.path <> '/') w
+        full join standing s on s.path = w.path and s.item = w.item
+        where w.body is distinct from s.body
+    ), closed as (
+        update asyouwere.parts p set until = p_number
+        where p.ctid = any (array(select c.place from changed c where c.place is not null))
+        returning 1
+    ), inserted as (
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        select p_session, p_number, c.item, c.position, octet_length(c.body),
+            asyouwere.path_depth(c.path),
+            case when c.item >= 0 then 3 when asyouwere.path_depth(c.path) >= 3 then 0
+                when c.body = '{}' then 1 when c.body = '[]' then 2 else 0 end,
+            coalesce(c.created_at, now()), c.path, c.body
+        from changed c
+        -- the old ones must be closed first, or the new ones meet them in the live index
+        where c.path is not null and (select count(*) from closed) >= 0
+            and (asyouwere.is_plain_part(c.path, c.item, c.body) or asyouwere.refuse_part(c.path, c.item, c.body))
+        returning size
+    )
+    select count(*), coalesce((select sum(i.size) from inserted i), 0) - coalesce(sum(c.old_size), 0),
+        count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
+            - count(*) filter (where c.old_path = '/messages/' and c.old_item >= 0 and c.path is null),
+        coalesce(bool_or(c.place is null or c.path is null), false) or (select bool_or(g.op = 'remove') from given g),
+        coalesce((select sum(i.size) from inserted i), 0),
+        bool_or(c.path is null and c.old_item >= 0)
+    into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_step.written, v_gap
+    from changed c;
+    if v_gap then
+        -- items went: only from the end?
+        perform asyouwere.refuse_gaps(p_session, p_number);
+    end if;
+    return v_step;
+end;
+$$;
+comment on function asyouwere.replace_parts is
+    'Does all other rows of a save: closes what is to go or to change, inserts what is new. Raises list_gap.';
+revoke execute on function asyouwere.replace_parts from public;
+
+create type asyouwere.save_result as (
+    number int, created boolean, replayed boolean, merged boolean,
+    changed_parts int, size_bytes bigint, message_count int, others json
+);
+comment on type asyouwere.save_result is 'What a save answers.';
+
+create function asyouwere.save_snapshot(
+    p_session_id uuid, p_rows asyouwere.change_rows,
+    p_base int, p_idempotency_key text, p_label text, p_on_conflict text
+) returns asyouwere.save_result
+language plpgsql volatile
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_rows asyouwere.change_rows := p_rows;
+    v_result asyouwere.save_result;
+    v_key uuid := md5(p_idempotency_key)::uuid;
+    v_content uuid;
+    v_earlier asyouwere.save_keys;
+    v_merged boolean;
+begin
+    if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
+        perform asyouwere.fail(422, 'invalid_argument', 'on_conflict is merge, reject or overwrite.');
+    elsif length(p_label) not between 1 and 200 then
+        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+    elsif length(p_idempotency_key) not between 1 and 255 then
+        perform asyouwere.fail(422, 'invalid_argument', 'An idempotency key has 1 to 255 characters.');
+    end if;
+    v_session := asyouwere.session_to_write(p_session_id);
+
+    if v_key is not null then
+        v_content := asyouwere.digest_of_save(v_rows, p_base, p_label);
+        select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+        if found then
+            return asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
+        end if;
+    end if;
+
+    if p_base is not null and p_base <> v_session.latest_number then
+        perform asyouwere.refuse_base(v_session, p_base);
+        if p_on_conflict = 'reject' then
+            perform asyouwere.refuse_conflict(
+                (select string_agg(asyouwere.pointer_json(c.path, c.item), ',' order by c.path, c.item)
+                    from asyouwere.changes_of_others(v_session.internal_id, p_base) c),
+                v_session.latest_number);
+        end if;
+    end if;
+    if cardinality(v_rows.ops) > 1 then
+        perform asyouwere.refuse_overlaps(v_rows);
+    end if;
+    -- only an address that ends in a number can mean two things
+    if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
+        v_rows := asyouwere.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
+    end if;
+    v_merged := coalesce(p_base < v_session.latest_number, false) and p_on_conflict = 'merge';
+    if v_merged then
+        v_rows := asyouwere.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
+    end if;
+
+    v_result := asyouwere.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
+    if p_base < v_session.latest_number then
+        v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
+    end if;
+    return v_result;
+end;
+$$;
+comment on function asyouwere.save_snapshot is
+    'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
+revoke execute on function asyouwere.save_snapshot from public;
+
+create function asyouwere.write_snapshot(
+    p_session public.free_agent_sessions, p_rows asyouwere.change_rows, p_merged boolean,
+    p_label text, p_key uuid, p_content uuid
+) returns asyouwere.save_result
+language plpgsql volatile
+as $$
+declare
+    v_number int := p_session.latest_number + 1;
+    v_appended asyouwere.step := (0, 0, 0, false, 0);
+    v_overwritten asyouwere.step := (0, 0, 0, false, 0);
+    v_replaced asyouwere.step := (0, 0, 0, false, 0);
+    v_left_over boolean;
+    v_caller uuid := auth.uid();
+    v_written bigint;
+    v_prepaid int;
+    v_result asyouwere.save_result;
+begin
+    v_left_over := 'append' <> any (p_rows.ops);
+    if v_left_over and cardinality(p_rows.ops) <= 8 and p_rows.ops <@ array['append', 'set'] then
+        v_overwritten := asyouwere.overwrite_parts(p_session.internal_id, v_number, p_rows);
+        v_left_over := v_overwritten.changed < cardinality(array_positions(p_rows.ops, 'set'));
+    end if;
+    if v_left_over then
+        v_replaced := asyouwere.replace_parts(p_session.internal_id, v_number, p_rows);
+    end if;
+    -- last: appended items come after what the other rows leave of the list
+    if 'append' = any (p_rows.ops) then
+        v_appended := asyouwere.append_items(p_session.internal_id, v_number, p_rows);
+    end if;
+    if v_appended.new_places or v_replaced.new_places then
+        perform asyouwere.refuse_misplaced(p_session.internal_id, v_number, p_rows);
+    end if;
+    v_result := (
+        p_session.latest_number, false, false, p_merged, v_appended.changed + v_overwritten.changed + v_replaced.changed,
+        p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes,
+        p_session.message_count + v_appended.messages + v_replaced.messages, null);
+    -- the limit can't be set lower than that, so smaller states need not know it
+    if v_result.size_bytes > 1024 * 1024 then
+        perform asyouwere.refuse_size(v_result.size_bytes);
+    end if;
+    if v_result.changed_parts > 0 or v_number = 1 then
+        v_result.number := v_number;
+        v_result.created := true;
+        v_written := v_appended.written + v_overwritten.written + v_replaced.written;
+        v_prepaid := p_session.prepaid_saves - 1;
+        -- the common case without a call: the owner has paid ahead
+        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
+            v_prepaid := asyouwere.charge_save(p_session, v_written);
+        end if;
+        with made as (
+            insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
+            values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts, v_result.message_count,
+                nullif(v_caller, p_session.user_id))
+        )
+        update public.free_agent_sessions s
+        set latest_number = v_number, size_bytes = v_result.size_bytes, message_count = v_result.message_count,
+            stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
+            updated_at = now(),
+            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
+        where s.id = p_session.id;
+    end if;
+    if p_session.expired_at is not null then
+        -- an expired session lives again with the first save, also with one that changes nothing
+        update public.free_agent_sessions s set status = 'idle' where s.id = p_session.id;
+    end if;
+    if p_label is not null then
+        perform asyouwere.set_label(p_session.id, v_result.number, p_label);
+    end if;
+    if p_key is not null then
+        insert into asyouwere.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
+        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created, p_merged);
+    end if;
+    return v_result;
+end;
+$$;
+comment on function asyouwere.write_snapshot is
+    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, label_taken and what the rows can be refused for.';
+revoke execute on function asyouwere.write_snapshot from public;
+
+create function asyouwere.digest_of_save(p_rows asyouwere.change_rows, p_base int, p_label text) returns uuid
+language sql immutable set search_path = pg_catalog, pg_temp
+-- the label last: it may hold any character
+return md5(concat(array_to_string(p_rows.ops, E'\x02', '-'), E'\x01', array_to_string(p_rows.paths, E'\x02'), E'\x01',
+    array_to_string(p_rows.items, E'\x02', '-'), E'\x01', array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
+    p_base, E'\x01', '=' || p_label))::uuid;
+comment on function asyouwere.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
+revoke execute on function asyouwere.digest_of_save from public;
+
+create function asyouwere.replay_save(
+    p_session public.free_agent_sessions, p_earlier asyouwere.save_keys, p_content uuid, p_base int
+) returns asyouwere.save_result
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_result asyouwere.save_result;
+begin
+    if p_earlier.content <> p_content then
+        perform asyouwere.fail(409, 'idempotency_key_reused',
+            'This idempotency key came with another save before. Make a new key for every save; keep it for retries.');
+    end if;
+    -- the sizes of that number as far as it is kept, else null
+    select n.size_bytes, n.message_count into v_result.size_bytes, v_result.message_count
+    from public.session_snapshots n where n.session_id = p_session.id and n.number = p_earlier.number;
+    v_result.number := p_earlier.number;
+    v_result.created := p_earlier.made_snapshot;
+    v_result.changed_parts := p_earlier.changed_parts;
+    v_result.replayed := true;
+    v_result.merged := p_earlier.merged;
+    -- The same as in the answer that may have been lost: what leads to that number and no further. A client that took
+    -- later changes for part of that number would send them as its own with the next save.
+    if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
+        and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
+    then
+        v_result.others := asyouwere.changes_text(p_session.internal_id, p_base, p_earlier.number);
+    end if;
+    return v_result;
+end;
+$$;
+comment on function asyouwere.replay_save is
+    'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or the base is: restore then. Raises idempotency_key_reused.';
+revoke execute on function asyouwere.replay_save from public;
+
+-- What callers see -----------------------------------------------------------------------------------------
+create function public.create_session_snapshot(
+    p_session_id uuid, p_state json default null, p_changes json default null, p_base int default null,
+    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
+) returns setof asyouwere.save_result
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (p_state is null) = (p_changes is null) then
+        perform asyouwere.fail(422, 'invalid_argument', 'Give either p_state, a whole state, or p_changes.');
+    end if;
+    return next asyouwere.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
+end;
+$$;
+comment on function public.create_session_snapshot is
+    'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and what changed since p_base (others). The same idempotency key answers the first result again. Older base: on_conflict merge (default), reject, overwrite.';
+revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
+grant execute on function public.create_session_snapshot to authenticated, service_role;
+
+create function asyouwere.save_json(
+    p_session_id uuid, p_state json, p_changes json, p_base int,
+    p_idempotency_key text, p_label text, p_on_conflict text
+) returns asyouwere.save_result
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+begin
+    -- definer: nobody writes parts but through here and save_parts()
+    return asyouwere.save_snapshot(p_session_id,
+        case when p_state is null then asyouwere.open_changes(p_changes) else asyouwere.open_state(p_state) end,
+        p_base, p_idempotency_key, p_label, p_on_conflict);
+end;
+$$;
+comment on function asyouwere.save_json is 'Opens JSON and saves it.';
+revoke execute on function asyouwere.save_json from public;
+grant execute on function asyouwere.save_json to authenticated, service_role;
+
+create function public.save_session_parts(
+    p_session_id uuid, p_ops text[], p_paths text[], p_items int[], p_bodies text[], p_base int default null,
+    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
+) returns setof asyouwere.save_result
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.save_parts(p_session_id, (p_ops, p_paths, p_items, p_bodies)::asyouwere.change_rows,
+        p_base, p_idempotency_key, p_label, p_on_conflict);
+end;
+$$;
+comment on function public.save_session_parts is
+    'The same save, opened by the caller into change rows (four arrays, see 06_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
+revoke execute on function public.save_session_parts from public, anon, authenticated, service_role;
+grant execute on function public.save_session_parts to authenticated, service_role;
+
+create function asyouwere.save_parts(
+    p_session_id uuid, p_rows asyouwere.change_rows, p_base int,
+    p_idempotency_key text, p_label text, p_on_conflict text
+) returns asyouwere.save_result
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+declare
+    v_count int := cardinality(p_rows.ops);
+    v_dims text := '[1:' || v_count || ']';
+    v_wrong boolean;
+    v_not_json boolean;
+begin
+    -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
+    -- opening would have made sure of.
+    if v_count > 125000 then
+        perform asyouwere.refuse_count(v_count);
+    end if;
+    select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
+            or g.path is null or not asyouwere.is_path(g.path)
+            or (g.op = 'remove') <> (g.body is null)
+            or g.path = '/' and (g.op <> 'set' or g.item <> -1 or g.body <> '{}')
+            or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
+        bool_or(g.body is not null and not asyouwere.is_json(g.body))
+    into v_wrong, v_not_json
+    from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
+    if v_not_json then
+        perform asyouwere.fail(422, 'invalid_json', 'A body is not JSON.');
+    elsif v_wrong or v_count is null or v_count > 0
+        -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
+        and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
+            is distinct from (v_dims, v_dims, v_dims, v_dims)
+    then
+        perform asyouwere.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
+    end if;
+    if 'in' = any (p_rows.ops) then
+        perform asyouwere.refuse_loose_rows(p_rows);
+    end if;
+    return asyouwere.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
+end;
+$$;
+comment on function asyouwere.save_parts is 'Checks change rows from outside and saves them.';
+revoke execute on function asyouwere.save_parts from public;
+grant execute on function asyouwere.save_parts to authenticated, service_role;
+
+-- 10_restoring.sql
+
+-- Restoring: the parts alive at a number, put together as JSON text.
+-- The text comes as rows to be joined: 32 items a row. One value of 1 MB costs more to build and copy than all the
+-- rest, and no value may have 1 GB.
+-- Breaks running code: no.
+
+create function asyouwere.json_between(p_prior_depth int, p_prior_kind int, p_depth int) returns text
+language sql immutable parallel safe
+-- What stands between a member and the one before it: closes what the one before left open, then a comma.
+--   {"a":{"b":1   }}      after b (depth 2, kept whole) at the end: close a and the root
+--   {"a":{        "b":1   after a (depth 1, opened) comes its first member: nothing
+--   {"a":[…       ],"c":  after a list its bracket
+return case when p_prior_depth is null then '{' else
+    case when p_prior_kind = 2 then ']' else '' end
+    || repeat('}', p_prior_depth + case when p_prior_kind = 1 then 1 else 0 end - greatest(p_depth, 1))
+    || case when p_depth = 0 then '}' when p_prior_kind = 1 and p_prior_depth = p_depth - 1 then '' else ',' end
+end;
+comment on function asyouwere.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
+revoke execute on function asyouwere.json_between from public;
+
+create function asyouwere.json_member(p_path text, p_kind int, p_body text) returns text
+language sql immutable parallel safe
+return asyouwere.path_json_key(p_path) || case p_kind when 1 then ':{' when 2 then ':[' else ':' || p_body end;
+comment on function asyouwere.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
+revoke execute on function asyouwere.json_member from public;
+
+create function asyouwere.latest_state(p_session bigint) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off
+as $$
+begin
+    -- First the order, of members and of chunks of items; then the text of the chunks, so that it is never sorted.
+    -- All by the index of the living; a small table would be scanned, by a plan that stays when it has grown.
+    return query
+    select case when f.chunk is null then f.text else (
+        select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
+            select string_agg(o.body, ',') as bodies from (
+                select p.body from asyouwere.parts p
+                where p.session = p_session and p.until = 2147483647 and p.path = f.path
+                    and p.item between f.chunk and f.chunk + 31
+                order by p.path, p.item
+            ) o
+        ) i) end
+    from (
+        select m.path, null::int as chunk,
+            asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body) as text
+        from (
+            select p.path, p.kind, p.depth, p.body,
+                lag(p.depth) over (order by p.path) as prior_depth, lag(p.kind) over (order by p.path) as prior_kind
+            from asyouwere.parts p where p.session = p_session and p.until = 2147483647 and p.item = -1
+        ) m
+        union all
+        select l.path, chunk.first, null
+        from asyouwere.parts l
+        cross join lateral (
+            select p.item from asyouwere.parts p
+            where p.session = p_session and p.until = 2147483647 and p.path = l.path
+            order by p.path desc, p.item desc limit 1
+        ) last
+        cross join lateral generate_series(0, last.item, 32) as chunk (first)
+        where l.session = p_session and l.until = 2147483647 and l.item = -1 and l.kind = 2
+        union all
+        select '0', null, asyouwere.json_between(e.depth, e.kind, 0) from (
+            select p.depth, p.kind from asyouwere.parts p
+            where p.session = p_session and p.until = 2147483647 and p.item = -1
+            order by p.path desc limit 1
+        ) e
+        order by 1, 2 nulls first
+    ) f;
+    if not found then
+        return next '{}';
+    end if;
+end;
+$$;
+comment on function asyouwere.latest_state is 'The latest state as JSON text, in rows to be joined.';
+revoke execute on function asyouwere.latest_state from public;
+
+create function asyouwere.state_at(p_session bigint, p_number int) returns setof text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set work_mem = '64MB'
+as $$
+begin
+    return query
+    select string_agg(f.text, '' order by f.place) from (
+        select m.place, concat(
+            case when m.kind <> 3 then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
+                when m.prior_kind = 2 then m.body
+                else ',' || m.body end,
+            case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end) as text
+        from (
+            select p.path, p.kind, p.depth, p.body,
+                row_number() over w as place, lead(p.kind) over w is null as is_last,
+                lag(p.depth) over w as prior_depth,
+                -- after an item the list is still open: json_between must see a list, the next item only a comma
+                case when lag(p.kind) over w = 3 and p.kind <> 3 then 2 else lag(p.kind) over w end as prior_kind,
+                case when p.kind = 3 then 2 else p.kind end as list_kind
+            from asyouwere.parts_at(p_session, p_number) p
+            window w as (order by p.path, p.item)
+        ) m
+    ) f
+    group by f.place / 32 order by f.place / 32;
+    if not found then
+        return next '{}';
+    end if;
+end;
+$$;
+comment on function asyouwere.state_at is 'The state at an older number as JSON text, in rows to be joined.';
+revoke execute on function asyouwere.state_at from public;
+
+create type asyouwere.snapshot_header as (
+    session_id uuid, number int, label text, size_bytes bigint, message_count int,
+    created_at timestamptz, status text, latest_number int
+);
+comment on type asyouwere.snapshot_header is 'What there is to know of a snapshot besides its content.';
+
+create function asyouwere.find_snapshot(p_session public.free_agent_sessions, p_number int, p_label text)
+returns asyouwere.snapshot_header
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_header asyouwere.snapshot_header;
+begin
+    if p_label is not null then
+        select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
+        into v_header from public.session_snapshots n
+        where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
+        if not found then
+            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this label.');
+        end if;
+        return v_header;
+    end if;
+    select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
+    into v_header from public.session_snapshots n
+    where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
+    if not found then
+        if coalesce(p_number, p_session.latest_number) = 0 then
+            -- before the first save there is the empty state
+            v_header := (p_session.id, 0, null, 0, 0, p_session.created_at, p_session.status, p_session.latest_number);
+        elsif p_number between 1 and p_session.latest_number then
+            perform asyouwere.refuse_base(p_session, p_number);
+        else
+            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.',
+                format('{"number": %s, "latest": %s}', p_number, p_session.latest_number));
+        end if;
+    end if;
+    return v_header;
+end;
+$$;
+comment on function asyouwere.find_snapshot is
+    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if it was pruned.';
+revoke execute on function asyouwere.find_snapshot from public;
+
+create function asyouwere.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_session, p_number, p_label);
+begin
+    -- definer: access is checked once, above
+    return next row_to_json(v_header)::text;
+    if v_header.number = v_session.latest_number then
+        return query select asyouwere.latest_state(v_session.internal_id);
+    else
+        return query select asyouwere.state_at(v_session.internal_id, v_header.number);
+    end if;
+end;
+$$;
+comment on function asyouwere.read_snapshot is 'Header and state of a snapshot as rows of text.';
+revoke execute on function asyouwere.read_snapshot from public;
+grant execute on function asyouwere.read_snapshot to anon, authenticated, service_role;
+
+create function public.get_snapshot_chunks(p_session_id uuid, p_number int default null, p_label text default null)
+returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select asyouwere.read_snapshot(p_session_id, p_number, p_label);
+end;
+$$;
+comment on function public.get_snapshot_chunks is
+    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, all further rows joined are the JSON text of the state, exactly as it was saved.';
+revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
+grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
+
+create function public.get_snapshot(p_session_id uuid, p_number int default null, p_label text default null)
+returns table (
+    session_id uuid, number int, label text, size_bytes bigint, message_count int,
+    created_at timestamptz, status text, latest_number int, state json
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select h.*, s.state::json
+    from (
+        select min(c.chunk) filter (where c.position = 1) as header,
+            string_agg(c.chunk, '' order by c.position) filter (where c.position > 1) as state
+        from asyouwere.read_snapshot(p_session_id, p_number, p_label) with ordinality as c (chunk, position)
+    ) s
+    cross join lateral json_populate_record(null::asyouwere.snapshot_header, s.header::json) h;
+end;
+$$;
+comment on function public.get_snapshot is
+    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+revoke execute on function public.get_snapshot from public, anon, authenticated, service_role;
+grant execute on function public.get_snapshot to anon, authenticated, service_role;
+
+create function public.get_latest_snapshot(p_session_id uuid)
+returns table (
+    session_id uuid, number int, label text, size_bytes bigint, message_count int,
+    created_at timestamptz, status text, latest_number int, state json
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from public.get_snapshot(p_session_id);
+end;
+$$;
+comment on function public.get_latest_snapshot is
+    'One row: the latest snapshot with its state; number 0 and {} before the first save. Raises session_not_found.';
+revoke execute on function public.get_latest_snapshot from public, anon, authenticated, service_role;
+grant execute on function public.get_latest_snapshot to anon, authenticated, service_role;
+
+-- 11_syncing.sql
+
+-- Syncing and comparing: both are read off the parts' lifespans, nothing is replayed.
+-- Breaks running code: no.
+
+create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646) returns text
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+    with begun as materialized (
+        select b.path, b.item, b.body from asyouwere.parts_begun(p_session, p_since, p_number) b
+    ), gone as materialized (
+        -- what was there at p_since and has no successor
+        select e.path, e.item from asyouwere.parts_ended(p_session, p_since, p_number) e
+        except select b.path, b.item from begun b
+    ), gone_on_top as (
+        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might be a loop
+        select g.path, g.item from gone g
+        where not exists (
+            select from unnest(asyouwere.path_ancestors(g.path)) above
+            where (above <> g.path or g.item >= 0) and above in (select a.path from gone a where a.item = -1))
+    )
+    select concat('{"set":{',
+        (select string_agg(concat(asyouwere.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
+        '},"remove":[',
+        (select string_agg(asyouwere.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
+        ']}')
+$$;
+comment on function asyouwere.changes_text is
+    'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
+revoke execute on function asyouwere.changes_text from public;
+
+create function asyouwere.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+begin
+    -- definer: access is checked once, above
+    number := v_session.latest_number;
+    reset := false;
+    if p_since = number then
+        changes := '{"set":{},"remove":[]}';
+    elsif p_since between 0 and number and (p_since = 0 or (select true from public.session_snapshots n
+        where n.session_id = p_session_id and n.number = p_since))
+    then
+        changes := asyouwere.changes_text(v_session.internal_id, p_since);
+    else
+        -- of a pruned number nobody knows what has been removed since
+        reset := true;
+    end if;
+end;
+$$;
+comment on function asyouwere.read_changes is 'The latest number and what has changed since another.';
+revoke execute on function asyouwere.read_changes from public;
+grant execute on function asyouwere.read_changes to anon, authenticated, service_role;
+
+create function public.get_session_changes(p_session_id uuid, p_since int)
+returns table (number int, reset boolean, changes json)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_changes(p_session_id, p_since);
+end;
+$$;
+comment on function public.get_session_changes is
+    'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": [pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. Raises session_not_found.';
+revoke execute on function public.get_session_changes from public, anon, authenticated, service_role;
+grant execute on function public.get_session_changes to anon, authenticated, service_role;
+
+create function asyouwere.read_diff(p_session_id uuid, p_from int, p_to int)
+returns table (address json, change text, before json, after json)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+begin
+    -- definer: access is checked once, above
+    if p_from is null or p_to is null then
+        perform asyouwere.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
+    end if;
+    perform asyouwere.find_snapshot(v_session, p_from, null);
+    perform asyouwere.find_snapshot(v_session, p_to, null);
+    return query
+    select asyouwere.pointer_json(coalesce(o.path, n.path), coalesce(o.item, n.item))::json,
+        case when o.path is null then 'added' when n.path is null then 'removed' else 'changed' end,
+        o.body::json, n.body::json
+    from (
+        -- what ended on the way forth began on the way back
+        select p.path, p.item, p.body from asyouwere.parts_ended(v_session.internal_id, p_from, p_to) p
+        union all
+        select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_to, p_from) p
+    ) o
+    full join (
+        select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_from, p_to) p
+        union all
+        select p.path, p.item, p.body from asyouwere.parts_ended(v_session.internal_id, p_to, p_from) p
+    ) n on n.path = o.path and n.item = o.item
+    where o.body is distinct from n.body
+    order by coalesce(o.path, n.path), coalesce(o.item, n.item);
+end;
+$$;
+comment on function asyouwere.read_diff is 'The addresses whose body differs between two numbers.';
+revoke execute on function asyouwere.read_diff from public;
+grant execute on function asyouwere.read_diff to anon, authenticated, service_role;
+
+create function public.diff_snapshots(p_session_id uuid, p_from int, p_to int)
+returns table (address json, change text, before json, after json)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_diff(p_session_id, p_from, p_to);
+end;
+$$;
+comment on function public.diff_snapshots is
+    'What differs between two snapshots, a row for each address: added, removed or changed, with the values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+revoke execute on function public.diff_snapshots from public, anon, authenticated, service_role;
+grant execute on function public.diff_snapshots to anon, authenticated, service_role;
+
+-- 12_history.sql
+
+-- History: labels, going back, branching off.
+-- Breaks running code: no.
+
+create function asyouwere.set_label(p_session_id uuid, p_number int, p_label text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- the caller holds the session's lock, so nobody takes the label between the look and the update
+    if exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session_id and n.label = p_label and n.number <> p_number)
+    then
+        perform asyouwere.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
+    end if;
+    update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
+    if p_label is null then
+        -- the clean-up has passed it by; let it come back for it
+        update public.free_agent_sessions s set pruned_through = p_number - 1
+        where s.id = p_session_id and s.pruned_through >= p_number;
+    end if;
+end;
+$$;
+comment on function asyouwere.set_label is 'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
+revoke execute on function asyouwere.set_label from public;
+
+create function asyouwere.label(p_session_id uuid, p_number int, p_label text) returns public.session_snapshots
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
+    v_snapshot public.session_snapshots;
+begin
+    -- definer: nobody writes snapshots but through here
+    if length(p_label) not between 1 and 200 then
+        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+    elsif coalesce(p_number, 0) < 1 then
+        perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
+    end if;
+    perform asyouwere.find_snapshot(v_session, p_number, null);
+    perform asyouwere.charge();
+    perform asyouwere.set_label(p_session_id, p_number, p_label);
+    select * into v_snapshot from public.session_snapshots n
+    where n.session_id = p_session_id and n.number = p_number;
+    return v_snapshot;
+end;
+$$;
+comment on function asyouwere.label is 'Checks access and number, then sets the label.';
+revoke execute on function asyouwere.label from public;
+grant execute on function asyouwere.label to authenticated, service_role;
+
+create function public.label_snapshot(p_session_id uuid, p_number int, p_label text)
+returns setof public.session_snapshots
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.label(p_session_id, p_number, p_label);
+end;
+$$;
+comment on function public.label_snapshot is
+    'Name a snapshot; clean-up never takes it then. Null takes the name away. Raises snapshot_not_found, snapshot_gone, label_taken, forbidden.';
+revoke execute on function public.label_snapshot from public, anon, authenticated, service_role;
+grant execute on function public.label_snapshot to authenticated, service_role;
+
+create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns asyouwere.save_result
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
+    v_rows asyouwere.change_rows;
+    v_key uuid := md5(p_idempotency_key)::uuid;
+    v_content uuid := md5('revert ' || p_number)::uuid;
+    v_earlier asyouwere.save_keys;
+begin
+    -- definer: nobody writes parts but through here
+    if p_number is null or length(p_idempotency_key) not between 1 and 255 then
+        perform asyouwere.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
+    end if;
+    select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+    if found then
+        return asyouwere.replay_save(v_session, v_earlier, v_content, null);
+    end if;
+    perform asyouwere.find_snapshot(v_session, p_number, null);
+    select array_agg(case when o.path is null then 'drop' else 'put' end),
+        array_agg(coalesce(o.path, n.path)), array_agg(coalesce(o.item, n.item)), array_agg(o.body)
+    into v_rows
+    from (
+        select p.path, p.item, p.body from asyouwere.parts_at(v_session.internal_id, p_number) p
+        where p.until < 2147483647
+    ) o
+    full join (
+        select p.path, p.item, p.body from asyouwere.parts p
+        where p.session = v_session.internal_id and p.since > p_number and p.until = 2147483647
+    ) n on n.path = o.path and n.item = o.item
+    where o.body is distinct from n.body;
+    return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
+end;
+$$;
+comment on function asyouwere.revert is 'Makes an old content the newest.';
+revoke execute on function asyouwere.revert from public;
+grant execute on function asyouwere.revert to authenticated, service_role;
+
+create function public.revert_session(p_session_id uuid, p_number int, p_idempotency_key text default null)
+returns setof asyouwere.save_result
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.revert(p_session_id, p_number, p_idempotency_key);
+end;
+$$;
+comment on function public.revert_session is
+    'A new snapshot with the content of an old one; nothing in between is lost. 0 empties the state. Answers as create_session_snapshot. Raises snapshot_not_found, snapshot_gone, forbidden.';
+revoke execute on function public.revert_session from public, anon, authenticated, service_role;
+grant execute on function public.revert_session to authenticated, service_role;
+
+create function asyouwere.fork(p_session_id uuid, p_number int, p_name text) returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_source public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_source, p_number, null);
+    v_owner uuid := coalesce(auth.uid(), case when current_setting('role') = 'service_role' then v_source.user_id end);
+    v_fork public.free_agent_sessions;
+    v_parts int;
+begin
+    -- definer: nobody writes parts but through here
+    if v_owner is null then
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
+    end if;
+    insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
+        latest_number, size_bytes, stored_bytes, message_count)
+    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
+        v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
+        least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
+    returning * into v_fork;
+    perform asyouwere.charge_copy(v_owner, v_header.size_bytes);
+    insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+    select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth, p.kind,
+        p.created_at, p.path, p.body
+    from asyouwere.parts_at(v_source.internal_id, v_header.number) p;
+    get diagnostics v_parts = row_count;
+    -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a snapshot and
+    -- its parts at once, and so does who deletes the session: if the snapshot is still there now, its parts were all
+    -- there when they were copied.
+    perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
+    if v_header.number > 0 then
+        insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
+        values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count);
+    end if;
+    return v_fork;
+end;
+$$;
+comment on function asyouwere.fork is 'Copies one version into a session of the caller''s own.';
+revoke execute on function asyouwere.fork from public;
+grant execute on function asyouwere.fork to authenticated, service_role;
+
+create function public.fork_session(p_session_id uuid, p_number int default null, p_name text default null)
+returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.fork(p_session_id, p_number, p_name);
+end;
+$$;
+comment on function public.fork_session is
+    'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+revoke execute on function public.fork_session from public, anon, authenticated, service_role;
+grant execute on function public.fork_session to authenticated, service_role;
+
+-- 13_messages.sql
+
+-- Messages: the items of the state's list "messages", as a table. There is one copy: a message inserted here is in
+-- the next restore, a message saved with a snapshot is here.
+-- Breaks running code: no.
+
+create function asyouwere.message_id(p_session_id uuid, p_position int) returns uuid
+language sql immutable strict parallel safe
+return md5(p_session_id::text || '/messages/' || p_position)::uuid;
+comment on function asyouwere.message_id is 'A message''s id: the same for as long as it keeps its place.';
+revoke execute on function asyouwere.message_id from public;
+grant execute on function asyouwere.message_id to anon, authenticated, service_role;
+
+create function asyouwere.message_preview(p_body text) returns text
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_content json := asyouwere.readable_json(p_body) -> 'content';
+    v_text text;
+begin
+    -- content is a text, or a list of blocks of which some have a text (the shapes of the large APIs)
+    v_text := case json_typeof(v_content)
+        when 'string' then v_content #>> '{}'
+        when 'array' then (select string_agg(b ->> 'text', ' ') from json_array_elements(v_content) b
+            where json_typeof(b -> 'text') = 'string') end;
+    return case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
+end;
+$$;
+comment on function asyouwere.message_preview is 'The first 140 characters of what a message says.';
+revoke execute on function asyouwere.message_preview from public;
+grant execute on function asyouwere.message_preview to anon, authenticated, service_role;
+
+create view public.session_messages with (security_invoker = true) as
+select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as position,
+    asyouwere.readable_json(p.body) ->> 'role' as role,
+    asyouwere.readable_json(p.body) ->> 'content' as content,
+    p.body::json as body, p.created_at
+from public.free_agent_sessions s
+join asyouwere.parts p on p.session = s.internal_id
+where p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+comment on view public.session_messages is
+    'The live messages of every session one may read. Insert (session_id with role and content, or with body) to append one.';
+comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
+comment on column public.session_messages.content is 'The message''s "content": a text as it is, anything else as JSON text.';
+comment on column public.session_messages.body is 'The whole message, exactly as saved.';
+comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
+revoke all on public.session_messages from anon, authenticated, service_role;
+grant select on public.session_messages to anon, authenticated, service_role;
+grant insert (session_id, role, content, body) on public.session_messages to authenticated, service_role;
+
+create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
+returns asyouwere.save_result
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+declare
+    v_rows asyouwere.change_rows;
+begin
+    -- definer: saving is private
+    if json_typeof(p_messages) is distinct from 'array' then
+        perform asyouwere.fail(422, 'invalid_argument', 'p_messages is a list of messages.');
+    end if;
+    select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
+    into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
+    perform asyouwere.refuse_count(cardinality(v_rows.ops));
+    return asyouwere.save_snapshot(p_session_id, v_rows, null, p_idempotency_key, null, 'merge');
+end;
+$$;
+comment on function asyouwere.append_messages is 'Saves messages at the end of the list.';
+revoke execute on function asyouwere.append_messages from public;
+grant execute on function asyouwere.append_messages to authenticated, service_role;
+
+create function public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text default null)
+returns table (number int, first_position int, last_position int, message_count int)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_result asyouwere.save_result := asyouwere.append_messages(p_session_id, p_messages, p_idempotency_key);
+begin
+    return query select v_result.number, v_result.message_count - json_array_length(p_messages),
+        v_result.message_count - 1, v_result.message_count;
+end;
+$$;
+comment on function public.append_session_messages is
+    'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
+revoke execute on function public.append_session_messages from public, anon, authenticated, service_role;
+grant execute on function public.append_session_messages to authenticated, service_role;
+
+create function asyouwere.insert_message() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- not json_build_object(), which writes spaces: a client that saves the same message would seem to change it
+    v_body json := coalesce(new.body, (select row_to_json(m) from (select new.role, new.content) m));
+    v_result asyouwere.save_result;
+begin
+    -- definer: saving is private
+    if new.body is null and (new.role is null or new.content is null) then
+        perform asyouwere.fail(422, 'invalid_argument', 'Insert a message as role and content, or as body.');
+    end if;
+    v_result := asyouwere.append_messages(new.session_id, json_build_array(v_body), null);
+    new.position := v_result.message_count - 1;
+    new.id := asyouwere.message_id(new.session_id, new.position);
+    new.role := asyouwere.readable_json(v_body::text) ->> 'role';
+    new.content := asyouwere.readable_json(v_body::text) ->> 'content';
+    new.body := v_body;
+    new.created_at := now();
+    return new;
+end;
+$$;
+comment on function asyouwere.insert_message is 'An insert into session_messages appends to the state''s list.';
+revoke execute on function asyouwere.insert_message from public;
+create trigger insert_message instead of insert on public.session_messages
+    for each row execute function asyouwere.insert_message();
+
+create function asyouwere.refuse_message_change() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
+    perform asyouwere.fail(403, 'forbidden', 'A message is changed by a save of its session.');
+    return null;
+end;
+$$;
+comment on function asyouwere.refuse_message_change is 'Messages are not changed through the view.';
+revoke execute on function asyouwere.refuse_message_change from public;
+create trigger refuse_message_change instead of update or delete on public.session_messages
+    for each row execute function asyouwere.refuse_message_change();
+
+create function asyouwere.read_messages(p_session_id uuid, p_after int, p_limit int)
+returns setof public.session_messages
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+begin
+    -- definer: access is checked once, above. Not through the view: of its join the planner does not know that it
+    -- comes in the order of positions, and would read a long session whole for every page.
+    return query
+    select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
+        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content', p.body::json, p.created_at
+    from asyouwere.parts p
+    where p.session = v_session.internal_id and p.until = 2147483647 and p.path = '/messages/'
+        and p.item > greatest(p_after, -1)
+    order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
+end;
+$$;
+comment on function asyouwere.read_messages is 'A page of a session''s messages.';
+revoke execute on function asyouwere.read_messages from public;
+grant execute on function asyouwere.read_messages to anon, authenticated, service_role;
+
+create function public.list_messages(p_session_id uuid, p_after int default -1, p_limit int default 100)
+returns setof public.session_messages
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_messages(p_session_id, p_after, p_limit);
+end;
+$$;
+comment on function public.list_messages is
+    'Messages after a position, oldest first, at most 1,000. Raises session_not_found.';
+revoke execute on function public.list_messages from public;
+grant execute on function public.list_messages to anon, authenticated, service_role;
+
+create function asyouwere.require_readable(p_session_id uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: session_to_read is private
+    perform asyouwere.session_to_read(p_session_id);
+end;
+$$;
+comment on function asyouwere.require_readable is 'Raises session_not_found unless the caller may read the session.';
+revoke execute on function asyouwere.require_readable from public;
+grant execute on function asyouwere.require_readable to anon, authenticated, service_role;
+
+-- 14_session_functions.sql
+
+-- The session itself: make, find, list, change, share, delete.
+-- Breaks running code: no.
+
+create view asyouwere.described_sessions with (security_invoker = true) as
+select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
+    s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
+    s.latest_number, s.size_bytes, s.message_count,
+    (
+        select asyouwere.message_preview(p.body) from asyouwere.parts p
+        where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
+        order by p.path desc, p.item desc limit 1
+    ) as last_message,
+    (
+        select n.created_at from public.session_snapshots n
+        where n.session_id = s.id and n.number = s.latest_number
+    ) as last_saved_at,
+    asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role
+-- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
+from public.free_agent_sessions s;
+comment on view asyouwere.described_sessions is 'Every session one may read, as a list shows it.';
+grant select on asyouwere.described_sessions to anon, authenticated, service_role;
+
+create view public.sessions_list with (security_invoker = true) as
+select d.* from asyouwere.described_sessions d
+where d.user_id = (select auth.uid())
+    or d.visibility <> 'private' and d.id = any (array(select asyouwere.session_ids_shared_with_me()));
+comment on view public.sessions_list is
+    'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next page: those below the last row.';
+comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
+comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
+comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
+revoke all on public.sessions_list from anon, authenticated, service_role;
+grant select on public.sessions_list to anon, authenticated, service_role;
+
+create function public.get_session(p_session_id uuid) returns setof public.sessions_list
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.require_readable(p_session_id);
+    return query select * from asyouwere.described_sessions d where d.id = p_session_id;
+end;
+$$;
+comment on function public.get_session is 'One session that the caller may read. Raises session_not_found.';
+revoke execute on function public.get_session from public, anon, authenticated, service_role;
+grant execute on function public.get_session to anon, authenticated, service_role;
+
+create function public.list_sessions(
+    p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
+    p_archived boolean default false, p_status text default null, p_search text default null
+) returns setof public.sessions_list
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+-- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
+set enable_sort = off
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
+    v_before timestamptz := coalesce(p_before, 'infinity');
+    v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+begin
+    return query
+    with page as (
+        -- each branch in the order of its index, so that a page costs the same among ten thousand sessions
+        (
+            select s.id, s.last_activity_at from public.free_agent_sessions s
+            where s.user_id = v_caller and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
+            order by s.last_activity_at desc, s.id desc limit v_limit
+        ) union all (
+            select s.id, s.last_activity_at from public.free_agent_sessions s
+            where s.id = any (array(select asyouwere.session_ids_shared_with_me()))
+                and s.visibility <> 'private' and s.user_id <> v_caller
+                and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
+            order by s.last_activity_at desc, s.id desc limit v_limit
+        )
+        order by 2 desc, 1 desc limit v_limit
+    )
+    select d.* from page p cross join lateral (
+        select * from asyouwere.described_sessions s where s.id = p.id
+    ) d
+    order by d.last_activity_at desc, d.id desc;
+end;
+$$;
+comment on function public.list_sessions is
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name.';
+revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
+grant execute on function public.list_sessions to authenticated, service_role;
+
+create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
+returns setof public.session_snapshots
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.require_readable(p_session_id);
+    return query select * from public.session_snapshots n
+    where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
+    order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000);
+end;
+$$;
+comment on function public.list_snapshots is 'The kept snapshots, newest first, below p_before. Raises session_not_found.';
+revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
+grant execute on function public.list_snapshots to anon, authenticated, service_role;
+
+create function public.get_or_create_session(
+    p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
+    p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
+    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null
+) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid()) else auth.uid() end;
+    v_session public.free_agent_sessions;
+begin
+    if v_owner is null then
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: a session needs an owner. The service gives p_user_id.');
+    elsif p_user_id <> v_owner then
+        perform asyouwere.fail(403, 'forbidden', 'Only the service creates sessions for others.');
+    end if;
+    if p_expires_after_seconds < 0 then
+        perform asyouwere.fail(422, 'invalid_argument', 'expires_after_seconds is 0 (never) or more.');
+    end if;
+    -- Two calls at once: one inserts, the other waits here and then finds it.
+    for attempt in 1 .. 3 loop
+        if p_key is not null or p_id is not null then
+            select * into v_session from public.free_agent_sessions s
+            where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
+            if found then
+                return next v_session;
+                return;
+            end if;
+        end if;
+        insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
+        values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
+            make_interval(secs => p_expires_after_seconds), p_upstream)
+        on conflict do nothing
+        returning * into v_session;
+        if found then
+            return next v_session;
+            return;
+        end if;
+        -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
+    end loop;
+    perform asyouwere.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
+end;
+$$;
+comment on function public.get_or_create_session is
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second). kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
+grant execute on function public.get_or_create_session to authenticated, service_role;
+
+create function asyouwere.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id,
+        case when p_changes ? 'visibility' then 'owner' else 'editor' end);
+    v_unknown text;
+    v_seconds int;
+begin
+    -- definer: editors may change what the table's policy leaves to owners
+    select string_agg(k, ', ' order by k) into v_unknown
+    from jsonb_object_keys(case jsonb_typeof(p_changes) when 'object' then p_changes else '{"(not an object)": 1}' end) k
+    where k not in ('name', 'model', 'status', 'visibility', 'metadata', 'upstream', 'archived', 'expires_after_seconds');
+    if v_unknown is not null
+        or jsonb_typeof(p_changes -> 'archived') <> 'boolean'
+        or jsonb_typeof(p_changes -> 'expires_after_seconds') not in ('number', 'null')
+        or exists (select from unnest(array['name', 'model', 'status', 'visibility']) f
+            where jsonb_typeof(p_changes -> f) not in ('string', 'null'))
+        or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
+    then
+        perform asyouwere.fail(422, 'invalid_argument',
+            'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
+    end if;
+    v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
+    v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);
+    v_session.upstream := nullif(v_session.upstream, 'null');
+    update public.free_agent_sessions s
+    set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
+        metadata = v_session.metadata, upstream = v_session.upstream,
+        archived_at = case when not p_changes ? 'archived' then s.archived_at
+            when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
+        expires_after = case when p_changes ? 'expires_after_seconds'
+            then make_interval(secs => nullif(v_seconds, 0)) else s.expires_after end
+    where s.id = p_session_id
+    returning * into v_session;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.change_session is 'Checks and writes what a person may change of a session.';
+revoke execute on function asyouwere.change_session from public;
+grant execute on function asyouwere.change_session to authenticated, service_role;
+
+create function public.update_session(p_session_id uuid, p_changes jsonb) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.change_session(p_session_id, p_changes);
+end;
+$$;
+comment on function public.update_session is
+    'Change name, model, status, metadata, upstream, archived (boolean), expires_after_seconds (0: never) as owner or editor; visibility as owner. Raises session_not_found, forbidden, invalid_argument.';
+revoke execute on function public.update_session from public, anon, authenticated, service_role;
+grant execute on function public.update_session to authenticated, service_role;
+
+create function asyouwere.remove_session(p_session_id uuid)
+returns table (snapshots int, parts int, members int)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+begin
+    -- definer: session_to_write is private, and parts are counted before they go
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
+    select count(*) into parts from asyouwere.parts p where p.session = v_session.internal_id;
+    select count(*) into members from public.session_members m where m.session_id = v_session.id;
+    delete from public.free_agent_sessions s where s.id = v_session.id;
+    return next;
+end;
+$$;
+comment on function asyouwere.remove_session is 'Deletes a session of the caller''s with all that is in it, and counts it.';
+revoke execute on function asyouwere.remove_session from public;
+grant execute on function asyouwere.remove_session to authenticated, service_role;
+
+create function public.delete_session(p_session_id uuid)
+returns table (snapshots int, parts int, members int)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.remove_session(p_session_id);
+end;
+$$;
+comment on function public.delete_session is
+    'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
+revoke execute on function public.delete_session from public, anon, authenticated, service_role;
+grant execute on function public.delete_session to authenticated, service_role;
+
+-- Members --------------------------------------------------------------------------------------------------
+create function public.list_session_members(p_session_id uuid) returns setof public.session_members
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.require_readable(p_session_id);
+    return query select * from public.session_members m where m.session_id = p_session_id order by m.created_at, m.user_id;
+end;
+$$;
+comment on function public.list_session_members is
+    'All members for the owner, a member''s own row for a member. Raises session_not_found.';
+revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
+grant execute on function public.list_session_members to authenticated, service_role;
+
+create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_member public.session_members;
+begin
+    -- definer: session_to_write is private
+    if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
+        perform asyouwere.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+    end if;
+    perform asyouwere.charge();
+    insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
+    on conflict (session_id, user_id) do update set role = excluded.role
+    returning * into v_member;
+    update public.free_agent_sessions s set visibility = 'shared' where s.id = p_session_id and s.visibility = 'private';
+    return v_member;
+end;
+$$;
+comment on function asyouwere.put_member is 'Adds a member or changes the role; a private session becomes shared.';
+revoke execute on function asyouwere.put_member from public;
+grant execute on function asyouwere.put_member to authenticated, service_role;
+
+create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
+returns setof public.session_members
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.put_member(p_session_id, p_user_id, p_role);
+end;
+$$;
+comment on function public.set_session_member is
+    'Let somebody read (viewer) or also save (editor). Makes a private session shared. Owner only.';
+revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
+grant execute on function public.set_session_member to authenticated, service_role;
+
+create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: session_to_write is private. Members may leave; all else is the owner's.
+    perform asyouwere.session_to_read(p_session_id);
+    if p_user_id is distinct from auth.uid() then
+        perform asyouwere.session_to_write(p_session_id, 'owner');
+    end if;
+    delete from public.session_members m where m.session_id = p_session_id and m.user_id = p_user_id;
+end;
+$$;
+comment on function asyouwere.remove_member is 'Takes a member away, or lets one leave.';
+revoke execute on function asyouwere.remove_member from public;
+grant execute on function asyouwere.remove_member to authenticated, service_role;
+
+create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.remove_member(p_session_id, p_user_id);
+end;
+$$;
+comment on function public.remove_session_member is
+    'Owners remove a member, members leave. Nothing happens if there is none. Raises session_not_found, forbidden.';
+revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
+grant execute on function public.remove_session_member to authenticated, service_role;
+
+-- All of it ------------------------------------------------------------------------------------------------
+create function asyouwere.forget_caller()
+returns table (sessions int, snapshots int, parts int, memberships int)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_ids uuid[];
+begin
+    -- definer: counts parts before they go
+    if v_caller is null then
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
+    end if;
+    -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
+    -- with each other, and go at once, would else wait for each other.
+    perform from public.free_agent_sessions s
+    where s.user_id = v_caller
+        or s.id = any (array(select m.session_id from public.session_members m where m.user_id = v_caller))
+        or s.id = any (array(select n.session_id from public.session_snapshots n where n.created_by = v_caller))
+    order by s.id for no key update;
+    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller);
+    select count(*) into sessions from unnest(v_ids);
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
+    select count(*) into parts from asyouwere.parts p where p.session = any (
+        array(select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
+    delete from public.free_agent_sessions s where s.id = any (v_ids);
+    delete from public.session_members m where m.user_id = v_caller;
+    get diagnostics memberships = row_count;
+    delete from asyouwere.rate_buckets b where b.user_id = v_caller;
+    -- in other people's sessions the words stay, the name goes
+    update public.session_snapshots n set created_by = null where n.created_by = v_caller;
+    return next;
+end;
+$$;
+comment on function asyouwere.forget_caller is 'Deletes all that belongs to the caller and counts it.';
+revoke execute on function asyouwere.forget_caller from public;
+grant execute on function asyouwere.forget_caller to authenticated;
+
+create function public.delete_my_data()
+returns table (sessions int, snapshots int, parts int, memberships int)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.forget_caller();
+end;
+$$;
+comment on function public.delete_my_data is
+    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt.';
+revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
+grant execute on function public.delete_my_data to authenticated;
+
+-- 15_export.sql
+
+-- Taking a session along: everything that is kept of it, and back in.
+-- Breaks running code: no.
+
+create function asyouwere.read_export(p_session_id uuid) returns setof text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+begin
+    -- definer: access is checked once, above
+    return next concat('{"format":"asyouwere-session","version":1,"session":',
+        json_build_object('id', v_session.id, 'user_id', v_session.user_id, 'name', v_session.name, 'model', v_session.model, 'kind', v_session.kind,
+            'status', v_session.status, 'visibility', v_session.visibility, 'key', v_session.key,
+            'upstream', v_session.upstream, 'metadata', v_session.metadata,
+            'expires_after_seconds', extract(epoch from v_session.expires_after)::bigint,
+            'archived_at', v_session.archived_at, 'expired_at', v_session.expired_at,
+            'created_at', v_session.created_at, 'updated_at', v_session.updated_at,
+            'last_activity_at', v_session.last_activity_at, 'latest_number', v_session.latest_number,
+            'pruned_through', v_session.pruned_through,
+            'size_bytes', v_session.size_bytes, 'message_count', v_session.message_count,
+            -- whom a caller may see of them: all for the owner, a member only that one
+            'members', (
+                select coalesce(json_agg(json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
+                    order by m.created_at, m.user_id), '[]')
+                from public.session_members m
+                where m.session_id = v_session.id
+                    and (m.user_id = auth.uid() or v_session.user_id = auth.uid() or auth.role() = 'service_role'))),
+        ',"snapshots":[', (
+            select string_agg(json_build_object('number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
+                'message_count', n.message_count, 'changed_parts', n.changed_parts, 'created_by', n.created_by, 'created_at', n.created_at)::text,
+                ',' order by n.number)
+            from public.session_snapshots n where n.session_id = v_session.id),
+        '],"parts":[');
+    return query
+    select concat(case when g.chunk > 0 then ',' end, string_agg(concat('[', to_json(g.path), ',', g.item, ',', g.since, ',',
+        case when g.until < 2147483647 then g.until::text else 'null' end, ',', to_json(g.created_at), ',', g.body, ']'), ',' order by g.place))
+    from (
+        -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
+        select p.*, row_number() over w as place,
+            (row_number() over w - 1) / greatest(32, count(*) over () / 900) as chunk
+        from asyouwere.parts p where p.session = v_session.internal_id
+        window w as (order by p.path, p.item, p.since)
+    ) g
+    group by g.chunk order by g.chunk;
+    return next ']}';
+end;
+$$;
+comment on function asyouwere.read_export is 'A session as one JSON document, in rows to be joined.';
+revoke execute on function asyouwere.read_export from public;
+grant execute on function asyouwere.read_export to anon, authenticated, service_role;
+
+create function public.export_session(p_session_id uuid) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select asyouwere.read_export(p_session_id);
+end;
+$$;
+comment on function public.export_session is
+    'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
+revoke execute on function public.export_session from public, anon, authenticated, service_role;
+grant execute on function public.export_session to anon, authenticated, service_role;
+
+create function asyouwere.believable_time(p_time timestamptz) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp
+-- infinity, and years that no calendar of a client's has, would spoil every list that the row is in
+return case when p_time is not null then greatest(least(p_time, now()), timestamptz '1970-01-01 00:00Z') end;
+comment on function asyouwere.believable_time is 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
+revoke execute on function asyouwere.believable_time from public;
+
+create function asyouwere.write_import(
+    p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
+    p_created_at timestamptz[], p_bodies text[]
+) returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_fields record;
+    v_session public.free_agent_sessions;
+    v_latest int;
+    v_problem text;
+begin
+    -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
+    -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
+    if auth.uid() is null then
+        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+    end if;
+    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
+    end if;
+    begin
+        select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
+            f.upstream, coalesce(f.metadata, '{}') as metadata, f.expires_after_seconds, f.archived_at,
+            coalesce(f.created_at, now()) as created_at, coalesce(f.latest_number, 0) as latest_number,
+            coalesce(f.pruned_through, 0) as pruned_through
+        into v_fields
+        from json_to_record(p_session) as f (name text, model text, kind text, status text, upstream jsonb, metadata jsonb,
+            expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
+        perform json_typeof(b::json) from unnest(p_bodies) b;
+    exception when data_exception or invalid_parameter_value or undefined_function then
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
+    end;
+
+    insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
+        archived_at, created_at, latest_number, pruned_through)
+    values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
+        case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
+        -- without expiry it had none: 0, or a chat would get the default; nor may the number be too large to be refused
+        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
+        asyouwere.believable_time(v_fields.archived_at), asyouwere.believable_time(v_fields.created_at),
+        v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
+    returning * into v_session;
+
+    begin
+        insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
+        select v_session.id, s.number, s.label, asyouwere.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
+        from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
+        insert into asyouwere.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
+        select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
+            row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
+            asyouwere.path_depth(g.path),
+            case when g.item >= 0 then 3 when asyouwere.path_depth(g.path) >= 3 then 0
+                when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
+            asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
+        from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
+    exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
+    end;
+
+    select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
+    select case
+        when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
+        when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
+        when exists (select from public.session_snapshots n
+            where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
+        when (select bool_or(not asyouwere.is_path(p.path) or p.depth not between 1 and 3
+                or p.item < -1 or p.since < 1 or p.since >= p.until
+                or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
+                or p.kind = 0 and p.depth < 3 and left(p.body, 1) in ('{', '[')
+                or not asyouwere.refuse_part(p.path, p.item, p.body))
+            from asyouwere.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
+        when exists (
+            select from (
+                select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
+                from asyouwere.parts p where p.session = v_session.internal_id) o
+            where o.prior_until > o.since) then 'two lifespans of an address overlap'
+        when exists (
+            -- a part never outlives its container
+            select from asyouwere.parts p
+            where p.session = v_session.internal_id and (p.item >= 0 or p.depth > 1)
+                and not exists (select from asyouwere.parts c
+                    where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
+                        and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
+                        and c.kind = case when p.item >= 0 then 2 else 1 end)) then 'a part has no container'
+        when exists (
+            select from public.session_snapshots n
+            cross join lateral asyouwere.parts_at(v_session.internal_id, n.number) p
+            where n.session_id = v_session.id and p.item >= 0
+            group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
+        end into v_problem;
+    if v_problem is not null then
+        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+    end if;
+
+    update public.session_snapshots n
+    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
+    from (
+        select k.number, sum(p.size) as bytes, count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
+        from public.session_snapshots k left join lateral asyouwere.parts_at(v_session.internal_id, k.number) p on true
+        where k.session_id = v_session.id group by k.number
+    ) t
+    where n.session_id = v_session.id and n.number = t.number;
+    update public.free_agent_sessions s
+    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = asyouwere.stored_bytes(s.internal_id)
+    from public.session_snapshots n
+    where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
+    perform asyouwere.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
+    select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+    perform asyouwere.charge_copy(v_session.user_id, v_session.stored_bytes);
+    return v_session;
+end;
+$$;
+comment on function asyouwere.write_import is 'Checks an export and writes it as a new session of the caller''s.';
+revoke execute on function asyouwere.write_import from public;
+grant execute on function asyouwere.write_import to authenticated;
+
+create function public.import_session(
+    p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
+    p_created_at timestamptz[], p_bodies text[]
+) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+end;
+$$;
+comment on function public.import_session is
+    'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument, too_large.';
+revoke execute on function public.import_session from public, anon, authenticated, service_role;
+grant execute on function public.import_session to authenticated;
+
+-- 16_cleanup.sql
+
+-- Clean-up: old snapshots and the parts that only they could see, idle sessions, old keys.
+-- A snapshot goes if it is not among the newest K, older than an age, and has no label; the latest never goes.
+-- A part goes when no kept number lies in its lifespan. Nothing else depends on it.
+-- One call is one short transaction over a few sessions; whoever calls goes on until done is true. It holds the locks
+-- of the sessions it has come by, so it takes few at a time and stops after 50 ms: nobody who saves waits for longer.
+-- Breaks running code: no.
+
+create table asyouwere.cleanup_runs (
+    id bigint generated always as identity primary key,
+    started_at timestamptz not null default clock_timestamp(),
+    took_ms numeric(12, 1) not null,
+    kind text not null check (kind in ('snapshots', 'sessions')),
+    last_session bigint,
+    sessions int not null,
+    snapshots int not null,
+    parts int not null,
+    bytes bigint not null,
+    done boolean not null
+);
+comment on table asyouwere.cleanup_runs is 'What each call of the clean-up did; the last one says where the next goes on.';
+comment on column asyouwere.cleanup_runs.last_session is 'internal_id up to which this pass has come.';
+alter table asyouwere.cleanup_runs enable row level security;
+grant select on asyouwere.cleanup_runs to service_role;
+create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
+
+create function asyouwere.prune_sessions(
+    p_keep int, p_older_than interval, p_max_sessions int, p_after bigint,
+    out last_session bigint, out sessions int, out snapshots int, out parts int, out bytes bigint, out done boolean
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+declare
+    v_sessions bigint[];
+    v_ids uuid[];
+    v_from int[];
+    v_through int[];
+begin
+    -- Sessions somebody is saving into are left for the next pass. Of each session at most 100 numbers; the next call
+    -- then begins with the first one of which there is more.
+    select coalesce(min(d.internal_id) filter (where d.through is not null and d.bound < d.wanted) - 1, max(d.internal_id)),
+        count(*) filter (where d.through is null or d.bound >= d.wanted),
+        array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through)
+    into last_session, sessions, v_sessions, v_ids, v_from, v_through
+    from (
+        select s.internal_id, s.id, s.pruned_through, s.latest_number - p_keep as wanted, b.bound, (
+            select max(n.number) from public.session_snapshots n
+            where n.session_id = s.id and n.number > s.pruned_through
+                and n.number <= b.bound and n.created_at < now() - p_older_than) as through
+        from public.free_agent_sessions s
+        cross join lateral (
+            -- counted from the first that is there: below it a label may have been taken away from an old one
+            select least(s.latest_number - p_keep, 99 + (
+                select min(n.number) from public.session_snapshots n
+                where n.session_id = s.id and n.number > s.pruned_through)) as bound
+            offset 0
+        ) b
+        where s.internal_id > p_after and s.latest_number - p_keep > s.pruned_through
+        order by s.internal_id limit p_max_sessions
+        for no key update of s skip locked
+    ) d;
+    -- fewer than asked for, and nothing left over in one of them
+    done := sessions < p_max_sessions and sessions = coalesce(cardinality(v_sessions), 0);
+
+    with gone as (
+        delete from public.session_snapshots t where t.ctid = any (array(
+            select n.place from unnest(v_ids, v_from, v_through) u (id, low, high) cross join lateral (
+                select q.ctid as place from public.session_snapshots q
+                where q.session_id = u.id and q.number > u.low and q.number <= u.high and q.label is null offset 0
+            ) n))
+        returning 1)
+    select count(*) into snapshots from gone;
+
+    with gone as (
+        delete from asyouwere.parts t where t.ctid = any (array(
+            select p.place from unnest(v_sessions, v_ids, v_from, v_through) u (session, id, low, high) cross join lateral (
+                select q.ctid as place from asyouwere.parts q
+                where q.session = u.session and q.until > u.low and q.until < 2147483647 and q.since <= u.high
+                    -- one probe; not exists() might be planned as a hash of all snapshots
+                    and (select true from public.session_snapshots n
+                        where n.session_id = u.id and n.number >= q.since and n.number < q.until limit 1) is null
+                offset 0
+            ) p))
+        returning t.session, t.size
+    ), freed as (
+        select g.session, count(*) as parts, sum(g.size) as bytes from gone g group by g.session
+    ), marked as (
+        update public.free_agent_sessions s
+        set pruned_through = u.high, stored_bytes = s.stored_bytes - coalesce(u.bytes, 0)
+        from (
+            select w.session, w.high, f.bytes from unnest(v_sessions, v_through) w (session, high)
+            left join freed f on f.session = w.session
+        ) u
+        where s.internal_id = u.session and u.high is not null
+    )
+    select coalesce(sum(f.parts), 0), coalesce(sum(f.bytes), 0) into parts, bytes from freed f;
+    delete from asyouwere.save_keys k
+    where k.session = any (v_sessions) and k.created_at < now() - (select t.keep_keys_for from asyouwere.settings t);
+end;
+$$;
+comment on function asyouwere.prune_sessions is
+    'Prunes up to p_max_sessions sessions after an internal_id and counts those it has finished. done: there are no more.';
+revoke execute on function asyouwere.prune_sessions from public;
+
+create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
+returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_started timestamptz := clock_timestamp();
+    v_settings asyouwere.settings;
+    v_max_sessions int := coalesce(p_max_sessions, 200);
+    v_last bigint;
+    v_step record;
+begin
+    -- definer: nobody deletes parts but through here
+    select * into v_settings from asyouwere.settings;
+    if p_keep < 1 or p_older_than < interval '0' or v_max_sessions not between 1 and 10000 then
+        perform asyouwere.fail(422, 'invalid_argument', 'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
+    end if;
+    -- two at once: the second has nothing to do
+    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
+        return query select 0, 0, 0, 0::bigint, true;
+        return;
+    end if;
+    select case when r.done then 0 else r.last_session end into v_last
+    from asyouwere.cleanup_runs r where r.kind = 'snapshots' order by r.id desc limit 1;
+    v_last := coalesce(v_last, 0);
+    sessions := 0;
+    snapshots := 0;
+    parts := 0;
+    bytes := 0;
+    loop
+        select * into v_step from asyouwere.prune_sessions(
+            coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
+            least(5, v_max_sessions - sessions), v_last);
+        sessions := sessions + v_step.sessions;
+        snapshots := snapshots + v_step.snapshots;
+        parts := parts + v_step.parts;
+        bytes := bytes + v_step.bytes;
+        done := v_step.done;
+        v_last := coalesce(v_step.last_session, v_last);
+        exit when done or sessions >= v_max_sessions or clock_timestamp() > v_started + interval '50 ms';
+    end loop;
+    insert into asyouwere.cleanup_runs (started_at, took_ms, kind, last_session, sessions, snapshots, parts, bytes, done)
+    values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'snapshots', v_last, sessions, snapshots, parts, bytes, done);
+    delete from asyouwere.cleanup_runs r where r.started_at < now() - interval '30 days';
+    return next;
+end;
+$$;
+comment on function asyouwere.run_cleanup is 'One batch of the clean-up, logged.';
+revoke execute on function asyouwere.run_cleanup from public;
+grant execute on function asyouwere.run_cleanup to service_role;
+
+create function public.cleanup_old_snapshots(
+    p_keep int default null, p_older_than interval default null, p_max_sessions int default 200
+)
+returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.run_cleanup(p_keep, p_older_than, p_max_sessions);
+end;
+$$;
+comment on function public.cleanup_old_snapshots is
+    'Remove old snapshots: all but the newest p_keep, those younger than p_older_than, the labelled and the latest (defaults: asyouwere.settings). One batch a call, going on where the last one ended; call until done. Service only.';
+revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
+grant execute on function public.cleanup_old_snapshots to service_role;
+
+create function asyouwere.run_expiry(p_max_sessions int)
+returns table (expired int, deleted int, done boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_started timestamptz := clock_timestamp();
+    v_grace interval := (select s.delete_expired_after from asyouwere.settings s);
+    v_max_sessions int := coalesce(p_max_sessions, 200);
+begin
+    -- definer: sessions of all people
+    if v_max_sessions not between 1 and 10000 then
+        perform asyouwere.fail(422, 'invalid_argument', 'Between 1 and 10,000 sessions a call.');
+    end if;
+    with idle as (
+        select s.internal_id from public.free_agent_sessions s
+        where s.expires_after is not null and s.expired_at is null
+            and s.last_activity_at < now() - s.expires_after
+        order by s.last_activity_at limit v_max_sessions
+        for no key update skip locked
+    ), marked as (
+        update public.free_agent_sessions s set status = 'expired', expired_at = now()
+        from idle i where s.internal_id = i.internal_id returning 1
+    )
+    select count(*) into expired from marked;
+    with over as (
+        select s.internal_id from public.free_agent_sessions s
+        where s.expires_after is not null and s.expired_at < now() - v_grace
+            -- what somebody has named is not thrown away
+            and not exists (select from public.session_snapshots n where n.session_id = s.id and n.label is not null)
+        order by s.expired_at limit v_max_sessions
+        for update skip locked
+    ), gone as (
+        delete from public.free_agent_sessions s using over o where s.internal_id = o.internal_id returning 1
+    )
+    select count(*) into deleted from gone;
+    done := expired < v_max_sessions and deleted < v_max_sessions;
+    insert into asyouwere.cleanup_runs (started_at, took_ms, kind, sessions, snapshots, parts, bytes, done)
+    values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'sessions', expired + deleted, 0, 0, 0, done);
+    return next;
+end;
+$$;
+comment on function asyouwere.run_expiry is 'Marks idle sessions as expired, deletes those whose grace time is over; logged.';
+revoke execute on function asyouwere.run_expiry from public;
+grant execute on function asyouwere.run_expiry to service_role;
+
+create function public.expire_idle_sessions(p_max_sessions int default 200)
+returns table (expired int, deleted int, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.run_expiry(p_max_sessions);
+end;
+$$;
+comment on function public.expire_idle_sessions is
+    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One batch a call; call until done. Service only.';
+revoke execute on function public.expire_idle_sessions from public, anon, authenticated, service_role;
+grant execute on function public.expire_idle_sessions to service_role;
+
+-- 17_embeds.sql
+
+-- Embeds: what PostgREST (11 and up) can't read off foreign keys, because views have none and sessions_list stands on a
+-- view it does not see. A function of one row, named as what it leads to, is a relationship to it.
+-- Their bodies were bound when they were made and they have no SET clause, so that the planner can see inside: an embed
+-- of a table is then a join (not one of sessions_list: its rows hold sub-selects, which keep the planner out). They run as the caller; the rows' policies decide.
+-- Breaks running code: no.
+
+create function public.session_messages(public.free_agent_sessions) returns setof public.session_messages
+language sql stable rows 100
+begin atomic
+    -- not through the view: of its join the planner does not know that it comes in the order of positions
+    select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
+        asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
+        p.body::json as body, p.created_at
+    from asyouwere.parts p
+    where p.session = $1.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+end;
+comment on function public.session_messages(public.free_agent_sessions) is 'The messages of a session, to be embedded.';
+
+create function public.session_messages(public.sessions_list) returns setof public.session_messages
+language sql stable rows 100
+begin atomic
+    -- a scalar sub-select, not a join, which would lose the order again
+    select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
+        asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
+        p.body::json as body, p.created_at
+    from asyouwere.parts p
+    where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)
+        and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+end;
+comment on function public.session_messages(public.sessions_list) is 'The messages of a session, to be embedded.';
+
+create function public.free_agent_sessions(public.session_messages) returns setof public.free_agent_sessions
+language sql stable rows 1 -- so PostgREST embeds one object, no list
+begin atomic
+    select s.* from public.free_agent_sessions s where s.id = $1.session_id;
+end;
+comment on function public.free_agent_sessions(public.session_messages) is 'The session of a message, to be embedded.';
+
+create function public.session_snapshots(public.sessions_list) returns setof public.session_snapshots
+language sql stable rows 100
+begin atomic
+    select n.* from public.session_snapshots n where n.session_id = $1.id;
+end;
+comment on function public.session_snapshots(public.sessions_list) is 'The kept snapshots of a session, to be embedded.';
+
+create function public.session_members(public.sessions_list) returns setof public.session_members
+language sql stable rows 10
+begin atomic
+    select m.* from public.session_members m where m.session_id = $1.id;
+end;
+comment on function public.session_members(public.sessions_list) is 'The members of a session, to be embedded.';
+
+revoke execute on function
+    public.session_messages(public.free_agent_sessions), public.session_messages(public.sessions_list),
+    public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list),
+    public.session_members(public.sessions_list)
+from public, anon, authenticated, service_role;
+grant execute on function
+    public.session_messages(public.free_agent_sessions), public.session_messages(public.sessions_list),
+    public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list)
+to anon, authenticated, service_role;
+-- as the table
+grant execute on function public.session_members(public.sessions_list) to authenticated, service_role;
+
+-- 18_realtime.sql
+
+-- Realtime: whoever may read a session can hear of its snapshots as they are made, where Supabase Realtime is there.
+-- The database sends {session, number} to the private topic asyouwere:<session id>, event snapshot. Nothing of the content
+-- travels: clients pull by number, and those who poll miss nothing but the hurry.
+-- Where there is no Realtime there is no trigger, so it costs nothing; enable_realtime() can be called again later.
+-- Breaks running code: no.
+
+create function asyouwere.may_listen(p_topic text) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: as role_of(). Null and foreign topics end here, before the cast.
+    if p_topic is null or p_topic !~ '^asyouwere:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        return false;
+    end if;
+    return coalesce((
+        select asyouwere.role_of(s.id, s.user_id, s.visibility) is not null
+        from public.free_agent_sessions s where s.id = substr(p_topic, length('asyouwere:') + 1)::uuid), false);
+end;
+$$;
+comment on function asyouwere.may_listen is 'Whether the caller may read the session that the topic asyouwere:<id> is about.';
+revoke execute on function asyouwere.may_listen from public;
+grant execute on function asyouwere.may_listen to anon, authenticated, service_role;
+
+create function asyouwere.announce_snapshots() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '250ms'
+as $$
+begin
+    -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import writes.
+    perform realtime.send(
+        jsonb_build_object('session', m.session_id, 'number', m.number), 'snapshot', 'asyouwere:' || m.session_id, true)
+    from (select n.session_id, max(n.number) as number from made n group by n.session_id) m;
+    return null;
+exception when others then
+    -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come free or
+    -- a Realtime that was taken away. Never is a save lost for it.
+    raise warning 'asyouwere: snapshot saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
+    return null;
+end;
+$$;
+comment on function asyouwere.announce_snapshots is 'Tells listeners the number of a new snapshot; never fails a save.';
+revoke execute on function asyouwere.announce_snapshots from public;
+
+create function asyouwere.disable_realtime() returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    drop trigger if exists announce_snapshots on public.session_snapshots;
+    if to_regclass('realtime.messages') is not null then
+        drop policy if exists "Whoever reads a session hears of its snapshots" on realtime.messages;
+        drop policy if exists "Only the database speaks on asyouwere's topics" on realtime.messages;
+    end if;
+    return 'off';
+end;
+$$;
+comment on function asyouwere.disable_realtime is 'Stops sending; for the owner of the database.';
+revoke execute on function asyouwere.disable_realtime from public;
+
+create function asyouwere.enable_realtime() returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null
+        or to_regprocedure('realtime.topic()') is null or to_regclass('realtime.messages') is null
+    then
+        return 'off: this database has no Supabase Realtime';
+    end if;
+    perform asyouwere.disable_realtime();
+    create policy "Whoever reads a session hears of its snapshots"
+        on realtime.messages for select to anon, authenticated
+        -- not presence. Realtime asks with a row of the topic that somebody joins.
+        using (extension = 'broadcast' and topic = (select realtime.topic()) and asyouwere.may_listen(topic));
+    -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these topics.
+    create policy "Only the database speaks on asyouwere's topics"
+        on realtime.messages as restrictive for all to anon, authenticated
+        using (topic not like 'asyouwere:%' or asyouwere.may_listen(topic))
+        with check (topic not like 'asyouwere:%' and coalesce((select realtime.topic()) not like 'asyouwere:%', true));
+    create trigger announce_snapshots after insert on public.session_snapshots
+        referencing new table as made
+        for each statement execute function asyouwere.announce_snapshots();
+    return 'on';
+exception when insufficient_privilege then
+    -- all of the above is undone: without policies nobody could listen
+    return 'off: this role may not create policies on realtime.messages';
+end;
+$$;
+comment on function asyouwere.enable_realtime is
+    'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+revoke execute on function asyouwere.enable_realtime from public;
+
+select asyouwere.enable_realtime();
+
+-- 19_schedule.sql
+
+-- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up and expiry
+-- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no harm.
+-- Breaks running code: no.
+
+create procedure asyouwere.clean_up(p_seconds int default 60)
+language plpgsql
+as $$
+declare
+    v_until timestamptz;
+    v_over boolean;
+begin
+    -- Each batch in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
+    -- a SET clause; instead each transaction begins by setting the search_path for itself.
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    v_until := clock_timestamp() + make_interval(secs => p_seconds);
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_cleanup(null, null, null) r;
+        commit;
+        exit when v_over;
+    end loop;
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_expiry(200) r;
+        commit;
+        exit when v_over;
+    end loop;
+end;
+$$;
+comment on procedure asyouwere.clean_up is
+    'Clean-up and expiry in batches of their own until there is nothing left or p_seconds are over (then one batch more). For the owner of the database, and its schedule.';
+revoke execute on procedure asyouwere.clean_up from public;
+
+create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regprocedure('cron.schedule(text, text, text)') is null then
+        return 'off: this database has no pg_cron';
+    end if;
+    -- the same name again changes the job; it runs as whoever calls this, who must own asyouwere's functions
+    perform cron.schedule('asyouwere clean-up', p_schedule, 'call asyouwere.clean_up()');
+    return 'on';
+exception when insufficient_privilege then
+    return 'off: this role may not use pg_cron';
+end;
+$$;
+comment on function asyouwere.schedule_cleanup is
+    'Has pg_cron, where it is there, call asyouwere.clean_up(); answers "on", or "off" and why. May be called again at any time. Undo: select cron.unschedule(''asyouwere clean-up'').';
+revoke execute on function asyouwere.schedule_cleanup from public;
+
+select asyouwere.schedule_cleanup();
+
+-- 20_limits.sql
+
+-- How much one person may do: a token bucket for writes, and quotas for sessions and stored bytes.
+-- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost a second
+-- row update, so a session's owner takes some tokens ahead and keeps them in the session's row, which a save writes
+-- anyway. They have left the bucket, so never more pass than it holds; when it runs low, none are taken ahead.
+-- A call that is refused takes nothing, because its transaction leaves nothing behind.
+-- Breaks running code: no.
+
+-- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
+create unlogged table asyouwere.rate_buckets (
+    user_id uuid primary key,
+    tokens double precision not null,
+    filled_at timestamptz not null default clock_timestamp(),
+    sessions int not null default 0,
+    stored_bytes bigint not null default 0,
+    counted_at timestamptz not null default '-infinity'
+) with (fillfactor = 50);
+comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
+comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
+comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
+comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
+comment on column asyouwere.rate_buckets.counted_at is 'Counted anew after a minute, and before anything is refused.';
+alter table asyouwere.rate_buckets enable row level security; -- no policy: the functions only
+
+create function asyouwere.locked_bucket(p_user uuid) returns asyouwere.rate_buckets
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_bucket asyouwere.rate_buckets;
+begin
+    select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
+    if not found then
+        insert into asyouwere.rate_buckets (user_id, tokens)
+        select p_user, coalesce(s.writes_at_once, 0) from asyouwere.settings s on conflict do nothing;
+        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
+    end if;
+    return v_bucket;
+end;
+$$;
+comment on function asyouwere.locked_bucket is 'A person''s bucket, made full if there is none, locked till the end of the transaction.';
+revoke execute on function asyouwere.locked_bucket from public;
+
+create function asyouwere.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_bucket asyouwere.rate_buckets;
+    v_tokens double precision;
+    v_cost bigint;
+    v_ahead int;
+begin
+    select * into v_settings from asyouwere.settings;
+    if v_settings.writes_per_second is null then
+        return p_ahead;
+    end if;
+    v_bucket := asyouwere.locked_bucket(p_user);
+    -- what costs more than a full bucket passes with a full one
+    v_cost := least(p_cost, v_settings.writes_at_once);
+    v_tokens := least(v_settings.writes_at_once,
+        v_bucket.tokens + v_settings.writes_per_second
+            * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
+    if v_tokens < v_cost then
+        perform asyouwere.fail(429, 'rate_limited', 'Too many writes in a short time. Wait, then send the same again.',
+            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+    end if;
+    v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
+    update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
+    where b.user_id = p_user;
+    return v_ahead;
+end;
+$$;
+comment on function asyouwere.take_tokens is
+    'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds to wait.';
+revoke execute on function asyouwere.take_tokens from public;
+
+create function asyouwere.is_limited() returns boolean
+language sql stable
+-- Nobody signed in: the clean-up or an administrator; to all others our functions let nobody write. The role first:
+-- a service's token need not name a user, and auth.uid() takes nothing but a uuid.
+return case when current_setting('role') = 'service_role' then false else auth.uid() is not null end;
+comment on function asyouwere.is_limited is 'Whether the caller is a person whose writes are counted.';
+revoke execute on function asyouwere.is_limited from public;
+
+create function asyouwere.charge(p_cost bigint default 1) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: buckets are private. Whoever calls it takes from their own bucket.
+    if asyouwere.is_limited() then
+        perform asyouwere.take_tokens(auth.uid(), greatest(p_cost, 1));
+    end if;
+end;
+$$;
+comment on function asyouwere.charge is 'Takes tokens from the caller''s bucket. Raises rate_limited.';
+revoke execute on function asyouwere.charge from public;
+grant execute on function asyouwere.charge to authenticated, service_role;
+
+create function asyouwere.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) returns int
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_cost bigint := 1 + p_written_bytes / (1024 * 1024);
+    v_left int := p_session.prepaid_saves;
+begin
+    if not asyouwere.is_limited() then
+        return v_left;
+    elsif v_caller <> p_session.user_id then
+        -- what is paid ahead is the owner's
+        perform asyouwere.take_tokens(v_caller, v_cost);
+    elsif v_left >= v_cost then
+        return v_left - v_cost;
+    else
+        v_left := asyouwere.take_tokens(v_caller, v_cost - v_left, 20);
+    end if;
+    perform asyouwere.refuse_quota(p_session.user_id, 0, p_written_bytes);
+    return v_left;
+end;
+$$;
+comment on function asyouwere.charge_save is
+    'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
+revoke execute on function asyouwere.charge_save from public;
+
+create function asyouwere.refuse_quota(p_owner uuid, p_new_sessions int, p_new_bytes bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_bucket asyouwere.rate_buckets;
+begin
+    select * into v_settings from asyouwere.settings;
+    if p_new_sessions = 0 and v_settings.max_stored_bytes_per_user is null
+        or p_new_bytes = 0 and v_settings.max_sessions_per_user is null
+    then
+        return;
+    end if;
+    if p_owner = auth.uid() then
+        v_bucket := asyouwere.locked_bucket(p_owner);
+    else
+        -- never waits for another person's bucket while holding the caller's: two who save for each other would lock up
+        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_owner for no key update skip locked;
+    end if;
+    -- counted each minute at most, unless it would be refused
+    if v_bucket.user_id is null or v_bucket.counted_at < clock_timestamp() - interval '1 minute'
+        or v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user
+        or v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user
+    then
+        select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
+        from public.free_agent_sessions s where s.user_id = p_owner;
+        v_bucket.counted_at := clock_timestamp();
+    end if;
+    if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
+        perform asyouwere.fail(403, 'quota_exceeded', 'The owner has as many sessions as allowed. Delete some first.',
+            format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
+    elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
+        perform asyouwere.fail(403, 'quota_exceeded',
+            'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
+            format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
+    end if;
+    update asyouwere.rate_buckets b
+    set sessions = v_bucket.sessions + p_new_sessions, stored_bytes = v_bucket.stored_bytes + p_new_bytes,
+        counted_at = v_bucket.counted_at
+    where b.user_id = v_bucket.user_id; -- not if it was left out as locked
+end;
+$$;
+comment on function asyouwere.refuse_quota is 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
+revoke execute on function asyouwere.refuse_quota from public;
+
+create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if asyouwere.is_limited() then
+        perform asyouwere.take_tokens(auth.uid(), p_bytes / (1024 * 1024));
+        perform asyouwere.refuse_quota(p_owner, 0, p_bytes);
+    end if;
+end;
+$$;
+comment on function asyouwere.charge_copy is
+    'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited, quota_exceeded.';
+revoke execute on function asyouwere.charge_copy from public;
+
+create function asyouwere.stored_bytes(p_session bigint) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp
+return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
+comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
+revoke execute on function asyouwere.stored_bytes from public;
