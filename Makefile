@@ -1,69 +1,71 @@
-# One command each. All set up .venv first, which is instant when it is done.
+# One command each; `make` lists them. All set up .venv first, which is instant when it is done.
 
 PYTEST_WORKERS ?= 2
+PYTEST = .venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
+CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asyouwere
+# What is quick and says most: pure code, SQL, and the functions in front of it. `make test` runs everything.
+QUICK = tests/unit tests/sql tests/functions tests/examples
 TRUST_RUNS = crash lines convergence faults cleanup tokens oracles fuzz bombs privacy
 
-.PHONY: help run demo test bench lint lock audit generate clean $(TRUST_RUNS)
+.DEFAULT_GOAL := help
+.PHONY: help run demo check test bench lint generate lock audit clean $(TRUST_RUNS)
 
-help:
-	@echo 'make run      Postgres, the functions and a Supabase on this machine, and what to try first'
-	@echo 'make demo     save, crash, restore: a scripted conversation, checked, with a table and a picture'
-	@echo 'make test     linters, types and all tests'
-	@echo 'make bench    the numbers in the README, measured here; make bench BENCH=--quick takes some minutes'
-	@echo 'make crash    Postgres and the functions killed under eight writers; LONG=1 takes half an hour'
-	@echo 'make lines    answers lost after COMMIT, duplicates, fifty copies at once, old keys; LONG=1: ten minutes'
-	@echo 'make convergence  clients on a bad network end with what the server has; LONG=1: 100,000 operations'
-	@echo 'make faults   full disks, locks, restarts, a standby: refused clearly, nothing lost'
-	@echo 'make cleanup  clean-up at once with everything else; LONG=1: 10,000 interleavings'
-	@echo 'make tokens   bad tokens, all answered alike; a key server that is slow, away or lies; LONG=1: every address'
-	@echo 'make oracles  missing, deleted and foreign answer alike, in time too; no role leaks; LONG=1'
-	@echo 'make fuzz     odd input for the parsers and the functions: no 500; LONG=1: a million of them'
-	@echo 'make bombs    bodies made to cost memory or time; LONG=1: 200 MB and slow ones'
-	@echo 'make privacy  planted words in no log, error or table afterwards'
-	@echo 'make lint     linters and types alone'
-	@echo 'make lock     pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions'
-	@echo 'make audit    licences, bandit, and known vulnerabilities of what is deployed (asks PyPI)'
-	@echo 'make generate write anew what is made from other files: the baseline migration, sql/catalog.json'
-	@echo 'make clean    remove .venv and caches; your data in .asyouwere stay'
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run:
+run: ## Postgres, the functions and a Supabase on this machine, and what to try first
 	@scripts/setup run
 	@.venv/bin/asyouwere run
 
-demo:
+demo: ## save, crash, restore: a scripted conversation, checked, with a table and a picture
 	@scripts/setup run
 	@.venv/bin/asyouwere demo
 
-test: lint
-	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
+check: lint ## linters, types and the quick tests, for everyday work: under three minutes
+	$(PYTEST) -m 'not slow' $(QUICK)
 
-bench:
+test: lint ## linters, types and all tests
+	$(PYTEST)
+
+bench: ## the numbers in docs/benchmarks.md, measured here; make bench BENCH=--quick takes some minutes
 	@scripts/setup test
 	@.venv/bin/python -m tests.bench $(BENCH)
 
-$(TRUST_RUNS):
-	@scripts/setup test
-	@.venv/bin/python -m tests.trust $@ $(if $(LONG),--long)
-
-lint:
+lint: ## linters and types alone
 	@scripts/setup test
 	.venv/bin/ruff check --quiet
 	.venv/bin/mypy
 	.venv/bin/zizmor --offline --quiet --no-progress .github
 
-lock:
+generate: ## write anew what is made from other files: the baseline migration, sql/catalog.json
+	@scripts/setup run
+	@.venv/bin/python scripts/generate.py
+
+lock: ## pin what the deployed functions install anew, with hashes; LOCK=--upgrade takes newer versions
 	@scripts/setup test
 	@scripts/lock $(LOCK)
 
-audit:
+audit: ## licences, bandit, and known vulnerabilities of what is deployed (asks PyPI)
 	@scripts/setup test
 	.venv/bin/python -m pytest -q tests/functions/test_supply_chain.py
 	.venv/bin/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement functions/requirements.lock
 
-generate:
-	@scripts/setup run
-	@.venv/bin/python scripts/generate.py
+# The trust runs: docs/trust.md says what each shows. LONG=1 takes longer and looks at more.
+crash: ## Postgres and the functions killed under eight writers; LONG=1: half an hour
+lines: ## answers lost after COMMIT, duplicates, fifty copies at once, old keys; LONG=1: ten minutes
+convergence: ## clients on a bad network end with what the server has; LONG=1: 100,000 operations
+faults: ## full disks, locks, restarts, a standby: refused clearly, nothing lost
+cleanup: ## clean-up at once with everything else; LONG=1: 10,000 interleavings
+tokens: ## bad tokens, all answered alike; a key server that is slow, away or lies; LONG=1: every address
+oracles: ## missing, deleted and foreign answer alike, in time too; no role leaks; LONG=1: more often
+fuzz: ## odd input for the parsers and the functions: no 500; LONG=1: a million of them
+bombs: ## bodies made to cost memory or time; LONG=1: 200 MB and slow ones
+privacy: ## planted words in no log, error or table afterwards
+$(TRUST_RUNS):
+	@scripts/setup test
+	@.venv/bin/python -m tests.trust $@ $(if $(LONG),--long)
 
-clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
-	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+clean: ## remove .venv, caches and what was downloaded, in the home folder too; data in .asyouwere stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist build infra/.build '$(CACHE)'
+	find . \( -name __pycache__ -o -name node_modules \) -type d -not -path './.venv/*' -not -path './.asyouwere/*' \
+		-prune -exec rm -rf {} +

@@ -33,6 +33,12 @@ def test_requirements__never_name_asyouwere_itself() -> None:
     )
 
 
+def test_requirements__each_group_names_a_package_once() -> None:
+    for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
+        named = [re.split(r"[\[<>=~; ]", requirement)[0].lower() for requirement in group]
+        assert len(named) == len(set(named)), sorted(named)
+
+
 def test_version__is_said_once_the_same() -> None:
     import asyouwere
 
@@ -153,18 +159,6 @@ def test_setup__unknown_argument(clone: Path) -> None:
     result = setup(clone, "everything")
     assert result.returncode == 2
     assert "say run or test" in result.stderr
-
-
-# -- what the Makefile offers --------------------------------------------------------------------------------
-
-
-def test_makefile__help_names_every_target() -> None:
-    text = (ROOT / "Makefile").read_text()
-    (phony,) = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
-    variables = dict(re.findall(r"^(\w+) = (.*)$", text, re.MULTILINE))
-    targets = re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], phony)
-    named = set(re.findall(r"'make (\w+)", text))
-    assert named == set(targets.split()) - {"help"}
 
 
 def test_ci__runs_the_readmes_test_command() -> None:
