@@ -18,8 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from asyouwere.local.stack import DEMO_USER, LocalStack, supabase_settings
-from asyouwere.local.tokens import user_id
+from asyouwere.local.stack import DEMO_USER, LocalStack, client_settings
 from tests.clients.node import run_node
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +42,7 @@ def keys(stack: LocalStack) -> dict[str, str]:
     if shutil.which("node") is None:
         pytest.skip("needs Node.js, which is not here: no local Supabase without it")
     assert stack.supabase.running
-    return supabase_settings(stack.folder)
+    return client_settings(stack.folder)
 
 
 def test_bash_examples__pasted_in_order__each_answers_what_the_readme_says(stack: LocalStack) -> None:
@@ -86,20 +85,15 @@ def test_supabase_py_example__against_the_local_supabase__prints_what_it_says(ke
     assert done.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)", example)
 
 
-def test_sql_examples__as_a_signed_in_user__run_without_error(stack: LocalStack) -> None:
+def test_sql_examples__piped_into_asyouwere_psql__run_without_error(stack: LocalStack) -> None:
     (example,) = blocks("sql")
-    claims = json.dumps({"sub": str(user_id(DEMO_USER)), "role": "authenticated"})
-    script = "\n".join(
-        [
-            "\\set ON_ERROR_STOP on",
-            "set role authenticated;",
-            f"select set_config('request.jwt.claims', '{claims}', false);",
-            example,
-        ]
-    )
-    psql = stack.postgres.binaries.program("psql")
     done = subprocess.run(
-        [psql, "-X", "-At", stack.dsn], input=script, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "asyouwere.local.cli", "psql", "--user", DEMO_USER, "--", "-At"],
+        input=example,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ASYOUWERE_DATA": str(stack.folder)},
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert "3|" in done.stdout

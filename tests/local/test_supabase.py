@@ -26,7 +26,7 @@ from psycopg.rows import dict_row
 
 from asyouwere.local.errors import SupabaseMissing
 from asyouwere.local.ports import LOOPBACK
-from asyouwere.local.stack import LocalStack, add_user, supabase_settings
+from asyouwere.local.stack import LocalStack, add_user, client_settings
 from asyouwere.local.supabase import installing
 from asyouwere.local.tokens import user_id
 from tests.support.cluster import new_folder
@@ -131,7 +131,7 @@ def test_data_from_before__go_on_working(stack: LocalStack) -> None:
 
 
 def test_demo_user__signs_in_with_the_password_that_is_shown(stack: LocalStack) -> None:
-    settings = supabase_settings(stack.folder)
+    settings = client_settings(stack.folder)
     assert settings["SUPABASE_URL"] == stack.supabase.url
     body = {"email": settings["DEMO_EMAIL"], "password": settings["DEMO_PASSWORD"]}
     signed = ask(stack, "/auth/v1/token?grant_type=password", method="POST", json=body).json()

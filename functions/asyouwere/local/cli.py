@@ -45,7 +45,8 @@ def asyouwere() -> None:
     asyouwere run                        everything on this machine; prints what to try
     asyouwere demo                       save, crash, restore: a scripted conversation, checked
     asyouwere token --user ada           a token for another local user
-    asyouwere keys                       URL and keys for supabase-js and supabase-py
+    asyouwere psql --user ada            psql as a local user, under row level security
+    asyouwere keys                       URLs and keys for clients, while it runs
     asyouwere migrate --database-url …   the tables and functions, into your own Postgres
     asyouwere doctor --database-url …    what is wrong with a deployment, and what to do
 
@@ -136,30 +137,77 @@ def demo(messages: int, keep: bool, output: Path | None) -> None:
 def token(data: Path | None, user: str, hours: float, service: bool) -> None:
     """Print a token for a local user, signed with the secret of the data folder.
 
+    The user's id, which others share with, goes to standard error: TOKEN=$(asyouwere token) holds the token only.
+
     \b
     asyouwere token --user ada
-    curl -H "Authorization: Bearer $(asyouwere token --user ada)" http://127.0.0.1:8787/functions/v1/sessions
+    export $(asyouwere keys)
+    curl -H "Authorization: Bearer $(asyouwere token --user ada)" $FUNCTIONS_URL/sessions
     """
-    from asyouwere.local.stack import data_folder, read_secrets
-    from asyouwere.local.tokens import sign_token
+    from asyouwere.local.stack import data_folder, introduce, read_secrets
+    from asyouwere.local.tokens import sign_token, user_id
 
-    secret = read_secrets(data_folder(data)).jwt_secret
+    folder = data_folder(data)
+    secret = read_secrets(folder).jwt_secret
+    if not service:
+        introduce(folder, user)
+        say(f"the id of {user} is {user_id(user)}")
     role = "service_role" if service else "authenticated"
     click.echo(sign_token(secret, user, lifetime_seconds=round(hours * 3600), role=role))
 
 
-@asyouwere.command(short_help="The local Supabase's URL and keys.")
+@asyouwere.command(short_help="psql as a local user.")
+@data_option
+@click.option("--user", default="demo", show_default=True, help="A name, as of asyouwere token.")
+@click.option("--service", is_flag=True, help="As the role service_role, which the scheduler has.")
+@click.option("-c", "--command", "commands", multiple=True, help="Run this and end; may be given again.")
+@click.argument("psql_options", nargs=-1)
+def psql(
+    data: Path | None, user: str, service: bool, commands: tuple[str, ...], psql_options: tuple[str, ...]
+) -> None:
+    """Open psql on the running stack as a local user: what they see and may do, and no more.
+
+    The role is authenticated and auth.uid() is the user's id, as when a Supabase client calls. From a file or a
+    pipe the first error ends it. Options of psql's own follow after --.
+
+    \b
+    asyouwere psql --user ada
+    asyouwere psql -c 'select name, message_count from sessions_list'
+    asyouwere psql --user ada < examples.sql
+    asyouwere psql -c 'select auth.uid()' -- -At
+    """
+    import os
+
+    from asyouwere.local.psql import psql_arguments, psql_environment, run_psql
+    from asyouwere.local.running import require_running
+    from asyouwere.local.stack import data_folder, introduce, read_secrets
+
+    folder = data_folder(data)
+    running = require_running(folder)
+    if not service:
+        introduce(folder, user)
+    role = "service_role" if service else "authenticated"
+    password = read_secrets(folder).api_password
+    run_psql(
+        psql_arguments(user, commands, psql_options, typed=sys.stdin.isatty()),
+        psql_environment(os.environ, running.database_url, password, user, role),
+    )
+
+
+@asyouwere.command(short_help="URLs and keys of what runs.")
 @data_option
 def keys(data: Path | None) -> None:
-    """Print what supabase-js and supabase-py need, as lines for a .env file or for `export`.
+    """Print what clients of the running stack need, as lines for a .env file or for `export`.
+
+    FUNCTIONS_URL, and with a local Supabase SUPABASE_URL, its keys, and the demo user's address and password.
 
     \b
     asyouwere keys > .env
     export $(asyouwere keys)
     """
-    from asyouwere.local.stack import data_folder, supabase_settings
+    from asyouwere.local.stack import client_settings, data_folder
 
-    for name, value in supabase_settings(data_folder(data)).items():
+    for name, value in client_settings(data_folder(data)).items():
         click.echo(f"{name}={value}")
 
 

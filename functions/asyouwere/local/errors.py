@@ -3,6 +3,7 @@
 LocalError
 ├── FolderInUse         another asyouwere holds the data folder
 ├── FolderUnusable      the data folder is not ours, of another version, or of another user
+├── NotRunning          a command needs the running stack, and nothing runs
 ├── PostgresMissing     no Postgres binaries
 ├── PostgresFailed      Postgres did not start
 ├── UserUnusable        Postgres cannot run as this user, and no other could be chosen
@@ -23,6 +24,10 @@ class FolderInUse(LocalError):
 
 class FolderUnusable(LocalError):
     """The data folder cannot be used as it is."""
+
+
+class NotRunning(LocalError):
+    """Nothing runs with the data folder."""
 
 
 class PostgresMissing(LocalError):

@@ -8,8 +8,8 @@ With `supabase=True` and Node.js there is also a local Supabase at `stack.supaba
 supabase-py.
 
 The folder holds `postgres-18/`, `secrets.json` (mode 600: what tokens are signed with, and the password the
-functions log in with), `functions.log`, `supabase.log`,
-`supabase.url` and `mailbox.txt` (mail to people who sign in).
+functions log in with), `functions.log`, `supabase.log`, `mailbox.txt` (mail to people who sign in) and, while it
+runs, `running.json` (where everything is; see `running.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from asyouwere.local.errors import FolderUnusable, ServerFailed, SupabaseMissing
 from asyouwere.local.functions import FunctionsServer
 from asyouwere.local.migrations import migrate
 from asyouwere.local.postgres import EmbeddedPostgres
+from asyouwere.local.running import Announcement, RunningStack, find_running, require_running
 from asyouwere.local.supabase.server import AUTH_ROLE, SupabaseServer, prepare_database
 from asyouwere.local.tokens import AUDIENCE, ISSUER, email_of, sign_api_key, sign_token, user_id
 
@@ -91,25 +92,23 @@ def read_secrets(folder: Path, *, make: bool = False) -> Secrets:
         ) from None
 
 
-def supabase_settings(folder: Path) -> dict[str, str]:
-    """A data folder's local Supabase: URL (of its last start), keys, the demo user, by environment name.
+def client_settings(folder: Path) -> dict[str, str]:
+    """What clients of the running stack need, by environment name: URLs, and with a local Supabase its keys.
 
-    Raises FolderUnusable when it has not been started in this folder.
+    Raises NotRunning: nothing is told of a stack that has ended, whose port may be anybody's by now.
     """
-    known = read_secrets(folder)
-    try:
-        url = (folder / "supabase.url").read_text().strip()
-    except OSError:
-        raise FolderUnusable(
-            f"no local Supabase has been started in {folder}: run `asyouwere run` with Node.js, or name --data"
-        ) from None
-    return {
-        "SUPABASE_URL": url,
-        "SUPABASE_ANON_KEY": sign_api_key(known.jwt_secret, "anon"),
-        "SUPABASE_SERVICE_ROLE_KEY": sign_api_key(known.jwt_secret, "service_role"),
-        "DEMO_EMAIL": email_of(DEMO_USER),
-        "DEMO_PASSWORD": known.derived("demo password"),
-    }
+    running = require_running(folder)
+    settings = {"FUNCTIONS_URL": running.functions_url}
+    if running.supabase_url is not None:
+        known = read_secrets(folder)
+        settings |= {
+            "SUPABASE_URL": running.supabase_url,
+            "SUPABASE_ANON_KEY": sign_api_key(known.jwt_secret, "anon"),
+            "SUPABASE_SERVICE_ROLE_KEY": sign_api_key(known.jwt_secret, "service_role"),
+            "DEMO_EMAIL": email_of(DEMO_USER),
+            "DEMO_PASSWORD": known.derived("demo password"),
+        }
+    return settings
 
 
 class LocalStack:
@@ -145,6 +144,7 @@ class LocalStack:
         self._extra = environment or {}
         self._say = say
         self._secrets: Secrets | None = None
+        self._announcement = Announcement(self.folder)
 
     @property
     def url(self) -> str:
@@ -195,6 +195,8 @@ class LocalStack:
             self.start_functions()
             if launched:
                 self._finish_supabase()
+            supabase_url = self.supabase.url if self.supabase.running else None
+            self._announcement.publish(RunningStack(self.url, self.dsn, supabase_url))
         except BaseException:
             self.stop()
             raise
@@ -265,17 +267,17 @@ class LocalStack:
             self.supabase.wait_until_ready()
         except ServerFailed as exc:
             self._say(str(exc))
-        else:
-            (self.folder / "supabase.url").write_text(self.supabase.url + "\n")
 
     def stop(self) -> None:
         """Stop all in order; harmless when they are not running."""
+        self._announcement.withdraw()
         self.supabase.stop()
         self.functions.stop()
         self.postgres.stop()
 
     def kill(self) -> None:
         """SIGKILL all at once, as a power cut would."""
+        self._announcement.withdraw()
         self.supabase.kill()
         self.functions.kill()
         self.postgres.kill()
@@ -290,9 +292,22 @@ class LocalStack:
         self.stop()
 
 
+def introduce(folder: Path, name: str) -> None:
+    """Let the running database know a local user, so that others can share with them; nothing if none runs."""
+    running = find_running(folder)
+    if running is not None:
+        with psycopg.connect(running.database_url, autocommit=True) as admin:
+            add_user(admin, name)
+
+
 def add_user(admin: psycopg.Connection[Any], name: str) -> None:
-    """Put a local user into auth.users; harmless when they are there."""
+    """Put a local user into auth.users; harmless when they are there.
+
+    Without the address where somebody else has signed up with it.
+    """
     admin.execute(
-        "insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing",
-        (user_id(name), email_of(name)),
+        "insert into auth.users (id, email) select %(id)s,"
+        " case when not exists (select from auth.users where email = %(email)s) then %(email)s end"
+        " on conflict (id) do nothing",
+        {"id": user_id(name), "email": email_of(name)},
     )

@@ -31,6 +31,17 @@ def email_of(name: str) -> str:
     return f"{name}@example.org"
 
 
+def claims_of(user: str, role: str = "authenticated") -> dict[str, str]:
+    """What a local user's token says of them: iss, aud, sub, role, email."""
+    return {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": str(user_id(user)),
+        "role": role,
+        "email": email_of(user),
+    }
+
+
 def sign_token(
     secret: str, user: str, *, lifetime_seconds: int = 12 * 3600, role: str = "authenticated"
 ) -> str:
@@ -38,15 +49,7 @@ def sign_token(
     import jwt  # imported here: it costs more than everything else in this file
 
     now = int(time.time())
-    claims = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": str(user_id(user)),
-        "role": role,
-        "email": email_of(user),
-        "iat": now,
-        "exp": now + lifetime_seconds,
-    }
+    claims = {**claims_of(user, role), "iat": now, "exp": now + lifetime_seconds}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
