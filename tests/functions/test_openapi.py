@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,13 +67,6 @@ def test_codes__make_an_error_of_their_status(code: str) -> None:
     error = AsYouWereError(code) if CODES[code].status in (405, 408, 500) else from_code(code)
     assert (error.code, error.status, str(error)) == (code, CODES[code].status, CODES[code].sentence)
     assert CODES[code].sentence.endswith(".")
-
-
-def test_requirements__are_those_of_the_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {*project["dependencies"], *project["optional-dependencies"]["pdf"]}
-    lines = (ROOT / "functions" / "requirements.txt").read_text().splitlines()
-    assert {line for line in lines if line and not line.startswith("#")} == wanted
 
 
 # -- settings --------------------------------------------------------------------------------------------

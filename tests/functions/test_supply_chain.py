@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -51,6 +52,24 @@ def pins() -> list[tuple[Requirement, str]]:
     return [(Requirement(line.split(" --hash")[0].strip()), line) for line in lines]
 
 
+def listed() -> list[Requirement]:
+    """What functions/requirements.txt asks for."""
+    lines = (FUNCTIONS / "requirements.txt").read_text("utf-8").splitlines()
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def required(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for, with these extras and those that they name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = list(map(Requirement, project["dependencies"]))
+    for extra in extras:
+        wanted += map(Requirement, project["optional-dependencies"][extra])
+    for itself in [requirement for requirement in wanted if requirement.name == project["name"]]:
+        wanted.remove(itself)
+        wanted += [inner for inner in required(*itself.extras) if inner not in wanted]
+    return wanted
+
+
 def test_lock__pins_everything_by_version_and_hash_and_names_no_server() -> None:
     for requirement, line in pins():
         assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), line[:80]
@@ -60,13 +79,15 @@ def test_lock__pins_everything_by_version_and_hash_and_names_no_server() -> None
     assert "--index" not in text
 
 
+def test_requirements__are_the_client_the_functions_and_pdf_without_asyouwere_itself() -> None:
+    """pyproject.toml says the same to who installs the package. The folder of main.py comes last on the path, so an
+    installed asyouwere would hide the deployed one."""
+    assert sorted(map(str, listed())) == sorted(map(str, required("functions", "pdf")))
+    assert "asyouwere" not in {requirement.name for requirement in listed()}
+
+
 def test_lock__is_of_what_requirements_lists() -> None:
-    listed = [
-        Requirement(line)
-        for line in (FUNCTIONS / "requirements.txt").read_text("utf-8").splitlines()
-        if line.strip() and not line.startswith("#")
-    ]
-    for wanted in listed:
+    for wanted in listed():
         found = [pin for pin, _ in pins() if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
         assert found, f"{wanted.name}: make lock"
         for pin in found:

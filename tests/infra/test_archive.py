@@ -10,6 +10,9 @@ from pathlib import Path
 
 from asyouwere_infra.archive import FUNCTIONS, archive, files
 
+#: What runs on people's machines.
+NOT_DEPLOYED = ("asyouwere/__main__.py", "asyouwere/client/", "asyouwere/local/")
+
 
 def names(packed: bytes) -> list[str]:
     return zipfile.ZipFile(io.BytesIO(packed)).namelist()
@@ -24,11 +27,11 @@ def test_archive__holds_what_a_function_runs_and_nothing_else() -> None:
         for path in FUNCTIONS.rglob("*")
         if path.suffix in (".py", ".typ", ".xz", ".json") and "__pycache__" not in path.parts
     }
-    local = {name for name in expected if name.startswith("asyouwere/local/") or name == "asyouwere/local/cli.py"}
-    assert local
-    assert expected - local <= set(found)
+    elsewhere = {name for name in expected if name.startswith(NOT_DEPLOYED)}
+    assert elsewhere
+    assert expected - elsewhere <= set(found)
     for name in found:
-        assert not name.startswith(("asyouwere/local/", "tests/", ".")), name
+        assert not name.startswith((*NOT_DEPLOYED, "tests/", ".")), name
         assert "__pycache__" not in name
         assert not name.endswith((".pyc", ".pyi", "cli.py"))
     assert found == sorted(found)

@@ -15,24 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def requirements(path: Path) -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [line for line in lines if line]
-
-
-def test_requirements__are_those_of_the_project() -> None:
-    """The functions are deployed from requirements.txt; pyproject.toml says the same for everybody else."""
-    deployed = requirements(ROOT / "functions" / "requirements.txt")
-    assert sorted(deployed) == sorted([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["pdf"]])
-
-
-def test_requirements__never_name_asyouwere_itself() -> None:
-    """The folder of main.py comes last on the path: an installed asyouwere would hide the deployed one."""
-    assert not any(
-        line.startswith("asyouwere") for line in requirements(ROOT / "functions" / "requirements.txt")
-    )
-
-
 def test_requirements__each_group_names_a_package_once() -> None:
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         named = [re.split(r"[\[<>=~; ]", requirement)[0].lower() for requirement in group]
