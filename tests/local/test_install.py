@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of programs of an environment with that wheel alone."""
     folder = tmp_path_factory.mktemp("installed")
     for command in (
@@ -48,7 +47,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     ):
         done = run(*command, cwd=folder)
         assert done.returncode == 0, done.stderr[-2000:]
-    yield folder / "venv" / "bin"
+    return folder / "venv" / "bin"
 
 
 def test_installing__brings_what_a_client_needs_and_little_else(programs: Path, tmp_path: Path) -> None:
