@@ -1,6 +1,7 @@
 """Write the files that are made from others (`make generate`); --check only says whether they are as they would be.
 
-Facts flow one way: sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json.
+Facts flow one way: spec/errors.json -> Python's codes, SQL's codes, the table in sql/README.md;
+sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from asyouwere.local import schema
+from asyouwere.local import error_codes, schema
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 #: In the order in which they need each other.
 GENERATED: Final[dict[str, Callable[[], str]]] = {
+    "functions/asyouwere/error_codes.py": error_codes.python_module,
+    "sql/schema/01_error_codes.sql": error_codes.sql_function,
+    "sql/README.md": error_codes.readme_with_table,
     f"sql/migrations/{schema.BASELINE}": schema.baseline_text,
     "sql/catalog.json": schema.catalog_of_migrations,
 }

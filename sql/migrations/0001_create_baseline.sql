@@ -34,18 +34,25 @@ comment on function asyouwere.new_id is 'A time-ordered id (UUID version 7).';
 revoke execute on function asyouwere.new_id from public;
 grant execute on function asyouwere.new_id to authenticated, service_role;
 
-create function asyouwere.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
+create function asyouwere.fail(p_code text, p_message text default null, p_detail text default '{}') returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_error record;
 begin
+    select * into v_error from asyouwere.error_codes() e where e.code = p_code;
+    if not found then
+        raise exception 'There is no error code %.', p_code using hint = 'spec/errors.json lists them.';
+    end if;
     -- SQLSTATE PTxyz: PostgREST answers with HTTP status xyz and passes the rest on
     -- (https://docs.postgrest.org/en/v12/references/errors.html#raise-errors-with-http-status-codes).
     raise exception using
-        errcode = 'PT' || p_status, message = p_message, hint = p_code, detail = p_detail;
+        errcode = 'PT' || v_error.status, hint = p_code,
+        message = coalesce(p_message, v_error.sentence), detail = p_detail;
 end;
 $$;
 comment on function asyouwere.fail is
-    'Raise one of our errors: HTTP status, stable code, a sentence without anybody''s content, data as JSON text.';
+    'Raise an error of error_codes(), with its sentence or one that says more (never content) and data as JSON text.';
 revoke execute on function asyouwere.fail from public;
 grant execute on function asyouwere.fail to anon, authenticated, service_role;
 
@@ -80,6 +87,96 @@ comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all k
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;
+
+-- 01_error_codes.sql
+
+-- The error codes. Made from spec/errors.json by `make generate`: change that file, never this one.
+-- Breaks running code: no.
+
+create function asyouwere.error_codes() returns table (code text, status int, sentence text)
+language sql immutable parallel safe rows 38 set search_path = pg_catalog, pg_temp
+as $$
+    values
+        ('invalid_token', 401,
+            'Send a valid access token as ''Authorization: Bearer <token>''.'),
+        ('not_signed_in', 401,
+            'This needs a signed-in user.'),
+        ('forbidden', 403,
+            'You may read this session, but not do that with it.'),
+        ('quota_exceeded', 403,
+            'The owner has as many sessions or stored bytes as allowed. Nothing was saved.'),
+        ('not_found', 404,
+            'This function has nothing at that address.'),
+        ('session_not_found', 404,
+            'No such session, or it is not shared with you. Check the id and the signed-in user.'),
+        ('snapshot_not_found', 404,
+            'The session has no snapshot of that number or label.'),
+        ('method_not_allowed', 405,
+            'That address exists, but not for this method.'),
+        ('request_timeout', 408,
+            'The request body did not arrive in time. Nothing was saved.'),
+        ('conflict', 409,
+            'Somebody else changed the same part since your base. Nothing was written: catch up, then save again.'),
+        ('idempotency_key_reused', 409,
+            'This idempotency key came with another save before. Make a new key for every save; keep it for retries.'),
+        ('label_taken', 409,
+            'Another snapshot of this session has this label. Remove it there first.'),
+        ('key_taken', 409,
+            'This id can''t be used. Leave it out, or make a new random one.'),
+        ('snapshot_gone', 410,
+            'Clean-up has removed this snapshot. Restore the latest first.'),
+        ('too_large', 413,
+            'The session would grow over its limit. Nothing was saved.'),
+        ('body_too_large', 413,
+            'The request body is over the limit. Nothing was saved.'),
+        ('unsupported_media_type', 415,
+            'Send the body as ''Content-Type: application/json'', UTF-8, not compressed.'),
+        ('invalid_request', 422,
+            'The request does not have the expected form.'),
+        ('invalid_json', 422,
+            'The body is not valid JSON.'),
+        ('invalid_state', 422,
+            'A state is a JSON object.'),
+        ('invalid_changes', 422,
+            'Changes must be an object of ''set'', ''append'' and ''remove''.'),
+        ('invalid_argument', 422,
+            'An argument is outside what is allowed.'),
+        ('invalid_address', 422,
+            'An address must be a JSON Pointer such as /memory/topic.'),
+        ('unknown_base', 422,
+            'The base is no snapshot of this session. Restore first.'),
+        ('address_below_part', 422,
+            'This address lies inside a part, and parts are saved whole. Send the part that is named.'),
+        ('missing_parent', 422,
+            'There is no container for this address. Set the container first.'),
+        ('list_gap', 422,
+            'A list has no gaps: put an item at its end, or change one that is there.'),
+        ('not_a_list', 422,
+            'Only lists can be appended to.'),
+        ('overlapping_addresses', 422,
+            'One save changes an address twice, or an address and something inside it. Send the outer one whole.'),
+        ('nesting_too_deep', 422,
+            'JSON may be nested 64 levels deep.'),
+        ('number_out_of_range', 422,
+            'A number is outside the range of a double (about 1.8e308), or written absurdly long.'),
+        ('address_too_long', 422,
+            'An address may have 2,000 bytes. Use shorter keys.'),
+        ('not_representable', 422,
+            'Text in this place may hold neither NUL nor a lone surrogate.'),
+        ('rate_limited', 429,
+            'Too many writes in a short time. Wait, then send the same again.'),
+        ('internal', 500,
+            'Something went wrong on our side. The request id finds it in the log.'),
+        ('database_unavailable', 503,
+            'The database cannot be reached. Try again shortly.'),
+        ('keys_unavailable', 503,
+            'The sign-in keys cannot be fetched. Try again shortly.'),
+        ('timeout', 504,
+            'The database took too long. Repeat it with the same idempotency key.')
+$$;
+comment on function asyouwere.error_codes is 'Every error code with its HTTP status and its default sentence.';
+revoke execute on function asyouwere.error_codes from public;
+grant execute on function asyouwere.error_codes to anon, authenticated, service_role;
 
 -- 02_sessions.sql
 
@@ -202,7 +299,7 @@ declare
             then 'expires_after is 0 (never) or more, in seconds' end;
 begin
     if v_problem is not null then
-        perform asyouwere.fail(422, 'invalid_argument', v_problem || '.');
+        perform asyouwere.fail('invalid_argument', v_problem || '.');
     end if;
 end;
 $$;
@@ -218,7 +315,7 @@ begin
     if tg_op = 'UPDATE' then
         -- An upsert sets every column that it was sent, to what it was.
         if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
-            perform asyouwere.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
+            perform asyouwere.fail('invalid_argument', 'id, user_id, kind and key stay as they are.');
         end if;
         new.updated_at := now();
         perform asyouwere.charge();
@@ -518,12 +615,11 @@ begin
     -- Whoever may read it already knows that it exists; to all others no session, a deleted one and
     -- somebody else's are the same.
     if v_role is not null then
-        perform asyouwere.fail(403, 'forbidden',
+        perform asyouwere.fail('forbidden',
             case p_need when 'owner' then 'Only the owner may do this.'
             else 'You may read this session, not change it. Ask its owner to make you an editor.' end);
     end if;
-    perform asyouwere.fail(404, 'session_not_found',
-        'No such session, or it is not shared with you. Check the id and the signed-in user.');
+    perform asyouwere.fail('session_not_found');
 end;
 $$;
 comment on function asyouwere.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
@@ -649,7 +745,7 @@ declare
     v_path text;
 begin
     if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
-        perform asyouwere.fail(422, 'invalid_address',
+        perform asyouwere.fail('invalid_address',
             'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
     end if;
     if p_pointer ~ '["\\\x01-\x1f]' then
@@ -728,7 +824,7 @@ begin
     -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
     -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
     if p_count > 125000 then
-        perform asyouwere.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
+        perform asyouwere.fail('too_large', 'One save may write 125,000 parts. Send them in several saves.',
             '{"max_parts": 125000}');
     end if;
 end;
@@ -824,7 +920,7 @@ declare
     v_rows asyouwere.change_rows;
 begin
     if json_typeof(p_state) is distinct from 'object' then
-        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
+        perform asyouwere.fail('invalid_state');
     end if;
     select array_agg(case when o.path = '/' then 'set' else 'in' end),
         array_agg(o.path), array_agg(o.item), array_agg(o.body)
@@ -834,7 +930,7 @@ begin
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
     if asyouwere.masked_json(p_state)::text = p_state::text then
-        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+        perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
     return asyouwere.unmasked_rows(asyouwere.open_state(asyouwere.masked_json(p_state)));
 end;
@@ -867,15 +963,15 @@ begin
         into v_well_formed;
     end if;
     if v_well_formed is not true then
-        perform asyouwere.fail(422, 'invalid_changes',
+        perform asyouwere.fail('invalid_changes',
             'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
-        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
+        perform asyouwere.fail('invalid_state');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform asyouwere.fail(422, 'invalid_address', 'The state itself can''t be removed.');
+        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.');
     elsif (p_changes -> 'append' -> '') is not null then
-        perform asyouwere.fail(422, 'not_a_list', 'The state is no list.');
+        perform asyouwere.fail('not_a_list', 'The state is no list.');
     end if;
     with asked as (
         select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
@@ -901,7 +997,7 @@ begin
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     if asyouwere.masked_json(p_changes)::text = p_changes::text then
-        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+        perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
     return asyouwere.unmasked_rows(asyouwere.open_changes(asyouwere.masked_json(p_changes)));
 end;
@@ -1130,7 +1226,7 @@ begin
         perform asyouwere.refuse_conflict(v_addresses, p_latest);
     end if;
     if v_gap then
-        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.');
+        perform asyouwere.fail('list_gap');
     end if;
     return v_rows;
 end;
@@ -1143,9 +1239,8 @@ create function asyouwere.refuse_conflict(p_addresses text, p_latest int) return
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.fail(409, 'conflict',
-        'Somebody else changed the same part since your base. Nothing was written: catch up, then save again.',
-        format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
+    perform asyouwere.fail('conflict',
+        p_detail => format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
 end;
 $$;
 comment on function asyouwere.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';
@@ -1178,9 +1273,7 @@ begin
         else n.place >= n.prior_place and n.place < asyouwere.path_end(n.prior_place) end
     limit 1;
     if v_address is not null then
-        perform asyouwere.fail(422, 'overlapping_addresses',
-            'One save changes an address twice, or an address and something inside it. Send the outer one whole.',
-            format('{"address": %s}', v_address));
+        perform asyouwere.fail('overlapping_addresses', p_detail => format('{"address": %s}', v_address));
     end if;
 end;
 $$;
@@ -1200,14 +1293,15 @@ begin
         if v_ops[i] <> 'in' then
             v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
         elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
-            perform asyouwere.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
+            perform asyouwere.fail('invalid_changes',
+                'An "in" row lies inside the address of the "set" row before it.');
         end if;
     end loop;
     if exists (
         select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
         where g.op = 'in' group by g.path, g.item having count(*) > 1)
     then
-        perform asyouwere.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
+        perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.');
     end if;
 end;
 $$;
@@ -1262,19 +1356,18 @@ begin
         and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
     if v_item >= 0 and v_part.path = v_path and v_part.kind = 2 then
-        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.',
-            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+        perform asyouwere.fail('list_gap',
+            p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     elsif v_part.kind = 0 or v_part.item is not null then
-        perform asyouwere.fail(422, 'address_below_part',
-            'This address lies inside a part, and parts are saved whole. Send the part that is named.',
-            format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
+        perform asyouwere.fail('address_below_part',
+            p_detail => format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
                 asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
     elsif v_part.kind = 2 then
-        perform asyouwere.fail(422, 'invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
+        perform asyouwere.fail('invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
             format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
-    perform asyouwere.fail(422, 'missing_parent', 'There is no container for this address. Set the container first.',
-        format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
+    perform asyouwere.fail('missing_parent',
+        p_detail => format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
             asyouwere.pointer_json(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
 end;
 $$;
@@ -1303,9 +1396,9 @@ declare
     v_bare text;
 begin
     if octet_length(p_path) > 2000 then
-        perform asyouwere.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
+        perform asyouwere.fail('address_too_long');
     elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
-        perform asyouwere.fail(422, 'invalid_changes',
+        perform asyouwere.fail('invalid_changes',
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
@@ -1317,7 +1410,7 @@ begin
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then
-            perform asyouwere.fail(422, 'nesting_too_deep',
+            perform asyouwere.fail('nesting_too_deep',
                 format('Containers may lie in one another to %s levels.', v_max_nesting));
         end if;
     end if;
@@ -1328,8 +1421,7 @@ begin
             where case when m[1] ~ '[eE][+-]?0*[0-9]{4}' or length(m[1]) > 1000 then true
                 else abs(m[1]::numeric) >= 1.797693134862315808e308 end)
         then
-            perform asyouwere.fail(422, 'number_out_of_range',
-                'A number is outside the range of a double (about 1.8e308), or written absurdly long.');
+            perform asyouwere.fail('number_out_of_range');
         end if;
     end if;
     return true;
@@ -1354,7 +1446,7 @@ begin
         where (select p.item from asyouwere.parts p where p.session = p_session and p.until = 2147483647
             and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
     then
-        perform asyouwere.fail(422, 'list_gap',
+        perform asyouwere.fail('list_gap',
             'Items can be removed from the end of a list only. Set the whole list instead.');
     end if;
 end;
@@ -1369,7 +1461,7 @@ declare
     v_max_bytes bigint := (select s.max_state_bytes from asyouwere.settings s);
 begin
     if p_size_bytes > v_max_bytes then
-        perform asyouwere.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
+        perform asyouwere.fail('too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
             format('{"size_bytes": %s, "max_bytes": %s}', p_size_bytes, v_max_bytes));
     end if;
 end;
@@ -1382,13 +1474,13 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_base > p_session.latest_number or p_base < 0 then
-        perform asyouwere.fail(422, 'unknown_base', 'The base is no snapshot of this session. Restore first.',
-            format('{"base": %s, "latest": %s}', p_base, p_session.latest_number));
+        perform asyouwere.fail('unknown_base',
+            p_detail => format('{"base": %s, "latest": %s}', p_base, p_session.latest_number));
     elsif p_base > 0 and (select true from public.session_snapshots n
         where n.session_id = p_session.id and n.number = p_base) is null
     then
-        perform asyouwere.fail(410, 'snapshot_gone', 'Clean-up has removed this snapshot. Restore the latest first.',
-            format('{"number": %s, "latest": %s}', p_base, p_session.latest_number));
+        perform asyouwere.fail('snapshot_gone',
+            p_detail => format('{"number": %s, "latest": %s}', p_base, p_session.latest_number));
     end if;
 end;
 $$;
@@ -1439,8 +1531,8 @@ begin
                 v_item := -1;
                 v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
             elsif v_kind not in (2, 3) then
-                perform asyouwere.fail(422, 'not_a_list', 'Only lists can be appended to.',
-                    format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
+                perform asyouwere.fail('not_a_list',
+                    p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
             end if;
         end if;
         v_item := v_item + 1;
@@ -1587,11 +1679,11 @@ declare
     v_merged boolean;
 begin
     if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
-        perform asyouwere.fail(422, 'invalid_argument', 'on_conflict is merge, reject or overwrite.');
+        perform asyouwere.fail('invalid_argument', 'on_conflict is merge, reject or overwrite.');
     elsif length(p_label) not between 1 and 200 then
-        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+        perform asyouwere.fail('invalid_argument', 'A label has 1 to 200 characters.');
     elsif length(p_idempotency_key) not between 1 and 255 then
-        perform asyouwere.fail(422, 'invalid_argument', 'An idempotency key has 1 to 255 characters.');
+        perform asyouwere.fail('invalid_argument', 'An idempotency key has 1 to 255 characters.');
     end if;
     v_session := asyouwere.session_to_write(p_session_id);
 
@@ -1732,8 +1824,7 @@ declare
     v_result asyouwere.save_result;
 begin
     if p_earlier.content <> p_content then
-        perform asyouwere.fail(409, 'idempotency_key_reused',
-            'This idempotency key came with another save before. Make a new key for every save; keep it for retries.');
+        perform asyouwere.fail('idempotency_key_reused');
     end if;
     -- the sizes of that number as far as it is kept, else null
     select n.size_bytes, n.message_count into v_result.size_bytes, v_result.message_count
@@ -1766,7 +1857,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (p_state is null) = (p_changes is null) then
-        perform asyouwere.fail(422, 'invalid_argument', 'Give either p_state, a whole state, or p_changes.');
+        perform asyouwere.fail('invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
     return next asyouwere.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
@@ -1835,13 +1926,14 @@ begin
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
     if v_not_json then
-        perform asyouwere.fail(422, 'invalid_json', 'A body is not JSON.');
+        perform asyouwere.fail('invalid_json', 'A body is not JSON.');
     elsif v_wrong or v_count is null or v_count > 0
         -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
         and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
             is distinct from (v_dims, v_dims, v_dims, v_dims)
     then
-        perform asyouwere.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
+        perform asyouwere.fail('invalid_changes',
+            'These are no change rows: four arrays of one length, as documented.');
     end if;
     if 'in' = any (p_rows.ops) then
         perform asyouwere.refuse_loose_rows(p_rows);
@@ -1980,7 +2072,7 @@ begin
         into v_header from public.session_snapshots n
         where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
         if not found then
-            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this label.');
+            perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this label.');
         end if;
         return v_header;
     end if;
@@ -1994,7 +2086,7 @@ begin
         elsif p_number between 1 and p_session.latest_number then
             perform asyouwere.refuse_base(p_session, p_number);
         else
-            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.',
+            perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this number.',
                 format('{"number": %s, "latest": %s}', p_number, p_session.latest_number));
         end if;
     end if;
@@ -2155,7 +2247,7 @@ declare
 begin
     -- definer: access is checked once, above
     if p_from is null or p_to is null then
-        perform asyouwere.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
+        perform asyouwere.fail('invalid_argument', 'Say which two numbers are to be compared.');
     end if;
     perform asyouwere.find_snapshot(v_session, p_from, null);
     perform asyouwere.find_snapshot(v_session, p_to, null);
@@ -2209,7 +2301,7 @@ begin
         select from public.session_snapshots n
         where n.session_id = p_session_id and n.label = p_label and n.number <> p_number)
     then
-        perform asyouwere.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
+        perform asyouwere.fail('label_taken');
     end if;
     update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
     if p_label is null then
@@ -2231,9 +2323,9 @@ declare
 begin
     -- definer: nobody writes snapshots but through here
     if length(p_label) not between 1 and 200 then
-        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+        perform asyouwere.fail('invalid_argument', 'A label has 1 to 200 characters.');
     elsif coalesce(p_number, 0) < 1 then
-        perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
+        perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
     perform asyouwere.find_snapshot(v_session, p_number, null);
     perform asyouwere.charge();
@@ -2272,7 +2364,8 @@ declare
 begin
     -- definer: nobody writes parts but through here
     if p_number is null or length(p_idempotency_key) not between 1 and 255 then
-        perform asyouwere.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
+        perform asyouwere.fail('invalid_argument',
+            'Say which number to go back to. An idempotency key has 1 to 255 characters.');
     end if;
     select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
     if found then
@@ -2323,7 +2416,7 @@ declare
 begin
     -- definer: nobody writes parts but through here
     if v_owner is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
+        perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
@@ -2424,7 +2517,7 @@ declare
 begin
     -- definer: saving is private
     if json_typeof(p_messages) is distinct from 'array' then
-        perform asyouwere.fail(422, 'invalid_argument', 'p_messages is a list of messages.');
+        perform asyouwere.fail('invalid_argument', 'p_messages is a list of messages.');
     end if;
     select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
     into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
@@ -2462,7 +2555,7 @@ declare
 begin
     -- definer: saving is private
     if new.body is null and (new.role is null or new.content is null) then
-        perform asyouwere.fail(422, 'invalid_argument', 'Insert a message as role and content, or as body.');
+        perform asyouwere.fail('invalid_argument', 'Insert a message as role and content, or as body.');
     end if;
     v_result := asyouwere.append_messages(new.session_id, json_build_array(v_body), null);
     new.position := v_result.message_count - 1;
@@ -2484,7 +2577,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
-    perform asyouwere.fail(403, 'forbidden', 'A message is changed by a save of its session.');
+    perform asyouwere.fail('forbidden', 'A message is changed by a save of its session.');
     return null;
 end;
 $$;
@@ -2662,12 +2755,13 @@ declare
     v_session public.free_agent_sessions;
 begin
     if v_owner is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: a session needs an owner. The service gives p_user_id.');
+        perform asyouwere.fail('not_signed_in',
+            'Sign in: a session needs an owner. The service gives p_user_id.');
     elsif p_user_id <> v_owner then
-        perform asyouwere.fail(403, 'forbidden', 'Only the service creates sessions for others.');
+        perform asyouwere.fail('forbidden', 'Only the service creates sessions for others.');
     end if;
     if p_expires_after_seconds < 0 then
-        perform asyouwere.fail(422, 'invalid_argument', 'expires_after_seconds is 0 (never) or more.');
+        perform asyouwere.fail('invalid_argument', 'expires_after_seconds is 0 (never) or more.');
     end if;
     -- Two calls at once: one inserts, the other waits here and then finds it.
     for attempt in 1 .. 3 loop
@@ -2690,7 +2784,7 @@ begin
         end if;
         -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
     end loop;
-    perform asyouwere.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
+    perform asyouwere.fail('key_taken');
 end;
 $$;
 comment on function public.get_or_create_session is
@@ -2718,7 +2812,7 @@ begin
             where jsonb_typeof(p_changes -> f) not in ('string', 'null'))
         or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
     then
-        perform asyouwere.fail(422, 'invalid_argument',
+        perform asyouwere.fail('invalid_argument',
             'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
     end if;
     v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
@@ -2807,7 +2901,8 @@ declare
 begin
     -- definer: session_to_write is private
     if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
-        perform asyouwere.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+        perform asyouwere.fail('invalid_argument',
+            'A member is somebody other than the owner, as viewer or editor.');
     end if;
     perform asyouwere.charge();
     insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
@@ -2873,7 +2968,7 @@ declare
 begin
     -- definer: counts parts before they go
     if v_caller is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
+        perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
     -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
     -- with each other, and go at once, would else wait for each other.
@@ -3000,10 +3095,10 @@ begin
     -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
     -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
     if auth.uid() is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+        perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
     end if;
     if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
+        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
     end if;
     begin
         select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
@@ -3015,7 +3110,7 @@ begin
             expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
         perform json_typeof(b::json) from unnest(p_bodies) b;
     exception when data_exception or invalid_parameter_value or undefined_function then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
+        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
     end;
 
     insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
@@ -3041,7 +3136,8 @@ begin
             asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
+        perform asyouwere.fail('invalid_argument',
+            'This is no export of a session: numbers or addresses do not fit.');
     end;
 
     select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
@@ -3076,7 +3172,7 @@ begin
             group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
         end into v_problem;
     if v_problem is not null then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+        perform asyouwere.fail('invalid_argument', 'This is no export of a session: ' || v_problem || '.');
     end if;
 
     update public.session_snapshots n
@@ -3235,7 +3331,8 @@ begin
     -- definer: nobody deletes parts but through here
     select * into v_settings from asyouwere.settings;
     if p_keep < 1 or p_older_than < interval '0' or v_max_sessions not between 1 and 10000 then
-        perform asyouwere.fail(422, 'invalid_argument', 'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
+        perform asyouwere.fail('invalid_argument',
+            'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
     end if;
     -- two at once: the second has nothing to do
     if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
@@ -3297,7 +3394,7 @@ declare
 begin
     -- definer: sessions of all people
     if v_max_sessions not between 1 and 10000 then
-        perform asyouwere.fail(422, 'invalid_argument', 'Between 1 and 10,000 sessions a call.');
+        perform asyouwere.fail('invalid_argument', 'Between 1 and 10,000 sessions a call.');
     end if;
     with idle as (
         select s.internal_id from public.free_agent_sessions s
@@ -3622,8 +3719,8 @@ begin
         v_bucket.tokens + v_settings.writes_per_second
             * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
     if v_tokens < v_cost then
-        perform asyouwere.fail(429, 'rate_limited', 'Too many writes in a short time. Wait, then send the same again.',
-            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+        perform asyouwere.fail('rate_limited',
+            p_detail => format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
     end if;
     v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
     update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
@@ -3712,10 +3809,11 @@ begin
         v_bucket.counted_at := clock_timestamp();
     end if;
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
-        perform asyouwere.fail(403, 'quota_exceeded', 'The owner has as many sessions as allowed. Delete some first.',
+        perform asyouwere.fail('quota_exceeded',
+            'The owner has as many sessions as allowed. Delete some first.',
             format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
     elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
-        perform asyouwere.fail(403, 'quota_exceeded',
+        perform asyouwere.fail('quota_exceeded',
             'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
             format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
     end if;

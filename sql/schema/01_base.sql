@@ -29,18 +29,25 @@ comment on function asyouwere.new_id is 'A time-ordered id (UUID version 7).';
 revoke execute on function asyouwere.new_id from public;
 grant execute on function asyouwere.new_id to authenticated, service_role;
 
-create function asyouwere.fail(p_status int, p_code text, p_message text, p_detail text default '{}') returns void
+create function asyouwere.fail(p_code text, p_message text default null, p_detail text default '{}') returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_error record;
 begin
+    select * into v_error from asyouwere.error_codes() e where e.code = p_code;
+    if not found then
+        raise exception 'There is no error code %.', p_code using hint = 'spec/errors.json lists them.';
+    end if;
     -- SQLSTATE PTxyz: PostgREST answers with HTTP status xyz and passes the rest on
     -- (https://docs.postgrest.org/en/v12/references/errors.html#raise-errors-with-http-status-codes).
     raise exception using
-        errcode = 'PT' || p_status, message = p_message, hint = p_code, detail = p_detail;
+        errcode = 'PT' || v_error.status, hint = p_code,
+        message = coalesce(p_message, v_error.sentence), detail = p_detail;
 end;
 $$;
 comment on function asyouwere.fail is
-    'Raise one of our errors: HTTP status, stable code, a sentence without anybody''s content, data as JSON text.';
+    'Raise an error of error_codes(), with its sentence or one that says more (never content) and data as JSON text.';
 revoke execute on function asyouwere.fail from public;
 grant execute on function asyouwere.fail to anon, authenticated, service_role;
 

@@ -117,7 +117,7 @@ declare
             then 'expires_after is 0 (never) or more, in seconds' end;
 begin
     if v_problem is not null then
-        perform asyouwere.fail(422, 'invalid_argument', v_problem || '.');
+        perform asyouwere.fail('invalid_argument', v_problem || '.');
     end if;
 end;
 $$;
@@ -133,7 +133,7 @@ begin
     if tg_op = 'UPDATE' then
         -- An upsert sets every column that it was sent, to what it was.
         if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
-            perform asyouwere.fail(422, 'invalid_argument', 'id, user_id, kind and key stay as they are.');
+            perform asyouwere.fail('invalid_argument', 'id, user_id, kind and key stay as they are.');
         end if;
         new.updated_at := now();
         perform asyouwere.charge();

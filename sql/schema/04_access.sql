@@ -131,12 +131,11 @@ begin
     -- Whoever may read it already knows that it exists; to all others no session, a deleted one and
     -- somebody else's are the same.
     if v_role is not null then
-        perform asyouwere.fail(403, 'forbidden',
+        perform asyouwere.fail('forbidden',
             case p_need when 'owner' then 'Only the owner may do this.'
             else 'You may read this session, not change it. Ask its owner to make you an editor.' end);
     end if;
-    perform asyouwere.fail(404, 'session_not_found',
-        'No such session, or it is not shared with you. Check the id and the signed-in user.');
+    perform asyouwere.fail('session_not_found');
 end;
 $$;
 comment on function asyouwere.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';

@@ -74,7 +74,7 @@ declare
     v_path text;
 begin
     if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
-        perform asyouwere.fail(422, 'invalid_address',
+        perform asyouwere.fail('invalid_address',
             'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
     end if;
     if p_pointer ~ '["\\\x01-\x1f]' then

@@ -24,7 +24,7 @@ begin
     -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
     -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
     if p_count > 125000 then
-        perform asyouwere.fail(413, 'too_large', 'One save may write 125,000 parts. Send them in several saves.',
+        perform asyouwere.fail('too_large', 'One save may write 125,000 parts. Send them in several saves.',
             '{"max_parts": 125000}');
     end if;
 end;
@@ -120,7 +120,7 @@ declare
     v_rows asyouwere.change_rows;
 begin
     if json_typeof(p_state) is distinct from 'object' then
-        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
+        perform asyouwere.fail('invalid_state');
     end if;
     select array_agg(case when o.path = '/' then 'set' else 'in' end),
         array_agg(o.path), array_agg(o.item), array_agg(o.body)
@@ -130,7 +130,7 @@ begin
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
     if asyouwere.masked_json(p_state)::text = p_state::text then
-        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+        perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
     return asyouwere.unmasked_rows(asyouwere.open_state(asyouwere.masked_json(p_state)));
 end;
@@ -163,15 +163,15 @@ begin
         into v_well_formed;
     end if;
     if v_well_formed is not true then
-        perform asyouwere.fail(422, 'invalid_changes',
+        perform asyouwere.fail('invalid_changes',
             'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
-        perform asyouwere.fail(422, 'invalid_state', 'A state is a JSON object.');
+        perform asyouwere.fail('invalid_state');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform asyouwere.fail(422, 'invalid_address', 'The state itself can''t be removed.');
+        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.');
     elsif (p_changes -> 'append' -> '') is not null then
-        perform asyouwere.fail(422, 'not_a_list', 'The state is no list.');
+        perform asyouwere.fail('not_a_list', 'The state is no list.');
     end if;
     with asked as (
         select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
@@ -197,7 +197,7 @@ begin
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     if asyouwere.masked_json(p_changes)::text = p_changes::text then
-        perform asyouwere.fail(422, 'not_representable', 'Postgres can''t read this JSON.');
+        perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
     return asyouwere.unmasked_rows(asyouwere.open_changes(asyouwere.masked_json(p_changes)));
 end;

@@ -154,7 +154,7 @@ begin
         perform asyouwere.refuse_conflict(v_addresses, p_latest);
     end if;
     if v_gap then
-        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.');
+        perform asyouwere.fail('list_gap');
     end if;
     return v_rows;
 end;
@@ -167,9 +167,8 @@ create function asyouwere.refuse_conflict(p_addresses text, p_latest int) return
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.fail(409, 'conflict',
-        'Somebody else changed the same part since your base. Nothing was written: catch up, then save again.',
-        format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
+    perform asyouwere.fail('conflict',
+        p_detail => format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
 end;
 $$;
 comment on function asyouwere.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';

@@ -23,9 +23,7 @@ begin
         else n.place >= n.prior_place and n.place < asyouwere.path_end(n.prior_place) end
     limit 1;
     if v_address is not null then
-        perform asyouwere.fail(422, 'overlapping_addresses',
-            'One save changes an address twice, or an address and something inside it. Send the outer one whole.',
-            format('{"address": %s}', v_address));
+        perform asyouwere.fail('overlapping_addresses', p_detail => format('{"address": %s}', v_address));
     end if;
 end;
 $$;
@@ -45,14 +43,15 @@ begin
         if v_ops[i] <> 'in' then
             v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
         elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
-            perform asyouwere.fail(422, 'invalid_changes', 'An "in" row lies inside the address of the "set" row before it.');
+            perform asyouwere.fail('invalid_changes',
+                'An "in" row lies inside the address of the "set" row before it.');
         end if;
     end loop;
     if exists (
         select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
         where g.op = 'in' group by g.path, g.item having count(*) > 1)
     then
-        perform asyouwere.fail(422, 'invalid_changes', 'Two "in" rows have one address.');
+        perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.');
     end if;
 end;
 $$;
@@ -107,19 +106,18 @@ begin
         and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
     if v_item >= 0 and v_part.path = v_path and v_part.kind = 2 then
-        perform asyouwere.fail(422, 'list_gap', 'A list has no gaps: put an item at its end, or change one that is there.',
-            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+        perform asyouwere.fail('list_gap',
+            p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     elsif v_part.kind = 0 or v_part.item is not null then
-        perform asyouwere.fail(422, 'address_below_part',
-            'This address lies inside a part, and parts are saved whole. Send the part that is named.',
-            format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
+        perform asyouwere.fail('address_below_part',
+            p_detail => format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
                 asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
     elsif v_part.kind = 2 then
-        perform asyouwere.fail(422, 'invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
+        perform asyouwere.fail('invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
             format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
-    perform asyouwere.fail(422, 'missing_parent', 'There is no container for this address. Set the container first.',
-        format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
+    perform asyouwere.fail('missing_parent',
+        p_detail => format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
             asyouwere.pointer_json(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
 end;
 $$;
@@ -148,9 +146,9 @@ declare
     v_bare text;
 begin
     if octet_length(p_path) > 2000 then
-        perform asyouwere.fail(422, 'address_too_long', 'An address may have 2,000 bytes. Use shorter keys.');
+        perform asyouwere.fail('address_too_long');
     elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
-        perform asyouwere.fail(422, 'invalid_changes',
+        perform asyouwere.fail('invalid_changes',
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
@@ -162,7 +160,7 @@ begin
             v_level := v_level + 1;
         end loop;
         if v_bare <> '' then
-            perform asyouwere.fail(422, 'nesting_too_deep',
+            perform asyouwere.fail('nesting_too_deep',
                 format('Containers may lie in one another to %s levels.', v_max_nesting));
         end if;
     end if;
@@ -173,8 +171,7 @@ begin
             where case when m[1] ~ '[eE][+-]?0*[0-9]{4}' or length(m[1]) > 1000 then true
                 else abs(m[1]::numeric) >= 1.797693134862315808e308 end)
         then
-            perform asyouwere.fail(422, 'number_out_of_range',
-                'A number is outside the range of a double (about 1.8e308), or written absurdly long.');
+            perform asyouwere.fail('number_out_of_range');
         end if;
     end if;
     return true;
@@ -199,7 +196,7 @@ begin
         where (select p.item from asyouwere.parts p where p.session = p_session and p.until = 2147483647
             and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
     then
-        perform asyouwere.fail(422, 'list_gap',
+        perform asyouwere.fail('list_gap',
             'Items can be removed from the end of a list only. Set the whole list instead.');
     end if;
 end;
@@ -214,7 +211,7 @@ declare
     v_max_bytes bigint := (select s.max_state_bytes from asyouwere.settings s);
 begin
     if p_size_bytes > v_max_bytes then
-        perform asyouwere.fail(413, 'too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
+        perform asyouwere.fail('too_large', format('The state may have %s MB.', v_max_bytes / (1024 * 1024)),
             format('{"size_bytes": %s, "max_bytes": %s}', p_size_bytes, v_max_bytes));
     end if;
 end;
@@ -227,13 +224,13 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_base > p_session.latest_number or p_base < 0 then
-        perform asyouwere.fail(422, 'unknown_base', 'The base is no snapshot of this session. Restore first.',
-            format('{"base": %s, "latest": %s}', p_base, p_session.latest_number));
+        perform asyouwere.fail('unknown_base',
+            p_detail => format('{"base": %s, "latest": %s}', p_base, p_session.latest_number));
     elsif p_base > 0 and (select true from public.session_snapshots n
         where n.session_id = p_session.id and n.number = p_base) is null
     then
-        perform asyouwere.fail(410, 'snapshot_gone', 'Clean-up has removed this snapshot. Restore the latest first.',
-            format('{"number": %s, "latest": %s}', p_base, p_session.latest_number));
+        perform asyouwere.fail('snapshot_gone',
+            p_detail => format('{"number": %s, "latest": %s}', p_base, p_session.latest_number));
     end if;
 end;
 $$;

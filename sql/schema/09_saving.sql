@@ -40,8 +40,8 @@ begin
                 v_item := -1;
                 v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
             elsif v_kind not in (2, 3) then
-                perform asyouwere.fail(422, 'not_a_list', 'Only lists can be appended to.',
-                    format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
+                perform asyouwere.fail('not_a_list',
+                    p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
             end if;
         end if;
         v_item := v_item + 1;
@@ -188,11 +188,11 @@ declare
     v_merged boolean;
 begin
     if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
-        perform asyouwere.fail(422, 'invalid_argument', 'on_conflict is merge, reject or overwrite.');
+        perform asyouwere.fail('invalid_argument', 'on_conflict is merge, reject or overwrite.');
     elsif length(p_label) not between 1 and 200 then
-        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+        perform asyouwere.fail('invalid_argument', 'A label has 1 to 200 characters.');
     elsif length(p_idempotency_key) not between 1 and 255 then
-        perform asyouwere.fail(422, 'invalid_argument', 'An idempotency key has 1 to 255 characters.');
+        perform asyouwere.fail('invalid_argument', 'An idempotency key has 1 to 255 characters.');
     end if;
     v_session := asyouwere.session_to_write(p_session_id);
 
@@ -333,8 +333,7 @@ declare
     v_result asyouwere.save_result;
 begin
     if p_earlier.content <> p_content then
-        perform asyouwere.fail(409, 'idempotency_key_reused',
-            'This idempotency key came with another save before. Make a new key for every save; keep it for retries.');
+        perform asyouwere.fail('idempotency_key_reused');
     end if;
     -- the sizes of that number as far as it is kept, else null
     select n.size_bytes, n.message_count into v_result.size_bytes, v_result.message_count
@@ -367,7 +366,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (p_state is null) = (p_changes is null) then
-        perform asyouwere.fail(422, 'invalid_argument', 'Give either p_state, a whole state, or p_changes.');
+        perform asyouwere.fail('invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
     return next asyouwere.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
@@ -436,13 +435,14 @@ begin
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
     if v_not_json then
-        perform asyouwere.fail(422, 'invalid_json', 'A body is not JSON.');
+        perform asyouwere.fail('invalid_json', 'A body is not JSON.');
     elsif v_wrong or v_count is null or v_count > 0
         -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
         and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
             is distinct from (v_dims, v_dims, v_dims, v_dims)
     then
-        perform asyouwere.fail(422, 'invalid_changes', 'These are no change rows: four arrays of one length, as documented.');
+        perform asyouwere.fail('invalid_changes',
+            'These are no change rows: four arrays of one length, as documented.');
     end if;
     if 'in' = any (p_rows.ops) then
         perform asyouwere.refuse_loose_rows(p_rows);

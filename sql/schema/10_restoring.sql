@@ -123,7 +123,7 @@ begin
         into v_header from public.session_snapshots n
         where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
         if not found then
-            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this label.');
+            perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this label.');
         end if;
         return v_header;
     end if;
@@ -137,7 +137,7 @@ begin
         elsif p_number between 1 and p_session.latest_number then
             perform asyouwere.refuse_base(p_session, p_number);
         else
-            perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.',
+            perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this number.',
                 format('{"number": %s, "latest": %s}', p_number, p_session.latest_number));
         end if;
     end if;

@@ -74,7 +74,7 @@ declare
 begin
     -- definer: access is checked once, above
     if p_from is null or p_to is null then
-        perform asyouwere.fail(422, 'invalid_argument', 'Say which two numbers are to be compared.');
+        perform asyouwere.fail('invalid_argument', 'Say which two numbers are to be compared.');
     end if;
     perform asyouwere.find_snapshot(v_session, p_from, null);
     perform asyouwere.find_snapshot(v_session, p_to, null);

@@ -10,7 +10,7 @@ begin
         select from public.session_snapshots n
         where n.session_id = p_session_id and n.label = p_label and n.number <> p_number)
     then
-        perform asyouwere.fail(409, 'label_taken', 'Another snapshot of this session has this label. Remove it there first.');
+        perform asyouwere.fail('label_taken');
     end if;
     update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
     if p_label is null then
@@ -32,9 +32,9 @@ declare
 begin
     -- definer: nobody writes snapshots but through here
     if length(p_label) not between 1 and 200 then
-        perform asyouwere.fail(422, 'invalid_argument', 'A label has 1 to 200 characters.');
+        perform asyouwere.fail('invalid_argument', 'A label has 1 to 200 characters.');
     elsif coalesce(p_number, 0) < 1 then
-        perform asyouwere.fail(404, 'snapshot_not_found', 'This session has no snapshot with this number.');
+        perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
     perform asyouwere.find_snapshot(v_session, p_number, null);
     perform asyouwere.charge();
@@ -73,7 +73,8 @@ declare
 begin
     -- definer: nobody writes parts but through here
     if p_number is null or length(p_idempotency_key) not between 1 and 255 then
-        perform asyouwere.fail(422, 'invalid_argument', 'Say which number to go back to. An idempotency key has 1 to 255 characters.');
+        perform asyouwere.fail('invalid_argument',
+            'Say which number to go back to. An idempotency key has 1 to 255 characters.');
     end if;
     select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
     if found then
@@ -124,7 +125,7 @@ declare
 begin
     -- definer: nobody writes parts but through here
     if v_owner is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in to keep a copy of this session.');
+        perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)

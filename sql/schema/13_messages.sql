@@ -55,7 +55,7 @@ declare
 begin
     -- definer: saving is private
     if json_typeof(p_messages) is distinct from 'array' then
-        perform asyouwere.fail(422, 'invalid_argument', 'p_messages is a list of messages.');
+        perform asyouwere.fail('invalid_argument', 'p_messages is a list of messages.');
     end if;
     select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
     into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
@@ -93,7 +93,7 @@ declare
 begin
     -- definer: saving is private
     if new.body is null and (new.role is null or new.content is null) then
-        perform asyouwere.fail(422, 'invalid_argument', 'Insert a message as role and content, or as body.');
+        perform asyouwere.fail('invalid_argument', 'Insert a message as role and content, or as body.');
     end if;
     v_result := asyouwere.append_messages(new.session_id, json_build_array(v_body), null);
     new.position := v_result.message_count - 1;
@@ -115,7 +115,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
-    perform asyouwere.fail(403, 'forbidden', 'A message is changed by a save of its session.');
+    perform asyouwere.fail('forbidden', 'A message is changed by a save of its session.');
     return null;
 end;
 $$;

@@ -118,12 +118,13 @@ declare
     v_session public.free_agent_sessions;
 begin
     if v_owner is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: a session needs an owner. The service gives p_user_id.');
+        perform asyouwere.fail('not_signed_in',
+            'Sign in: a session needs an owner. The service gives p_user_id.');
     elsif p_user_id <> v_owner then
-        perform asyouwere.fail(403, 'forbidden', 'Only the service creates sessions for others.');
+        perform asyouwere.fail('forbidden', 'Only the service creates sessions for others.');
     end if;
     if p_expires_after_seconds < 0 then
-        perform asyouwere.fail(422, 'invalid_argument', 'expires_after_seconds is 0 (never) or more.');
+        perform asyouwere.fail('invalid_argument', 'expires_after_seconds is 0 (never) or more.');
     end if;
     -- Two calls at once: one inserts, the other waits here and then finds it.
     for attempt in 1 .. 3 loop
@@ -146,7 +147,7 @@ begin
         end if;
         -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
     end loop;
-    perform asyouwere.fail(409, 'key_taken', 'This id can''t be used. Leave it out, or make a new random one.');
+    perform asyouwere.fail('key_taken');
 end;
 $$;
 comment on function public.get_or_create_session is
@@ -174,7 +175,7 @@ begin
             where jsonb_typeof(p_changes -> f) not in ('string', 'null'))
         or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
     then
-        perform asyouwere.fail(422, 'invalid_argument',
+        perform asyouwere.fail('invalid_argument',
             'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
     end if;
     v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
@@ -263,7 +264,8 @@ declare
 begin
     -- definer: session_to_write is private
     if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
-        perform asyouwere.fail(422, 'invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+        perform asyouwere.fail('invalid_argument',
+            'A member is somebody other than the owner, as viewer or editor.');
     end if;
     perform asyouwere.charge();
     insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
@@ -329,7 +331,7 @@ declare
 begin
     -- definer: counts parts before they go
     if v_caller is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in as the person whose data is to go.');
+        perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
     -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
     -- with each other, and go at once, would else wait for each other.

@@ -83,10 +83,10 @@ begin
     -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
     -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
     if auth.uid() is null then
-        perform asyouwere.fail(401, 'not_signed_in', 'Sign in: an imported session needs an owner.');
+        perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
     end if;
     if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
+        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
     end if;
     begin
         select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
@@ -98,7 +98,7 @@ begin
             expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
         perform json_typeof(b::json) from unnest(p_bodies) b;
     exception when data_exception or invalid_parameter_value or undefined_function then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session.');
+        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
     end;
 
     insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
@@ -124,7 +124,8 @@ begin
             asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: numbers or addresses do not fit.');
+        perform asyouwere.fail('invalid_argument',
+            'This is no export of a session: numbers or addresses do not fit.');
     end;
 
     select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
@@ -159,7 +160,7 @@ begin
             group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
         end into v_problem;
     if v_problem is not null then
-        perform asyouwere.fail(422, 'invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+        perform asyouwere.fail('invalid_argument', 'This is no export of a session: ' || v_problem || '.');
     end if;
 
     update public.session_snapshots n

@@ -115,7 +115,8 @@ begin
     -- definer: nobody deletes parts but through here
     select * into v_settings from asyouwere.settings;
     if p_keep < 1 or p_older_than < interval '0' or v_max_sessions not between 1 and 10000 then
-        perform asyouwere.fail(422, 'invalid_argument', 'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
+        perform asyouwere.fail('invalid_argument',
+            'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
     end if;
     -- two at once: the second has nothing to do
     if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
@@ -177,7 +178,7 @@ declare
 begin
     -- definer: sessions of all people
     if v_max_sessions not between 1 and 10000 then
-        perform asyouwere.fail(422, 'invalid_argument', 'Between 1 and 10,000 sessions a call.');
+        perform asyouwere.fail('invalid_argument', 'Between 1 and 10,000 sessions a call.');
     end if;
     with idle as (
         select s.internal_id from public.free_agent_sessions s

@@ -60,8 +60,8 @@ begin
         v_bucket.tokens + v_settings.writes_per_second
             * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
     if v_tokens < v_cost then
-        perform asyouwere.fail(429, 'rate_limited', 'Too many writes in a short time. Wait, then send the same again.',
-            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+        perform asyouwere.fail('rate_limited',
+            p_detail => format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
     end if;
     v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
     update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
@@ -150,10 +150,11 @@ begin
         v_bucket.counted_at := clock_timestamp();
     end if;
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
-        perform asyouwere.fail(403, 'quota_exceeded', 'The owner has as many sessions as allowed. Delete some first.',
+        perform asyouwere.fail('quota_exceeded',
+            'The owner has as many sessions as allowed. Delete some first.',
             format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
     elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
-        perform asyouwere.fail(403, 'quota_exceeded',
+        perform asyouwere.fail('quota_exceeded',
             'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
             format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
     end if;

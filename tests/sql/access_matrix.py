@@ -201,9 +201,10 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "asyouwere.fail": Call(
         HELPER,
-        lambda scene, session: {"p_status": 404, "p_code": "test", "p_message": "test"},
-        but=dict.fromkeys(CALLERS, "test"),
+        lambda scene, session: {"p_code": "not_found"},
+        but=dict.fromkeys(CALLERS, "not_found"),
     ),
+    "asyouwere.error_codes": Call(HELPER, lambda scene, session: {}),
     "asyouwere.refuse_session_fields": Call(
         HELPER,
         lambda scene, session: {
