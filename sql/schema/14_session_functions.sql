@@ -110,9 +110,16 @@ create function public.get_or_create_session(
     p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
     p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
     p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null
-) returns setof public.free_agent_sessions
+) returns table (
+    id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text, visibility text, key text,
+    upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
+    updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
+    pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
+    created boolean
+)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
     v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid()) else auth.uid() end;
     v_session public.free_agent_sessions;
@@ -132,7 +139,7 @@ begin
             select * into v_session from public.free_agent_sessions s
             where s.user_id = v_owner and (s.key = p_key or p_key is null and s.id = p_id);
             if found then
-                return next v_session;
+                return query select v_session.*, false;
                 return;
             end if;
         end if;
@@ -142,7 +149,7 @@ begin
         on conflict do nothing
         returning * into v_session;
         if found then
-            return next v_session;
+            return query select v_session.*, true;
             return;
         end if;
         -- somebody was faster: now it is found; or deleted again since, or the id is somebody else's
@@ -151,7 +158,7 @@ begin
 end;
 $$;
 comment on function public.get_or_create_session is
-    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second). kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 

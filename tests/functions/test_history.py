@@ -87,7 +87,7 @@ def test_revert__is_a_new_snapshot(ada: Person) -> None:
 def test_fork__begins_with_that_content_and_goes_its_own_way(ada: Person) -> None:
     session_id = with_history(ada, 3)
     forked = ada.post("sessions", {"number": 2, "name": "what if"}, f"/{session_id}/fork")
-    assert forked.status_code == 201
+    assert (forked.status_code, forked.json()["created"]) == (201, True)
     other = forked.json()["id"]
     assert (forked.json()["name"], forked.json()["user_id"]) == ("what if", ada.id)
     assert ada.state(other) == ada.state(session_id, number=2)
@@ -121,6 +121,7 @@ def test_append__tells_the_positions(ada: Person) -> None:
     first = ada.post("sessions", {"messages": [{"a": 1}, "two"]}, f"/{session_id}/messages").json()
     assert first == {
         "number": 1,
+        "created": True,
         "replayed": False,
         "first_position": 0,
         "last_position": 1,

@@ -25,6 +25,7 @@ def test_create__with_everything(ada: Person) -> None:
     assert {name: session[name] for name in fields} == fields
     assert (session["user_id"], session["status"], session["latest_number"]) == (ada.id, "idle", 0)
     assert "internal_id" not in session
+    assert session.pop("created") is True
     listed = ada.get(f"/{session['id']}")
     assert {name: listed[name] for name in session} == session
     assert (listed["my_role"], listed["last_message"], listed["last_saved_at"]) == ("owner", None, None)
@@ -43,6 +44,15 @@ def test_create__one_for_each_key_and_owner(ada: Person, bob: Person) -> None:
     assert ada.session(key="k", name="other") == first
     assert bob.session(key="k") != first
     assert ada.session() != ada.session()
+
+
+def test_create__says_whether_it_was_made(ada: Person) -> None:
+    own = str(uuid.uuid4())
+    for fields in ({"key": "k"}, {"id": own}):
+        made, there = ada.post("sessions", fields), ada.post("sessions", fields)
+        assert (made.status_code, there.status_code) == (201, 200)
+        assert there.json() == {**made.json(), "created": False}
+    assert [ada.post("sessions", {}).status_code for _ in range(2)] == [201, 201]
 
 
 def test_create__twenty_at_once_with_one_key_make_one(newcomer: Callable[[], Person]) -> None:

@@ -30,6 +30,7 @@ def test_export_and_import__give_the_same_session_to_somebody_else(ada: Person, 
     assert exported.headers["content-disposition"].startswith('attachment; filename="')
     imported = bob.post("sessions", exported.content, "/import")
     assert imported.status_code == 201, imported.text
+    assert imported.json()["created"] is True
     copy = imported.json()
     assert copy["id"] != session_id
     assert (copy["user_id"], copy["visibility"], copy["key"]) == (bob.id, "private", None)

@@ -51,6 +51,7 @@ def test_create__defaults(db: Db) -> None:
         "message_count": 0,
         "stored_bytes": 0,
         "prepaid_saves": 0,
+        "created": True,
     }
 
 
@@ -78,7 +79,7 @@ def test_create__ids_follow_time(db: Db) -> None:
 def test_create__the_same_key_is_the_same_session(db: Db) -> None:
     with db.acting_as("ada"):
         first = db.one("get_or_create_session", p_key="k", p_name="one")
-        assert db.one("get_or_create_session", p_key="k", p_name="two") == first
+        assert db.one("get_or_create_session", p_key="k", p_name="two") == {**first, "created": False}
         assert db.one("get_or_create_session", p_key="other")["id"] != first["id"]
     with db.acting_as("bob"):
         assert db.one("get_or_create_session", p_key="k")["id"] != first["id"]
@@ -92,8 +93,9 @@ def test_create__without_key_always_a_new_one(db: Db) -> None:
 def test_create__an_id_of_ones_own_makes_a_retry_harmless(db: Db) -> None:
     mine = uuid4()
     with db.acting_as("ada"):
-        assert db.one("get_or_create_session", p_id=mine)["id"] == mine
-        assert db.one("get_or_create_session", p_id=mine)["id"] == mine
+        first = db.one("get_or_create_session", p_id=mine)
+        assert (first["id"], first["created"]) == (mine, True)
+        assert db.one("get_or_create_session", p_id=mine) == {**first, "created": False}
         with db.refuses("key_taken"):
             db.one("get_or_create_session", p_id=mine, p_key="a key")
 

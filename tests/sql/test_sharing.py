@@ -40,6 +40,7 @@ def test_update__each_field(db: Db, session_id) -> None:
         ({"visibility": "shared"}, "visibility", "shared"),
     ]
     before = db.one("get_or_create_session", p_id=session_id)
+    del before["created"]
     for values, column, expected in changes:
         row = db.one("update_session", p_session_id=session_id, p_changes=values)
         assert row[column] == expected

@@ -98,7 +98,10 @@ def _operation(function: str, route: Route, schemas: dict[Any, Any]) -> dict[str
         "summary": route.summary,
         "description": (route.handler.__doc__ or "").strip(),
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
-        "responses": {str(route.status): _success(route, schemas), **_refusals(route)},
+        "responses": {
+            **{str(status): _success(route, schemas) for status in (route.status_if_there, route.status) if status},
+            **_refusals(route),
+        },
     }
     if route.caller == "service":
         operation["description"] += " Only for tokens of the service role."

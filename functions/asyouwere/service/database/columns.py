@@ -29,7 +29,7 @@ _LISTED: Final = (*_SESSION, "last_message", "last_saved_at", "my_role")
 SELECT: Final[dict[str, tuple[str, ...]]] = {
     "save_session_parts": _SAVED,
     "revert_session": _SAVED,
-    "get_or_create_session": _SESSION,
+    "get_or_create_session": (*_SESSION, "created"),
     "update_session": _SESSION,
     "fork_session": _SESSION,
     "import_session": _SESSION,

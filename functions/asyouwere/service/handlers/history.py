@@ -10,7 +10,7 @@ from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
 from asyouwere.service.handlers.queries import numbers
 from asyouwere.service.handlers.save import Saved
-from asyouwere.service.handlers.session_models import Difference, Session, Snapshot
+from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
 from asyouwere.service.handlers.sessions import Name
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import Answer, json_answer
@@ -143,4 +143,4 @@ async def fork(call: Call) -> Answer:
         "fork_session",
         {"p_session_id": call.path["session_id"], "p_number": request.number, "p_name": request.name},
     )
-    return json_answer(Session(**rows[0]).json_text(), 201)
+    return json_answer(CreatedSession(**rows[0], created=True).json_text(), 201)

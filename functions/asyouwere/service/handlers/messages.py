@@ -74,6 +74,7 @@ async def append_messages(call: Call) -> Answer:
     total = saved["message_count"]
     answer = Appended(
         number=saved["number"],
+        created=saved["created"],
         replayed=saved["replayed"],
         first_position=None if total is None else total - count,
         last_position=None if total is None else total - 1,

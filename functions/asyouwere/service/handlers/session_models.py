@@ -14,6 +14,7 @@ from asyouwere.service.models import AnswerModel, Content, SessionId, Status, Ti
 
 __all__ = [
     "Appended",
+    "CreatedSession",
     "DeletedData",
     "DeletedSession",
     "Difference",
@@ -63,6 +64,12 @@ class Session(AnswerModel):
         if isinstance(row, dict) and "expires_after" in row:
             row = {**row, "expires_after_seconds": interval_seconds(row["expires_after"])}
         return row
+
+
+class CreatedSession(Session):
+    """A session that was asked for: made for this request, or there already."""
+
+    created: bool = Field(description="Whether it was made; then the status is 201, otherwise 200.")
 
 
 class ListedSession(Session):
@@ -137,8 +144,11 @@ class Messages(AnswerModel):
 class Appended(AnswerModel):
     """Where the messages are now."""
 
-    number: int
-    replayed: bool
+    number: int = Field(description="Number of the snapshot that holds them.")
+    created: bool = Field(description="Whether a snapshot was made; always, for a message is always new.")
+    replayed: bool = Field(
+        description="Whether this repeats the answer to an earlier request of the same key."
+    )
     first_position: int | None = Field(description="null in a replay if that snapshot is not kept any more.")
     last_position: int | None
     message_count: int | None

@@ -13,6 +13,7 @@ from asyouwere.errors import Invalid
 from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.queries import numbers
 from asyouwere.service.handlers.session_models import (
+    CreatedSession,
     DeletedData,
     DeletedSession,
     ListedSession,
@@ -114,7 +115,8 @@ async def create_session(call: Call) -> Answer:
         arguments,
         repeatable=request.key is not None or request.id is not None,
     )
-    return json_answer(Session(**rows[0]).json_text())
+    created = CreatedSession(**rows[0])
+    return json_answer(created.json_text(), 201 if created.created else 200)
 
 
 async def list_sessions(call: Call) -> Answer:

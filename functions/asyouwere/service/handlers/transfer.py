@@ -10,7 +10,7 @@ from pydantic import Field
 
 from asyouwere.errors import Invalid, TooLarge
 from asyouwere.service.database.text_array import Texts
-from asyouwere.service.handlers.session_models import Session
+from asyouwere.service.handlers.session_models import CreatedSession
 from asyouwere.service.handlers.sessions import storable
 from asyouwere.service.http.bodies import beside, read_model, validated
 from asyouwere.service.http.responses import Answer, json_answer
@@ -76,7 +76,7 @@ async def import_session(call: Call) -> Answer:
         "import_session",
         {"p_session": request.session, "p_snapshots": request.snapshots, **columns},
     )
-    return json_answer(Session(**rows[0]).json_text(), 201)
+    return json_answer(CreatedSession(**rows[0], created=True).json_text(), 201)
 
 
 def _opened(body: bytearray) -> tuple[ImportRequest, dict[str, Any]]:
