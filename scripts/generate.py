@@ -1,6 +1,7 @@
 """Write the files that are made from others (`make generate`); --check only says whether they are as they would be.
 
 Facts flow one way: spec/errors.json -> Python's codes, SQL's codes, the table in sql/README.md;
+Facts flow one way: functions/asyouwere/service/settings.py -> docs/settings.md, infra/Pulumi.example.yaml;
 sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import settings_pages
+
 from asyouwere.local import error_codes, schema
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -21,6 +24,8 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "functions/asyouwere/error_codes.py": error_codes.python_module,
     "sql/schema/01_error_codes.sql": error_codes.sql_function,
     "sql/README.md": error_codes.readme_with_table,
+    "docs/settings.md": settings_pages.settings_page,
+    "infra/Pulumi.example.yaml": settings_pages.example_stack,
     f"sql/migrations/{schema.BASELINE}": schema.baseline_text,
     "sql/catalog.json": schema.catalog_of_migrations,
 }

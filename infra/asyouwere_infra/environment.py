@@ -1,7 +1,4 @@
-"""What each function finds in its environment: every variable of functions/asyouwere/service/settings.py has a place.
-
-A test compares ``PLACES`` with ``asyouwere.settings.VARIABLES``: a new setting fails it until it is placed.
-"""
+"""What each function finds in its environment: all settings that functions/asyouwere/service/settings.py declares."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
+from asyouwere.service.settings import VARIABLES, Readers, Variable
 from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS
 
 __all__ = ["PLACES", "Kind", "Place", "Way", "config_key", "of_kind", "readers", "secret_id"]
@@ -18,7 +16,17 @@ Kind = Literal["setting", "secret", "derived"]
 
 _ALL: Final = frozenset(entry.name for entry in ENTRY_POINTS)
 _CLEAN_UP: Final = frozenset({CLEAN_UP.name})
-_NONE: Final[frozenset[str]] = frozenset()
+_FUNCTIONS: Final[dict[Readers, frozenset[str]]] = {
+    "all": _ALL,
+    "users": _ALL - _CLEAN_UP,
+    "cleanup": _CLEAN_UP,
+    "none": frozenset(),
+}
+#: Where Google Cloud needs another value than the function's own default.
+_DEFAULTS: Final[dict[str, str]] = {
+    # Cloud Run refuses requests above 32 MiB (HTTP/1) before they reach the function, which says it better.
+    "ASYOUWERE_MAX_IMPORT_BYTES": str(31 * 1024 * 1024),
+}
 
 
 class Place(NamedTuple):
@@ -31,42 +39,17 @@ class Place(NamedTuple):
     """
 
     kind: Kind
-    direct: frozenset[str] = _ALL
-    postgrest: frozenset[str] = _ALL
-    default: str | None = None
+    direct: frozenset[str]
+    postgrest: frozenset[str]
+    default: str | None
 
 
-PLACES: Final[dict[str, Place]] = {
-    "ASYOUWERE_DATABASE": Place("derived"),
-    # With PostgREST no function has a login to the database, and only the clean-up has a key of any kind.
-    "ASYOUWERE_DATABASE_URL": Place("secret", postgrest=_NONE),
-    "ASYOUWERE_SERVICE_KEY": Place("secret", direct=_NONE, postgrest=_CLEAN_UP),
-    "ASYOUWERE_SUPABASE_URL": Place("setting"),
-    "ASYOUWERE_POSTGREST_URL": Place("setting", direct=_NONE),
-    "ASYOUWERE_PUBLISHABLE_KEY": Place("setting", direct=_NONE),
-    # The clean-up knows its caller by the scheduler's token and gets no key to users' tokens.
-    "ASYOUWERE_JWT_SECRET": Place("secret", _ALL - _CLEAN_UP, _ALL - _CLEAN_UP),
-    "ASYOUWERE_JWKS_URL": Place("setting"),
-    "ASYOUWERE_JWT_ISSUER": Place("setting"),
-    "ASYOUWERE_JWT_AUDIENCE": Place("setting"),
-    "ASYOUWERE_SCHEDULER_AUDIENCE": Place("derived", _CLEAN_UP, _CLEAN_UP),
-    "ASYOUWERE_SCHEDULER_EMAIL": Place("derived", _CLEAN_UP, _CLEAN_UP),
-    "ASYOUWERE_SCHEDULER_ISSUER": Place("setting", _CLEAN_UP, _CLEAN_UP),
-    "ASYOUWERE_SCHEDULER_JWKS_URL": Place("setting", _CLEAN_UP, _CLEAN_UP),
-    "ASYOUWERE_SCHEDULER_BEHIND_IAM": Place("derived", _CLEAN_UP, _CLEAN_UP),
-    "ASYOUWERE_ALLOWED_ORIGINS": Place("setting", _ALL - _CLEAN_UP, _ALL - _CLEAN_UP),
-    "ASYOUWERE_MAX_BODY_BYTES": Place("setting"),
-    # Cloud Run refuses requests above 32 MiB (HTTP/1) before they reach the function, which says it better.
-    "ASYOUWERE_MAX_IMPORT_BYTES": Place("setting", default=str(31 * 1024 * 1024)),
-    "ASYOUWERE_BODY_TIMEOUT_SECONDS": Place("setting"),
-    "ASYOUWERE_POOL_SIZE": Place("setting", postgrest=_NONE),
-    "ASYOUWERE_POOL_TIMEOUT_SECONDS": Place("setting"),
-    "ASYOUWERE_STATEMENT_TIMEOUT_SECONDS": Place("setting"),
-    "ASYOUWERE_CLEANUP_BUDGET_SECONDS": Place("derived", _CLEAN_UP, _CLEAN_UP),
-    # Every metric and alert reads the request log.
-    "ASYOUWERE_REQUEST_LOG": Place("derived"),
-    "ASYOUWERE_TELEMETRY": Place("setting"),
-}
+def _place(name: str, variable: Variable) -> Place:
+    kind: Kind = "derived" if variable.derived else "secret" if variable.secret else "setting"
+    return Place(kind, _FUNCTIONS[variable.direct], _FUNCTIONS[variable.postgrest], _DEFAULTS.get(name))
+
+
+PLACES: Final[dict[str, Place]] = {name: _place(name, variable) for name, variable in VARIABLES.items()}
 
 
 def config_key(variable: str) -> str:

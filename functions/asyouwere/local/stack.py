@@ -42,6 +42,8 @@ DEFAULT_PORT = 8787
 DEFAULT_POSTGRES_PORT = 54318
 DEFAULT_SUPABASE_PORT = 54321  # where `supabase start` has it
 DEMO_USER = "demo"
+# Pages that somebody serves on this machine, on any port: Vite, Next.js and whatever else they develop with.
+LOCAL_ORIGINS = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*,https://localhost:*,https://127.0.0.1:*"
 API_ROLE = "authenticator"
 
 
@@ -171,6 +173,7 @@ class LocalStack:
             "ASYOUWERE_JWT_SECRET": self.secrets.jwt_secret,
             "ASYOUWERE_JWT_ISSUER": ISSUER,
             "ASYOUWERE_JWT_AUDIENCE": AUDIENCE,
+            "ASYOUWERE_ALLOWED_ORIGINS": LOCAL_ORIGINS,
             **self._extra,
         }
 

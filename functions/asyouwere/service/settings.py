@@ -5,8 +5,12 @@
 ASYOUWERE_DATABASE chooses the way to the database. On hosted Supabase the direct one needs ASYOUWERE_DATABASE_URL
 and ASYOUWERE_SUPABASE_URL; PostgREST needs ASYOUWERE_DATABASE=postgrest, ASYOUWERE_SUPABASE_URL and
 ASYOUWERE_PUBLISHABLE_KEY, none of them a secret. The issuer and the addresses of the public keys and of
-PostgREST follow from ASYOUWERE_SUPABASE_URL. ``VARIABLES`` lists every variable with its meaning, so that a
-deployment can be checked against it.
+PostgREST follow from ASYOUWERE_SUPABASE_URL.
+
+Each setting is declared once, as a field of ``Settings``: name, type, default, meaning, whether it is a secret, and
+which functions of a deployment get it. The reader here, the deployment (infra/asyouwere_infra/environment.py),
+docs/settings.md and infra/Pulumi.example.yaml are made of that. Dataclass fields and not pydantic-settings: to
+import that takes 240 ms where pydantic is there already, and this module 5.
 """
 
 from __future__ import annotations
@@ -14,13 +18,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-__all__ = ["VARIABLES", "Settings", "SettingsError", "Variable"]
+__all__ = ["VARIABLES", "Readers", "Settings", "SettingsError", "Variable"]
 
 MEBIBYTE: Final = 1024 * 1024
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_THIS_MACHINE: Final = frozenset(
+    f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "[::1]")
+)
+_PREFIX: Final = "ASYOUWERE_"
+
+#: Which functions get a setting: all, those that users call, the clean-up alone, or none.
+Readers = Literal["all", "users", "cleanup", "none"]
+_T = TypeVar("_T")
 
 
 class SettingsError(Exception):
@@ -28,124 +40,144 @@ class SettingsError(Exception):
 
 
 class Variable(NamedTuple):
-    """One environment variable: the field it fills, what it means, and whether it must not be shown."""
+    """One setting as its environment variable.
+
+    field: of ``Settings``; default: its value if the variable is not set; otherwise: where that value then comes
+    from, if not from here; secret: never shown; derived: a deployment says it by itself, nobody sets it;
+    direct, postgrest: the functions that get it on that way to the database.
+    """
 
     field: str
     meaning: str
-    secret: bool = False
+    default: Any
+    otherwise: str
+    secret: bool
+    derived: bool
+    direct: Readers
+    postgrest: Readers
 
 
-VARIABLES: Final[dict[str, Variable]] = {
-    "ASYOUWERE_DATABASE": Variable(
-        "database",
-        "the way to the database: direct (default), a Postgres connection; or postgrest, HTTP with the "
-        "user's own token",
-    ),
-    "ASYOUWERE_DATABASE_URL": Variable(
-        "database_url",
-        "direct only: postgresql:// address of the database or of a transaction-mode pooler; the login role "
-        "must be a member of authenticated and service_role",
-        secret=True,
-    ),
-    "ASYOUWERE_SUPABASE_URL": Variable(
-        "supabase_url",
-        "https://<project>.supabase.co; gives the issuer, the key address and PostgREST's their defaults",
-    ),
-    "ASYOUWERE_POSTGREST_URL": Variable(
-        "postgrest_url", "postgrest only: its address; default <ASYOUWERE_SUPABASE_URL>/rest/v1"
-    ),
-    "ASYOUWERE_PUBLISHABLE_KEY": Variable(
-        "publishable_key",
-        "postgrest only: the project's publishable key (sb_publishable_...) or legacy anon key, which "
-        "Supabase's gateway wants to see; no secret",
-    ),
-    "ASYOUWERE_SERVICE_KEY": Variable(
-        "service_key",
-        "postgrest only, and only for the clean-up: the project's secret key (sb_secret_...) or legacy "
-        "service_role key",
-        secret=True,
-    ),
-    "ASYOUWERE_JWT_SECRET": Variable(
-        "jwt_secret", "shared secret of HS256 tokens, at least 32 bytes; or use public keys", secret=True
-    ),
-    "ASYOUWERE_JWKS_URL": Variable("jwks_url", "address of the public keys of RS256 and ES256 tokens"),
-    "ASYOUWERE_JWT_ISSUER": Variable("jwt_issuer", "the exact 'iss' of the tokens"),
-    "ASYOUWERE_JWT_AUDIENCE": Variable("jwt_audience", "the 'aud' of the tokens; default authenticated"),
-    "ASYOUWERE_SCHEDULER_AUDIENCE": Variable(
-        "scheduler_audience",
-        "only for the clean-up: the exact 'aud' of the scheduler's OIDC tokens, as a rule its own address",
-    ),
-    "ASYOUWERE_SCHEDULER_EMAIL": Variable(
-        "scheduler_email", "only for the clean-up: the service account that the scheduler's tokens must be of"
-    ),
-    "ASYOUWERE_SCHEDULER_ISSUER": Variable(
-        "scheduler_issuer", "the exact 'iss' of the scheduler's tokens; default https://accounts.google.com"
-    ),
-    "ASYOUWERE_SCHEDULER_JWKS_URL": Variable(
-        "scheduler_jwks_url", "address of the public keys of the scheduler's tokens; default Google's"
-    ),
-    "ASYOUWERE_SCHEDULER_BEHIND_IAM": Variable(
-        "scheduler_behind_iam",
-        "on or off (default): Cloud Run lets nobody in but the scheduler, checks its tokens and takes their "
-        "signatures away; then those are taken without one",
-    ),
-    "ASYOUWERE_ALLOWED_ORIGINS": Variable(
-        "allowed_origins", "browser origins that may call, exact, separated by commas; default none"
-    ),
-    "ASYOUWERE_MAX_BODY_BYTES": Variable("max_body_bytes", "largest request body; default 10 MiB"),
-    "ASYOUWERE_MAX_IMPORT_BYTES": Variable("max_import_bytes", "largest body of an import; default 100 MiB"),
-    "ASYOUWERE_BODY_TIMEOUT_SECONDS": Variable(
-        "body_timeout_seconds", "time a client has to send its body; default 30"
-    ),
-    "ASYOUWERE_POOL_SIZE": Variable("pool_size", "most database connections of one process; default 8"),
-    "ASYOUWERE_POOL_TIMEOUT_SECONDS": Variable(
-        "pool_timeout_seconds", "longest wait for a free connection before a 503; default 5"
-    ),
-    "ASYOUWERE_STATEMENT_TIMEOUT_SECONDS": Variable(
-        "statement_timeout_seconds", "longest run of one database call before a 504; default 20"
-    ),
-    "ASYOUWERE_CLEANUP_BUDGET_SECONDS": Variable(
-        "cleanup_budget_seconds", "how long one clean-up request goes on; default 50"
-    ),
-    "ASYOUWERE_REQUEST_LOG": Variable(
-        "request_log", "on (default) or off: one JSON line a request on standard output"
-    ),
-    "ASYOUWERE_TELEMETRY": Variable(
-        "telemetry",
-        "on or off (default): OpenTelemetry traces and metrics, for an SDK that is installed and configured",
-    ),
-}
+def _setting(
+    default: _T,
+    meaning: str,
+    *,
+    otherwise: str = "",
+    secret: bool = False,
+    derived: bool = False,
+    to: Readers = "all",
+    direct: Readers | None = None,
+    postgrest: Readers | None = None,
+) -> _T:
+    """A field of ``Settings``; the arguments are those of ``Variable``, ``to`` holds for both ways."""
+    facts = (meaning, default, otherwise, secret, derived, direct or to, postgrest or to)
+    return field(default=default, metadata={"facts": facts})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """Typed settings; see ``VARIABLES`` for meanings and units. Raises SettingsError if they contradict."""
+    """Typed settings. Raises SettingsError if they contradict each other."""
 
-    database: str = "direct"
-    database_url: str = ""
-    supabase_url: str | None = None
-    postgrest_url: str | None = None
-    publishable_key: str | None = None
-    service_key: str | None = None
-    jwt_secret: str | None = None
-    jwks_url: str | None = None
-    jwt_issuer: str = ""
-    jwt_audience: str = "authenticated"
-    scheduler_audience: str | None = None
-    scheduler_email: str | None = None
-    scheduler_issuer: str = "https://accounts.google.com"
-    scheduler_jwks_url: str = "https://www.googleapis.com/oauth2/v3/certs"
-    scheduler_behind_iam: bool = False
-    allowed_origins: frozenset[str] = field(default_factory=frozenset)
-    max_body_bytes: int = 10 * MEBIBYTE
-    max_import_bytes: int = 100 * MEBIBYTE
-    body_timeout_seconds: float = 30.0
-    pool_size: int = 8
-    pool_timeout_seconds: float = 5.0
-    statement_timeout_seconds: float = 20.0
-    cleanup_budget_seconds: float = 50.0
-    request_log: bool = True
-    telemetry: bool = False
+    database: str = _setting(
+        "direct",
+        "the way to the database: direct, a Postgres connection; or postgrest, HTTP with the user's own token",
+        derived=True,
+    )
+    database_url: str = _setting(
+        "",
+        "direct only: postgresql:// address of the database or of a transaction-mode pooler; the login role "
+        "must be a member of authenticated and service_role",
+        secret=True,
+        postgrest="none",
+    )
+    supabase_url: str | None = _setting(
+        None, "https://YOUR-PROJECT.supabase.co; gives the issuer, the key address and PostgREST's their defaults"
+    )
+    postgrest_url: str | None = _setting(
+        None,
+        "postgrest only: its address",
+        otherwise="<ASYOUWERE_SUPABASE_URL>/rest/v1",
+        direct="none",
+    )
+    publishable_key: str | None = _setting(
+        None,
+        "postgrest only: the project's publishable key (sb_publishable_...) or legacy anon key, which "
+        "Supabase's gateway wants to see; no secret",
+        direct="none",
+    )
+    service_key: str | None = _setting(
+        None,
+        "postgrest only, and only for the clean-up: the project's secret key (sb_secret_...) or legacy "
+        "service_role key",
+        secret=True,
+        direct="none",
+        postgrest="cleanup",
+    )
+    # The clean-up knows its caller by the scheduler's token and gets no key to users' tokens.
+    jwt_secret: str | None = _setting(
+        None,
+        "shared secret of HS256 tokens, at least 32 bytes; or use public keys",
+        secret=True,
+        to="users",
+    )
+    jwks_url: str | None = _setting(
+        None,
+        "address of the public keys of RS256 and ES256 tokens",
+        otherwise="<ASYOUWERE_SUPABASE_URL>/auth/v1/.well-known/jwks.json",
+    )
+    jwt_issuer: str = _setting(
+        "", "the exact 'iss' of the tokens", otherwise="<ASYOUWERE_SUPABASE_URL>/auth/v1"
+    )
+    jwt_audience: str = _setting("authenticated", "the 'aud' of the tokens")
+    scheduler_audience: str | None = _setting(
+        None,
+        "only for the clean-up: the exact 'aud' of the scheduler's OIDC tokens, as a rule its own address",
+        derived=True,
+        to="cleanup",
+    )
+    scheduler_email: str | None = _setting(
+        None,
+        "only for the clean-up: the service account that the scheduler's tokens must be of",
+        derived=True,
+        to="cleanup",
+    )
+    scheduler_issuer: str = _setting(
+        "https://accounts.google.com", "the exact 'iss' of the scheduler's tokens", to="cleanup"
+    )
+    scheduler_jwks_url: str = _setting(
+        "https://www.googleapis.com/oauth2/v3/certs",
+        "address of the public keys of the scheduler's tokens",
+        to="cleanup",
+    )
+    scheduler_behind_iam: bool = _setting(
+        False,
+        "on or off: Cloud Run lets nobody in but the scheduler, checks its tokens and takes their signatures "
+        "away; then those are taken without one",
+        derived=True,
+        to="cleanup",
+    )
+    allowed_origins: frozenset[str] = _setting(
+        frozenset(),
+        "browser origins whose pages may call, exact, separated by commas; on this machine alone the port may be "
+        "any: http://localhost:*",
+        to="users",
+    )
+    max_body_bytes: int = _setting(10 * MEBIBYTE, "largest request body, in bytes")
+    max_import_bytes: int = _setting(100 * MEBIBYTE, "largest body of an import, in bytes")
+    body_timeout_seconds: float = _setting(30.0, "time a client has to send its body")
+    pool_size: int = _setting(8, "most database connections of one process", postgrest="none")
+    pool_timeout_seconds: float = _setting(5.0, "longest wait for a free connection before a 503")
+    statement_timeout_seconds: float = _setting(20.0, "longest run of one database call before a 504")
+    cleanup_budget_seconds: float = _setting(
+        50.0, "how long one clean-up request goes on", derived=True, to="cleanup"
+    )
+    request_log: bool = _setting(
+        True,
+        "on or off: one JSON line a request on standard output; every metric and alert reads it",
+        derived=True,
+    )
+    telemetry: bool = _setting(
+        False, "on or off: OpenTelemetry traces and metrics, for an SDK that is installed and configured"
+    )
 
     def __post_init__(self) -> None:
         if self.supabase_url:
@@ -177,7 +209,7 @@ class Settings:
             if not text:
                 continue
             try:
-                values[variable.field] = _READERS.get(variable.field, str)(text)
+                values[variable.field] = _READERS.get(type(variable.default), str)(text)
             except ValueError:
                 problems.append(f"{name} cannot be read: {variable.meaning}.")
         if problems:
@@ -193,15 +225,22 @@ class Settings:
         return f"Settings({', '.join(shown)})"
 
 
+#: Every setting by its environment variable.
+VARIABLES: Final[dict[str, Variable]] = {
+    _PREFIX + f.name.upper(): Variable(f.name, *f.metadata["facts"]) for f in fields(Settings)
+}
+
+
 def _origins(text: str) -> frozenset[str]:
+    """Exact origins. Any port only where the host is this machine: what serves a page there is its owner's."""
     origins = frozenset(part.strip() for part in text.split(",") if part.strip())
     for origin in origins:
+        host = origin.removesuffix(":*")
+        if host != origin and host in _THIS_MACHINE:
+            continue
         parts = urlsplit(origin)
-        if (
-            origin != f"{parts.scheme}://{parts.netloc}"
-            or parts.scheme not in ("http", "https")
-            or "*" in origin
-        ):
+        exact = f"{parts.scheme}://{parts.netloc}".lower()  # as browsers send it
+        if origin != exact or parts.scheme not in ("http", "https") or set("*@") & set(origin):
             raise ValueError(origin)
     return origins
 
@@ -213,18 +252,12 @@ def _switch(text: str) -> bool:
     return word in ("on", "true", "1")
 
 
-_READERS: Final[dict[str, Callable[[str], Any]]] = {
-    "allowed_origins": _origins,
-    "max_body_bytes": int,
-    "max_import_bytes": int,
-    "body_timeout_seconds": float,
-    "pool_size": int,
-    "pool_timeout_seconds": float,
-    "statement_timeout_seconds": float,
-    "cleanup_budget_seconds": float,
-    "request_log": _switch,
-    "scheduler_behind_iam": _switch,
-    "telemetry": _switch,
+#: How a variable's text is read, by the type of the default; other settings are text themselves.
+_READERS: Final[dict[type, Callable[[str], Any]]] = {
+    int: int,
+    float: float,
+    bool: _switch,
+    frozenset: _origins,
 }
 
 

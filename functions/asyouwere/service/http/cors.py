@@ -1,4 +1,8 @@
-"""Cross-origin requests: an exact list of origins, nothing by pattern, nothing with cookies."""
+"""Cross-origin requests: a list of exact origins, nothing with cookies.
+
+The one pattern there is, any port of this machine (``http://localhost:*``), is for development: settings.py takes it
+for loopback hosts only.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,16 @@ _REMEMBER_SECONDS: Final = "7200"
 def cors_headers(origin: str | None, origins: frozenset[str]) -> dict[str, str]:
     """Headers for the answer to an actual request; a browser keeps the answer from any origin not listed."""
     headers = {"Vary": "Origin"} if origins else {}
-    if origin is not None and origin in origins:
+    if origin is not None and _is_listed(origin, origins):
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Expose-Headers"] = _ANSWER_HEADERS
     return headers
+
+
+def _is_listed(origin: str, origins: frozenset[str]) -> bool:
+    host, _, port = origin.rpartition(":")
+    any_port = f"{host if port.isascii() and port.isdigit() else origin}:*"
+    return origin in origins or any_port in origins
 
 
 def preflight_headers(request: Mapping[str, str], origins: frozenset[str], allow: str) -> dict[str, str]:
