@@ -1,5 +1,5 @@
 """asyouwere: chat and agent sessions that pick up where they left off."""
 
-__version__ = "0.1.0"
+from asyouwere.version import __version__
 
 __all__ = ["__version__"]

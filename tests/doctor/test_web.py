@@ -110,7 +110,7 @@ def test_functions__answer_and_refuse_without_a_token(functions_url: str) -> Non
 
 
 def test_functions__of_another_version(functions_url: str) -> None:
-    with mock.patch("asyouwere.__version__", "9.9.9"):
+    with mock.patch("asyouwere.version.__version__", "9.9.9"):
         assert {finding.level for finding in check_functions(functions_url)} == {"warn"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
-from asyouwere.state import join
+from asyouwere.state.tree import join
 from tests.property.drivers import Driver, Handle, Refusal
 from tests.property.exact import (
     Members,

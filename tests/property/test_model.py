@@ -1,12 +1,12 @@
-"""The model against asyouwere.parts: two definitions of changing and merging, written apart, must agree."""
+"""The model against asyouwere.state: two definitions of changing and merging, written apart, must agree."""
 
 from __future__ import annotations
 
 import pytest
 
-from asyouwere import state as parts
 from asyouwere.errors import Invalid
-from asyouwere.state import exact_json
+from asyouwere.state import changes, exact_json, merging, tree
+from asyouwere.state.rows import open_changes
 from tests.property.changing import (
     MISPLACED,
     OVERLAPPING,
@@ -34,9 +34,9 @@ from tests.property.generator import Generator
 SEEDS = [range(start, start + 100) for start in range(0, 600, 100)]
 
 
-def stored(state: State) -> parts.Parts:
+def stored(state: State) -> tree.Parts:
     """A state as the product's parts."""
-    split = parts.split(render(state))
+    split = tree.split(render(state))
     assert split == {(path_of(keys), item): body for (keys, item), body in parts_of(state).items()}
     return split
 
@@ -51,10 +51,10 @@ def test_model__changes_as_asyouwere_parts_does(seeds: range) -> None:
             after, codes = outcome(state, text)
             if after is None:
                 with pytest.raises(Invalid) as refused:
-                    parts.apply(stored(state), parts.open_changes(text))
+                    changes.apply(stored(state), open_changes(text))
                 assert refused.value.code in codes, f"{text} on {render(state)}"
             else:
-                assert parts.apply(stored(state), parts.open_changes(text)) == stored(after), text
+                assert changes.apply(stored(state), open_changes(text)) == stored(after), text
                 state = after
 
 
@@ -79,7 +79,7 @@ def test_model__merges_as_asyouwere_parts_does(seeds: range) -> None:
         base = state_of(generator.whole_state({}))
         mine, theirs = (state_of(generator.whole_state(base)) for _ in range(2))
         merge = merged(base, mine, theirs)
-        other = parts.merge(stored(base), stored(theirs), stored(mine))
+        other = merging.merge(stored(base), stored(theirs), stored(mine))
         assert {keys_of(pointer) for pointer in other.conflicts} == {
             keys if item < 0 else (*keys, str(item)) for keys, item in merge.conflicts
         }
@@ -103,7 +103,7 @@ def test_model__merges_changes_as_asyouwere_parts_does(seeds: range) -> None:
             continue  # which refusal, the first test compares
         if overlap(changes) or may_overlap(changes):
             continue
-        other = parts.merge_changes(stored(base), stored(theirs), parts.open_changes(text))
+        other = merging.merge_changes(stored(base), stored(theirs), open_changes(text))
         assert (other.parts is None) == (after is None), f"{text} on {render(base)} with {render(theirs)}"
         if after is not None:
             assert other.parts == stored(after)

@@ -21,7 +21,10 @@ from asyouwere.service.export import render
 from asyouwere.service.handlers.cursors import unpack
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.routes.registry import FUNCTIONS
-from asyouwere.state import check_path, exact_json, join, open_changes, open_state, path_of, pointer_of, split
+from asyouwere.state import exact_json
+from asyouwere.state.addresses import check_path, path_of, pointer_of
+from asyouwere.state.rows import open_changes, open_state
+from asyouwere.state.tree import join, split
 from tests.functions.api import BASE, serving, settings_for, token_for
 from tests.trust.place import Place
 from tests.trust.report import Outcome, Say

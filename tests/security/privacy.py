@@ -210,7 +210,7 @@ def _exports(outcome: Outcome, db: Db, planted: Planted) -> None:
 
 def _state_of(parts: list[list[Any]], number: int) -> Any:
     """The state of a number, put together here from an export's parts."""
-    from asyouwere.state import join
+    from asyouwere.state.tree import join
 
     alive = [
         (path, item, json.dumps(body, ensure_ascii=False, separators=(",", ":")))

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyouwere.errors import Invalid
-from asyouwere.state import check_path, open_state, path_of, pointer_of, split
+from asyouwere.state.addresses import check_path, path_of, pointer_of
 from asyouwere.state.exact_json import parse
+from asyouwere.state.rows import open_state
+from asyouwere.state.tree import split
 from tests.support.documents import state_texts
 
 _texts = st.text(st.characters() | st.sampled_from('~/"\\\x00\n\ud800\udc00é😀'))

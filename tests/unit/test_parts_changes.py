@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 
 from asyouwere.errors import Invalid
-from asyouwere.state import Parts, apply, diff, join, open_changes, open_state, split
+from asyouwere.state.changes import apply, diff
 from asyouwere.state.exact_json import encode, parse
+from asyouwere.state.rows import open_changes, open_state
+from asyouwere.state.tree import Parts, join, split
 from tests.support.documents import pairs_of_edits, state_texts
 
 

@@ -7,18 +7,10 @@ import pytest
 from hypothesis import assume, event, given, settings
 
 from asyouwere.errors import Invalid
-from asyouwere.state import (
-    Merged,
-    Parts,
-    apply,
-    diff,
-    join,
-    merge,
-    merge_changes,
-    open_changes,
-    open_state,
-    split,
-)
+from asyouwere.state.changes import apply, diff
+from asyouwere.state.merging import Merged, merge, merge_changes
+from asyouwere.state.rows import open_changes, open_state
+from asyouwere.state.tree import Parts, join, split
 from tests.support.documents import pairs_of_edits
 
 

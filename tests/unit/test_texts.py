@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyouwere.errors import TooLarge
-from asyouwere.service.database.text_array import Texts
-from asyouwere.state import open_changes, open_state
+from asyouwere.service.database.text_array import TextArray
 from asyouwere.state.exact_json import as_text, as_view
-from asyouwere.state.rows import MAX_ROWS
+from asyouwere.state.rows import MAX_ROWS, open_changes, open_state
 from tests.support.database import Db
 
 LETTERS = "é😀"
@@ -22,7 +21,7 @@ SOME = ["", '{"a":"\\u0000"}', None, LETTERS, "x" * 600_000]
 
 @given(st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"]))))
 def test_texts__are_the_texts(texts: list[str | None]) -> None:
-    column = Texts(texts)
+    column = TextArray(texts)
     assert (len(column), list(column), column[1:]) == (len(texts), texts, texts[1:])
     assert column == texts
     assert column != [*texts, "more"]
@@ -34,14 +33,14 @@ def test_texts__are_the_texts(texts: list[str | None]) -> None:
 
 
 def test_texts__never_show_what_they_say() -> None:
-    assert "secret" not in repr(Texts(["secret"]))
+    assert "secret" not in repr(TextArray(["secret"]))
 
 
 @pytest.mark.parametrize("texts", [[], SOME, [None], ["a"]])
 def test_texts__as_postgres_takes_them(db: Db, texts: list[Any]) -> None:
     connection = db.superuser.pgconn
     result = connection.exec_params(
-        b"select to_json($1::text[])", [bytes(Texts(texts).wire())], param_formats=[1]
+        b"select to_json($1::text[])", [bytes(TextArray(texts).wire())], param_formats=[1]
     )
     assert result.error_message == b""
     assert json.loads(result.get_value(0, 0) or b"") == texts
@@ -49,7 +48,7 @@ def test_texts__as_postgres_takes_them(db: Db, texts: list[Any]) -> None:
 
 def test_texts__a_piece_of_a_view() -> None:
     view = as_view("<" + LETTERS * 200_000 + ">")
-    column = Texts()
+    column = TextArray()
     column.append_view(view, 1, len(view) - 1)
     assert column[0] == LETTERS * 200_000
     assert struct.unpack_from("!i", column.wire(), 20)[0] == len(view) - 2

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from asyouwere import __version__
 from asyouwere.local.errors import LocalError
+from asyouwere.version import __version__
 
 # Imports of `asyouwere.local` stay inside the commands: `asyouwere --help` answers at once, and `asyouwere migrate`
 # works where the embedded Postgres is not installed.

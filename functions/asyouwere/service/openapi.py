@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from asyouwere import __version__
 from asyouwere.errors import CODES
 from asyouwere.service.http.responses import PROBLEM_TYPE
 from asyouwere.service.http.routing import Route
 from asyouwere.service.routes.registry import FUNCTIONS
+from asyouwere.version import __version__
 
 __all__ = ["document", "document_text"]
 

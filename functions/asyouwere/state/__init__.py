@@ -15,28 +15,6 @@ container is a part as well, with the body ``{}`` or ``[]``. The root is none.
 ``changes`` says what changes do, ``merging`` what happens when two callers make them at once. The database
 does all of this in SQL; ``changes`` and ``merging`` say it once more, in the clearest way, for the Python
 client and as what the SQL is compared with.
+
+Import the module that has what you need. This one brings none: a deployed function starts with ``rows`` alone.
 """
-
-from asyouwere.state.addresses import MAX_PATH_BYTES, check_path, path_of, pointer_of
-from asyouwere.state.changes import apply, diff
-from asyouwere.state.merging import Merged, merge, merge_changes
-from asyouwere.state.rows import ChangeRows, open_changes, open_state
-from asyouwere.state.tree import Parts, join, split
-
-__all__ = [
-    "MAX_PATH_BYTES",
-    "ChangeRows",
-    "Merged",
-    "Parts",
-    "apply",
-    "check_path",
-    "diff",
-    "join",
-    "merge",
-    "merge_changes",
-    "open_changes",
-    "open_state",
-    "path_of",
-    "pointer_of",
-    "split",
-]

@@ -12,7 +12,8 @@ An address that ends in a number may be an item of a list or a member of an obje
 tell. Its row has the item None and the whole value as its body; the database opens it if it is a member.
 
 Inside, values are not cut out of the text but known by where they begin and end, and each body is copied
-once, into its place in the column: a save of 10 MB shall not be five copies of 10 MB.
+once, into its place in the column: a save of 10 MB shall not be five copies of 10 MB. Who has a better place
+for it than a list, hands in rows with columns of its own (see ``columns``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from itertools import compress, pairwise
 from typing import Final, TypeAlias
 
 from asyouwere.errors import Invalid, TooLarge
-from asyouwere.service.database.text_array import Texts
 from asyouwere.state import exact_json
 from asyouwere.state.addresses import (
     OPENED_DEPTH,
@@ -35,6 +35,7 @@ from asyouwere.state.addresses import (
     path_of_text,
     step,
 )
+from asyouwere.state.columns import TextColumn, TextList
 from asyouwere.state.exact_json import as_text, as_view
 
 __all__ = [
@@ -51,18 +52,18 @@ __all__ = [
 MAX_ROWS: Final = 125_000
 """Most rows of one save. The database has the same number (asyouwere.refuse_count)."""
 
-_FACTOR: Final = 1 << 40
+_ROW_BITS: Final = 40  # two row numbers are kept in one int: a tuple for each of many keys takes twice as much
 _OUTWRITTEN: Final = ""  # the op of rows under a key that stands once more further on
 
 
 @dataclass(slots=True)
 class ChangeRows:
-    """What a save is to do, in the form the database takes."""
+    """What a save is to do, in the form the database takes; at most ``most`` rows."""
 
     ops: list[str] = field(default_factory=list)
-    paths: Texts[str] = field(default_factory=Texts)
+    paths: TextColumn[str] = field(default_factory=TextList[str])
     items: list[int | None] = field(default_factory=list)
-    bodies: Texts[str | None] = field(default_factory=Texts)
+    bodies: TextColumn[str | None] = field(default_factory=TextList[str | None])
     most: int = MAX_ROWS
 
     def __len__(self) -> int:
@@ -92,34 +93,34 @@ def too_many() -> TooLarge:
     )
 
 
-def open_state(text: str, most: int = MAX_ROWS) -> ChangeRows:
-    """The rows of a whole state, from its canonical text; too_large if they are more than ``most``.
+def open_state(text: str, rows: ChangeRows | None = None) -> ChangeRows:
+    """The rows of a whole state, from its canonical text; added to ``rows``, by default to new ones.
 
     Raises invalid_state (not an object), nesting_too_deep, address_too_long, too_large.
     """
-    return open_state_view(as_view(text), most)
+    return open_state_view(as_view(text), rows)
 
 
-def open_state_view(view: str, most: int = MAX_ROWS) -> ChangeRows:
-    """The same from a view of it (see exact_json)."""
-    rows = ChangeRows(most=most)
+def open_state_view(view: str, rows: ChangeRows | None = None) -> ChangeRows:
+    """The rows of a whole state, from a view of its canonical text (see exact_json). Raises like open_state."""
+    rows = ChangeRows() if rows is None else rows
     _set(rows, "/", view, 0, len(view))
     return rows
 
 
-def open_changes(text: str) -> ChangeRows:
+def open_changes(text: str, rows: ChangeRows | None = None) -> ChangeRows:
     """The rows of changes, from the canonical text of {"set": {pointer: value}, "append": {pointer: [items]},
-    "remove": [pointer]}, each optional.
+    "remove": [pointer]}, each optional; added to ``rows``, by default to new ones.
 
     No two addresses may be equal or one inside the other, except that items of a list may be set and removed
     beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long,
     overlapping_addresses, invalid_state, not_a_list, nesting_too_deep, too_large.
     """
-    return open_changes_view(as_view(text))
+    return open_changes_view(as_view(text), rows)
 
 
-def open_changes_view(view: str) -> ChangeRows:
-    """The same from a view of them."""
+def open_changes_view(view: str, rows: ChangeRows | None = None) -> ChangeRows:
+    """The rows of changes, from a view of their canonical text. Raises like open_changes."""
     to_set: _Places = {}
     to_append: _Places = {}
     to_remove: list[str] = []
@@ -135,7 +136,7 @@ def open_changes_view(view: str) -> ChangeRows:
             raise _invalid_changes()
     _check_overlap([*to_set, *to_remove], to_append.keys())
 
-    rows = ChangeRows()
+    rows = ChangeRows() if rows is None else rows
     for path in to_remove:
         if path == "/":
             raise Invalid("invalid_address", "The state itself can't be removed.")
@@ -149,9 +150,10 @@ def open_changes_view(view: str) -> ChangeRows:
     return rows
 
 
-def open_items_view(path: str, view: str) -> ChangeRows:
-    """The rows that append the items of a list to the list at a path. Raises invalid_changes for no list."""
-    rows = ChangeRows()
+def open_items_view(path: str, view: str, rows: ChangeRows | None = None) -> ChangeRows:
+    """The rows that append the items of a list, given as a view, to the list at a path; added to ``rows``, by
+    default to new ones. Raises invalid_changes for no list, nesting_too_deep, too_large."""
+    rows = ChangeRows() if rows is None else rows
     _append(rows, path, view, 0)
     return rows
 
@@ -169,7 +171,7 @@ def _set(rows: ChangeRows, path: str, view: str, start: int, end: int) -> None:
     if depth == 0 and not view.startswith("{", start):
         raise Invalid("invalid_state")
     if depth and is_index(last_key(path)):
-        exact_json.skip(view, start, _room(depth))
+        exact_json.skip(view, start, _nesting_left(depth))
         rows.add("set", path, None, view, start, end)
     else:
         _open_value(rows, path, view, start)
@@ -179,8 +181,7 @@ def _append(rows: ChangeRows, path: str, view: str, start: int) -> None:
     if not view.startswith("[", start):
         raise _invalid_changes()
     # An item stands one level below its list, which stands as deep as its path has keys.
-    room = _room(depth_of(path) + 1)
-    for at, end in exact_json.each_item(view, start, room):
+    for at, end in exact_json.each_item(view, start, _nesting_left(depth_of(path) + 1)):
         rows.add("append", path, None, view, at, end)
 
 
@@ -205,37 +206,35 @@ def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) 
         rows.add(op, path, -1, "[]", 0, 2)
         item, at = 0, at + 1
         while view[at] != "]":
-            end = exact_json.skip(view, at, _room(depth + 1))
+            end = exact_json.skip(view, at, _nesting_left(depth + 1))
             rows.add("in", path, item, view, at, end)
             item, at = item + 1, end + 1 if view[end] == "," else end
         return at + 1
-    end = exact_json.skip(view, at, _room(depth))
+    end = exact_json.skip(view, at, _nesting_left(depth))
     rows.add(op, path, -1, view, at, end)
     return end
 
 
 def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) -> int:
-    written: dict[
-        str, int
-    ] = {}  # first row and the one after the last, in one number: there may be many keys
+    written: dict[str, int] = {}  # key -> first row << _ROW_BITS | the one after the last
     at += 1
     while view[at] != "}":
         key, at = exact_json.key_at(view, at)
         if key in written:
             # The last value counts. Rows are only marked here: taking them out each time would be quadratic.
-            first, last = divmod(written[key], _FACTOR)
+            first, last = divmod(written[key], 1 << _ROW_BITS)
             rows.ops[first:last] = [_OUTWRITTEN] * (last - first)
         inner = path + step(as_text(key))
         check_length(inner)
         first = len(rows.ops)
         at = _open(rows, "in", inner, depth + 1, view, at)
-        written[key] = first * _FACTOR + len(rows.ops)
+        written[key] = first << _ROW_BITS | len(rows.ops)
         if view[at] == ",":
             at += 1
     return at + 1
 
 
-def _room(above: int) -> int:
+def _nesting_left(above: int) -> int:
     """How many levels of containers may stand below that many."""
     # Addresses deeper than there are parts are left to the database, which knows what part they lie in.
     return exact_json.MAX_NESTING - above if above <= OPENED_DEPTH else exact_json.ANY_NESTING

@@ -38,7 +38,7 @@ Tree: TypeAlias = "dict[str, Tree] | list[str] | str"
 
 def split(text: str) -> Parts:
     """The parts of a state, from its canonical text. Raises like open_state."""
-    rows = open_state(text, most=_ANY_NUMBER)
+    rows = open_state(text, ChangeRows(most=_ANY_NUMBER))
     return {
         (path, item): body
         for path, item, body in zip(rows.paths[1:], rows.items[1:], rows.bodies[1:], strict=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asyouwere.state import split
 from asyouwere.state.exact_json import encode, parse
+from asyouwere.state.tree import split
 
 SESSION: dict[str, Any] = {
     "id": "01938d3a-0000-7000-8000-000000000001",

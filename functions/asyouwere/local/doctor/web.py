@@ -144,7 +144,7 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
 
 def check_functions(functions_url: str) -> Iterator[Finding]:
     """Whether each function answers, refuses those without a token, and is the version of this asyouwere."""
-    from asyouwere import __version__
+    from asyouwere.version import __version__
 
     base = functions_url.rstrip("/")
     for name in FUNCTIONS:

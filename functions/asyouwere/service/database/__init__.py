@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Argument", "Database", "Row", "open_database"]
 
 #: What may be handed to an SQL function. JSON arguments are handed over as their text. A text[] may be one of
-#: asyouwere.service.database.text_array.Texts, which saves copies of large ones.
+#: asyouwere.service.database.text_array.TextArray, which saves copies of large ones.
 Argument = str | int | bool | None | Sequence[str | None] | Sequence[int | None]
 
 #: Column -> int, bool, str or None. Columns of type json and jsonb come as their text, exactly as stored;

@@ -22,7 +22,7 @@ from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.connections import Connection, Connections
 from asyouwere.service.database.pipeline import Statement, exchange, rows_of
 from asyouwere.service.database.refusals import Failure, may_run_again, refusal, unavailable
-from asyouwere.service.database.text_array import Texts
+from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["DirectDatabase"]
 
@@ -87,8 +87,8 @@ class DirectDatabase:
             Statement(_ACT_AS, (caller.role.encode(), caller.claims.encode(), self._statement_timeout)),
             Statement(
                 _sql(function, tuple(arguments)),
-                [_text(value) for value in arguments.values()],
-                [int(isinstance(value, Texts)) for value in arguments.values()],
+                [_parameter(value) for value in arguments.values()],
+                [int(isinstance(value, TextArray)) for value in arguments.values()],
             ),
             _COMMIT,
         )
@@ -141,12 +141,12 @@ def _sql(function: str, names: tuple[str, ...]) -> bytes:
     return f"select * from public.{function}({listed})".encode()
 
 
-def _text(value: Argument) -> bytes | bytearray | None:
-    """A value as PostgreSQL writes it; untyped, so that the function's own parameter decides the type. Texts
-    are in its binary form."""
+def _parameter(value: Argument) -> bytes | bytearray | None:
+    """A value as PostgreSQL writes it, a TextArray in its binary form; untyped, so that the function's own
+    parameter decides the type."""
     if value is None:
         return None
-    if isinstance(value, Texts):
+    if isinstance(value, TextArray):
         return value.wire()
     if isinstance(value, str):
         return value.encode()

@@ -25,7 +25,7 @@ from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.columns import JSON_ARGUMENTS, SELECT
 from asyouwere.service.database.gateway import Refused, failure
 from asyouwere.service.database.refusals import Failure, may_run_again, refusal, unavailable
-from asyouwere.service.database.text_array import Texts
+from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["CutAnswer", "PostgrestDatabase"]
 
@@ -210,7 +210,7 @@ def _body(arguments: Mapping[str, Argument]) -> bytearray:
     body = bytearray(b"{")
     for name, value in arguments.items():
         body += f'"{name}":'.encode()
-        if isinstance(value, Texts):
+        if isinstance(value, TextArray):
             # one after the other, so that a large column is not there as text as well
             body += b"["
             for text in value:

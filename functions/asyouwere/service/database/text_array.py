@@ -4,7 +4,7 @@ The bodies of a save are the request over again. As Python strings they would be
 of an SQL array a fourth and its bytes a fifth; here each body is copied once, from the request to its place
 in the array, and the array goes to the server as it is.
 
-    bodies = Texts()
+    bodies = TextArray()
     bodies.append('{"a":1}')
     bodies.append(None)
     list(bodies)                                     # ['{"a":1}', None]
@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar, cast, overload
 
-__all__ = ["Texts"]
+__all__ = ["TextArray"]
 
 _T = TypeVar("_T", bound="str | None", covariant=True)
 
@@ -30,7 +30,7 @@ _PIECE: Final = 1 << 18
 _NULL: Final = _LENGTH.pack(-1)
 
 
-class Texts(Sequence[_T]):
+class TextArray(Sequence[_T]):
     """Texts (None: null), appended one after the other. Equal to any sequence of the same texts."""
 
     __slots__ = ("_block", "_starts")

@@ -10,7 +10,7 @@ from asyouwere.service.export.blocks import Block, ToolCall, ToolResult, blocks_
 from asyouwere.service.export.characters import one_line, visible
 from asyouwere.service.export.facts import human_size, moment
 from asyouwere.service.export.readable_json import Number, parse, pretty
-from asyouwere.state import pointer_of
+from asyouwere.state.addresses import pointer_of
 
 __all__ = ["Conversation", "Message", "read"]
 

@@ -7,7 +7,7 @@ import json
 from pydantic import Field
 
 from asyouwere.errors import Invalid
-from asyouwere.service.database.text_array import Texts
+from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_key
 from asyouwere.service.handlers.queries import numbers
 from asyouwere.service.handlers.session_models import Appended, Message
@@ -15,8 +15,7 @@ from asyouwere.service.http.bodies import beside, read_model, validated
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, RequestModel
-from asyouwere.state import ChangeRows
-from asyouwere.state.rows import open_items_view
+from asyouwere.state.rows import ChangeRows, open_items_view
 
 __all__ = ["AppendRequest", "MessagesQuery", "append_messages", "list_messages"]
 
@@ -62,10 +61,7 @@ async def append_messages(call: Call) -> Answer:
         "save_session_parts",
         {
             "p_session_id": call.path["session_id"],
-            "p_ops": Texts(messages.ops),
-            "p_paths": messages.paths,
-            "p_items": messages.items,
-            "p_bodies": messages.bodies,
+            **row_arguments(messages),
             "p_idempotency_key": key,
         },
         repeatable=key is not None,
@@ -89,7 +85,7 @@ def _opened(body: bytearray) -> tuple[AppendRequest, ChangeRows]:
     request = read_model(AppendRequest, body, views=frozenset({"messages"}))
     if not request.messages.startswith("["):
         raise Invalid("invalid_request", "'messages' must be a list.")
-    messages = open_items_view("/messages/", request.messages)
+    messages = open_items_view("/messages/", request.messages, array_rows())
     if not len(messages):
         raise Invalid("invalid_request", "Send at least one message.")
     return request.model_copy(update={"messages": "[]"}), messages

@@ -6,14 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from asyouwere.service.database.text_array import Texts
+from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
 from asyouwere.service.http.bodies import beside, read_model
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import AnswerModel, Content, RequestModel, SessionId
-from asyouwere.state import ChangeRows
-from asyouwere.state.rows import open_changes_view, open_state_view
+from asyouwere.state.rows import ChangeRows, open_changes_view, open_state_view
 
 __all__ = ["SaveRequest", "Saved", "save"]
 
@@ -88,10 +87,7 @@ async def save(call: Call) -> Answer:
         "save_session_parts",
         {
             "p_session_id": request.session_id,
-            "p_ops": Texts(rows.ops),
-            "p_paths": rows.paths,
-            "p_items": rows.items,
-            "p_bodies": rows.bodies,
+            **row_arguments(rows),
             "p_base": request.base,
             "p_idempotency_key": key,
             "p_label": request.label,
@@ -106,5 +102,8 @@ async def save(call: Call) -> Answer:
 def _opened(body: bytearray) -> tuple[SaveRequest, ChangeRows]:
     """The request without its content, and that as parts. Raises whatever can be wrong with either."""
     request = read_model(SaveRequest, body, views=_CONTENT)
-    rows = open_changes_view(request.changes or "") if request.state is None else open_state_view(request.state)
+    if request.state is None:
+        rows = open_changes_view(request.changes or "", array_rows())
+    else:
+        rows = open_state_view(request.state, array_rows())
     return request.model_copy(update=dict.fromkeys(_CONTENT)), rows

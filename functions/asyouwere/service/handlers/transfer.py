@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from asyouwere.errors import Invalid, TooLarge
-from asyouwere.service.database.text_array import Texts
+from asyouwere.service.database.text_array import TextArray
 from asyouwere.service.handlers.session_models import CreatedSession
 from asyouwere.service.handlers.sessions import storable
 from asyouwere.service.http.bodies import beside, read_model, validated
@@ -92,7 +92,7 @@ def _columns(request: ImportRequest) -> dict[str, Any]:
     for text in (request.session, request.snapshots):
         storable(text)
     columns: dict[str, Any] = {name: [] for name in _COLUMNS}
-    columns |= {"p_paths": Texts(), "p_bodies": Texts()}
+    columns |= {"p_paths": TextArray(), "p_bodies": TextArray()}
     for start, end in each_item(request.parts):
         if len(columns["p_bodies"]) >= MAX_PARTS:
             raise TooLarge("too_large", "Too many parts for one import.", data=f'{{"max_parts":{MAX_PARTS}}}')
