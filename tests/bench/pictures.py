@@ -17,6 +17,7 @@ from asyouwere.local.demo.picture import (
     INK,
     MUTED,
     PAPER,
+    TEXT,
     following_colour_scheme,
     human_bytes,
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    **TEXT,
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": MUTED,
@@ -40,7 +41,6 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
-    "svg.hashsalt": "asyouwere",
 }
 
 

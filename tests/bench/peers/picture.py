@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 KIND = "text"
 LANGGRAPH, OPENAI, ADK = "#8250df", "#1a7f37", "#bf8700"
 LINES: dict[str, tuple[str, str, Any]] = {
-    taking_part.ASYOUWERE: ("asyouwere", ASYOUWERE, "-"),
+    taking_part.ASYOUWERE: ("asyouwere by SQL", ASYOUWERE, "-"),
     taking_part.OVER_HTTP: ("asyouwere over HTTP", ASYOUWERE, (0, (4, 2))),
     taking_part.FLOOR: ("bare insert", MUTED, (0, (1, 2))),
-    taking_part.DOCUMENT: ("JSONB document", DOCUMENTS, "-"),
+    taking_part.DOCUMENT: ("a jsonb document", DOCUMENTS, "-"),
     taking_part.PLAIN: ("LangGraph", LANGGRAPH, "-"),
-    taking_part.DELTA: ("LangGraph, delta", LANGGRAPH, (0, (4, 2))),
+    taking_part.DELTA: ("LangGraph, delta channel", LANGGRAPH, (0, (4, 2))),
     taking_part.OPENAI: ("OpenAI Agents", OPENAI, "-"),
     taking_part.ADK: ("Google ADK", ADK, "-"),
 }
@@ -59,7 +59,12 @@ def draw(data: Path, folder: Path) -> Path:
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.6))
         times = {name: [result["ms"]["save"].get(name) for result in results] for name in LINES}
         _panel(
-            left, counts, times, "Time to save one turn", "median, log scale", lambda ms: f"{number(ms)} ms"
+            left,
+            counts,
+            times,
+            "Time to save one turn",
+            "median, log scale · LangGraph: one checkpoint a turn",
+            lambda ms: f"{number(ms)} ms",
         )
         stored = {
             name: [result["stored"].get(name) for result in results]
@@ -74,7 +79,7 @@ def draw(data: Path, folder: Path) -> Path:
             "all versions kept, with indexes, log scale",
             _size,
         )
-        figure.subplots_adjust(left=0.06, right=0.83, top=0.85, bottom=0.12, wspace=0.72)
+        figure.subplots_adjust(left=0.055, right=0.79, top=0.85, bottom=0.12, wspace=1.1)
         figure.savefig(path, metadata={"Date": None})
         pyplot.close(figure)
     path.write_text(following_colour_scheme(path.read_text(encoding="utf-8"), DARK_LINES), encoding="utf-8")
