@@ -93,7 +93,7 @@ def test_render__a_whole_conversation() -> None:
 > ls -1
 > ```
 
-### Tool call: run
+### Tool call: run · c
 
 ```json
 {"cmd": "ls -1"}
@@ -101,7 +101,7 @@ def test_render__a_whole_conversation() -> None:
 
 ## 3 · Tool · 2026-11-20 09:02 UTC
 
-### Tool result: run
+### Tool result: run · c
 
 ````text
 a
@@ -143,9 +143,7 @@ PIECES = [
 texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=25).map("".join)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["user", "assistant", "tool"]), texts), min_size=1, max_size=3), texts
-)
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "tool"]), texts), min_size=1, max_size=3), texts)
 @example([("user", "a ` b\nc `<script>` d")], "")
 @example([("user", "| `a | <b>` |\n|---|---|\n")], "")
 @example([("user", "text\n    ```\n<b>")], "")
@@ -163,7 +161,7 @@ def test_render__no_message_gets_out_of_its_quote(messages: list[tuple[str, str]
     assert [text.partition(" ")[0] for level, text in ours if level == 2] == [
         str(number + 1) for number in range(len(messages))
     ]
-    assert {text.partition(":")[0] for level, text in ours if level == 3} <= {"Tool result"}
+    assert {text.partition(":")[0] for level, text in ours if level == 3} <= {"Tool result", "Data"}
     found = {token.type for token in everywhere(tokens)}
     assert not found & {"html_block", "html_inline", "image"}
     assert not environment.get("references")
@@ -200,7 +198,7 @@ def test_quoted__loses_no_word(text: str) -> None:
         ("- a\n    - b <i>", "> - a\n>     - b &lt;i>"),
         ("~~~html\n<b>\n~~~", "> ```html\n> <b>\n> ```"),
         ("````\n```\n````", "> ````\n> ```\n> ````"),
-        ("```never closed\n<b>", "> ```never\n> <b>\n> ```"),
+        ("```never closed\n<b>", "> closed\n> ```never\n> <b>\n> ```"),
         ("", ">"),
     ],
 )
@@ -214,7 +212,7 @@ def test_quoted__line_ends_of_people_hold() -> None:
 
 def test_split__pieces() -> None:
     assert list(split("a\n```py x\n1\n```\nb\n  ~~~\n  2\n   3\n  ~~~\n- ```\n  4\n  ```")) == [
-        Piece("a"),
+        Piece("a\nx"),
         Piece("1", True, "py"),
         Piece("b"),
         Piece("2\n 3", True, ""),

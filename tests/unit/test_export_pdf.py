@@ -163,7 +163,7 @@ def test_render__content_is_never_read_as_markup_of_the_typesetter() -> None:
     text = '#read("/etc/passwd") $x^2$ #let a = 1 @ref <label> *b* \\ #include "x" // comment'
     for role in ("user", "assistant"):
         shown = text_of(pdf_of({"role": role, "name": text, "content": text + "\n\n```\n" + text + "\n```"}))
-        assert shown.count('#read("/etc/passwd") $x^2$ #let a = 1 @ref <label>') == 3
+        assert shown.count('#read("/etc/passwd") $x^2$ #let a = 1 @ref <label>') == 4  # the name, cut and in full
     template = Path(pdf.__file__).with_name("template.typ").read_text("utf-8")
     assert not any(word in template for word in ("read(", "image(", "include", "import", "eval(", "plugin("))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from asyouwere.service.export.blocks import Block, ToolCall, ToolResult, blocks_of
+from asyouwere.service.export.blocks import Block, ToolCall, ToolResult
 from asyouwere.service.export.characters import one_line, visible
 from asyouwere.service.export.facts import human_size, moment
+from asyouwere.service.export.messages import read_message
 from asyouwere.service.export.readable_json import Number, parse, pretty
 from asyouwere.state.addresses import pointer_of
 
@@ -18,8 +19,6 @@ _ROLES: Final = {
     "user": "User", "human": "User", "assistant": "Assistant", "ai": "Assistant", "model": "Assistant",
     "system": "System", "developer": "Developer", "tool": "Tool", "function": "Tool",
 }  # fmt: skip
-_BY_TYPE: Final = {"message": "Message", "function_call": "Assistant", "function_call_output": "Tool"}
-_TIMES: Final = ("created_at", "createdAt", "timestamp", "time", "date", "created", "ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,34 +132,15 @@ def _integer(value: Any) -> int:
 def _messages(items: list[Any], times: list[str]) -> Iterator[Message]:
     called: dict[str, str] = {}  # results name only the call's id; readers want the tool's name
     for position, item in enumerate(items):
+        said = read_message(item)
         blocks = []
-        for block in blocks_of(item):
+        for block in said.blocks:
             if isinstance(block, ToolCall) and block.id:
                 called[block.id] = block.name
             elif isinstance(block, ToolResult) and not block.name:
-                block = ToolResult(
-                    block.text, called.get(block.id, ""), block.id, block.json, block.failed, block.notes
-                )
+                block = replace(block, name=called.get(block.id, ""))
             blocks.append(block)
-        fields = item if isinstance(item, dict) else {}
-        name = fields.get("name")
-        role = _role(fields)
+        role = _ROLES.get(said.role.lower()) or said.role or "Message"
         if role == "User" and blocks and all(isinstance(block, ToolResult) for block in blocks):
             role = "Tool"  # Anthropic's API carries a tool's answers in the user's name
-        yield Message(
-            number=position + 1,
-            role=role,
-            name=one_line(name, 60) if isinstance(name, str) and role != "Tool" else "",
-            time=next((time for key in _TIMES if key in fields and (time := moment(fields[key]))), "")
-            or times[position],
-            blocks=tuple(blocks),
-        )
-
-
-def _role(message: dict[str, Any]) -> str:
-    role = message.get("role")
-    if not isinstance(role, str) or isinstance(role, Number):
-        kind = message.get("type")
-        role = kind if isinstance(kind, str) else ""
-        return _ROLES.get(role) or _BY_TYPE.get(role, "Message")
-    return _ROLES.get(role.lower()) or one_line(role, 40) or "Message"
+        yield Message(position + 1, role, said.name, said.time or times[position], tuple(blocks))

@@ -27,7 +27,8 @@ def split(text: str) -> Iterator[Piece]:
     """The text in order, cut at its fences (``` or ~~~, also indented or first in a list item).
 
     Code loses the indentation of its fence. A fence that nothing closes lasts to the end, as in Markdown.
-    Lines are given back as they are; a fence costs its own two lines.
+    Lines are given back as they are; a fence costs its own two lines. What stands beside it, other than one
+    word for the language, becomes a line before the code.
     """
     plain: list[str] = []
     lines = iter(text.split("\n"))
@@ -36,12 +37,16 @@ def split(text: str) -> Iterator[Piece]:
         if opening is None or (opening["ticks"][0] == "`" and "`" in opening["info"]):
             plain.append(line)
             continue
+        info = opening["info"].strip()
+        word = _LANGUAGE.match(info)
+        beside = info[word.end() :].strip() if word else info
         if opening["marker"]:
-            plain.append(opening["indent"] + opening["marker"].rstrip())
+            plain.append(f"{opening['indent']}{opening['marker'].rstrip()} {beside}".rstrip())
+        elif beside:
+            plain.append(beside)
         if plain:
             yield Piece("\n".join(plain))
             plain = []
-        word = _LANGUAGE.match(opening["info"].strip())
         code = "\n".join(_inside(lines, opening["ticks"], len(opening["indent"] + (opening["marker"] or ""))))
         yield Piece(code, True, word.group() if word else "")
     if plain:

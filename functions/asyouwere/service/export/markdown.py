@@ -6,6 +6,7 @@ may come from anybody:
 
 - HTML is shown, not interpreted (``<`` before a name becomes ``&lt;``);
 - images become links, so that opening the file fetches nothing;
+- a link leads to the web, to a mailbox or to a place beside the file; any other (``javascript:``) is shown;
 - link definitions are shown, since they would hold for the whole file;
 - code spans end on their line; fences are written anew, longer than any run of backticks inside;
 - lines indented as code are fenced.
@@ -30,7 +31,9 @@ _INDENTED: Final = re.compile(r"(?: {0,3}\t| {4})")
 # What needs care outside code, in the order in which Markdown would see it: an escaped character, a run of
 # backticks, the start of HTML or of an address in angle brackets, an image, a link definition.
 _TICKS: Final = re.compile(r"`+")
-_CAREFUL: Final = re.compile(r"\\[!-/:-@\[-`{-~]|`+|<(?=[A-Za-z/!?])|!\[|\]:")
+_CAREFUL: Final = re.compile(r"\\[!-/:-@\[-`{-~]|`+|<(?=[A-Za-z/!?])|!\[|\]:|\]\(")
+# Where a link may lead: to the web, to a mailbox, to a place that has no scheme (also none in disguise).
+_LEADS: Final = re.compile(r"\s*(?:https?://|mailto:|[^\s:&\\<>()#?/]*[#?/)]|[^\s:&\\<>()]+\s)", re.IGNORECASE)
 
 _DEFUSED: Final = {"<": "&lt;", "![": "\\![", "]:": "]\\:"}
 
@@ -66,17 +69,18 @@ def _block(block: Block, *, hard_breaks: bool) -> Iterator[str]:
             if thinking:
                 yield "### Reasoning"
             yield quoted(text, hard_breaks=hard_breaks)
-        case Data(text=text, label=label):
+        case Data(text=text, label=label, language=language):
             yield f"### Data{f': {_escaped(label)}' if label else ''}"
-            yield fence(text, "json")
+            yield fence(text, language)
         case Note(text=text):
             yield f"*{_escaped(text)}*"
-        case ToolCall(name=name, arguments=arguments):
-            yield f"### Tool call: {_escaped(name)}"
+        case ToolCall(name=name, arguments=arguments, id=call_id):
+            yield "### Tool call: " + " · ".join(_escaped(word) for word in (name, call_id) if word)
             yield fence(arguments, "json")
         case ToolResult():
             label = "Tool error" if block.failed else "Tool result"
-            yield f"### {label}{f': {_escaped(block.name)}' if block.name else ''}"
+            named = " · ".join(_escaped(word) for word in (block.name, block.id) if word)
+            yield f"### {label}{f': {named}' if named else ''}"
             yield fence(block.text, "json" if block.json else "text") if block.text else "*Empty.*"
             for note in block.notes:
                 yield f"*{_escaped(note)}*"
@@ -144,6 +148,8 @@ def _harmless(line: str) -> str:
                 at = end
             else:
                 out.append("\\`" * len(token))
+        elif token == "](":
+            out.append("](" if _LEADS.match(line, at) else "]\\(")
         else:
             out.append(_DEFUSED.get(token, token))
     out.append(line[at:])

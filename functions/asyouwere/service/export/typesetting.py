@@ -91,15 +91,19 @@ def _blocks(block: dict[str, Any], read: Callable[[str], list[Node]]) -> list[No
             inside = read(block["text"])
             return [{"k": "thinking", "b": inside}] if block["thinking"] else inside
         case "data":
-            return [_labelled("Data", block["label"], "other", [_code(block["text"], "json")])]
+            return [_labelled("Data", block["label"], "other", [_code(block["text"], block["language"])])]
         case "note":
             return [{"k": "note", "t": block["text"]}]
         case "tool_call":
-            return [_labelled("Tool call", block["name"], "tool", [_code(block["arguments"], "json")])]
+            return [_labelled("Tool call", _named(block), "tool", [_code(block["arguments"], "json")])]
     inside = [_code(block["text"], "json" if block["json"] else None)] if block["text"] else []
     inside += [{"k": "note", "t": note} for note in block["notes"]]
     label = "Tool error" if block["failed"] else "Tool result"
-    return [_labelled(label, block["name"], "tool", inside or [{"k": "note", "t": "Empty."}])]
+    return [_labelled(label, _named(block), "tool", inside or [{"k": "note", "t": "Empty."}])]
+
+
+def _named(block: dict[str, Any]) -> str:
+    return " · ".join(word for word in (block["name"], block["id"]) if word)
 
 
 def _labelled(label: str, name: str, tone: str, inside: list[Node]) -> Node:
