@@ -1,7 +1,7 @@
 """Write the files that are made from others (`make generate`); --check only says whether they are as they would be.
 
 Facts flow one way: spec/errors.json -> Python's codes, SQL's codes, the table in sql/README.md;
-Facts flow one way: functions/asyouwere/service/settings.py -> docs/settings.md, infra/Pulumi.example.yaml;
+functions/asyouwere/service/settings.py -> docs/settings.md, infra/Pulumi.example.yaml;
 sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json.
 """
 

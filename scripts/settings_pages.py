@@ -10,6 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "infra"))
 
+from asyouwere.service.auth.refusal import REASONS  # noqa: E402
 from asyouwere.service.settings import VARIABLES, Variable  # noqa: E402
 from asyouwere_infra.environment import PLACES, config_key  # noqa: E402
 
@@ -44,6 +45,14 @@ There are no patterns, with one exception for development: where the host is thi
 `[::1]`) the port may be `*`, and then stands for any. `asyouwere run` allows these by default, so a page from
 `http://localhost:3000` can call what it starts. `*` alone, or in a host's name, is refused. Cookies are never looked
 at: what a page may see is decided by the token it sends.
+
+## Why a token was refused
+
+Whoever sends a bad token gets one answer, whatever is wrong with it: 401, `invalid_token`. The request log says why
+by one word, the line's member `token`; the token itself is in no log.
+
+| `token` | meaning |
+|---|---|
 """
 
 
@@ -55,7 +64,7 @@ def settings_page() -> str:
         meaning = variable.meaning + (f" (*{', '.join(marks)}*)" if marks else "")
         default = variable.otherwise or _shown(variable)
         rows.append(f"| `{name}` | {meaning} | {f'`{default}`' if default else 'none'} |\n")
-    return HEAD + "".join(rows) + TAIL
+    return HEAD + "".join(rows) + TAIL + "".join(f"| `{word}` | {why} |\n" for word, why in REASONS.items())
 
 
 def example_stack() -> str:

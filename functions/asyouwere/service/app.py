@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from asyouwere.errors import AsYouWereError, Forbidden, Invalid, Unauthorized
+from asyouwere.errors import AsYouWereError, Forbidden, Invalid
 from asyouwere.service.auth.caller import Caller
+from asyouwere.service.auth.refusal import TokenRefused
 from asyouwere.service.auth.verifier import Verifier
 from asyouwere.service.database import Database, open_database
 from asyouwere.service.http.bodies import read_body
@@ -50,6 +51,7 @@ class _Seen:
 
     body_bytes: int = 0
     route: str | None = None
+    refused: str | None = None  # why a token was
 
 
 class Service:
@@ -113,6 +115,8 @@ class Service:
             answer = await self._answer(function, request, extra, seen)
         except AsYouWereError as exc:
             code = exc.code
+            if isinstance(exc, TokenRefused):
+                seen.refused = exc.reason
             answer = problem(exc)
             if exc.__cause__ is not None and exc.status == 500:
                 log_failure(request_id, exc)
@@ -140,6 +144,7 @@ class Service:
                 bytes_out=answer.size,
                 **answer.logged,
                 **({"code": code} if code else {}),
+                **({"token": seen.refused} if seen.refused else {}),
             )
         if observed is not None:
             observed.route, observed.status, observed.code = seen.route, answer.status, code
@@ -176,12 +181,12 @@ class Service:
             self._verifier = Verifier(self.settings)
         headers = request.headers.getlist("authorization")
         if len(headers) != 1:
-            raise Unauthorized("invalid_token")
+            raise TokenRefused("malformed" if headers else "no_token")
         caller = await self._verifier.caller(headers[0], door=route.caller)
         if (caller.role == "service_role") != (route.caller == "service"):
             # The service has no user's sessions, and a user has no business with the clean-up.
             if caller.role == "service_role":
-                raise Unauthorized("invalid_token")
+                raise TokenRefused("wrong_role")
             raise Forbidden("forbidden", "Only the service may do that.")
         return caller
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from asyouwere.errors import Unauthorized
 from asyouwere.service.auth.caller import Caller
+from asyouwere.service.auth.refusal import TokenRefused
 from asyouwere.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,28 +41,35 @@ class Scheduler:
         self._keys: KeySet | None = None
 
     async def claims(self, token: str, header: Mapping[str, Any]) -> dict[str, Any]:
-        """What the token says. Raises Unauthorized, PyJWT's errors, Unavailable if no keys can be fetched."""
+        """What the token says. Raises TokenRefused, PyJWT's errors, Unavailable if no keys can be fetched."""
         if self._behind_iam and token.endswith(_REMOVED):
             claims = self._read(token, key=None)
         else:
             claims = self._read(token, key=await self._key(header))
         # Not one of several audiences, and not an address that anybody may have typed in.
-        known = claims["aud"] == self._audience and claims.get("email") == self._email
-        if not known or claims.get("email_verified") is not True:
-            raise Unauthorized("invalid_token")
+        if claims["aud"] != self._audience:
+            raise TokenRefused("wrong_audience")
+        if claims.get("email") != self._email or claims.get("email_verified") is not True:
+            raise TokenRefused("wrong_account")
         return claims
 
     async def _key(self, header: Mapping[str, Any]) -> Any:
         from asyouwere.service.auth.public_keys import KeySet
 
         kid = header.get("kid")
-        if header.get("alg") != "RS256" or not isinstance(kid, str) or "crit" in header:
-            raise Unauthorized("invalid_token")
+        if "crit" in header:
+            raise TokenRefused("malformed")
+        if header.get("alg") != "RS256":
+            raise TokenRefused("wrong_algorithm")
+        if not isinstance(kid, str):
+            raise TokenRefused("unknown_key")
         if self._keys is None:
             self._keys = KeySet(self._jwks_url)
         found = await self._keys.find(kid)
-        if found is None or found.algorithm != "RS256":
-            raise Unauthorized("invalid_token")
+        if found is None:
+            raise TokenRefused("unknown_key")
+        if found.algorithm != "RS256":
+            raise TokenRefused("wrong_algorithm")
         return found.key
 
     def _read(self, token: str, key: Any) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 The key decides the algorithm, never the token: HS256 for the shared secret, and for a public key the one its
 kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the role is what the verified
-token says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one.
+token says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one; the
+log says why (refusal.py).
 
 Functions for the service (``door="service"``) know two more tokens: the scheduler's, see scheduler.py, and
 a project's legacy service key, which has neither aud nor sub. That one is nothing but a claim to the service
@@ -20,8 +21,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from asyouwere.errors import Unauthorized
 from asyouwere.service.auth.caller import Caller, Role
+from asyouwere.service.auth.refusal import TokenRefused, reason_of
 from asyouwere.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Verifier:
     async def caller(self, authorization: str | None, *, door: Literal["user", "service"] = "user") -> Caller:
         """The caller that an Authorization header names; door: whom the function is for.
 
-        Raises Unauthorized, the same for every reason, and Unavailable if the public keys have never been
+        Raises TokenRefused, to callers the same for every reason, and Unavailable if the public keys have never been
         reachable.
         """
         token = _bearer(authorization)
@@ -82,7 +83,7 @@ class Verifier:
             return known[1]
         claims, caller = await self._verified(token, door)
         if type(claims["exp"]) not in (int, float) or not 0 < claims["exp"] < _LATEST:
-            raise Unauthorized("invalid_token")  # the library also takes "1" for a time, and 10 ** 400
+            raise TokenRefused("malformed")  # the library also takes "1" for a time, and 10 ** 400
         self._remember(digest, min(float(claims["exp"]) + LEEWAY_SECONDS, now + TRUST_SECONDS), caller)
         return caller
 
@@ -115,15 +116,16 @@ class Verifier:
                 options={"require": ["exp", "aud", "iss", "sub"]},
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as exc:
-            raise Unauthorized("invalid_token") from exc
+            raise TokenRefused(reason_of(exc)) from exc
         return claims, _caller(claims, token)
 
     def _legacy(self, token: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], Caller]:
-        """A project's legacy service key. Raises Unauthorized, PyJWT's errors."""
+        """A project's legacy service key. Raises TokenRefused, PyJWT's errors."""
         import jwt
 
-        if self._secret is None or "crit" in header or header.get("b64", True) is not True:
-            raise Unauthorized("invalid_token")
+        _refuse_extensions(header)
+        if self._secret is None:
+            raise TokenRefused("wrong_algorithm")
         claims: dict[str, Any] = jwt.decode(
             token,
             self._secret,
@@ -132,48 +134,62 @@ class Verifier:
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss"], "verify_aud": False},
         )
-        if claims.get("role") != "service_role" or "sub" in claims:
-            raise Unauthorized("invalid_token")
+        if claims.get("role") != "service_role":
+            raise TokenRefused("wrong_role")
+        if "sub" in claims:
+            raise TokenRefused("wrong_subject")
         return claims, Caller("service_role", None, '{"role":"service_role"}', token)
 
     async def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
-        # No extension is understood here, so a token that insists on one is not good.
-        if "crit" in header or header.get("b64", True) is not True:
-            raise Unauthorized("invalid_token")
+        _refuse_extensions(header)
         if header.get("alg") == "HS256" and self._secret is not None:
             return self._secret, "HS256"
         kid = header.get("kid")
-        if self._jwks_url is None or not isinstance(kid, str):
-            raise Unauthorized("invalid_token")
+        if self._jwks_url is None:
+            raise TokenRefused("wrong_algorithm")
+        if not isinstance(kid, str):
+            raise TokenRefused("unknown_key")
         if self._keys is None:
             from asyouwere.service.auth.public_keys import KeySet
 
             self._keys = KeySet(self._jwks_url)
         found = await self._keys.find(kid)
-        if found is None or found.algorithm != header.get("alg"):
-            raise Unauthorized("invalid_token")
+        if found is None:
+            raise TokenRefused("unknown_key")
+        if found.algorithm != header.get("alg"):
+            raise TokenRefused("wrong_algorithm")
         return found.key, found.algorithm
 
 
+def _refuse_extensions(header: Mapping[str, Any]) -> None:
+    """No extension is understood here, so a token that insists on one is not good."""
+    if "crit" in header or header.get("b64", True) is not True:
+        raise TokenRefused("malformed")
+
+
 def _bearer(authorization: str | None) -> str:
-    scheme, _, token = (authorization or "").partition(" ")
+    if authorization is None:
+        raise TokenRefused("no_token")
+    scheme, _, token = authorization.partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_CHARACTERS or not _TOKEN.fullmatch(token):
-        raise Unauthorized("invalid_token")
+        raise TokenRefused("malformed")
     if not all(part[-1] in _LAST_LETTERS[len(part) % 4] for part in token.split(".")):
-        raise Unauthorized("invalid_token")
+        raise TokenRefused("malformed")
     return token
 
 
 def _caller(claims: Mapping[str, Any], token: str) -> Caller:
     role = _ROLES.get(claims["role"]) if isinstance(claims.get("role"), str) else None
     subject = claims["sub"]
-    if role is None or not isinstance(subject, str):
-        raise Unauthorized("invalid_token")
+    if role is None:
+        raise TokenRefused("wrong_role")
+    if not isinstance(subject, str):
+        raise TokenRefused("wrong_subject")
     user_id = None
     if role == "authenticated":
         if not _UUID.fullmatch(subject):
-            raise Unauthorized("invalid_token")
+            raise TokenRefused("wrong_subject")
         user_id = subject.lower()
     text = json.dumps(claims, ensure_ascii=True, separators=(",", ":"))
     # PostgreSQL's jsonb could not take these; no issuer that keeps users in it writes them.

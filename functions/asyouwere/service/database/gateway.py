@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from asyouwere.errors import AsYouWereError, from_code
+from asyouwere.service.auth.refusal import TokenRefused
 from asyouwere.service.database.refusals import Failure
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Refused(Exception):
 
     def error(self) -> AsYouWereError:
         """The error of ours for it."""
+        if self.code == "invalid_token":
+            return TokenRefused("by_database")
         return from_code(self.code, retry_after=self.retry_after)
 
 

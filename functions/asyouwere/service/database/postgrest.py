@@ -19,8 +19,9 @@ from typing import Any, Final
 import httpx
 from postgrest import AsyncPostgrestClient
 
-from asyouwere.errors import AsYouWereError, Unauthorized, Unavailable
+from asyouwere.errors import AsYouWereError, Unavailable
 from asyouwere.service.auth.caller import Caller
+from asyouwere.service.auth.refusal import TokenRefused
 from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.columns import JSON_ARGUMENTS, SELECT
 from asyouwere.service.database.gateway import Refused, failure
@@ -177,7 +178,7 @@ class PostgrestDatabase:
                 return {"apikey": service, "Authorization": f"Bearer {service}"}
             return {"apikey": service}  # for a new one, which is none, the gateway puts a token in
         if not caller.token:
-            raise Unauthorized("invalid_token")
+            raise TokenRefused("by_database")
         credentials = {"Authorization": f"Bearer {caller.token}"}
         if self._publishable_key:
             credentials["apikey"] = self._publishable_key
