@@ -374,7 +374,7 @@ create table asyouwere.parts (
     ord int not null,
     size int not null,
     depth smallint not null,
-    kind smallint not null,
+    kind "char" not null,
     path text collate "C" not null,
     body text collate "C" not null,
     primary key (session, since, ord)
@@ -383,12 +383,12 @@ comment on table asyouwere.parts is 'The states of all sessions, one row for eac
 comment on column asyouwere.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
 comment on column asyouwere.parts.created_at is 'When this address came into being; later versions of the part keep it.';
 comment on column asyouwere.parts.since is 'First snapshot number it belongs to.';
-comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; 2147483647 while it is alive.';
+comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; the largest int while it is live.';
 comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
 comment on column asyouwere.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
 comment on column asyouwere.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
 comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
-comment on column asyouwere.parts.kind is '0: value kept whole, 1: opened object, 2: opened list, 3: item of a list.';
+comment on column asyouwere.parts.kind is 'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
 comment on column asyouwere.parts.path is
     'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first order, a subtree is one range, and any key can be stored.';
 comment on column asyouwere.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
@@ -406,23 +406,41 @@ alter table asyouwere.parts set (
     autovacuum_vacuum_insert_scale_factor = 0.1
 );
 
+-- Invoker, like every view: the row level security of parts decides who sees what. `until` is in it, so that a row of
+-- the view is a row of the table, and a part is ended by an update of it.
+create view asyouwere.live_parts with (security_invoker = true) as
+select * from asyouwere.parts where until = 2147483647;
+comment on view asyouwere.live_parts is 'The parts of all latest states. The planner sees through it, to the index of the living.';
+
+create view asyouwere.ended_parts with (security_invoker = true) as
+select * from asyouwere.parts where until < 2147483647;
+comment on view asyouwere.ended_parts is 'The parts that only older snapshots have.';
+
+create function asyouwere.part_kind(p_depth int, p_item int, p_body text) returns "char"
+language sql immutable parallel safe
+return case
+    when p_item >= 0 then 'i'::"char"
+    when p_depth < 3 and p_body = '{}' then 'o'::"char"
+    when p_depth < 3 and p_body = '[]' then 'l'::"char"
+    else 'v'::"char" end;
+comment on function asyouwere.part_kind is 'What parts.kind must be.';
+revoke execute on function asyouwere.part_kind from public;
+
 create function asyouwere.parts_at(p_session bigint, p_number int) returns setof asyouwere.parts
 language sql stable parallel safe rows 1000
 begin atomic
-    -- Two branches because "alive" and "dead" have an index each. No SET clause, so that the planner can see
+    -- Two branches because "alive" and "ended" have an index each. No SET clause, so that the planner can see
     -- inside; the names were bound when the function was made, so no search_path can change them. So was the list
-    -- of columns: a migration that adds one makes the functions that return whole parts anew in the same file.
-    select * from asyouwere.parts
-    where session = p_session and until = 2147483647 and since <= p_number
+    -- of columns: a migration that adds one makes the views and the functions that return whole parts anew.
+    select * from asyouwere.live_parts where session = p_session and since <= p_number
     union all
-    select * from asyouwere.parts
-    where session = p_session and until > p_number and until < 2147483647 and since <= p_number;
+    select * from asyouwere.ended_parts where session = p_session and until > p_number and since <= p_number;
 end;
 comment on function asyouwere.parts_at is 'The parts that belong to a snapshot number.';
 revoke execute on function asyouwere.parts_at from public;
 
 -- What tells two numbers apart, read off two short index ranges: it costs what has changed, not what there is.
-create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
+create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int default 2147483646) returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
     -- by the primary key; "until > p_to" also says "alive", but keeps the index of all the living out of the plan
@@ -430,18 +448,17 @@ begin atomic
     where session = p_session and since > p_from and since <= p_to and until > p_to;
 end;
 comment on function asyouwere.parts_begun is
-    'The parts that belong to the later number p_to and not to p_from. 2147483646 is the latest number, whatever it is.';
+    'The parts that belong to the later number p_to (default: the latest, whatever it is) and not to p_from.';
 revoke execute on function asyouwere.parts_begun from public;
 
-create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
+create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int default 2147483646) returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
-    -- by the index of the dead
-    select * from asyouwere.parts
-    where session = p_session and until > p_from and until <= p_to and until < 2147483647 and since <= p_from;
+    select * from asyouwere.ended_parts
+    where session = p_session and until > p_from and until <= p_to and since <= p_from;
 end;
 comment on function asyouwere.parts_ended is
-    'The parts that belong to p_from and not to the later number p_to. 2147483646 is the latest number, whatever it is.';
+    'The parts that belong to p_from and not to the later number p_to (default: the latest, whatever it is).';
 revoke execute on function asyouwere.parts_ended from public;
 
 create function asyouwere.delete_parts_of_sessions() returns trigger
@@ -588,7 +605,7 @@ create policy "Whoever reads a session reads its snapshots"
     using ((select true from public.free_agent_sessions s where s.id = session_snapshots.session_id));
 
 alter table asyouwere.parts enable row level security;
-grant select on asyouwere.parts to anon, authenticated, service_role;
+grant select on asyouwere.parts, asyouwere.live_parts to anon, authenticated, service_role;
 create policy "Whoever reads a session reads its parts"
     on asyouwere.parts for select to anon, authenticated
     using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));
@@ -1035,7 +1052,7 @@ begin
         select g.*, g.op in ('set', 'remove') and g.item is null
             and asyouwere.is_index(split_part(g.path, '/', -2))
             and (
-                select p.kind = 2 from asyouwere.parts_at(p_session, p_base) p
+                select p.kind = 'l' from asyouwere.parts_at(p_session, p_base) p
                 where p.path = asyouwere.path_parent(g.path) and p.item = -1
             ) is true as is_item
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
@@ -1089,8 +1106,8 @@ returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
-    from asyouwere.parts_ended(p_session, p_base, 2147483646) b
-    full join asyouwere.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
+    from asyouwere.parts_ended(p_session, p_base) b
+    full join asyouwere.parts_begun(p_session, p_base) l on l.path = b.path and l.item = b.item
     where b.body is distinct from l.body
 $$;
 comment on function asyouwere.changes_of_others is
@@ -1114,13 +1131,13 @@ as $$
         -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
         -- has ended since. Asking parts_at() would read the whole session.
         select alive.* from places l cross join lateral (
-            select p.path, p.item, p.body from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.since <= p_base
+            select p.path, p.item, p.body from asyouwere.live_parts p
+            where p.session = p_session and p.since <= p_base
                 and p.path >= l.path and p.path < l.path_end and p.item between l.item and l.last_item
             offset 0
         ) alive
         union all
-        select d.path, d.item, d.body from asyouwere.parts_ended(p_session, p_base, 2147483646) d
+        select d.path, d.item, d.body from asyouwere.parts_ended(p_session, p_base) d
         where exists (select from places l
             where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
@@ -1151,12 +1168,12 @@ begin
         -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
         -- than the last item that was there then, which is alive or has ended since.
         select l.path, 1 + greatest(e.last_item, (
-            select p.item from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.path = l.path and p.since <= p_base
+            select p.item from asyouwere.live_parts p
+            where p.session = p_session and p.path = l.path and p.since <= p_base
             order by p.path desc, p.item desc limit 1)) as length
         from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
         left join (
-            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base, 2147483646) p group by p.path
+            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base) p group by p.path
         ) e on e.path = l.path
     ), mine_placed as materialized (
         select m.*, l.length, m.item >= l.length is true as is_append
@@ -1322,22 +1339,22 @@ begin
         select p.path, p.item, p.depth, p.kind from asyouwere.parts p where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
-        select g.path, -1, asyouwere.path_depth(g.path), 0
+        select g.path, -1, asyouwere.path_depth(g.path), 'v'
         from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
         where g.op = 'remove' and coalesce(g.item, -1) = -1 and asyouwere.path_depth(g.path) > 1
-            and (select c.kind in (0, 2) from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+            and (select c.kind in ('v', 'l') from asyouwere.live_parts c where c.session = p_session
                 and c.item = -1 and c.path = any (asyouwere.path_ancestors(asyouwere.path_parent(g.path)))
                 order by c.path desc limit 1)
     ) n
     where not coalesce(case
         when n.item >= 0 then
-            (select c.kind = 2 from asyouwere.parts c
-                where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = -1)
-            and (n.item = 0 or (select true from asyouwere.parts c
-                where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = n.item - 1))
+            (select c.kind = 'l' from asyouwere.live_parts c
+                where c.session = p_session and c.path = n.path and c.item = -1)
+            and (n.item = 0 or (select true from asyouwere.live_parts c
+                where c.session = p_session and c.path = n.path and c.item = n.item - 1))
         when n.depth = 1 then true
         when n.depth > 3 then false
-        else (select c.kind = 1 from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+        else (select c.kind = 'o' from asyouwere.live_parts c where c.session = p_session
             and c.path = asyouwere.path_parent(n.path) and c.item = -1)
         end, false)
     order by n.path, n.item limit 1;
@@ -1347,22 +1364,22 @@ begin
 
     -- The deepest part there is above the address tells which mistake it is.
     select c.path, c.kind,
-        (select i.item from asyouwere.parts i where c.kind = 2 and i.session = p_session and i.until = 2147483647
+        (select i.item from asyouwere.live_parts i where c.kind = 'l' and i.session = p_session
             and i.path = c.path and asyouwere.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
             and i.item = split_part(substr(v_path, length(c.path) + 1), '/', 1)::int) as item
     into v_part
-    from asyouwere.parts c
-    where c.session = p_session and c.until = 2147483647 and c.item = -1
+    from asyouwere.live_parts c
+    where c.session = p_session and c.item = -1
         and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
-    if v_item >= 0 and v_part.path = v_path and v_part.kind = 2 then
+    if v_item >= 0 and v_part.path = v_path and v_part.kind = 'l' then
         perform asyouwere.fail('list_gap',
             p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
-    elsif v_part.kind = 0 or v_part.item is not null then
+    elsif v_part.kind = 'v' or v_part.item is not null then
         perform asyouwere.fail('address_below_part',
             p_detail => format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
                 asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
-    elsif v_part.kind = 2 then
+    elsif v_part.kind = 'l' then
         perform asyouwere.fail('invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
             format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
@@ -1439,11 +1456,11 @@ begin
         select from (
             select p.path, min(p.item) as first from asyouwere.parts p
             where p.session = p_session and p.until = p_number and p.item >= 0
-                and (select true from asyouwere.parts n where n.session = p.session and n.until = 2147483647
+                and (select true from asyouwere.live_parts n where n.session = p.session
                     and n.path = p.path and n.item = p.item) is null
             group by p.path
         ) gone
-        where (select p.item from asyouwere.parts p where p.session = p_session and p.until = 2147483647
+        where (select p.item from asyouwere.live_parts p where p.session = p_session
             and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
     then
         perform asyouwere.fail('list_gap',
@@ -1513,7 +1530,7 @@ declare
     v_path text;
     v_depth int;
     v_item int;
-    v_kind int;
+    v_kind "char";
 begin
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] <> 'append';
@@ -1521,16 +1538,16 @@ begin
             v_path := v_paths[i];
             v_depth := asyouwere.path_depth(v_path);
             -- the last part alive at the path: an item, or the list itself
-            select p.item, p.kind into v_item, v_kind from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.path = v_path
+            select p.item, p.kind into v_item, v_kind from asyouwere.live_parts p
+            where p.session = p_session and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
                 insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-                values (p_session, p_number, -1, -i, 2, v_depth,
-                    case when v_depth < 3 then 2 else 0 end, now(), v_path, '[]');
+                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'), now(), v_path,
+                    '[]');
                 v_item := -1;
                 v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
-            elsif v_kind not in (2, 3) then
+            elsif v_kind not in ('l', 'i') then
                 perform asyouwere.fail('not_a_list',
                     p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
             end if;
@@ -1540,7 +1557,7 @@ begin
             perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 3, now(), v_path, v_bodies[i]);
+        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
@@ -1566,11 +1583,10 @@ begin
     -- replace_parts() may then run over all of it: what is done here is no change any more.
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] = 'append';
-        update asyouwere.parts p set until = p_number
-        where p.session = p_session and p.until = 2147483647
-            and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
-            and p.kind in (0, 3) and p.body <> v_bodies[i]
-            and (p.kind = 3 or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
+        update asyouwere.live_parts p set until = p_number
+        where p.session = p_session and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
+            and p.kind in ('v', 'i') and p.body <> v_bodies[i]
+            and (p.kind = 'i' or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
         returning p.path, p.item, p.size, p.depth, p.kind, p.created_at into v_old;
         continue when not found;
         if not asyouwere.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
@@ -1609,10 +1625,10 @@ begin
         select p.* from given g cross join lateral (
             select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from asyouwere.parts q
             where q.session = p_session and q.until = 2147483647
-                and q.path >= g.path
-                -- no path has a control character
-                and q.path < case when g.alone then g.path || E'\x01' else asyouwere.path_end(g.path) end
-                and q.item between g.item and case when g.alone then g.item else 2147483647 end
+                and (q.path, q.item) >= (g.path, g.item)
+                and (q.path, q.item) < (
+                    case when g.alone then g.path else asyouwere.path_end(g.path) end,
+                    case when g.alone then g.item + 1 else -1 end)
             offset 0
         ) p
         where g.op <> 'in'
@@ -1628,9 +1644,7 @@ begin
     ), inserted as (
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
         select p_session, p_number, c.item, c.position, octet_length(c.body),
-            asyouwere.path_depth(c.path),
-            case when c.item >= 0 then 3 when asyouwere.path_depth(c.path) >= 3 then 0
-                when c.body = '{}' then 1 when c.body = '[]' then 2 else 0 end,
+            asyouwere.path_depth(c.path), asyouwere.part_kind(asyouwere.path_depth(c.path), c.item, c.body),
             coalesce(c.created_at, now()), c.path, c.body
         from changed c
         -- the old ones must be closed first, or the new ones meet them in the live index
@@ -1952,23 +1966,23 @@ grant execute on function asyouwere.save_parts to authenticated, service_role;
 -- rest, and no value may have 1 GB.
 -- Breaks running code: no.
 
-create function asyouwere.json_between(p_prior_depth int, p_prior_kind int, p_depth int) returns text
+create function asyouwere.json_between(p_prior_depth int, p_prior_kind "char", p_depth int) returns text
 language sql immutable parallel safe
 -- What stands between a member and the one before it: closes what the one before left open, then a comma.
 --   {"a":{"b":1   }}      after b (depth 2, kept whole) at the end: close a and the root
 --   {"a":{        "b":1   after a (depth 1, opened) comes its first member: nothing
 --   {"a":[…       ],"c":  after a list its bracket
 return case when p_prior_depth is null then '{' else
-    case when p_prior_kind = 2 then ']' else '' end
-    || repeat('}', p_prior_depth + case when p_prior_kind = 1 then 1 else 0 end - greatest(p_depth, 1))
-    || case when p_depth = 0 then '}' when p_prior_kind = 1 and p_prior_depth = p_depth - 1 then '' else ',' end
+    case when p_prior_kind = 'l' then ']' else '' end
+    || repeat('}', p_prior_depth + case when p_prior_kind = 'o' then 1 else 0 end - greatest(p_depth, 1))
+    || case when p_depth = 0 then '}' when p_prior_kind = 'o' and p_prior_depth = p_depth - 1 then '' else ',' end
 end;
 comment on function asyouwere.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
 revoke execute on function asyouwere.json_between from public;
 
-create function asyouwere.json_member(p_path text, p_kind int, p_body text) returns text
+create function asyouwere.json_member(p_path text, p_kind "char", p_body text) returns text
 language sql immutable parallel safe
-return asyouwere.path_json_key(p_path) || case p_kind when 1 then ':{' when 2 then ':[' else ':' || p_body end;
+return asyouwere.path_json_key(p_path) || case p_kind when 'o' then ':{' when 'l' then ':[' else ':' || p_body end;
 comment on function asyouwere.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
 revoke execute on function asyouwere.json_member from public;
 
@@ -1982,8 +1996,8 @@ begin
     select case when f.chunk is null then f.text else (
         select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
             select string_agg(o.body, ',') as bodies from (
-                select p.body from asyouwere.parts p
-                where p.session = p_session and p.until = 2147483647 and p.path = f.path
+                select p.body from asyouwere.live_parts p
+                where p.session = p_session and p.path = f.path
                     and p.item between f.chunk and f.chunk + 31
                 order by p.path, p.item
             ) o
@@ -1994,22 +2008,22 @@ begin
         from (
             select p.path, p.kind, p.depth, p.body,
                 lag(p.depth) over (order by p.path) as prior_depth, lag(p.kind) over (order by p.path) as prior_kind
-            from asyouwere.parts p where p.session = p_session and p.until = 2147483647 and p.item = -1
+            from asyouwere.live_parts p where p.session = p_session and p.item = -1
         ) m
         union all
         select l.path, chunk.first, null
-        from asyouwere.parts l
+        from asyouwere.live_parts l
         cross join lateral (
-            select p.item from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.path = l.path
+            select p.item from asyouwere.live_parts p
+            where p.session = p_session and p.path = l.path
             order by p.path desc, p.item desc limit 1
         ) last
         cross join lateral generate_series(0, last.item, 32) as chunk (first)
-        where l.session = p_session and l.until = 2147483647 and l.item = -1 and l.kind = 2
+        where l.session = p_session and l.item = -1 and l.kind = 'l'
         union all
         select '0', null, asyouwere.json_between(e.depth, e.kind, 0) from (
-            select p.depth, p.kind from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.item = -1
+            select p.depth, p.kind from asyouwere.live_parts p
+            where p.session = p_session and p.item = -1
             order by p.path desc limit 1
         ) e
         order by 1, 2 nulls first
@@ -2030,8 +2044,8 @@ begin
     return query
     select string_agg(f.text, '' order by f.place) from (
         select m.place, concat(
-            case when m.kind <> 3 then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
-                when m.prior_kind = 2 then m.body
+            case when m.kind <> 'i' then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
+                when m.prior_kind = 'l' then m.body
                 else ',' || m.body end,
             case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end) as text
         from (
@@ -2039,8 +2053,8 @@ begin
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
                 lag(p.depth) over w as prior_depth,
                 -- after an item the list is still open: json_between must see a list, the next item only a comma
-                case when lag(p.kind) over w = 3 and p.kind <> 3 then 2 else lag(p.kind) over w end as prior_kind,
-                case when p.kind = 3 then 2 else p.kind end as list_kind
+                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w end as prior_kind,
+                case when p.kind = 'i' then 'l' else p.kind end as list_kind
             from asyouwere.parts_at(p_session, p_number) p
             window w as (order by p.path, p.item)
         ) m
@@ -2376,12 +2390,10 @@ begin
         array_agg(coalesce(o.path, n.path)), array_agg(coalesce(o.item, n.item)), array_agg(o.body)
     into v_rows
     from (
-        select p.path, p.item, p.body from asyouwere.parts_at(v_session.internal_id, p_number) p
-        where p.until < 2147483647
+        select p.path, p.item, p.body from asyouwere.parts_ended(v_session.internal_id, p_number) p
     ) o
     full join (
-        select p.path, p.item, p.body from asyouwere.parts p
-        where p.session = v_session.internal_id and p.since > p_number and p.until = 2147483647
+        select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_number) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
     return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
@@ -2496,8 +2508,8 @@ select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as p
     asyouwere.readable_json(p.body) ->> 'content' as content,
     p.body::json as body, p.created_at
 from public.free_agent_sessions s
-join asyouwere.parts p on p.session = s.internal_id
-where p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+join asyouwere.live_parts p on p.session = s.internal_id
+where p.path = '/messages/' and p.item >= 0;
 comment on view public.session_messages is
     'The live messages of every session one may read. Insert (session_id with role and content, or with body) to append one.';
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
@@ -2598,8 +2610,8 @@ begin
     return query
     select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
         asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content', p.body::json, p.created_at
-    from asyouwere.parts p
-    where p.session = v_session.internal_id and p.until = 2147483647 and p.path = '/messages/'
+    from asyouwere.live_parts p
+    where p.session = v_session.internal_id and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
     order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
 end;
@@ -2643,8 +2655,8 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
     (
-        select asyouwere.message_preview(p.body) from asyouwere.parts p
-        where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
+        select asyouwere.message_preview(p.body) from asyouwere.live_parts p
+        where p.session = s.internal_id and p.path = '/messages/' and p.item >= 0
         order by p.path desc, p.item desc limit 1
     ) as last_message,
     (
@@ -3052,7 +3064,7 @@ begin
         '],"parts":[');
     return query
     select concat(case when g.chunk > 0 then ',' end, string_agg(concat('[', to_json(g.path), ',', g.item, ',', g.since, ',',
-        case when g.until < 2147483647 then g.until::text else 'null' end, ',', to_json(g.created_at), ',', g.body, ']'), ',' order by g.place))
+        coalesce(nullif(g.until, 2147483647)::text, 'null'), ',', to_json(g.created_at), ',', g.body, ']'), ',' order by g.place))
     from (
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
@@ -3138,8 +3150,7 @@ begin
         select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
             row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
             asyouwere.path_depth(g.path),
-            case when g.item >= 0 then 3 when asyouwere.path_depth(g.path) >= 3 then 0
-                when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
+            asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
             asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
@@ -3155,10 +3166,13 @@ begin
             where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
         when (select bool_or(not asyouwere.is_path(p.path) or p.depth not between 1 and 3
                 or p.item < -1 or p.since < 1 or p.since >= p.until
-                or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
-                or p.kind = 0 and p.depth < 3 and left(p.body, 1) in ('{', '[')
+                or p.since > v_session.latest_number
+                or p.kind = 'v' and p.depth < 3 and left(p.body, 1) in ('{', '[')
                 or not asyouwere.refuse_part(p.path, p.item, p.body))
-            from asyouwere.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
+            from asyouwere.parts p where p.session = v_session.internal_id)
+            or exists (select from asyouwere.ended_parts p
+                where p.session = v_session.internal_id and p.until > v_session.latest_number)
+            then 'a part is not well formed'
         when exists (
             select from (
                 select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
@@ -3171,7 +3185,7 @@ begin
                 and not exists (select from asyouwere.parts c
                     where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
                         and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
-                        and c.kind = case when p.item >= 0 then 2 else 1 end)) then 'a part has no container'
+                        and c.kind = case when p.item >= 0 then 'l'::"char" else 'o' end)) then 'a part has no container'
         when exists (
             select from public.session_snapshots n
             cross join lateral asyouwere.parts_at(v_session.internal_id, n.number) p
@@ -3463,8 +3477,8 @@ begin atomic
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
         asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
-    from asyouwere.parts p
-    where p.session = $1.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+    from asyouwere.live_parts p
+    where p.session = $1.internal_id and p.path = '/messages/' and p.item >= 0;
 end;
 comment on function public.session_messages(public.free_agent_sessions) is 'The messages of a session, to be embedded.';
 
@@ -3475,9 +3489,9 @@ begin atomic
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
         asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
-    from asyouwere.parts p
+    from asyouwere.live_parts p
     where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)
-        and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+        and p.path = '/messages/' and p.item >= 0;
 end;
 comment on function public.session_messages(public.sessions_list) is 'The messages of a session, to be embedded.';
 

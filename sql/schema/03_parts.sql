@@ -11,7 +11,7 @@ create table asyouwere.parts (
     ord int not null,
     size int not null,
     depth smallint not null,
-    kind smallint not null,
+    kind "char" not null,
     path text collate "C" not null,
     body text collate "C" not null,
     primary key (session, since, ord)
@@ -20,12 +20,12 @@ comment on table asyouwere.parts is 'The states of all sessions, one row for eac
 comment on column asyouwere.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
 comment on column asyouwere.parts.created_at is 'When this address came into being; later versions of the part keep it.';
 comment on column asyouwere.parts.since is 'First snapshot number it belongs to.';
-comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; 2147483647 while it is alive.';
+comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; the largest int while it is live.';
 comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
 comment on column asyouwere.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
 comment on column asyouwere.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
 comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
-comment on column asyouwere.parts.kind is '0: value kept whole, 1: opened object, 2: opened list, 3: item of a list.';
+comment on column asyouwere.parts.kind is 'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
 comment on column asyouwere.parts.path is
     'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first order, a subtree is one range, and any key can be stored.';
 comment on column asyouwere.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
@@ -43,23 +43,41 @@ alter table asyouwere.parts set (
     autovacuum_vacuum_insert_scale_factor = 0.1
 );
 
+-- Invoker, like every view: the row level security of parts decides who sees what. `until` is in it, so that a row of
+-- the view is a row of the table, and a part is ended by an update of it.
+create view asyouwere.live_parts with (security_invoker = true) as
+select * from asyouwere.parts where until = 2147483647;
+comment on view asyouwere.live_parts is 'The parts of all latest states. The planner sees through it, to the index of the living.';
+
+create view asyouwere.ended_parts with (security_invoker = true) as
+select * from asyouwere.parts where until < 2147483647;
+comment on view asyouwere.ended_parts is 'The parts that only older snapshots have.';
+
+create function asyouwere.part_kind(p_depth int, p_item int, p_body text) returns "char"
+language sql immutable parallel safe
+return case
+    when p_item >= 0 then 'i'::"char"
+    when p_depth < 3 and p_body = '{}' then 'o'::"char"
+    when p_depth < 3 and p_body = '[]' then 'l'::"char"
+    else 'v'::"char" end;
+comment on function asyouwere.part_kind is 'What parts.kind must be.';
+revoke execute on function asyouwere.part_kind from public;
+
 create function asyouwere.parts_at(p_session bigint, p_number int) returns setof asyouwere.parts
 language sql stable parallel safe rows 1000
 begin atomic
-    -- Two branches because "alive" and "dead" have an index each. No SET clause, so that the planner can see
+    -- Two branches because "alive" and "ended" have an index each. No SET clause, so that the planner can see
     -- inside; the names were bound when the function was made, so no search_path can change them. So was the list
-    -- of columns: a migration that adds one makes the functions that return whole parts anew in the same file.
-    select * from asyouwere.parts
-    where session = p_session and until = 2147483647 and since <= p_number
+    -- of columns: a migration that adds one makes the views and the functions that return whole parts anew.
+    select * from asyouwere.live_parts where session = p_session and since <= p_number
     union all
-    select * from asyouwere.parts
-    where session = p_session and until > p_number and until < 2147483647 and since <= p_number;
+    select * from asyouwere.ended_parts where session = p_session and until > p_number and since <= p_number;
 end;
 comment on function asyouwere.parts_at is 'The parts that belong to a snapshot number.';
 revoke execute on function asyouwere.parts_at from public;
 
 -- What tells two numbers apart, read off two short index ranges: it costs what has changed, not what there is.
-create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
+create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int default 2147483646) returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
     -- by the primary key; "until > p_to" also says "alive", but keeps the index of all the living out of the plan
@@ -67,18 +85,17 @@ begin atomic
     where session = p_session and since > p_from and since <= p_to and until > p_to;
 end;
 comment on function asyouwere.parts_begun is
-    'The parts that belong to the later number p_to and not to p_from. 2147483646 is the latest number, whatever it is.';
+    'The parts that belong to the later number p_to (default: the latest, whatever it is) and not to p_from.';
 revoke execute on function asyouwere.parts_begun from public;
 
-create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int) returns setof asyouwere.parts
+create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int default 2147483646) returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
-    -- by the index of the dead
-    select * from asyouwere.parts
-    where session = p_session and until > p_from and until <= p_to and until < 2147483647 and since <= p_from;
+    select * from asyouwere.ended_parts
+    where session = p_session and until > p_from and until <= p_to and since <= p_from;
 end;
 comment on function asyouwere.parts_ended is
-    'The parts that belong to p_from and not to the later number p_to. 2147483646 is the latest number, whatever it is.';
+    'The parts that belong to p_from and not to the later number p_to (default: the latest, whatever it is).';
 revoke execute on function asyouwere.parts_ended from public;
 
 create function asyouwere.delete_parts_of_sessions() returns trigger

@@ -104,7 +104,7 @@ create policy "Whoever reads a session reads its snapshots"
     using ((select true from public.free_agent_sessions s where s.id = session_snapshots.session_id));
 
 alter table asyouwere.parts enable row level security;
-grant select on asyouwere.parts to anon, authenticated, service_role;
+grant select on asyouwere.parts, asyouwere.live_parts to anon, authenticated, service_role;
 create policy "Whoever reads a session reads its parts"
     on asyouwere.parts for select to anon, authenticated
     using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));

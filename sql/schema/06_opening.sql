@@ -235,7 +235,7 @@ begin
         select g.*, g.op in ('set', 'remove') and g.item is null
             and asyouwere.is_index(split_part(g.path, '/', -2))
             and (
-                select p.kind = 2 from asyouwere.parts_at(p_session, p_base) p
+                select p.kind = 'l' from asyouwere.parts_at(p_session, p_base) p
                 where p.path = asyouwere.path_parent(g.path) and p.item = -1
             ) is true as is_item
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality

@@ -17,8 +17,8 @@ returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
     select coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body
-    from asyouwere.parts_ended(p_session, p_base, 2147483646) b
-    full join asyouwere.parts_begun(p_session, p_base, 2147483646) l on l.path = b.path and l.item = b.item
+    from asyouwere.parts_ended(p_session, p_base) b
+    full join asyouwere.parts_begun(p_session, p_base) l on l.path = b.path and l.item = b.item
     where b.body is distinct from l.body
 $$;
 comment on function asyouwere.changes_of_others is
@@ -42,13 +42,13 @@ as $$
         -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
         -- has ended since. Asking parts_at() would read the whole session.
         select alive.* from places l cross join lateral (
-            select p.path, p.item, p.body from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.since <= p_base
+            select p.path, p.item, p.body from asyouwere.live_parts p
+            where p.session = p_session and p.since <= p_base
                 and p.path >= l.path and p.path < l.path_end and p.item between l.item and l.last_item
             offset 0
         ) alive
         union all
-        select d.path, d.item, d.body from asyouwere.parts_ended(p_session, p_base, 2147483646) d
+        select d.path, d.item, d.body from asyouwere.parts_ended(p_session, p_base) d
         where exists (select from places l
             where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
@@ -79,12 +79,12 @@ begin
         -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
         -- than the last item that was there then, which is alive or has ended since.
         select l.path, 1 + greatest(e.last_item, (
-            select p.item from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.path = l.path and p.since <= p_base
+            select p.item from asyouwere.live_parts p
+            where p.session = p_session and p.path = l.path and p.since <= p_base
             order by p.path desc, p.item desc limit 1)) as length
         from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
         left join (
-            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base, 2147483646) p group by p.path
+            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base) p group by p.path
         ) e on e.path = l.path
     ), mine_placed as materialized (
         select m.*, l.length, m.item >= l.length is true as is_append

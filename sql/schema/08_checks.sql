@@ -72,22 +72,22 @@ begin
         select p.path, p.item, p.depth, p.kind from asyouwere.parts p where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
-        select g.path, -1, asyouwere.path_depth(g.path), 0
+        select g.path, -1, asyouwere.path_depth(g.path), 'v'
         from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
         where g.op = 'remove' and coalesce(g.item, -1) = -1 and asyouwere.path_depth(g.path) > 1
-            and (select c.kind in (0, 2) from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+            and (select c.kind in ('v', 'l') from asyouwere.live_parts c where c.session = p_session
                 and c.item = -1 and c.path = any (asyouwere.path_ancestors(asyouwere.path_parent(g.path)))
                 order by c.path desc limit 1)
     ) n
     where not coalesce(case
         when n.item >= 0 then
-            (select c.kind = 2 from asyouwere.parts c
-                where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = -1)
-            and (n.item = 0 or (select true from asyouwere.parts c
-                where c.session = p_session and c.until = 2147483647 and c.path = n.path and c.item = n.item - 1))
+            (select c.kind = 'l' from asyouwere.live_parts c
+                where c.session = p_session and c.path = n.path and c.item = -1)
+            and (n.item = 0 or (select true from asyouwere.live_parts c
+                where c.session = p_session and c.path = n.path and c.item = n.item - 1))
         when n.depth = 1 then true
         when n.depth > 3 then false
-        else (select c.kind = 1 from asyouwere.parts c where c.session = p_session and c.until = 2147483647
+        else (select c.kind = 'o' from asyouwere.live_parts c where c.session = p_session
             and c.path = asyouwere.path_parent(n.path) and c.item = -1)
         end, false)
     order by n.path, n.item limit 1;
@@ -97,22 +97,22 @@ begin
 
     -- The deepest part there is above the address tells which mistake it is.
     select c.path, c.kind,
-        (select i.item from asyouwere.parts i where c.kind = 2 and i.session = p_session and i.until = 2147483647
+        (select i.item from asyouwere.live_parts i where c.kind = 'l' and i.session = p_session
             and i.path = c.path and asyouwere.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
             and i.item = split_part(substr(v_path, length(c.path) + 1), '/', 1)::int) as item
     into v_part
-    from asyouwere.parts c
-    where c.session = p_session and c.until = 2147483647 and c.item = -1
+    from asyouwere.live_parts c
+    where c.session = p_session and c.item = -1
         and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
-    if v_item >= 0 and v_part.path = v_path and v_part.kind = 2 then
+    if v_item >= 0 and v_part.path = v_path and v_part.kind = 'l' then
         perform asyouwere.fail('list_gap',
             p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
-    elsif v_part.kind = 0 or v_part.item is not null then
+    elsif v_part.kind = 'v' or v_part.item is not null then
         perform asyouwere.fail('address_below_part',
             p_detail => format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
                 asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
-    elsif v_part.kind = 2 then
+    elsif v_part.kind = 'l' then
         perform asyouwere.fail('invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
             format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
@@ -189,11 +189,11 @@ begin
         select from (
             select p.path, min(p.item) as first from asyouwere.parts p
             where p.session = p_session and p.until = p_number and p.item >= 0
-                and (select true from asyouwere.parts n where n.session = p.session and n.until = 2147483647
+                and (select true from asyouwere.live_parts n where n.session = p.session
                     and n.path = p.path and n.item = p.item) is null
             group by p.path
         ) gone
-        where (select p.item from asyouwere.parts p where p.session = p_session and p.until = 2147483647
+        where (select p.item from asyouwere.live_parts p where p.session = p_session
             and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
     then
         perform asyouwere.fail('list_gap',

@@ -22,7 +22,7 @@ declare
     v_path text;
     v_depth int;
     v_item int;
-    v_kind int;
+    v_kind "char";
 begin
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] <> 'append';
@@ -30,16 +30,16 @@ begin
             v_path := v_paths[i];
             v_depth := asyouwere.path_depth(v_path);
             -- the last part alive at the path: an item, or the list itself
-            select p.item, p.kind into v_item, v_kind from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.path = v_path
+            select p.item, p.kind into v_item, v_kind from asyouwere.live_parts p
+            where p.session = p_session and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
                 insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-                values (p_session, p_number, -1, -i, 2, v_depth,
-                    case when v_depth < 3 then 2 else 0 end, now(), v_path, '[]');
+                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'), now(), v_path,
+                    '[]');
                 v_item := -1;
                 v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
-            elsif v_kind not in (2, 3) then
+            elsif v_kind not in ('l', 'i') then
                 perform asyouwere.fail('not_a_list',
                     p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
             end if;
@@ -49,7 +49,7 @@ begin
             perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 3, now(), v_path, v_bodies[i]);
+        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
@@ -75,11 +75,10 @@ begin
     -- replace_parts() may then run over all of it: what is done here is no change any more.
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] = 'append';
-        update asyouwere.parts p set until = p_number
-        where p.session = p_session and p.until = 2147483647
-            and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
-            and p.kind in (0, 3) and p.body <> v_bodies[i]
-            and (p.kind = 3 or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
+        update asyouwere.live_parts p set until = p_number
+        where p.session = p_session and p.path = p_rows.paths[i] and p.item = coalesce(p_rows.items[i], -1)
+            and p.kind in ('v', 'i') and p.body <> v_bodies[i]
+            and (p.kind = 'i' or p.depth = 3 or left(v_bodies[i], 1) not in ('{', '['))
         returning p.path, p.item, p.size, p.depth, p.kind, p.created_at into v_old;
         continue when not found;
         if not asyouwere.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
@@ -118,10 +117,10 @@ begin
         select p.* from given g cross join lateral (
             select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from asyouwere.parts q
             where q.session = p_session and q.until = 2147483647
-                and q.path >= g.path
-                -- no path has a control character
-                and q.path < case when g.alone then g.path || E'\x01' else asyouwere.path_end(g.path) end
-                and q.item between g.item and case when g.alone then g.item else 2147483647 end
+                and (q.path, q.item) >= (g.path, g.item)
+                and (q.path, q.item) < (
+                    case when g.alone then g.path else asyouwere.path_end(g.path) end,
+                    case when g.alone then g.item + 1 else -1 end)
             offset 0
         ) p
         where g.op <> 'in'
@@ -137,9 +136,7 @@ begin
     ), inserted as (
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
         select p_session, p_number, c.item, c.position, octet_length(c.body),
-            asyouwere.path_depth(c.path),
-            case when c.item >= 0 then 3 when asyouwere.path_depth(c.path) >= 3 then 0
-                when c.body = '{}' then 1 when c.body = '[]' then 2 else 0 end,
+            asyouwere.path_depth(c.path), asyouwere.part_kind(asyouwere.path_depth(c.path), c.item, c.body),
             coalesce(c.created_at, now()), c.path, c.body
         from changed c
         -- the old ones must be closed first, or the new ones meet them in the live index

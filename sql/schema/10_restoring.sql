@@ -3,23 +3,23 @@
 -- rest, and no value may have 1 GB.
 -- Breaks running code: no.
 
-create function asyouwere.json_between(p_prior_depth int, p_prior_kind int, p_depth int) returns text
+create function asyouwere.json_between(p_prior_depth int, p_prior_kind "char", p_depth int) returns text
 language sql immutable parallel safe
 -- What stands between a member and the one before it: closes what the one before left open, then a comma.
 --   {"a":{"b":1   }}      after b (depth 2, kept whole) at the end: close a and the root
 --   {"a":{        "b":1   after a (depth 1, opened) comes its first member: nothing
 --   {"a":[…       ],"c":  after a list its bracket
 return case when p_prior_depth is null then '{' else
-    case when p_prior_kind = 2 then ']' else '' end
-    || repeat('}', p_prior_depth + case when p_prior_kind = 1 then 1 else 0 end - greatest(p_depth, 1))
-    || case when p_depth = 0 then '}' when p_prior_kind = 1 and p_prior_depth = p_depth - 1 then '' else ',' end
+    case when p_prior_kind = 'l' then ']' else '' end
+    || repeat('}', p_prior_depth + case when p_prior_kind = 'o' then 1 else 0 end - greatest(p_depth, 1))
+    || case when p_depth = 0 then '}' when p_prior_kind = 'o' and p_prior_depth = p_depth - 1 then '' else ',' end
 end;
 comment on function asyouwere.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
 revoke execute on function asyouwere.json_between from public;
 
-create function asyouwere.json_member(p_path text, p_kind int, p_body text) returns text
+create function asyouwere.json_member(p_path text, p_kind "char", p_body text) returns text
 language sql immutable parallel safe
-return asyouwere.path_json_key(p_path) || case p_kind when 1 then ':{' when 2 then ':[' else ':' || p_body end;
+return asyouwere.path_json_key(p_path) || case p_kind when 'o' then ':{' when 'l' then ':[' else ':' || p_body end;
 comment on function asyouwere.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
 revoke execute on function asyouwere.json_member from public;
 
@@ -33,8 +33,8 @@ begin
     select case when f.chunk is null then f.text else (
         select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
             select string_agg(o.body, ',') as bodies from (
-                select p.body from asyouwere.parts p
-                where p.session = p_session and p.until = 2147483647 and p.path = f.path
+                select p.body from asyouwere.live_parts p
+                where p.session = p_session and p.path = f.path
                     and p.item between f.chunk and f.chunk + 31
                 order by p.path, p.item
             ) o
@@ -45,22 +45,22 @@ begin
         from (
             select p.path, p.kind, p.depth, p.body,
                 lag(p.depth) over (order by p.path) as prior_depth, lag(p.kind) over (order by p.path) as prior_kind
-            from asyouwere.parts p where p.session = p_session and p.until = 2147483647 and p.item = -1
+            from asyouwere.live_parts p where p.session = p_session and p.item = -1
         ) m
         union all
         select l.path, chunk.first, null
-        from asyouwere.parts l
+        from asyouwere.live_parts l
         cross join lateral (
-            select p.item from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.path = l.path
+            select p.item from asyouwere.live_parts p
+            where p.session = p_session and p.path = l.path
             order by p.path desc, p.item desc limit 1
         ) last
         cross join lateral generate_series(0, last.item, 32) as chunk (first)
-        where l.session = p_session and l.until = 2147483647 and l.item = -1 and l.kind = 2
+        where l.session = p_session and l.item = -1 and l.kind = 'l'
         union all
         select '0', null, asyouwere.json_between(e.depth, e.kind, 0) from (
-            select p.depth, p.kind from asyouwere.parts p
-            where p.session = p_session and p.until = 2147483647 and p.item = -1
+            select p.depth, p.kind from asyouwere.live_parts p
+            where p.session = p_session and p.item = -1
             order by p.path desc limit 1
         ) e
         order by 1, 2 nulls first
@@ -81,8 +81,8 @@ begin
     return query
     select string_agg(f.text, '' order by f.place) from (
         select m.place, concat(
-            case when m.kind <> 3 then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
-                when m.prior_kind = 2 then m.body
+            case when m.kind <> 'i' then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
+                when m.prior_kind = 'l' then m.body
                 else ',' || m.body end,
             case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end) as text
         from (
@@ -90,8 +90,8 @@ begin
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
                 lag(p.depth) over w as prior_depth,
                 -- after an item the list is still open: json_between must see a list, the next item only a comma
-                case when lag(p.kind) over w = 3 and p.kind <> 3 then 2 else lag(p.kind) over w end as prior_kind,
-                case when p.kind = 3 then 2 else p.kind end as list_kind
+                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w end as prior_kind,
+                case when p.kind = 'i' then 'l' else p.kind end as list_kind
             from asyouwere.parts_at(p_session, p_number) p
             window w as (order by p.path, p.item)
         ) m

@@ -85,12 +85,10 @@ begin
         array_agg(coalesce(o.path, n.path)), array_agg(coalesce(o.item, n.item)), array_agg(o.body)
     into v_rows
     from (
-        select p.path, p.item, p.body from asyouwere.parts_at(v_session.internal_id, p_number) p
-        where p.until < 2147483647
+        select p.path, p.item, p.body from asyouwere.parts_ended(v_session.internal_id, p_number) p
     ) o
     full join (
-        select p.path, p.item, p.body from asyouwere.parts p
-        where p.session = v_session.internal_id and p.since > p_number and p.until = 2147483647
+        select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_number) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
     return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content);

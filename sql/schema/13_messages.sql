@@ -34,8 +34,8 @@ select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as p
     asyouwere.readable_json(p.body) ->> 'content' as content,
     p.body::json as body, p.created_at
 from public.free_agent_sessions s
-join asyouwere.parts p on p.session = s.internal_id
-where p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+join asyouwere.live_parts p on p.session = s.internal_id
+where p.path = '/messages/' and p.item >= 0;
 comment on view public.session_messages is
     'The live messages of every session one may read. Insert (session_id with role and content, or with body) to append one.';
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
@@ -136,8 +136,8 @@ begin
     return query
     select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
         asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content', p.body::json, p.created_at
-    from asyouwere.parts p
-    where p.session = v_session.internal_id and p.until = 2147483647 and p.path = '/messages/'
+    from asyouwere.live_parts p
+    where p.session = v_session.internal_id and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
     order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
 end;

@@ -6,8 +6,8 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
     (
-        select asyouwere.message_preview(p.body) from asyouwere.parts p
-        where p.session = s.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0
+        select asyouwere.message_preview(p.body) from asyouwere.live_parts p
+        where p.session = s.internal_id and p.path = '/messages/' and p.item >= 0
         order by p.path desc, p.item desc limit 1
     ) as last_message,
     (

@@ -33,7 +33,7 @@ begin
         '],"parts":[');
     return query
     select concat(case when g.chunk > 0 then ',' end, string_agg(concat('[', to_json(g.path), ',', g.item, ',', g.since, ',',
-        case when g.until < 2147483647 then g.until::text else 'null' end, ',', to_json(g.created_at), ',', g.body, ']'), ',' order by g.place))
+        coalesce(nullif(g.until, 2147483647)::text, 'null'), ',', to_json(g.created_at), ',', g.body, ']'), ',' order by g.place))
     from (
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
@@ -119,8 +119,7 @@ begin
         select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
             row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
             asyouwere.path_depth(g.path),
-            case when g.item >= 0 then 3 when asyouwere.path_depth(g.path) >= 3 then 0
-                when g.body = '{}' then 1 when g.body = '[]' then 2 else 0 end,
+            asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
             asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
         from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
     exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
@@ -136,10 +135,13 @@ begin
             where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
         when (select bool_or(not asyouwere.is_path(p.path) or p.depth not between 1 and 3
                 or p.item < -1 or p.since < 1 or p.since >= p.until
-                or p.until > v_session.latest_number and p.until < 2147483647 or p.since > v_session.latest_number
-                or p.kind = 0 and p.depth < 3 and left(p.body, 1) in ('{', '[')
+                or p.since > v_session.latest_number
+                or p.kind = 'v' and p.depth < 3 and left(p.body, 1) in ('{', '[')
                 or not asyouwere.refuse_part(p.path, p.item, p.body))
-            from asyouwere.parts p where p.session = v_session.internal_id) then 'a part is not well formed'
+            from asyouwere.parts p where p.session = v_session.internal_id)
+            or exists (select from asyouwere.ended_parts p
+                where p.session = v_session.internal_id and p.until > v_session.latest_number)
+            then 'a part is not well formed'
         when exists (
             select from (
                 select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
@@ -152,7 +154,7 @@ begin
                 and not exists (select from asyouwere.parts c
                     where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
                         and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
-                        and c.kind = case when p.item >= 0 then 2 else 1 end)) then 'a part has no container'
+                        and c.kind = case when p.item >= 0 then 'l'::"char" else 'o' end)) then 'a part has no container'
         when exists (
             select from public.session_snapshots n
             cross join lateral asyouwere.parts_at(v_session.internal_id, n.number) p

@@ -11,8 +11,8 @@ begin atomic
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
         asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
-    from asyouwere.parts p
-    where p.session = $1.internal_id and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+    from asyouwere.live_parts p
+    where p.session = $1.internal_id and p.path = '/messages/' and p.item >= 0;
 end;
 comment on function public.session_messages(public.free_agent_sessions) is 'The messages of a session, to be embedded.';
 
@@ -23,9 +23,9 @@ begin atomic
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
         asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
-    from asyouwere.parts p
+    from asyouwere.live_parts p
     where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)
-        and p.until = 2147483647 and p.path = '/messages/' and p.item >= 0;
+        and p.path = '/messages/' and p.item >= 0;
 end;
 comment on function public.session_messages(public.sessions_list) is 'The messages of a session, to be embedded.';
 

@@ -49,7 +49,7 @@ FLOORS = """
         select s.internal_id, s.latest_number + 1 into v_session, v_number from public.free_agent_sessions s
         where s.id = p_session_id and s.user_id = auth.uid() and s.latest_number = p_base for no key update;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        select v_session, v_number, l.item + 1, 1, v_size, 1, 3, now(), '/messages/', p_body
+        select v_session, v_number, l.item + 1, 1, v_size, 1, 'i', now(), '/messages/', p_body
         from (
             select p.item from asyouwere.parts p
             where p.session = v_session and p.until = 2147483647 and p.path = '/messages/'

@@ -38,7 +38,7 @@ FILL_PARTS = """
     select w.session, now(), w.n,
         case when p.path = '/messages/' or w.n = %s then 2147483647 else w.n + 1 end,
         case p.path when '/messages/' then w.n - 1 else -1 end, p.ord, length(p.body), 1,
-        case p.path when '/messages/' then 3 else 0 end, p.path, p.body
+        case p.path when '/messages/' then 'i'::"char" else 'v' end, p.path, p.body
     from (
         select n, s.internal_id as session
         from generate_series(1, %s) n cross join public.free_agent_sessions s
@@ -50,7 +50,7 @@ FILL_PARTS = """
 """
 FILL_LISTS = """
     insert into asyouwere.parts (session, created_at, since, item, ord, size, depth, kind, path, body)
-    select s.internal_id, now(), 1, -1, 4, 2, 1, 2, '/messages/', '[]'
+    select s.internal_id, now(), 1, -1, 4, 2, 1, 'l', '/messages/', '[]'
     from public.free_agent_sessions s where s.id = any (%s)
 """
 

@@ -229,11 +229,11 @@ class Storage:
                 f"{what}: no kept number in it; kept are {model.kept}"
             )
             kind = (
-                3
+                "i"
                 if part["item"] >= 0
-                else {"{}": 1, "[]": 2}.get(part["body"], 0)
+                else {"{}": "o", "[]": "l"}.get(part["body"], "v")
                 if part["depth"] < 3
-                else 0
+                else "v"
             )
             assert part["kind"] == kind, f"{what}: kind {part['kind']}, not {kind}"
             assert part["body"] == dump(parse(part["body"])), f"{what}: {part['body']} is not canonical"

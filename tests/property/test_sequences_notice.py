@@ -31,7 +31,7 @@ OF_SESSION = "where session = (select internal_id from free_agent_sessions where
         f"delete from asyouwere.parts {OF_SESSION} and path = '/a/' and item = -1",
         f"delete from asyouwere.save_keys {OF_SESSION}",
         "insert into asyouwere.parts (session, created_at, since, until, ord, size, depth, kind, path, body)"
-        " select internal_id, now(), 1, 2, 99, 1, 1, 0, '/orphan/', '1' from free_agent_sessions where id = %s",
+        " select internal_id, now(), 1, 2, 99, 1, 1, 'v', '/orphan/', '1' from free_agent_sessions where id = %s",
         "update session_snapshots set size_bytes = size_bytes + 1 where number = 3 and session_id = %s",
         "update session_snapshots set label = 'x' where number = 3 and session_id = %s",
         "delete from session_snapshots where number = 3 and session_id = %s",

@@ -272,6 +272,8 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "public.free_agent_sessions_internal_id_seq": {},
     "asyouwere.described_sessions": {"SELECT": dict.fromkeys(READERS)},
     "asyouwere.parts": {"SELECT": dict.fromkeys(READERS)},
+    "asyouwere.live_parts": {"SELECT": dict.fromkeys(READERS)},
+    "asyouwere.ended_parts": {},
     "asyouwere.rate_buckets": {},
     "asyouwere.save_keys": {},
     "asyouwere.settings": {"SELECT": {"service_role": None}},
@@ -293,6 +295,8 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
         return 2 * reads
     if relation == "asyouwere.parts":
         return 5 * reads  # the list, two messages, two versions of a number
+    if relation == "asyouwere.live_parts":
+        return 4 * reads
     if relation == "public.sessions_list":
         return int(caller == OWNER or (caller in (EDITOR, VIEWER) and visibility != "private"))
     if relation == "public.session_members":

@@ -181,7 +181,7 @@ def test_relation_grants(shared: Db, relation: str) -> None:
 @pytest.mark.parametrize("relation", [name for name in RELATIONS if not name.endswith("_seq")])
 def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     session_id = scene.sessions[visibility]
-    key = {"asyouwere.parts": "session", "asyouwere.save_keys": "session"}.get(relation)
+    key = "session" if relation.endswith("parts") or relation == "asyouwere.save_keys" else None
     if relation in ("public.free_agent_sessions", "asyouwere.described_sessions", "public.sessions_list"):
         key = "id"
     elif key is None:

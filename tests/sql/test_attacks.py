@@ -126,6 +126,7 @@ def test_attack__a_function_in_a_condition_sees_own_rows_only(db: Db) -> None:
     )
     for query in (
         "select * from asyouwere.parts where pg_temp.look(body)",
+        "select * from asyouwere.live_parts where pg_temp.look(body)",
         "select * from public.session_messages where pg_temp.look(body::text)",
         "select * from public.sessions_list where pg_temp.look(last_message)",
         "select * from asyouwere.described_sessions where pg_temp.look(last_message)",

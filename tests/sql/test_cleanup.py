@@ -65,7 +65,7 @@ def with_many_snapshots(db: Db, count: int) -> UUID:
             select id, n, 1, 1, 0 from made, generate_series(1, %(count)s) n
         )
         insert into asyouwere.parts (session, since, until, ord, size, depth, kind, created_at, path, body)
-        select internal_id, n, case when n < %(count)s then n + 1 else 2147483647 end, 1, 1, 1, 0, now(), '/n/', '1'
+        select internal_id, n, case when n < %(count)s then n + 1 else 2147483647 end, 1, 1, 1, 'v', now(), '/n/', '1'
         from made, generate_series(1, %(count)s) n
         """,
         {"count": count, "id": session_id},

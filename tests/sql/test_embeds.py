@@ -92,7 +92,7 @@ def test_embed__of_last_messages_reads_only_those(db: Db) -> None:
             "select e.content from public.session_messages(s) e order by e.position desc limit 1) m on true"
         )
     plan = "\n".join(row["QUERY PLAN"] for row in rows)
-    (read,) = re.findall(r"Index Scan Backward using parts_live on parts p \(actual rows=([\d.]+)", plan)
+    (read,) = re.findall(r"Index Scan Backward using parts_live on parts \(actual rows=([\d.]+)", plan)
     assert float(read) == 1, plan
     assert "Sort" not in plan
     assert "Function Scan" not in plan

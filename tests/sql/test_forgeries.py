@@ -13,10 +13,13 @@ from tests.support.database import Db
 
 FORGERIES = [
     "insert into asyouwere.parts (session, since, ord, size, depth, kind, created_at, path, body) "
-    "values (%(internal)s, 1, 99, 1, 1, 0, now(), '/forged/', '1')",
+    "values (%(internal)s, 1, 99, 1, 1, 'v', now(), '/forged/', '1')",
     "update asyouwere.parts set body = '666'",
     "delete from asyouwere.parts",
     "truncate asyouwere.parts",
+    "update asyouwere.live_parts set until = 2",
+    "delete from asyouwere.live_parts",
+    "delete from asyouwere.ended_parts",
     "select from asyouwere.parts for update",
     "insert into asyouwere.save_keys select * from asyouwere.save_keys",
     "select * from asyouwere.save_keys",
