@@ -9,8 +9,8 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-# Nothing that a start brings into memory is garbage; looking for some is a fifth of what asyouwere adds to it.
-# The first answer turns it on again.
+# Nothing that a start brings into memory is garbage, and looking for some takes 12 % of what asyouwere adds to it
+# (215 ms of processor time with collection, 190 without). The first response turns it on again.
 gc.disable()
 
 from asyouwere.service.app import Service  # noqa: E402

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeAlias
 
-from asyouwere.service.http.routing import RouteTable
+from asyouwere.service.http.routing import Route, RouteTable
 
 __all__ = ["FUNCTIONS"]
 
+_Routes: TypeAlias = tuple[Route, ...]
+
+# A function imports its own routes only. All four take 8 % longer (207 ms of processor time against 190 for what
+# `import main` and the routes of one function take after the framework).
+
+
+def _save() -> _Routes:
+    from asyouwere.service.routes.save import ROUTES
+
+    return ROUTES
+
+
+def _restore() -> _Routes:
+    from asyouwere.service.routes.restore import ROUTES
+
+    return ROUTES
+
+
+def _sessions() -> _Routes:
+    from asyouwere.service.routes.sessions import ROUTES
+
+    return ROUTES
+
+
+def _cleanup() -> _Routes:
+    from asyouwere.service.routes.cleanup import ROUTES
+
+    return ROUTES
+
 
 class _Functions(Mapping[str, RouteTable]):
-    """Imports a function's routes when first asked for them: others' would only make a cold start longer."""
+    """Makes a function's table when first asked for it."""
 
-    _modules: Final = {
-        "session-snapshot-save": "save",
-        "session-snapshot-restore": "restore",
-        "sessions": "sessions",
-        "cleanup-old-snapshots": "cleanup",
+    _routes: Final[dict[str, Callable[[], _Routes]]] = {
+        "session-snapshot-save": _save,
+        "session-snapshot-restore": _restore,
+        "sessions": _sessions,
+        "cleanup-old-snapshots": _cleanup,
     }
 
     def __init__(self) -> None:
@@ -27,15 +55,14 @@ class _Functions(Mapping[str, RouteTable]):
     def __getitem__(self, function: str) -> RouteTable:
         table = self._tables.get(function)
         if table is None:
-            routes = importlib.import_module(f"asyouwere.service.routes.{self._modules[function]}").ROUTES
-            table = self._tables[function] = RouteTable(routes)
+            table = self._tables[function] = RouteTable(self._routes[function]())
         return table
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+        return iter(self._routes)
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._routes)
 
 
 FUNCTIONS: Final = _Functions()
