@@ -71,7 +71,7 @@ def verifier_for(key_server: KeyServer, **changes: Any) -> Verifier:
 async def test_scheduler__is_the_service(key_server: KeyServer) -> None:
     verifier = verifier_for(key_server)
     for _ in range(3):
-        caller = await verifier.caller("Bearer " + oidc(), door="service")
+        caller = await verifier.caller("Bearer " + oidc(), audience="service")
         assert (caller.role, caller.user_id, caller.token) == ("service_role", None, "")
     assert key_server.asked == 1
 
@@ -112,7 +112,7 @@ BAD: dict[str, Any] = {
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
 async def test_scheduler__whatever_is_wrong_is_refused_alike(key_server: KeyServer, make: Any) -> None:
     with pytest.raises(Unauthorized) as error:
-        await verifier_for(key_server).caller("Bearer " + make(), door="service")
+        await verifier_for(key_server).caller("Bearer " + make(), audience="service")
     assert (error.value.code, str(error.value)) == ("invalid_token", str(Unauthorized("invalid_token")))
 
 
@@ -123,18 +123,18 @@ def as_cloud_run_passes_on(token: str) -> str:
 
 async def test_scheduler__behind_iam_its_tokens_come_without_signature(key_server: KeyServer) -> None:
     behind_iam = verifier_for(key_server, scheduler_behind_iam=True)
-    caller = await behind_iam.caller("Bearer " + as_cloud_run_passes_on(oidc()), door="service")
+    caller = await behind_iam.caller("Bearer " + as_cloud_run_passes_on(oidc()), audience="service")
     assert (caller.role, key_server.asked) == ("service_role", 0)
-    await behind_iam.caller("Bearer " + oidc(), door="service")
+    await behind_iam.caller("Bearer " + oidc(), audience="service")
     with pytest.raises(Unauthorized):
         await behind_iam.caller(
-            "Bearer " + as_cloud_run_passes_on(token_for("ada", "service_role")), door="service"
+            "Bearer " + as_cloud_run_passes_on(token_for("ada", "service_role")), audience="service"
         )
     with pytest.raises(Unauthorized):
-        await behind_iam.caller("Bearer " + oidc().rpartition(".")[0] + ".x", door="service")
+        await behind_iam.caller("Bearer " + oidc().rpartition(".")[0] + ".x", audience="service")
     open_to_all = verifier_for(key_server)
     with pytest.raises(Unauthorized):
-        await open_to_all.caller("Bearer " + as_cloud_run_passes_on(oidc()), door="service")
+        await open_to_all.caller("Bearer " + as_cloud_run_passes_on(oidc()), audience="service")
 
 
 OF_THE_KEY = {"other_key", "other_algorithm", "no_kid", "unknown_kid", "key_of_another_kind"}
@@ -145,29 +145,29 @@ OF_THE_KEY |= {"hs256_with_the_public_key", "hs256_with_the_shared_secret"}
 async def test_scheduler__behind_iam_all_else_is_checked(key_server: KeyServer, make: Any) -> None:
     verifier = verifier_for(key_server, scheduler_behind_iam=True)
     with pytest.raises(Unauthorized):
-        await verifier.caller("Bearer " + as_cloud_run_passes_on(make()), door="service")
+        await verifier.caller("Bearer " + as_cloud_run_passes_on(make()), audience="service")
 
 
 async def test_scheduler__opens_no_door_of_users_and_none_without_settings(key_server: KeyServer) -> None:
     verifier = verifier_for(key_server)
-    await verifier.caller("Bearer " + oidc(), door="service")
+    await verifier.caller("Bearer " + oidc(), audience="service")
     with pytest.raises(Unauthorized):
-        await verifier.caller("Bearer " + oidc(), door="user")
+        await verifier.caller("Bearer " + oidc(), audience="user")
     unset = verifier_for(key_server, scheduler_audience=None, scheduler_email=None)
     with pytest.raises(Unauthorized):
-        await unset.caller("Bearer " + oidc(), door="service")
+        await unset.caller("Bearer " + oidc(), audience="service")
 
 
 async def test_legacy_service_key__is_the_service_where_its_secret_is_known(key_server: KeyServer) -> None:
     key = legacy()
     verifier = verifier_for(key_server)
-    caller = await verifier.caller("Bearer " + key, door="service")
+    caller = await verifier.caller("Bearer " + key, audience="service")
     assert (caller.role, caller.user_id, caller.token) == ("service_role", None, key)
     with pytest.raises(Unauthorized):
-        await verifier.caller("Bearer " + key, door="user")
+        await verifier.caller("Bearer " + key, audience="user")
     by_keys_only = verifier_for(key_server, jwt_secret=None, jwks_url=key_server.url)
     with pytest.raises(Unauthorized):
-        await by_keys_only.caller("Bearer " + key, door="service")
+        await by_keys_only.caller("Bearer " + key, audience="service")
 
 
 LEGACY_BAD: dict[str, Any] = {
@@ -186,7 +186,7 @@ LEGACY_BAD: dict[str, Any] = {
 @pytest.mark.parametrize("make", LEGACY_BAD.values(), ids=LEGACY_BAD.keys())
 async def test_legacy_service_key__whatever_is_wrong_is_refused(key_server: KeyServer, make: Any) -> None:
     with pytest.raises(Unauthorized):
-        await verifier_for(key_server).caller("Bearer " + make(), door="service")
+        await verifier_for(key_server).caller("Bearer " + make(), audience="service")
 
 
 @pytest.fixture

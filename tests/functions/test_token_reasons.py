@@ -152,7 +152,7 @@ async def test_public_keys__reason(key_server: KeyServer, make: Callable[[], str
 async def test_scheduler_and_service_key__reason(
     key_server: KeyServer, make: Callable[[], str], expected: str
 ) -> None:
-    assert await reason(verifier_for(key_server), "Bearer " + make(), door="service") == expected
+    assert await reason(verifier_for(key_server), "Bearer " + make(), audience="service") == expected
 
 
 def test_reasons__every_one_is_explained_on_the_settings_page() -> None:

@@ -42,7 +42,7 @@ FUNCTIONS_PATH: Final = "/functions/v1/"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Added by Supabase clients to choose a region.
-_NOT_OURS: Final = frozenset({"forceFunctionRegion"})
+_GATEWAY_PARAMETERS: Final = frozenset({"forceFunctionRegion"})
 
 
 @dataclass(slots=True)
@@ -182,8 +182,8 @@ class Service:
         headers = request.headers.getlist("authorization")
         if len(headers) != 1:
             raise TokenRefused("malformed" if headers else "no_token")
-        caller = await self._verifier.caller(headers[0], door=route.caller)
-        if (caller.role == "service_role") != (route.caller == "service"):
+        caller = await self._verifier.caller(headers[0], audience=route.audience)
+        if (caller.role == "service_role") != (route.audience == "service"):
             # The service has no user's sessions, and a user has no business with the clean-up.
             if caller.role == "service_role":
                 raise TokenRefused("wrong_role")
@@ -200,7 +200,7 @@ def _path_below(function: str, path: str) -> str:
 
 
 def _query(params: QueryParams) -> Mapping[str, str]:
-    pairs = [(name, value) for name, value in params.multi_items() if name not in _NOT_OURS]
+    pairs = [(name, value) for name, value in params.multi_items() if name not in _GATEWAY_PARAMETERS]
     query = dict(pairs)
     if len(query) != len(pairs):
         raise Invalid("invalid_request", "A query parameter is there twice.")

@@ -103,7 +103,7 @@ def _operation(function: str, route: Route, schemas: dict[Any, Any]) -> dict[str
             **_refusals(route),
         },
     }
-    if route.caller == "service":
+    if route.audience == "service":
         operation["description"] += " Only for tokens of the service role."
     if route.body is not None:
         operation["requestBody"] = {
@@ -180,7 +180,7 @@ def codes_of(route: Route) -> list[str]:
         codes += _WITH_BODY
     if route.query is not None or "{" in route.pattern:
         codes.append("invalid_request")
-    if route.caller == "service":
+    if route.audience == "service":
         codes.append("forbidden")
     return list(dict.fromkeys(codes))
 

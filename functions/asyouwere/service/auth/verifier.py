@@ -7,7 +7,7 @@ kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the
 token says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one; the
 log says why (refusal.py).
 
-Functions for the service (``door="service"``) know two more tokens: the scheduler's, see scheduler.py, and
+Functions for the service (``audience="service"``) know two more tokens: the scheduler's, see scheduler.py, and
 a project's legacy service key, which has neither aud nor sub. That one is nothing but a claim to the service
 role, signed with the project's shared secret, so it is good where that secret is configured, and only there.
 """
@@ -38,7 +38,7 @@ MAX_TOKEN_CHARACTERS: Final = 16_384
 MAX_REMEMBERED: Final = 4_096
 
 #: The last letters that base64 has for so many letters beyond whole fours; others stand for the same bytes.
-_LAST_LETTERS: Final = (
+_CANONICAL_ENDS: Final = (
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
     "",
     "AQgw",
@@ -59,7 +59,7 @@ class Verifier:
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.jwt_secret
         self._issuer = settings.jwt_issuer
-        self._audience = settings.jwt_audience
+        self._jwt_audience = settings.jwt_audience
         self._jwks_url = settings.jwks_url
         self._keys: KeySet | None = None
         self._scheduler: Scheduler | None = None
@@ -69,19 +69,19 @@ class Verifier:
             self._scheduler = Scheduler(settings)
         self._remembered: dict[bytes, tuple[float, Caller]] = {}
 
-    async def caller(self, authorization: str | None, *, door: Literal["user", "service"] = "user") -> Caller:
-        """The caller that an Authorization header names; door: whom the function is for.
+    async def caller(self, authorization: str | None, *, audience: Literal["user", "service"] = "user") -> Caller:
+        """The caller that an Authorization header names; audience: whom the function is for.
 
         Raises TokenRefused, to callers the same for every reason, and Unavailable if the public keys have never been
         reachable.
         """
         token = _bearer(authorization)
-        digest = hashlib.sha256(door.encode() + token.encode()).digest()
+        digest = hashlib.sha256(audience.encode() + token.encode()).digest()
         now = time.time()
         known = self._remembered.get(digest)
         if known is not None and now < known[0]:
             return known[1]
-        claims, caller = await self._verified(token, door)
+        claims, caller = await self._verified(token, audience)
         if type(claims["exp"]) not in (int, float) or not 0 < claims["exp"] < _LATEST:
             raise TokenRefused("malformed")  # the library also takes "1" for a time, and 10 ** 400
         self._remember(digest, min(float(claims["exp"]) + LEEWAY_SECONDS, now + TRUST_SECONDS), caller)
@@ -92,13 +92,13 @@ class Verifier:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = (until, caller)
 
-    async def _verified(self, token: str, door: Literal["user", "service"]) -> tuple[dict[str, Any], Caller]:
+    async def _verified(self, token: str, audience: Literal["user", "service"]) -> tuple[dict[str, Any], Caller]:
         # Imported on first use: cryptography costs more to import than everything else here together.
         import jwt
 
         try:
             header = jwt.get_unverified_header(token)
-            if door == "service":
+            if audience == "service":
                 # What the token says of itself only decides by which rules it is judged.
                 issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
                 if self._scheduler is not None and issuer == self._scheduler.issuer:
@@ -110,7 +110,7 @@ class Verifier:
                 token,
                 key,
                 algorithms=[algorithm],
-                audience=self._audience,
+                audience=self._jwt_audience,
                 issuer=self._issuer,
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "aud", "iss", "sub"]},
@@ -174,7 +174,7 @@ def _bearer(authorization: str | None) -> str:
     token = token.strip(" ")
     if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_CHARACTERS or not _TOKEN.fullmatch(token):
         raise TokenRefused("malformed")
-    if not all(part[-1] in _LAST_LETTERS[len(part) % 4] for part in token.split(".")):
+    if not all(part[-1] in _CANONICAL_ENDS[len(part) % 4] for part in token.split(".")):
         raise TokenRefused("malformed")
     return token
 

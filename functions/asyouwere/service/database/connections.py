@@ -70,7 +70,7 @@ class Connections:
     def _take(self) -> _Idle | None:
         while self._idle:
             held = self._idle.pop()
-            if not _has_farewell(held.connection):
+            if not _closed_by_server(held.connection):
                 return held
             held.connection.pgconn.finish()
         return None
@@ -97,10 +97,10 @@ class Connections:
             server.finish()
 
 
-def _has_farewell(connection: Connection) -> bool:
+def _closed_by_server(connection: Connection) -> bool:
     """Whether the server has closed an idle connection; found out without a round trip.
 
-    An idle connection has nothing to read. If there is something, it is the server's farewell or the end of
+    An idle connection has nothing to read. If there is something, it is an error message of the server or the end of
     the stream. Noticed before anything is sent, another connection does the work and nobody is the wiser.
     """
     if connection.closed:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
-from asyouwere.service.handlers.queries import numbers
+from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.save import Saved
 from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
 from asyouwere.service.handlers.sessions import Name
@@ -70,7 +70,7 @@ class ForkRequest(RequestModel):
 
 async def list_snapshots(call: Call) -> Answer:
     """Newest first, by keyset."""
-    query = validated(SnapshotsQuery, numbers(call.query, "limit"))
+    query = validated(SnapshotsQuery, parse_ints(call.query, "limit"))
     before = unpack(query.cursor, int)[0] if query.cursor is not None else None
     rows = await call.database.rows(
         call.caller,
@@ -111,7 +111,7 @@ async def _label(call: Call, label: str | None) -> Answer:
 
 async def diff(call: Call) -> Answer:
     """What differs between two snapshots."""
-    query = validated(DiffQuery, numbers(call.query, "from", "to"))
+    query = validated(DiffQuery, parse_ints(call.query, "from", "to"))
     rows = await call.database.rows(
         call.caller,
         "diff_snapshots",

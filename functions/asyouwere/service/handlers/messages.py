@@ -9,9 +9,9 @@ from pydantic import Field
 from asyouwere.errors import Invalid
 from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_key
-from asyouwere.service.handlers.queries import numbers
+from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.session_models import Appended, Message
-from asyouwere.service.http.bodies import beside, read_model, validated
+from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, RequestModel
@@ -38,7 +38,7 @@ class AppendRequest(RequestModel):
 
 async def list_messages(call: Call) -> Answer:
     """In order, without the rest of the state."""
-    query = validated(MessagesQuery, numbers(call.query, "after", "limit"))
+    query = validated(MessagesQuery, parse_ints(call.query, "after", "limit"))
     rows = await call.database.rows(
         call.caller,
         "list_messages",
@@ -53,7 +53,7 @@ async def list_messages(call: Call) -> Answer:
 
 async def append_messages(call: Call) -> Answer:
     """Appends never conflict: of two at once the later one comes after."""
-    request, messages = await beside(len(call.body), lambda: _opened(call.body))
+    request, messages = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)
     count = len(messages)
     rows = await call.database.rows(

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
-from asyouwere.service.http.bodies import beside, read_model
+from asyouwere.service.http.bodies import read_model, run_off_loop_if_large
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import AnswerModel, Content, RequestModel, SessionId
@@ -80,7 +80,7 @@ class SaveRequest(RequestModel):
 
 async def save(call: Call) -> Answer:
     """Save as the caller. What can't be kept exactly is refused before anything is sent to the database."""
-    request, rows = await beside(len(call.body), lambda: _opened(call.body))
+    request, rows = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)
     saved = await call.database.rows(
         call.caller,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from asyouwere.errors import Invalid
 from asyouwere.service.handlers.cursors import pack, unpack
-from asyouwere.service.handlers.queries import numbers
+from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.session_models import (
     CreatedSession,
     DeletedData,
@@ -121,7 +121,7 @@ async def create_session(call: Call) -> Answer:
 
 async def list_sessions(call: Call) -> Answer:
     """A page by keyset: it costs the same at any depth."""
-    query = validated(SessionsQuery, numbers(call.query, "limit"))
+    query = validated(SessionsQuery, parse_ints(call.query, "limit"))
     before, before_id = _place(query.cursor) if query.cursor is not None else (None, None)
     rows = await call.database.rows(
         call.caller,

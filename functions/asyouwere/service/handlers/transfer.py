@@ -12,7 +12,7 @@ from asyouwere.errors import Invalid, TooLarge
 from asyouwere.service.database.text_array import TextArray
 from asyouwere.service.handlers.session_models import CreatedSession
 from asyouwere.service.handlers.sessions import storable
-from asyouwere.service.http.bodies import beside, read_model, validated
+from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, RequestModel
@@ -70,7 +70,7 @@ async def export_session(call: Call) -> Answer:
 
 async def import_session(call: Call) -> Answer:
     """A new, private session of the caller's own with the same snapshots, numbers and labels."""
-    request, columns = await beside(len(call.body), lambda: _opened(call.body))
+    request, columns = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     rows = await call.database.rows(
         call.caller,
         "import_session",

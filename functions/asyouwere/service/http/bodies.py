@@ -16,7 +16,7 @@ from asyouwere.errors import AsYouWereError, Invalid, TooLarge, UnsupportedMedia
 from asyouwere.service.models import RequestModel
 from asyouwere.state.exact_json import REQUEST_NESTING, as_text, each_member, parse_view
 
-__all__ = ["beside", "read_body", "read_model", "validated"]
+__all__ = ["read_body", "read_model", "run_off_loop_if_large", "validated"]
 
 _M = TypeVar("_M", bound=RequestModel)
 _T = TypeVar("_T")
@@ -56,7 +56,7 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
     return body
 
 
-async def beside(size: int, work: Callable[[], _T]) -> _T:
+async def run_off_loop_if_large(size: int, work: Callable[[], _T]) -> _T:
     """The result of work on a body; on a large one in a thread, so that others are answered meanwhile."""
     if size <= _LARGE:
         return work()

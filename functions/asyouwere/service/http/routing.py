@@ -51,7 +51,7 @@ class Route:
     pattern: "" or "/{session_id}/..." below the function; body, query, answer, other_answer: the models that
     say what is expected and what comes back; answers_with: the media types of an answer without a model, with
     their meaning; status: of a success; status_if_there: of one that found what was to be made; errors: the codes
-    it can give besides those that every route can; caller: whose tokens it accepts; limit: the setting that
+    it can give besides those that every route can; audience: whose tokens it accepts; limit: the setting that
     limits its body.
     """
 
@@ -67,7 +67,7 @@ class Route:
     status: int = 200
     status_if_there: int | None = None
     errors: Sequence[str] = ()
-    caller: Literal["user", "service"] = "user"
+    audience: Literal["user", "service"] = "user"
     limit: Literal["max_body_bytes", "max_import_bytes", "small_body_bytes"] = "small_body_bytes"
 
     @property

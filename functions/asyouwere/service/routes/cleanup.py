@@ -18,6 +18,6 @@ ROUTES: Final = (
         body=cleanup.CleanupRequest,
         answer=cleanup.Cleaned,
         errors=("forbidden", "invalid_argument"),
-        caller="service",
+        audience="service",
     ),
 )
