@@ -52,8 +52,8 @@ INSERT_ANY = f"""
 \\set session random(1, {SESSIONS})
 \\set step random(1, 1000000000)
 insert into bench.parts (session, created_at, since, item, ord, size, depth, kind, path, body) values
-    (:session, now(), :step, :step, 1, 900, 1, 3, '/messages/', 'MESSAGE'),
-    (:session, now(), :step, :step, 2, 900, 1, 3, '/step/', :step::text);
+    (:session, now(), :step, :step, 1, 900, 1, 'i', '/messages/', 'MESSAGE'),
+    (:session, now(), :step, :step, 2, 900, 1, 'v', '/step/', :step::text);
 """
 
 

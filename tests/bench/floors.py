@@ -8,16 +8,16 @@ from tests.bench.place import Connection
 
 # Every row gets an item of its own, so that all can stand in the index of live parts, as new parts do.
 COLUMNS = "(session, created_at, since, item, ord, size, depth, kind, path, body)"
-INSERT_ONE = f"insert into bench.parts {COLUMNS} values (%s, now(), %s, %s, 1, %s, 1, 3, '/messages/', %s)"
+INSERT_ONE = f"insert into bench.parts {COLUMNS} values (%s, now(), %s, %s, 1, %s, 1, 'i', '/messages/', %s)"
 INSERT_THREE = f"""
     insert into bench.parts {COLUMNS} values
-        (%s, now(), %s, %s, 1, %s, 1, 3, '/messages/', %s),
-        (%s, now(), %s, %s, 2, 2, 1, 0, '/step/', %s),
-        (%s, now(), %s, %s, 3, 20, 3, 0, '/memory/board/topic/', %s)
+        (%s, now(), %s, %s, 1, %s, 1, 'i', '/messages/', %s),
+        (%s, now(), %s, %s, 2, 2, 1, 'v', '/step/', %s),
+        (%s, now(), %s, %s, 3, 20, 3, 'v', '/memory/board/topic/', %s)
 """
 INSERT_MANY = f"""
     insert into bench.parts {COLUMNS}
-    select %s, now(), %s, u.item + 1000 * %s, u.item, octet_length(u.body), 1, 3, '/messages/', u.body
+    select %s, now(), %s, u.item + 1000 * %s, u.item, octet_length(u.body), 1, 'i', '/messages/', u.body
     from unnest(%s::int[], %s::text[]) u (item, body)
 """
 

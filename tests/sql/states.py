@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from asyouwere import state as parts
+from asyouwere.state.rows import open_changes, open_state
 from tests.support.database import Db, Row
 
 # What changes leave out is as if it were not there.
@@ -37,7 +37,7 @@ def save_rows(db: Db, session_id: UUID, *rows: tuple[str, str, int | None, str |
 
 def save_text(db: Db, session_id: UUID, state: str, **arguments: Any) -> Row:
     """Save a whole state, given as canonical JSON text, the way the functions do."""
-    rows = parts.open_state(state)
+    rows = open_state(state)
     return save_rows(
         db, session_id, *zip(rows.ops, rows.paths, rows.items, rows.bodies, strict=True), **arguments
     )
@@ -45,7 +45,7 @@ def save_text(db: Db, session_id: UUID, state: str, **arguments: Any) -> Row:
 
 def change_text(db: Db, session_id: UUID, changes: str, **arguments: Any) -> Row:
     """Save changes, given as canonical JSON text, the way the functions do."""
-    rows = parts.open_changes(changes)
+    rows = open_changes(changes)
     return save_rows(
         db, session_id, *zip(rows.ops, rows.paths, rows.items, rows.bodies, strict=True), **arguments
     )
