@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
 
-from asyouwere import state as parts
 from asyouwere.state import exact_json
+from asyouwere.state.rows import open_state
 from tests.sql.states import change, detail_of, save_rows, save_text, state_of, text_of
 from tests.support.database import Db
 from tests.support.documents import state_texts
@@ -223,7 +223,7 @@ def test_open_state__is_the_same_from_sql_as_from_the_functions(shared: Db, text
     (row,) = shared.superuser.execute(
         "select r.paths, r.items, r.bodies from (select (asyouwere.open_state(%s::json)).*) r", (text,)
     ).fetchall()
-    rows = parts.open_state(exact_json.parse(text.encode()))
+    rows = open_state(exact_json.parse(text.encode()))
     found = {
         (path, item): exact_json.parse(body.encode())
         for path, item, body in zip(row["paths"], row["items"], row["bodies"], strict=True)
