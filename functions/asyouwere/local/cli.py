@@ -39,7 +39,7 @@ database_option: Callable[[Any], Any] = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="asyouwere")
 def asyouwere() -> None:
-    """Chat and agent sessions that pick up where they left off, on Postgres.
+    """Every chat or agent session picks up exactly as you were, on Postgres.
 
     \b
     asyouwere run                        everything on this machine; prints what to try
