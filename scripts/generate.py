@@ -2,12 +2,14 @@
 
 Facts flow one way: spec/errors.json -> Python's codes, SQL's codes, the table in sql/README.md;
 functions/asyouwere/service/settings.py -> docs/settings.md, infra/Pulumi.example.yaml;
-sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json.
+sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json;
+the functions' routes and models -> spec/openapi.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +18,15 @@ from typing import Final
 import settings_pages
 
 from asyouwere.local import error_codes, schema
+from asyouwere.service.openapi import document_of_all
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+def openapi_document() -> str:
+    """The text of `spec/openapi.json`."""
+    return json.dumps(document_of_all(), ensure_ascii=False, indent=2) + "\n"
+
 
 #: In the order in which they need each other.
 GENERATED: Final[dict[str, Callable[[], str]]] = {
@@ -28,6 +37,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "infra/Pulumi.example.yaml": settings_pages.example_stack,
     f"sql/migrations/{schema.BASELINE}": schema.baseline_text,
     "sql/catalog.json": schema.catalog_of_migrations,
+    "spec/openapi.json": openapi_document,
 }
 
 

@@ -6,11 +6,13 @@ __all__ = ["CODES", "Code"]
 
 
 class Code(NamedTuple):
-    """A stable code: its HTTP status, a title that never changes and the sentence used when there is none."""
+    """A stable code: its HTTP status, a title that never changes, the sentence used when there is none, and the
+    further members that the problem may have."""
 
     status: int
     title: str
     sentence: str
+    detail: tuple[str, ...] = ()
 
 
 CODES: Final[dict[str, Code]] = {
@@ -33,6 +35,7 @@ CODES: Final[dict[str, Code]] = {
         403,
         "Quota used up",
         "The owner has as many sessions or stored bytes as allowed. Nothing was saved.",
+        ("quota", "used", "limit",),
     ),
     "not_found": Code(
         404,
@@ -48,6 +51,7 @@ CODES: Final[dict[str, Code]] = {
         404,
         "No such snapshot",
         "The session has no snapshot of that number or label.",
+        ("number", "latest",),
     ),
     "method_not_allowed": Code(
         405,
@@ -63,6 +67,7 @@ CODES: Final[dict[str, Code]] = {
         409,
         "Changed by someone else",
         "Somebody else changed the same part since your base. Nothing was written: catch up, then save again.",
+        ("addresses", "latest",),
     ),
     "idempotency_key_reused": Code(
         409,
@@ -83,16 +88,19 @@ CODES: Final[dict[str, Code]] = {
         410,
         "Snapshot gone",
         "Clean-up has removed this snapshot. Restore the latest first.",
+        ("number", "latest",),
     ),
     "too_large": Code(
         413,
         "Too large",
         "The session would grow over its limit. Nothing was saved.",
+        ("size_bytes", "max_bytes", "max_parts",),
     ),
     "body_too_large": Code(
         413,
         "Request too large",
         "The request body is over the limit. Nothing was saved.",
+        ("limit_bytes",),
     ),
     "unsupported_media_type": Code(
         415,
@@ -103,6 +111,7 @@ CODES: Final[dict[str, Code]] = {
         422,
         "Invalid request",
         "The request does not have the expected form.",
+        ("errors",),
     ),
     "invalid_json": Code(
         422,
@@ -128,36 +137,43 @@ CODES: Final[dict[str, Code]] = {
         422,
         "Invalid address",
         "An address must be a JSON Pointer such as /memory/topic.",
+        ("address",),
     ),
     "unknown_base": Code(
         422,
         "Unknown base",
         "The base is no snapshot of this session. Restore first.",
+        ("base", "latest",),
     ),
     "address_below_part": Code(
         422,
         "Address too deep",
         "This address lies inside a part, and parts are saved whole. Send the part that is named.",
+        ("address", "part",),
     ),
     "missing_parent": Code(
         422,
         "Missing parent",
         "There is no container for this address. Set the container first.",
+        ("address", "parent",),
     ),
     "list_gap": Code(
         422,
         "Gap in a list",
         "A list has no gaps: put an item at its end, or change one that is there.",
+        ("address",),
     ),
     "not_a_list": Code(
         422,
         "Not a list",
         "Only lists can be appended to.",
+        ("address",),
     ),
     "overlapping_addresses": Code(
         422,
         "Overlapping addresses",
         "One save changes an address twice, or an address and something inside it. Send the outer one whole.",
+        ("address",),
     ),
     "nesting_too_deep": Code(
         422,
@@ -183,6 +199,7 @@ CODES: Final[dict[str, Code]] = {
         429,
         "Too many requests",
         "Too many writes in a short time. Wait, then send the same again.",
+        ("retry_after",),
     ),
     "internal": Code(
         500,

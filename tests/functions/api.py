@@ -17,6 +17,7 @@ import jwt
 import uvicorn
 from jsonschema import Draft202012Validator
 
+from asyouwere.errors import CODES
 from asyouwere.local.server import create_app
 from asyouwere.service.openapi import document
 from asyouwere.service.settings import Settings
@@ -172,12 +173,20 @@ def operation_at(function: str, method: str, path: str) -> dict[str, Any] | None
     return None
 
 
+def documented_response(function: str, method: str, path: str, status: str) -> dict[str, Any]:
+    """What the document says about one status of an operation."""
+    operation = operation_at(function, method, path)
+    assert operation is not None
+    response = operation["responses"][status]
+    if "$ref" in response:
+        response = documented(function)["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    return dict(response)
+
+
 @functools.cache
 def validator(function: str, method: str, path: str, status: str, media_type: str) -> Draft202012Validator:
     """The schema of one answer."""
-    operation = operation_at(function, method, path)
-    assert operation is not None
-    content = operation["responses"][status]["content"]
+    content = documented_response(function, method, path, status)["content"]
     assert media_type in content, f"{media_type} of {method} {function}{path} {status} is not documented"
     return Draft202012Validator(
         {**content[media_type]["schema"], "components": documented(function)["components"]},
@@ -212,5 +221,15 @@ def check_documented(function: str, method: str, path: str, answer: httpx.Respon
     media_type = answer.headers["content-type"]
     if "json" in media_type:
         validator(function, method, path, status, media_type).validate(answer.json())
+        if media_type == "application/problem+json":
+            check_problem(documented_response(function, method, path, status)["x-codes"], answer.json())
     else:
         assert media_type in operation["responses"][status]["content"]
+
+
+def check_problem(codes: list[str], problem: dict[str, Any]) -> None:
+    """The code must be one that is documented there, and the members be those of the code."""
+    code = problem["code"]
+    assert code in codes, f"{code} is not documented"
+    usual = {"type", "title", "status", "detail", "code"}
+    assert problem.keys() - usual <= set(CODES[code].detail), problem

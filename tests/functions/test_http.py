@@ -219,7 +219,7 @@ def test_log__one_line_a_request_without_content(shared: Db, capsys: pytest.Capt
             )
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 7
-    assert [line["status"] for line in lines] == [200, 200, 422, 422, 422, 200, 200]
+    assert [line["status"] for line in lines] == [201, 200, 422, 422, 422, 200, 200]
     assert [line.get("code") for line in lines[2:5]] == [
         "address_below_part",
         "invalid_json",

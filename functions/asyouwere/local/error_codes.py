@@ -24,11 +24,13 @@ __all__ = ["CODES", "Code"]
 
 
 class Code(NamedTuple):
-    """A stable code: its HTTP status, a title that never changes and the sentence used when there is none."""
+    """A stable code: its HTTP status, a title that never changes, the sentence used when there is none, and the
+    further members that the problem may have."""
 
     status: int
     title: str
     sentence: str
+    detail: tuple[str, ...] = ()
 
 
 CODES: Final[dict[str, Code]] = {
@@ -65,7 +67,7 @@ def python_module() -> str:
     """The text of `asyouwere/error_codes.py`."""
     entries = (
         f"    {_quoted(e['code'])}: Code(\n        {e['status']},\n"
-        f"        {_quoted(e['title'])},\n        {_quoted(e['sentence'])},\n    ),"
+        f"        {_quoted(e['title'])},\n        {_quoted(e['sentence'])},\n{_detail(e)}    ),"
         for e in error_codes()
     )
     return _PYTHON % "\n".join(entries)
@@ -97,6 +99,11 @@ def readme_with_table() -> str:
     )
     table = "| code | status | sentence | detail |\n|---|---|---|---|\n" + "".join(rows)
     return before + _BEGIN + "\n" + table + "\n" + _END + rest.split(_END)[1]
+
+
+def _detail(entry: dict[str, Any]) -> str:
+    names = ", ".join(map(_quoted, entry.get("detail", ())))
+    return f"        ({names},),\n" if names else ""
 
 
 def _quoted(text: str) -> str:

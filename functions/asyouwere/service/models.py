@@ -14,13 +14,19 @@ from pydantic.fields import FieldInfo
 
 __all__ = [
     "AnswerModel",
+    "ChangesContent",
     "Content",
+    "DeltaContent",
+    "JsonObject",
+    "Kind",
     "RequestModel",
     "SessionId",
+    "StateContent",
     "Status",
     "Text",
     "Time",
     "UserId",
+    "Visibility",
     "without_nul",
 ]
 
@@ -36,8 +42,17 @@ def without_nul(text: str) -> str:
     return text
 
 
-#: JSON text that is passed through.
-Content = Annotated[str, _Marker(), WithJsonSchema({"description": "any JSON value"})]
+def _component(name: str) -> WithJsonSchema:
+    """The schema of a type, by its name in openapi/components.py."""
+    return WithJsonSchema({"x-component": name})
+
+
+#: JSON text that is passed through: any value, or one of a certain form.
+Content = Annotated[str, _Marker(), WithJsonSchema({})]
+StateContent = Annotated[str, _Marker(), _component("State")]
+ChangesContent = Annotated[str, _Marker(), _component("Changes")]
+DeltaContent = Annotated[str, _Marker(), _component("Delta")]
+JsonObject = Annotated[str, _Marker(), _component("JsonObject")]
 
 #: Text that is stored as a database text: no NUL, no half characters (pydantic refuses those itself).
 Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(without_nul)]
@@ -47,7 +62,11 @@ _UUID_SCHEMA = WithJsonSchema({"type": "string", "format": "uuid"})
 SessionId = Annotated[str, StringConstraints(pattern=_UUID), _UUID_SCHEMA]
 UserId = Annotated[str, StringConstraints(pattern=_UUID), _UUID_SCHEMA]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-Status = Literal["idle", "running", "paused", "completed", "error", "expired"]
+Kind = Annotated[Literal["chat", "agent"], _component("Kind")]
+Status = Annotated[
+    Literal["idle", "running", "paused", "completed", "error", "expired"], _component("Status")
+]
+Visibility = Annotated[Literal["private", "shared", "public"], _component("Visibility")]
 
 
 def _content_fields(fields: dict[str, FieldInfo]) -> frozenset[str]:

@@ -23,12 +23,12 @@ __all__ = [
     "LabelRequest",
     "RevertRequest",
     "SnapshotsQuery",
-    "diff",
-    "fork",
+    "diff_snapshots",
+    "fork_session",
+    "label_snapshot",
     "list_snapshots",
     "remove_label",
-    "revert",
-    "set_label",
+    "revert_session",
 ]
 
 _LARGEST = 2**31 - 1
@@ -88,7 +88,7 @@ async def list_snapshots(call: Call) -> Answer:
     return json_answer(f'{{"snapshots":[{listed}],"next":{json.dumps(following)}}}')
 
 
-async def set_label(call: Call) -> Answer:
+async def label_snapshot(call: Call) -> Answer:
     """Give a snapshot a name; it will not be cleaned up."""
     return await _label(call, read_model(LabelRequest, call.body).label)
 
@@ -109,7 +109,7 @@ async def _label(call: Call, label: str | None) -> Answer:
     return json_answer(Snapshot(**rows[0]).json_text())
 
 
-async def diff(call: Call) -> Answer:
+async def diff_snapshots(call: Call) -> Answer:
     """What differs between two snapshots."""
     query = validated(DiffQuery, parse_ints(call.query, "from", "to"))
     rows = await call.database.rows(
@@ -121,7 +121,7 @@ async def diff(call: Call) -> Answer:
     return json_answer(f'{{"differences":[{",".join(Difference(**row).json_text() for row in rows)}]}}')
 
 
-async def revert(call: Call) -> Answer:
+async def revert_session(call: Call) -> Answer:
     """A new snapshot with an old content; nothing is lost."""
     request = read_model(RevertRequest, call.body)
     key = idempotency_key(request.idempotency_key, call.header)
@@ -135,7 +135,7 @@ async def revert(call: Call) -> Answer:
     return json_answer(saved.json_text(), **saved.figures)
 
 
-async def fork(call: Call) -> Answer:
+async def fork_session(call: Call) -> Answer:
     """A new session of the caller's own that begins with this content."""
     request = read_model(ForkRequest, call.body)
     rows = await call.database.rows(

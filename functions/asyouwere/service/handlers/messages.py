@@ -32,7 +32,10 @@ class MessagesQuery(RequestModel):
 class AppendRequest(RequestModel):
     """Messages to be put at the end, in this order."""
 
-    messages: Content = Field(description="A list of messages, at least one; each any JSON value.")
+    messages: Content = Field(
+        description="At least one; each any JSON value.",
+        json_schema_extra={"type": "array", "items": {}, "minItems": 1},
+    )
     idempotency_key: IdempotencyKey | None = None
 
 

@@ -10,9 +10,17 @@ from asyouwere.service.handlers.idempotency import Label
 from asyouwere.service.http.bodies import read_model
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import AnswerModel, Content, RequestModel, SessionId, Status, Time
+from asyouwere.service.models import (
+    AnswerModel,
+    DeltaContent,
+    RequestModel,
+    SessionId,
+    StateContent,
+    Status,
+    Time,
+)
 
-__all__ = ["Changes", "RestoreRequest", "Restored", "restore"]
+__all__ = ["ChangesSince", "RestoreRequest", "Restored", "restore_snapshot"]
 
 
 class Restored(AnswerModel):
@@ -26,20 +34,18 @@ class Restored(AnswerModel):
     created_at: Time | None
     status: Status
     latest_number: int
-    state: Content = Field(
+    state: StateContent = Field(
         description="The state, character by character as it was sent (without whitespace)."
     )
 
 
-class Changes(AnswerModel):
+class ChangesSince(AnswerModel):
     """What changed since a number. reset: that number is not kept any more; restore instead."""
 
     session_id: SessionId
     number: int = Field(description="The number the changes lead to.")
     reset: bool
-    changes: Content | None = Field(
-        description='{"remove": [pointers], "set": {pointer: value}}, in that order.'
-    )
+    changes: DeltaContent | None = Field(description="null if reset.")
 
 
 class RestoreRequest(RequestModel):
@@ -59,7 +65,7 @@ class RestoreRequest(RequestModel):
         return self
 
 
-async def restore(call: Call) -> Answer:
+async def restore_snapshot(call: Call) -> Answer:
     """The state passes through as the text that the database makes; nothing here reads it."""
     request = read_model(RestoreRequest, call.body)
     if request.since is not None:
@@ -77,4 +83,4 @@ async def _changes(call: Call, session_id: str, since: int) -> Answer:
     rows = await call.database.rows(
         call.caller, "get_session_changes", {"p_session_id": session_id, "p_since": since}, repeatable=True
     )
-    return json_answer(Changes(session_id=session_id.lower(), **rows[0]).json_text())
+    return json_answer(ChangesSince(session_id=session_id.lower(), **rows[0]).json_text())

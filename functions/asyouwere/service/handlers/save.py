@@ -11,10 +11,10 @@ from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempo
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import AnswerModel, Content, RequestModel, SessionId
+from asyouwere.service.models import AnswerModel, ChangesContent, DeltaContent, RequestModel, SessionId, StateContent
 from asyouwere.state.rows import ChangeRows, open_changes_view, open_state_view
 
-__all__ = ["SaveRequest", "Saved", "save"]
+__all__ = ["SaveRequest", "Saved", "save_snapshot"]
 
 
 _CONTENT = frozenset({"state", "changes"})
@@ -36,7 +36,7 @@ class Saved(AnswerModel):
         description="Bytes of that state; null in a replay if it is not kept any more."
     )
     message_count: int | None = Field(description="Messages in it; null likewise.")
-    others: Content | None = Field(
+    others: DeltaContent | None = Field(
         description="All that changed since the base, to be applied to it: remove first, then set in order. "
         "null if there was nothing but the caller's own."
     )
@@ -53,10 +53,9 @@ class SaveRequest(RequestModel):
     """Either the whole state or the changes made to the state of number 'base'."""
 
     session_id: SessionId
-    state: Content | None = Field(None, description="The whole state: a JSON object.")
-    changes: Content | None = Field(
-        None,
-        description='{"set": {pointer: value}, "append": {pointer of a list: [items]}, "remove": [pointer]}',
+    state: StateContent | None = Field(None, description="The whole state. Either this or 'changes'.")
+    changes: ChangesContent | None = Field(
+        None, description="What changed in the state of number 'base'. Either this or 'state'."
     )
     base: int | None = Field(
         None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from; default: the latest."
@@ -78,7 +77,7 @@ class SaveRequest(RequestModel):
         return self
 
 
-async def save(call: Call) -> Answer:
+async def save_snapshot(call: Call) -> Answer:
     """Save as the caller. What can't be kept exactly is refused before anything is sent to the database."""
     request, rows = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)

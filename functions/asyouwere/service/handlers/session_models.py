@@ -10,7 +10,17 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from asyouwere.service.models import AnswerModel, Content, SessionId, Status, Time, UserId
+from asyouwere.service.models import (
+    AnswerModel,
+    Content,
+    JsonObject,
+    Kind,
+    SessionId,
+    Status,
+    Time,
+    UserId,
+    Visibility,
+)
 
 __all__ = [
     "Appended",
@@ -30,9 +40,12 @@ __all__ = [
     "Snapshots",
 ]
 
-Visibility = Literal["private", "shared", "public"]
-
 _INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
+
+
+def _any_value(schema: dict[str, Any]) -> None:
+    """Any JSON value, of which null is one already."""
+    schema.pop("anyOf")
 
 
 class Session(AnswerModel):
@@ -42,21 +55,23 @@ class Session(AnswerModel):
     user_id: UserId
     name: str | None
     model: str | None
-    kind: Literal["chat", "agent"]
+    kind: Kind
     status: Status
     visibility: Visibility
-    key: str | None
+    key: str | None = Field(description="The owner's own name for it; one session each.")
     expires_after_seconds: int | None = Field(description="Idle time until it expires; null is never.")
     archived_at: Time | None
     created_at: Time
     updated_at: Time
     last_activity_at: Time
     expired_at: Time | None
-    latest_number: int
-    size_bytes: int
-    message_count: int
-    upstream: Content | None
-    metadata: Content
+    latest_number: int = Field(description="Number of the latest snapshot; 0: never saved.")
+    size_bytes: int = Field(description="Bytes of JSON in the latest state.")
+    message_count: int = Field(description="Items of the state's list 'messages'.")
+    upstream: JsonObject | None = Field(
+        description="Where the agent lives: provider, path, url, external_id, as it was given."
+    )
+    metadata: JsonObject
 
     @model_validator(mode="before")
     @classmethod
@@ -92,11 +107,11 @@ class Snapshot(AnswerModel):
 
     session_id: SessionId
     number: int
-    label: str | None
-    size_bytes: int
-    changed_parts: int
+    label: str | None = Field(description="A name for it; a labelled snapshot is never cleaned up.")
+    size_bytes: int = Field(description="Bytes of JSON in its state.")
+    changed_parts: int = Field(description="Parts written or removed since the snapshot before.")
     message_count: int
-    created_by: UserId | None
+    created_by: UserId | None = Field(description="Who saved it, if not the owner.")
     created_at: Time
 
 
@@ -112,8 +127,8 @@ class Difference(AnswerModel):
 
     change: Literal["added", "removed", "changed"]
     address: Content = Field(description="JSON Pointer of the part.", json_schema_extra={"type": "string"})
-    before: Content | None
-    after: Content | None
+    before: Content | None = Field(json_schema_extra=_any_value)
+    after: Content | None = Field(json_schema_extra=_any_value)
 
 
 class Differences(AnswerModel):

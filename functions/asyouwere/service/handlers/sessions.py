@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from asyouwere.errors import Invalid
 from asyouwere.service.handlers.cursors import pack, unpack
@@ -18,12 +18,20 @@ from asyouwere.service.handlers.session_models import (
     DeletedSession,
     ListedSession,
     Session,
-    Visibility,
 )
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import Content, RequestModel, SessionId, Text, without_nul
+from asyouwere.service.models import (
+    JsonObject,
+    Kind,
+    RequestModel,
+    SessionId,
+    Status,
+    Text,
+    Visibility,
+    without_nul,
+)
 
 __all__ = [
     "ConfirmQuery",
@@ -33,8 +41,8 @@ __all__ = [
     "create_session",
     "delete_my_data",
     "delete_session",
+    "get_session",
     "list_sessions",
-    "read_session",
     "storable",
     "update_session",
 ]
@@ -59,17 +67,19 @@ class CreateSession(RequestModel):
     )
     name: Name | None = None
     model: Model | None = None
-    kind: Literal["chat", "agent"] = Field(
+    kind: Kind = Field(
         "agent", description="A chat expires after 30 idle minutes by default."
     )
     visibility: Visibility = "private"
     expires_after_seconds: IdleSeconds | None = Field(
         None, description="Idle time until it expires; 0 is never."
     )
-    metadata: Content | None = Field(
+    metadata: JsonObject | None = Field(
         None, description="A JSON object; numbers and key order as jsonb keeps them."
     )
-    upstream: Content | None = Field(None, description='{"provider", "path", "url", "external_id"}')
+    upstream: JsonObject | None = Field(
+        None, description="Where the agent lives: provider, path, url, external_id."
+    )
 
 
 class SessionsQuery(RequestModel):
@@ -78,21 +88,23 @@ class SessionsQuery(RequestModel):
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500, description="'next' of the page before.")
     archived: Literal["true", "false", "all"] = "false"
-    status: Literal["idle", "running", "paused", "completed", "error", "expired"] | None = None
+    status: Status | None = None
     search: Text | None = Field(None, description="Part of the name, in any case of letters.")
 
 
 class UpdateSession(RequestModel):
-    """The fields to change; null empties name, model and upstream."""
+    """The fields to change, at least one; what is left out stays. null empties name, model and upstream."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     name: Name | None = None
     model: Model | None = None
     status: Literal["idle", "running", "paused", "completed", "error"] = "idle"
     visibility: Visibility = Field("private", description="Only the owner may change it.")
-    archived: bool = False
+    archived: bool = Field(False, description="An archived session is left out of the list by default.")
     expires_after_seconds: IdleSeconds | None = Field(None, description="0 and null are never.")
-    metadata: Content | None = None
-    upstream: Content | None = None
+    metadata: JsonObject | None = None
+    upstream: JsonObject | None = None
 
 
 class ConfirmQuery(RequestModel):
@@ -142,7 +154,7 @@ async def list_sessions(call: Call) -> Answer:
     return json_answer(f'{{"sessions":[{listed}],"next":{json.dumps(following)}}}')
 
 
-async def read_session(call: Call) -> Answer:
+async def get_session(call: Call) -> Answer:
     """One session as the list shows it."""
     rows = await call.database.rows(
         call.caller, "get_session", {"p_session_id": call.path["session_id"]}, repeatable=True

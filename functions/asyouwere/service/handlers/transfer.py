@@ -15,10 +15,10 @@ from asyouwere.service.handlers.sessions import storable
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import Answer, json_answer
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import Content, RequestModel
+from asyouwere.service.models import Content, JsonObject, RequestModel
 from asyouwere.state.exact_json import MAX_NESTING, each_item, items
 
-__all__ = ["ExportQuery", "ImportRequest", "export_session", "import_session"]
+__all__ = ["ExportQuery", "SessionExport", "export_session", "import_session"]
 
 #: Levels that an export wraps around a part: the document, its list of parts, the part.
 _WRAPPING = 3
@@ -39,14 +39,17 @@ class ExportQuery(RequestModel):
     format: Literal["json", "markdown", "pdf"] = "json"
 
 
-class ImportRequest(RequestModel):
+class SessionExport(RequestModel):
     """The JSON export of a session."""
 
     format: Literal["asyouwere-session"]
     version: Literal[1]
-    session: Content
-    snapshots: Content
-    parts: Content = Field(description="[[path, item, since, until or null, created_at, body] …]")
+    session: JsonObject
+    snapshots: Content = Field(json_schema_extra={"type": "array", "items": {"type": "object"}})
+    parts: Content = Field(
+        description="[[path, item, since, until or null, created_at, body] …]",
+        json_schema_extra={"type": "array", "items": {"type": "array", "items": {}}},
+    )
 
 
 async def export_session(call: Call) -> Answer:
@@ -79,13 +82,13 @@ async def import_session(call: Call) -> Answer:
     return json_answer(CreatedSession(**rows[0], created=True).json_text(), 201)
 
 
-def _opened(body: bytearray) -> tuple[ImportRequest, dict[str, Any]]:
+def _opened(body: bytearray) -> tuple[SessionExport, dict[str, Any]]:
     """The request and its parts as columns."""
-    request = read_model(ImportRequest, body, max_depth=_DEEPEST)
+    request = read_model(SessionExport, body, max_depth=_DEEPEST)
     return request, _columns(request)
 
 
-def _columns(request: ImportRequest) -> dict[str, Any]:
+def _columns(request: SessionExport) -> dict[str, Any]:
     """The parts as the columns that the database takes. Raises invalid_request, too_large."""
     if not (request.session[0], request.snapshots[0], request.parts[0]) == ("{", "[", "["):
         raise Invalid("invalid_request", "This is no export of a session.")

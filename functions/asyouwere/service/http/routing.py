@@ -49,10 +49,10 @@ class Route:
     """One method at one address.
 
     pattern: "" or "/{session_id}/..." below the function; body, query, answer, other_answer: the models that
-    say what is expected and what comes back; answers_with: the media types of an answer without a model, with
-    their meaning; status: of a success; status_if_there: of one that found what was to be made; errors: the codes
-    it can give besides those that every route can; audience: whose tokens it accepts; limit: the setting that
-    limits its body.
+    say what is expected and what comes back; body_optional: an empty one will do; answers_with: the media types of
+    an answer that is no model, each with its schema; status: of a success; status_if_there: of one that
+    found what was to be made; errors: the codes it can give besides those that every route can; audience: whose
+    tokens it accepts; limit: the setting that limits its body.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -60,10 +60,11 @@ class Route:
     handler: Handler
     summary: str
     body: type[RequestModel] | None = None
+    body_optional: bool = False
     query: type[RequestModel] | None = None
     answer: type[AnswerModel] | None = None
     other_answer: type[AnswerModel] | None = None
-    answers_with: Mapping[str, str] = field(default_factory=dict)
+    answers_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     status: int = 200
     status_if_there: int | None = None
     errors: Sequence[str] = ()

@@ -16,6 +16,7 @@ ROUTES: Final = (
         cleanup.clean_up,
         "Remove old snapshots, expire idle sessions",
         body=cleanup.CleanupRequest,
+        body_optional=True,
         answer=cleanup.Cleaned,
         errors=("forbidden", "invalid_argument"),
         audience="service",

@@ -14,11 +14,11 @@ ROUTES: Final = (
     Route(
         "POST",
         "",
-        restore.restore,
+        restore.restore_snapshot,
         "Restore the latest snapshot, a number or a label, or get the changes since a number",
         body=restore.RestoreRequest,
         answer=restore.Restored,
-        other_answer=restore.Changes,
+        other_answer=restore.ChangesSince,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "invalid_argument"),
     ),
 )

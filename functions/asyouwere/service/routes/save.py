@@ -14,7 +14,7 @@ ROUTES: Final = (
     Route(
         "POST",
         "",
-        save.save,
+        save.save_snapshot,
         "Save a state or changes as a snapshot",
         body=save.SaveRequest,
         answer=save.Saved,

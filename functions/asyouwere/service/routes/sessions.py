@@ -36,7 +36,7 @@ ROUTES: Final = (
         "/import",
         transfer.import_session,
         "Import a JSON export as a new session",
-        body=transfer.ImportRequest,
+        body=transfer.SessionExport,
         answer=session_models.CreatedSession,
         status=201,
         errors=("too_large", "quota_exceeded", "address_too_long", *SESSION_FIELDS),
@@ -53,7 +53,7 @@ ROUTES: Final = (
     Route(
         "GET",
         "/{session_id}",
-        sessions.read_session,
+        sessions.get_session,
         "Get a session without its content",
         answer=session_models.ListedSession,
         errors=SESSION,
@@ -112,7 +112,7 @@ ROUTES: Final = (
     Route(
         "PUT",
         "/{session_id}/snapshots/{number}/label",
-        history.set_label,
+        history.label_snapshot,
         "Label a snapshot",
         body=history.LabelRequest,
         answer=session_models.Snapshot,
@@ -136,7 +136,7 @@ ROUTES: Final = (
     Route(
         "GET",
         "/{session_id}/diff",
-        history.diff,
+        history.diff_snapshots,
         "Compare two snapshots",
         query=history.DiffQuery,
         answer=session_models.Differences,
@@ -145,7 +145,7 @@ ROUTES: Final = (
     Route(
         "POST",
         "/{session_id}/revert",
-        history.revert,
+        history.revert_session,
         "Make an old content the newest snapshot",
         body=history.RevertRequest,
         answer=save.Saved,
@@ -154,7 +154,7 @@ ROUTES: Final = (
     Route(
         "POST",
         "/{session_id}/fork",
-        history.fork,
+        history.fork_session,
         "Make a new session from a snapshot",
         body=history.ForkRequest,
         answer=session_models.CreatedSession,
@@ -188,9 +188,9 @@ ROUTES: Final = (
         "Export as JSON (complete), Markdown or PDF",
         query=transfer.ExportQuery,
         answers_with={
-            "application/json": "the complete session, to be imported elsewhere",
-            "text/markdown; charset=utf-8": "the latest content, to be read",
-            "application/pdf": "the latest content, to be read",
+            "application/json": {"$ref": "#/components/schemas/SessionExport"},
+            "text/markdown; charset=utf-8": {"type": "string", "description": "The latest content, to be read."},
+            "application/pdf": {"type": "string", "description": "The latest content, to be read."},
         },
         errors=(*SESSION, "too_large"),
     ),
