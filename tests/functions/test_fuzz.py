@@ -86,7 +86,7 @@ ROUTES = [
 )
 def test_odd_requests__never_break_a_route(function: str, route: Route, ada: Person, service: Person) -> None:
     choice = random.Random(f"{function} {route.method} {route.pattern}")
-    who = service if route.caller == "service" else ada
+    who = service if route.audience == "service" else ada
     session_id = ada.session()
     ada.saved(session_id, state={"messages": ["first"], "n": 1})
     for _ in range(ROUNDS):

@@ -43,7 +43,7 @@ def test_entry_points__are_those_of_main_and_of_the_routes() -> None:
     assert {entry.name for entry in ENTRY_POINTS} == FUNCTIONS.keys()
     assert all(entry.target == entry.name.replace("-", "_") for entry in ENTRY_POINTS)
     for entry in ENTRY_POINTS:
-        callers = {route.caller for route in FUNCTIONS[entry.name].routes}
+        callers = {route.audience for route in FUNCTIONS[entry.name].routes}
         assert callers == ({"user"} if entry.public else {"service"}), entry.name
 
 

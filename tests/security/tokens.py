@@ -81,7 +81,7 @@ def _ask(outcome: Outcome, url: str, tokens: dict[str, Callable[[], str]], long:
             expected = client.request(route.method, path)
             answers = {_shown(expected)}
             for token, make in tokens.items():
-                if route.caller == "service" and token in FOR_THE_SERVICE:
+                if route.audience == "service" and token in FOR_THE_SERVICE:
                     continue  # the ones that this door is for
                 answer = client.request(
                     route.method, path, headers={"Authorization": make().encode("latin-1")}
