@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from asyouwere.local.demo import checks
-from asyouwere.local.demo.checks import Answer, Guarantees
+from asyouwere.local.demo.checks import Guarantees, SaveResult
 from asyouwere.local.demo.client import json_bytes
 from asyouwere.local.demo.conversation import Script, State, apply, build
 
-ANSWERS = [Answer("a", 1), Answer("b", 2), Answer("c", 3), Answer("c", 3, replayed=True)]
+ANSWERS = [SaveResult("a", 1), SaveResult("b", 2), SaveResult("c", 3), SaveResult("c", 3, replayed=True)]
 
 
 def holds(guarantees: Guarantees) -> bool:
@@ -44,13 +44,13 @@ def test_saved_exactly_once__holds() -> None:
         (ANSWERS, [1, 2], "number 3 was answered but is not there"),
         (ANSWERS, [1, 2, 3, 3], "number 3 is there 2 times"),
         (ANSWERS, [1, 2, 3, 4], "number 4 is there, but nobody was told so"),
-        ([Answer("a", 1), Answer("b", 1)], [1], "number 1 was given to 2 saves"),
-        ([Answer("a", 1), Answer("a", 2)], [1, 2], "one save got the numbers [1, 2]"),
-        ([Answer("a", 1), Answer("b", 3)], [1, 3], "number 2 is missing between others"),
+        ([SaveResult("a", 1), SaveResult("b", 1)], [1], "number 1 was given to 2 saves"),
+        ([SaveResult("a", 1), SaveResult("a", 2)], [1, 2], "one save got the numbers [1, 2]"),
+        ([SaveResult("a", 1), SaveResult("b", 3)], [1, 3], "number 2 is missing between others"),
     ],
     ids=["lost", "last-lost", "duplicated", "unknown", "shared", "saved-twice", "gap"],
 )
-def test_saved_exactly_once__finds(answers: list[Answer], numbers: list[int], problem: str) -> None:
+def test_saved_exactly_once__finds(answers: list[SaveResult], numbers: list[int], problem: str) -> None:
     assert problem in checks.saved_exactly_once(answers, numbers)
 
 
@@ -167,7 +167,7 @@ def test_guarantees__hold_only_if_all_were_looked_at_and_nothing_was_found() -> 
 
 
 def test_problems__are_shortened() -> None:
-    answers = [Answer(str(number), number) for number in range(1, 21)]
+    answers = [SaveResult(str(number), number) for number in range(1, 21)]
     assert checks.saved_exactly_once(answers, [])[-1] == "and 15 more of the kind"
 
 

@@ -53,7 +53,7 @@ Operation = dict[str, Any]
 
 
 @dataclass
-class Answer:
+class SaveResult:
     """What a save answers, as far as it is told beforehand."""
 
     number: int
@@ -68,7 +68,7 @@ class Expected:
     """What may come of an operation: a success with this state, a refusal with one of these codes, either."""
 
     state: State | None = None
-    answer: Answer | None = None
+    answer: SaveResult | None = None
     codes: frozenset[str] = frozenset()
     must_name: set[Address] = field(default_factory=set)
     """Addresses that a conflict has to name."""
@@ -82,7 +82,7 @@ class Key:
     """What is remembered of an idempotency key."""
 
     content: str
-    answer: Answer
+    answer: SaveResult
 
 
 class SessionModel:
@@ -116,7 +116,7 @@ class SessionModel:
                 return Expected(codes=codes | {"idempotency_key_reused"})
             return Expected(
                 self.states.get(earlier.answer.number, {}),
-                Answer(
+                SaveResult(
                     earlier.answer.number,
                     earlier.answer.created,
                     True,
@@ -233,7 +233,7 @@ class SessionModel:
         number = self.latest + created
         if self._label_taken(label, number):
             return Expected(codes=frozenset({"label_taken"}))
-        return Expected(state, Answer(number, created, changed_parts=changed))
+        return Expected(state, SaveResult(number, created, changed_parts=changed))
 
     @staticmethod
     def _refuse_overlaps(changes: Changes) -> None:
@@ -252,7 +252,7 @@ class SessionModel:
 
     # -- what has come -----------------------------------------------------------------------------------
 
-    def done(self, op: Operation, expected: Expected, answer: Answer | None) -> None:
+    def done(self, op: Operation, expected: Expected, answer: SaveResult | None) -> None:
         """Take over what an accepted operation did."""
         if op["do"] == "label":
             self.labels.pop(op["number"], None)

@@ -17,7 +17,7 @@ from tests.property.checks import Storage, caught_up, check_missing, check_sessi
 from tests.property.drivers import Driver, Handle, Refusal, described
 from tests.property.exact import INDEX, Address, dump, keys_of, messages_in, parse, size_of
 from tests.property.generator import Generator
-from tests.property.model import Answer, Expected, Operation, SessionModel
+from tests.property.model import Expected, Operation, SaveResult, SessionModel
 
 SHRINK_SECONDS = 60
 
@@ -118,7 +118,7 @@ class Game:
     def _change(self, op: Operation) -> None:
         model, handle = self.models[op["on"]], self.handles[op["on"]]
         expected = model.expect(op)
-        answer: Answer | None = None
+        answer: SaveResult | None = None
         try:
             if op["do"] == "label":
                 self.driver.label(handle, op["number"], op["label"])
@@ -131,7 +131,7 @@ class Game:
             model.done(op, expected, answer)
         self._look(handle, model)
 
-    def _save(self, op: Operation, handle: Handle, model: SessionModel, expected: Expected) -> Answer:
+    def _save(self, op: Operation, handle: Handle, model: SessionModel, expected: Expected) -> SaveResult:
         do: Callable[[Handle, Operation], dict[str, Any]] = {
             "save": self.driver.save,
             "messages": self.driver.append_messages,
@@ -150,18 +150,18 @@ class Game:
         check_sync(self.driver, handle, model, self.random.choice([0, *model.kept]))
 
 
-def wanted_answer(op: Operation, row: dict[str, Any], expected: Expected, model: SessionModel) -> Answer:
+def wanted_answer(op: Operation, row: dict[str, Any], expected: Expected, model: SessionModel) -> SaveResult:
     """The answer that is right, now that it is known that the operation was accepted."""
     if expected.state is None:
         raise AssertionError(f"{op} was accepted, though it should be refused: {set(expected.codes)}; {row}")
     if expected.answer is not None:
         return expected.answer
     changed = expected.state != model.state
-    return Answer(model.latest + changed, changed, merged=True, changed_parts=row["changed_parts"])
+    return SaveResult(model.latest + changed, changed, merged=True, changed_parts=row["changed_parts"])
 
 
 def check_answer(
-    op: Operation, row: dict[str, Any], wanted: Answer, expected: Expected, model: SessionModel
+    op: Operation, row: dict[str, Any], wanted: SaveResult, expected: Expected, model: SessionModel
 ) -> None:
     """What a save answered against what it should."""
     assert expected.state is not None
@@ -174,7 +174,7 @@ def check_answer(
         if "number" in row:
             assert row["number"] == wanted.number, f"number {row['number']}, not {wanted.number}"
         return
-    seen = Answer(row["number"], row["created"], row["replayed"], row["merged"], row["changed_parts"])
+    seen = SaveResult(row["number"], row["created"], row["replayed"], row["merged"], row["changed_parts"])
     if wanted.replayed:
         seen.merged = wanted.merged
     assert seen == wanted, f"answered {seen}, not {wanted}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.property.checks import Storage, check_list, check_number
 from tests.property.drivers import Driver, Refusal
 from tests.property.exact import messages_in
-from tests.property.model import Answer, SessionModel
+from tests.property.model import SaveResult, SessionModel
 from tests.property.sequences import check_answer, check_refusal, wanted_answer
 from tests.property.sql_driver import SqlDriver
 from tests.property.writing import again
@@ -156,7 +156,7 @@ class World:
             check_refusal(op, refusal, expected, model)
             request.refusal = refusal
             return
-        wanted: Answer = wanted_answer(op, row, expected, model)
+        wanted: SaveResult = wanted_answer(op, row, expected, model)
         check_answer(op, row, wanted, expected, model)
         model.done(op, expected, wanted)
         request.answer, request.refusal = row, None

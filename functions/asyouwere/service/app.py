@@ -1,4 +1,4 @@
-"""A request from its arrival to its answer: the same way for every function, deployed or local.
+"""A request from its arrival to its response: the same way for every function, deployed or local.
 
 service = Service()                                       # settings from the environment, on first use
 response = await service.respond("sessions", request)
@@ -25,7 +25,7 @@ from asyouwere.service.database import Database, open_database
 from asyouwere.service.http.bodies import read_body
 from asyouwere.service.http.cors import cors_headers, preflight_headers
 from asyouwere.service.http.log import log_failure, log_line
-from asyouwere.service.http.responses import Answer, problem, to_response
+from asyouwere.service.http.responses import ApiResponse, problem, to_response
 from asyouwere.service.http.routing import Call, Route, allowed, check_path, pick
 from asyouwere.service.routes.registry import FUNCTIONS
 from asyouwere.service.settings import Settings, SettingsError
@@ -47,7 +47,7 @@ _GATEWAY_PARAMETERS: Final = frozenset({"forceFunctionRegion"})
 
 @dataclass(slots=True)
 class _Seen:
-    """What the request log wants to know even if there is no answer."""
+    """What the request log wants to know even if there is no response."""
 
     body_bytes: int = 0
     route: str | None = None
@@ -91,7 +91,7 @@ class Service:
         return self._telemetry
 
     async def respond(self, function: str, request: Request) -> Response:
-        """Answer one request to one function; whatever goes wrong, the answer is a problem of ours."""
+        """Answer one request to one function; whatever goes wrong, the response is a problem of ours."""
         try:
             observing = self.settings.telemetry
         except SettingsError:
@@ -112,57 +112,57 @@ class Service:
         try:
             settings = self.settings
             extra.update(cors_headers(request.headers.get("origin"), settings.allowed_origins))
-            answer = await self._answer(function, request, extra, seen)
+            response = await self._handle(function, request, extra, seen)
         except AsYouWereError as exc:
             code = exc.code
             if isinstance(exc, TokenRefused):
                 seen.refused = exc.reason
-            answer = problem(exc)
+            response = problem(exc)
             if exc.__cause__ is not None and exc.status == 500:
                 log_failure(request_id, exc)
         except ClientDisconnect:
             code = "client_gone"
-            answer = Answer(status=499)
+            response = ApiResponse(status=499)
         except SettingsError as exc:
             code = "internal"
             log_line(severity="ERROR", message=f"settings: {exc}", request_id=request_id)
-            answer = problem(AsYouWereError("internal"))
+            response = problem(AsYouWereError("internal"))
         except Exception as exc:  # noqa: BLE001 - the last resort; what is known of it goes to the log
             code = "internal"
             log_failure(request_id, exc)
-            answer = problem(AsYouWereError("internal"))
+            response = problem(AsYouWereError("internal"))
         if self._settings is None or self._settings.request_log:
             log_line(
-                severity="INFO" if answer.status < 500 else "ERROR",
+                severity="INFO" if response.status < 500 else "ERROR",
                 message="request",
                 request_id=request_id,
                 function=function,
                 method=request.method,
-                status=answer.status,
+                status=response.status,
                 ms=round((time.perf_counter() - started) * 1000, 1),
                 bytes_in=seen.body_bytes,
-                bytes_out=answer.size,
-                **answer.logged,
+                bytes_out=response.size,
+                **response.logged,
                 **({"code": code} if code else {}),
                 **({"token": seen.refused} if seen.refused else {}),
             )
         if observed is not None:
-            observed.route, observed.status, observed.code = seen.route, answer.status, code
-            observed.bytes_in, observed.bytes_out = seen.body_bytes, answer.size
-            observed.figures = answer.logged
+            observed.route, observed.status, observed.code = seen.route, response.status, code
+            observed.bytes_in, observed.bytes_out = seen.body_bytes, response.size
+            observed.figures = response.logged
         if not gc.isenabled():  # main.py's doing; by now all is imported
             gc.freeze()
             gc.enable()
-        return to_response(answer, extra)
+        return to_response(response, extra)
 
-    async def _answer(self, function: str, request: Request, extra: dict[str, str], seen: _Seen) -> Answer:
+    async def _handle(self, function: str, request: Request, extra: dict[str, str], seen: _Seen) -> ApiResponse:
         path = _path_below(function, request.scope["path"])
         if path == "/openapi.json":
             return _document(function, request.method)
         methods, values = FUNCTIONS[function].match(path)
         if request.method == "OPTIONS":
             extra.update(preflight_headers(request.headers, self.settings.allowed_origins, allowed(methods)))
-            return Answer(status=204)
+            return ApiResponse(status=204)
         route = pick(methods, request.method)
         seen.route = route.pattern
         caller = await self._caller(route, request)
@@ -207,8 +207,8 @@ def _query(params: QueryParams) -> Mapping[str, str]:
     return query
 
 
-def _document(function: str, method: str) -> Answer:
+def _document(function: str, method: str) -> ApiResponse:
     from asyouwere.service.openapi import document_text
 
     pick({"GET": FUNCTIONS[function].routes[0]}, method)
-    return Answer((document_text(function),))
+    return ApiResponse((document_text(function),))

@@ -2,7 +2,7 @@
 
 Content (a state, a message, metadata) is JSON text in both. It is never parsed into Python values and written
 again: that would change numbers, key order and duplicates. In a request such a field holds the text as it was
-sent; in an answer it is put in place as the database stores it.
+sent; in a response it is put in place as the database stores it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, W
 from pydantic.fields import FieldInfo
 
 __all__ = [
-    "AnswerModel",
     "ChangesContent",
     "Content",
     "DeltaContent",
     "JsonObject",
     "Kind",
     "RequestModel",
+    "ResponseModel",
     "SessionId",
     "StateContent",
     "Status",
@@ -97,7 +97,7 @@ class RequestModel(BaseModel):
         cls.content_fields = _content_fields(cls.model_fields)
 
 
-class AnswerModel(BaseModel):
+class ResponseModel(BaseModel):
     """What a caller gets. Made from a database row: columns that the model does not name stay inside."""
 
     model_config = ConfigDict(extra="ignore", defer_build=True)

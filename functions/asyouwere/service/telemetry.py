@@ -34,7 +34,7 @@ _AGE: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", re.ASCII)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
-#: Figures of an answer (``Answer.logged``) that are metrics too: name, unit, meaning, whether summed up.
+#: Figures of a response (``ApiResponse.logged``) that are metrics too: name, unit, meaning, whether summed up.
 _FIGURES: Final[dict[str, tuple[str, str, str, bool]]] = {
     "snapshot_bytes": ("asyouwere.snapshot.size", "By", "Size of the state that a save led to", False),
     "changed_parts": ("asyouwere.save.changed_parts", "{part}", "Parts that a save changed", False),

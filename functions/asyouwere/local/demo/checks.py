@@ -15,7 +15,7 @@ MOST = 5  # problems of one kind that are worth a line
 
 
 @dataclass(frozen=True)
-class Answer:
+class SaveResult:
     """A save that was answered: the key it was sent with and the number it got."""
 
     key: str
@@ -50,7 +50,7 @@ class Guarantees:
         return not any(self.problems(title) for title in self.titles)
 
 
-def saved_exactly_once(answers: Sequence[Answer], numbers: Sequence[int]) -> list[str]:
+def saved_exactly_once(answers: Sequence[SaveResult], numbers: Sequence[int]) -> list[str]:
     """Every answered save is one snapshot, every snapshot is one answered save, and the numbers are 1, 2, 3 …
 
     ``numbers`` are those that the server lists, in any order.

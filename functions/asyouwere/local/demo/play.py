@@ -13,7 +13,7 @@ import httpx
 import psycopg
 
 from asyouwere.local.demo import checks
-from asyouwere.local.demo.checks import Answer, Guarantees
+from asyouwere.local.demo.checks import Guarantees, SaveResult
 from asyouwere.local.demo.client import Client, Refused
 from asyouwere.local.demo.conversation import Script, State, Step, apply, put
 from asyouwere.local.demo.crash import Attempt, Watch, at_work, kill_during, once_written
@@ -61,7 +61,7 @@ class Play:
         self.measured = Measurements()
         self.client = Client(stack.url, stack.token())
         self.session_id = self.client.create_session(name="Reading the standard library", model="demo-1")
-        self.answers: list[Answer] = []
+        self.answers: list[SaveResult] = []
         self.state: State = {}  # the app's own copy
         self.number = 0  # the snapshot that the copy is
         self.differences: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ class Play:
         return self._answered(fields, self.client.save(self.session_id, **fields))
 
     def _answered(self, fields: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
-        self.answers.append(Answer(fields["idempotency_key"], saved["number"], saved["replayed"]))
+        self.answers.append(SaveResult(fields["idempotency_key"], saved["number"], saved["replayed"]))
         self.number = saved["number"]
         return saved
 

@@ -4,7 +4,7 @@
 
 The key decides the algorithm, never the token: HS256 for the shared secret, and for a public key the one its
 kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the role is what the verified
-token says and must be one that a function is for. Whatever is wrong with a token, the answer is the same one; the
+token says and must be one that a function is for. Whatever is wrong with a token, the response is the same one; the
 log says why (refusal.py).
 
 Functions for the service (``audience="service"``) know two more tokens: the scheduler's, see scheduler.py, and

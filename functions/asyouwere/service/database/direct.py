@@ -116,7 +116,7 @@ class DirectDatabase:
                 try:
                     results = await exchange(connection, statements)
                 except Failure:
-                    # A refusal is an ordinary answer: leave the connection as clean as it was.
+                    # An error of ours is an ordinary result: leave the connection as clean as it was.
                     await exchange(connection, [_ROLLBACK])
                     raise
         except TimeoutError as exc:

@@ -1,4 +1,4 @@
-"""What an HTTP answer means that is no success: Postgres' errors, PostgREST's own, those of a gateway."""
+"""What an HTTP response means that is no success: Postgres' errors, PostgREST's own, those of a gateway."""
 
 from __future__ import annotations
 

@@ -100,12 +100,12 @@ class PostgrestDatabase:
         headers = {"apikey": self._publishable_key} if self._publishable_key else {}
         try:
             async with asyncio.timeout(self._pool_timeout):
-                answer = await self._connected().session.head(
+                response = await self._connected().session.head(
                     f"{self._url}/sessions_list", params={"limit": "0"}, headers=headers
                 )
         except (httpx.RequestError, TimeoutError) as exc:
             raise unavailable() from exc
-        if not answer.is_success:
+        if not response.is_success:
             raise unavailable()
 
     async def close(self) -> None:

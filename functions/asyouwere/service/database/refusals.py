@@ -40,7 +40,7 @@ def refusal(failure: Failure) -> AsYouWereError:
     """Our exception for an error of the server. Its message is kept only if our own SQL wrote it."""
     state, hint = failure.sqlstate, failure.hint
     if state.startswith("PT") and hint in CODES:
-        # Which session was asked for must not show in the answer, so the sentence is always the same one.
+        # Which session was asked for must not show in the response, so the sentence is always the same one.
         message = None if hint == "session_not_found" else failure.message
         return from_code(hint, message, data=failure.detail, retry_after=_retry_after(hint, failure.detail))
     if state == "57014":

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from asyouwere.service.database import Argument
 from asyouwere.service.http.bodies import read_model
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import AnswerModel, RequestModel
+from asyouwere.service.models import RequestModel, ResponseModel
 
 __all__ = ["Cleaned", "CleanupRequest", "clean_up"]
 
 
-class Cleaned(AnswerModel):
+class Cleaned(ResponseModel):
     """What a clean-up did. done is false if the time ran out: call it again."""
 
     sessions: int = Field(description="Sessions that snapshots were removed from.")
@@ -38,7 +38,7 @@ class CleanupRequest(RequestModel):
     max_sessions: int = Field(200, ge=1, le=10_000, description="Sessions in one batch.")
 
 
-async def clean_up(call: Call) -> Answer:
+async def clean_up(call: Call) -> ApiResponse:
     """Goes on until all is done or the time is up; each batch is a transaction of its own and holds no lock
     long.
 
@@ -66,7 +66,7 @@ async def clean_up(call: Call) -> Answer:
                 del work[function]
             for name, count in row.items():
                 totals[name] += count
-    return json_answer(
+    return json_response(
         Cleaned(**totals, batches=batches, done=not work).json_text(),
         removed_snapshots=totals["snapshots"],
         removed_parts=totals["parts"],

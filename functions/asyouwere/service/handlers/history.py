@@ -13,7 +13,7 @@ from asyouwere.service.handlers.save import Saved
 from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
 from asyouwere.service.handlers.sessions import Name
 from asyouwere.service.http.bodies import read_model, validated
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import RequestModel
 
@@ -68,7 +68,7 @@ class ForkRequest(RequestModel):
     name: Name | None = Field(None, description="Name of the new session; default: the same.")
 
 
-async def list_snapshots(call: Call) -> Answer:
+async def list_snapshots(call: Call) -> ApiResponse:
     """Newest first, by keyset."""
     query = validated(SnapshotsQuery, parse_ints(call.query, "limit"))
     before = unpack(query.cursor, int)[0] if query.cursor is not None else None
@@ -85,31 +85,31 @@ async def list_snapshots(call: Call) -> Answer:
     page = rows[: query.limit]
     following = pack(page[-1]["number"]) if len(rows) > len(page) else None
     listed = ",".join(Snapshot(**row).json_text() for row in page)
-    return json_answer(f'{{"snapshots":[{listed}],"next":{json.dumps(following)}}}')
+    return json_response(f'{{"snapshots":[{listed}],"next":{json.dumps(following)}}}')
 
 
-async def label_snapshot(call: Call) -> Answer:
+async def label_snapshot(call: Call) -> ApiResponse:
     """Give a snapshot a name; it will not be cleaned up."""
     return await _label(call, read_model(LabelRequest, call.body).label)
 
 
-async def remove_label(call: Call) -> Answer:
+async def remove_label(call: Call) -> ApiResponse:
     """Take a snapshot's name away."""
     await _label(call, None)
-    return Answer(status=204)
+    return ApiResponse(status=204)
 
 
-async def _label(call: Call, label: str | None) -> Answer:
+async def _label(call: Call, label: str | None) -> ApiResponse:
     rows = await call.database.rows(
         call.caller,
         "label_snapshot",
         {"p_session_id": call.path["session_id"], "p_number": int(call.path["number"]), "p_label": label},
         repeatable=True,
     )
-    return json_answer(Snapshot(**rows[0]).json_text())
+    return json_response(Snapshot(**rows[0]).json_text())
 
 
-async def diff_snapshots(call: Call) -> Answer:
+async def diff_snapshots(call: Call) -> ApiResponse:
     """What differs between two snapshots."""
     query = validated(DiffQuery, parse_ints(call.query, "from", "to"))
     rows = await call.database.rows(
@@ -118,10 +118,10 @@ async def diff_snapshots(call: Call) -> Answer:
         {"p_session_id": call.path["session_id"], "p_from": query.from_, "p_to": query.to},
         repeatable=True,
     )
-    return json_answer(f'{{"differences":[{",".join(Difference(**row).json_text() for row in rows)}]}}')
+    return json_response(f'{{"differences":[{",".join(Difference(**row).json_text() for row in rows)}]}}')
 
 
-async def revert_session(call: Call) -> Answer:
+async def revert_session(call: Call) -> ApiResponse:
     """A new snapshot with an old content; nothing is lost."""
     request = read_model(RevertRequest, call.body)
     key = idempotency_key(request.idempotency_key, call.header)
@@ -132,10 +132,10 @@ async def revert_session(call: Call) -> Answer:
         repeatable=key is not None,
     )
     saved = Saved(**rows[0])
-    return json_answer(saved.json_text(), **saved.figures)
+    return json_response(saved.json_text(), **saved.figures)
 
 
-async def fork_session(call: Call) -> Answer:
+async def fork_session(call: Call) -> ApiResponse:
     """A new session of the caller's own that begins with this content."""
     request = read_model(ForkRequest, call.body)
     rows = await call.database.rows(
@@ -143,4 +143,4 @@ async def fork_session(call: Call) -> Answer:
         "fork_session",
         {"p_session_id": call.path["session_id"], "p_number": request.number, "p_name": request.name},
     )
-    return json_answer(CreatedSession(**rows[0], created=True).json_text(), 201)
+    return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)

@@ -12,7 +12,7 @@ from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_k
 from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.session_models import Appended, Message
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, RequestModel
 from asyouwere.state.rows import ChangeRows, open_items_view
@@ -39,7 +39,7 @@ class AppendRequest(RequestModel):
     idempotency_key: IdempotencyKey | None = None
 
 
-async def list_messages(call: Call) -> Answer:
+async def list_messages(call: Call) -> ApiResponse:
     """In order, without the rest of the state."""
     query = validated(MessagesQuery, parse_ints(call.query, "after", "limit"))
     rows = await call.database.rows(
@@ -51,10 +51,10 @@ async def list_messages(call: Call) -> Answer:
     page = rows[: query.limit]
     following = page[-1]["position"] if len(rows) > len(page) else None
     listed = ",".join(Message(**row).json_text() for row in page)
-    return json_answer(f'{{"messages":[{listed}],"next":{json.dumps(following)}}}')
+    return json_response(f'{{"messages":[{listed}],"next":{json.dumps(following)}}}')
 
 
-async def append_messages(call: Call) -> Answer:
+async def append_messages(call: Call) -> ApiResponse:
     """Appends never conflict: of two at once the later one comes after."""
     request, messages = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)
@@ -71,7 +71,7 @@ async def append_messages(call: Call) -> Answer:
     )
     saved = rows[0]
     total = saved["message_count"]
-    answer = Appended(
+    response = Appended(
         number=saved["number"],
         created=saved["created"],
         replayed=saved["replayed"],
@@ -80,7 +80,7 @@ async def append_messages(call: Call) -> Answer:
         message_count=total,
     )
     changed = 0 if saved["replayed"] else saved["changed_parts"]
-    return json_answer(answer.json_text(), 201, changed_parts=changed, replayed=int(saved["replayed"]))
+    return json_response(response.json_text(), 201, changed_parts=changed, replayed=int(saved["replayed"]))
 
 
 def _opened(body: bytearray) -> tuple[AppendRequest, ChangeRows]:

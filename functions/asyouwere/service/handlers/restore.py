@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from asyouwere.service.handlers.idempotency import Label
 from asyouwere.service.http.bodies import read_model
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
-    AnswerModel,
     DeltaContent,
     RequestModel,
+    ResponseModel,
     SessionId,
     StateContent,
     Status,
@@ -23,7 +23,7 @@ from asyouwere.service.models import (
 __all__ = ["ChangesSince", "RestoreRequest", "Restored", "restore_snapshot"]
 
 
-class Restored(AnswerModel):
+class Restored(ResponseModel):
     """A snapshot with its state. number 0 and an empty state: never saved."""
 
     session_id: SessionId
@@ -39,7 +39,7 @@ class Restored(AnswerModel):
     )
 
 
-class ChangesSince(AnswerModel):
+class ChangesSince(ResponseModel):
     """What changed since a number. reset: that number is not kept any more; restore instead."""
 
     session_id: SessionId
@@ -65,7 +65,7 @@ class RestoreRequest(RequestModel):
         return self
 
 
-async def restore_snapshot(call: Call) -> Answer:
+async def restore_snapshot(call: Call) -> ApiResponse:
     """The state passes through as the text that the database makes; nothing here reads it."""
     request = read_model(RestoreRequest, call.body)
     if request.since is not None:
@@ -76,11 +76,11 @@ async def restore_snapshot(call: Call) -> Answer:
         {"p_session_id": request.session_id, "p_number": request.number, "p_label": request.label},
         repeatable=True,
     )
-    return Answer([description.rstrip()[:-1] + b',"state":', *state, b"}"])
+    return ApiResponse([description.rstrip()[:-1] + b',"state":', *state, b"}"])
 
 
-async def _changes(call: Call, session_id: str, since: int) -> Answer:
+async def _changes(call: Call, session_id: str, since: int) -> ApiResponse:
     rows = await call.database.rows(
         call.caller, "get_session_changes", {"p_session_id": session_id, "p_since": since}, repeatable=True
     )
-    return json_answer(ChangesSince(session_id=session_id.lower(), **rows[0]).json_text())
+    return json_response(ChangesSince(session_id=session_id.lower(), **rows[0]).json_text())

@@ -9,9 +9,16 @@ from pydantic import BeforeValidator, Field, model_validator
 from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import AnswerModel, ChangesContent, DeltaContent, RequestModel, SessionId, StateContent
+from asyouwere.service.models import (
+    ChangesContent,
+    DeltaContent,
+    RequestModel,
+    ResponseModel,
+    SessionId,
+    StateContent,
+)
 from asyouwere.state.rows import ChangeRows, open_changes_view, open_state_view
 
 __all__ = ["SaveRequest", "Saved", "save_snapshot"]
@@ -20,13 +27,13 @@ __all__ = ["SaveRequest", "Saved", "save_snapshot"]
 _CONTENT = frozenset({"state", "changes"})
 
 
-class Saved(AnswerModel):
+class Saved(ResponseModel):
     """The snapshot that holds what was sent; not created if that changed nothing: then it is the latest."""
 
     number: int = Field(description="Number of the snapshot; 1, 2, 3 …")
     created: bool = Field(description="Whether a snapshot was made.")
     replayed: bool = Field(
-        description="Whether this repeats the answer to an earlier request of the same key."
+        description="Whether this repeats the response to an earlier request of the same key."
     )
     merged: Annotated[bool, BeforeValidator(bool)] = Field(
         description="Whether others had saved since the base."
@@ -62,7 +69,7 @@ class SaveRequest(RequestModel):
     )
     idempotency_key: IdempotencyKey | None = Field(
         None,
-        description="The same key again returns the first answer. May be sent as header Idempotency-Key.",
+        description="The same key again returns the first response. May be sent as header Idempotency-Key.",
     )
     label: Label | None = Field(None, description="Names the snapshot; a labelled one is never cleaned up.")
     on_conflict: Literal["merge", "reject", "overwrite"] = Field(
@@ -77,7 +84,7 @@ class SaveRequest(RequestModel):
         return self
 
 
-async def save_snapshot(call: Call) -> Answer:
+async def save_snapshot(call: Call) -> ApiResponse:
     """Save as the caller. What can't be kept exactly is refused before anything is sent to the database."""
     request, rows = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     key = idempotency_key(request.idempotency_key, call.header)
@@ -94,8 +101,8 @@ async def save_snapshot(call: Call) -> Answer:
         },
         repeatable=key is not None,
     )
-    answer = Saved(**saved[0])
-    return json_answer(answer.json_text(), **answer.figures)
+    response = Saved(**saved[0])
+    return json_response(response.json_text(), **response.figures)
 
 
 def _opened(body: bytearray) -> tuple[SaveRequest, ChangeRows]:

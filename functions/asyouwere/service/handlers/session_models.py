@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from asyouwere.service.models import (
-    AnswerModel,
     Content,
     JsonObject,
     Kind,
+    ResponseModel,
     SessionId,
     Status,
     Time,
@@ -48,7 +48,7 @@ def _any_value(schema: dict[str, Any]) -> None:
     schema.pop("anyOf")
 
 
-class Session(AnswerModel):
+class Session(ResponseModel):
     """A session without its content."""
 
     id: SessionId
@@ -95,14 +95,14 @@ class ListedSession(Session):
     my_role: Literal["owner", "editor", "viewer"] = Field(description="What the caller may do.")
 
 
-class Sessions(AnswerModel):
+class Sessions(ResponseModel):
     """A page of sessions, last active first."""
 
     sessions: list[ListedSession]
     next: str | None = Field(description="Cursor of the next page; null if this is the last.")
 
 
-class Snapshot(AnswerModel):
+class Snapshot(ResponseModel):
     """A numbered version, without its content."""
 
     session_id: SessionId
@@ -115,14 +115,14 @@ class Snapshot(AnswerModel):
     created_at: Time
 
 
-class Snapshots(AnswerModel):
+class Snapshots(ResponseModel):
     """A page of snapshots, newest first."""
 
     snapshots: list[Snapshot]
     next: str | None = Field(description="Cursor of the next page; null if this is the last.")
 
 
-class Difference(AnswerModel):
+class Difference(ResponseModel):
     """One address at which two snapshots differ. A value that is not there is null."""
 
     change: Literal["added", "removed", "changed"]
@@ -131,13 +131,13 @@ class Difference(AnswerModel):
     after: Content | None = Field(json_schema_extra=_any_value)
 
 
-class Differences(AnswerModel):
+class Differences(ResponseModel):
     """All differences between two snapshots, in address order."""
 
     differences: list[Difference]
 
 
-class Message(AnswerModel):
+class Message(ResponseModel):
     """A message of the state's list ``messages``."""
 
     id: str
@@ -149,27 +149,27 @@ class Message(AnswerModel):
     body: Content = Field(description="The message, character by character as it was sent.")
 
 
-class Messages(AnswerModel):
+class Messages(ResponseModel):
     """Messages by position."""
 
     messages: list[Message]
     next: int | None = Field(description="Value of 'after' for the next page; null if this is the last.")
 
 
-class Appended(AnswerModel):
+class Appended(ResponseModel):
     """Where the messages are now."""
 
     number: int = Field(description="Number of the snapshot that holds them.")
     created: bool = Field(description="Whether a snapshot was made; always, for a message is always new.")
     replayed: bool = Field(
-        description="Whether this repeats the answer to an earlier request of the same key."
+        description="Whether this repeats the response to an earlier request of the same key."
     )
     first_position: int | None = Field(description="null in a replay if that snapshot is not kept any more.")
     last_position: int | None
     message_count: int | None
 
 
-class Member(AnswerModel):
+class Member(ResponseModel):
     """Somebody besides the owner who may see a shared session."""
 
     session_id: SessionId
@@ -178,13 +178,13 @@ class Member(AnswerModel):
     created_at: Time
 
 
-class Members(AnswerModel):
+class Members(ResponseModel):
     """All members for the owner; for a member their own row."""
 
     members: list[Member]
 
 
-class DeletedData(AnswerModel):
+class DeletedData(ResponseModel):
     """What was deleted of a user's data."""
 
     sessions: int
@@ -193,7 +193,7 @@ class DeletedData(AnswerModel):
     memberships: int
 
 
-class DeletedSession(AnswerModel):
+class DeletedSession(ResponseModel):
     """What was deleted with a session."""
 
     snapshots: int

@@ -20,7 +20,7 @@ from asyouwere.service.handlers.session_models import (
     Session,
 )
 from asyouwere.service.http.bodies import read_model, validated
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
     JsonObject,
@@ -113,7 +113,7 @@ class ConfirmQuery(RequestModel):
     confirm: Literal["delete-my-data"]
 
 
-async def create_session(call: Call) -> Answer:
+async def create_session(call: Call) -> ApiResponse:
     """A session for the caller. Retrying is safe with a key or an id."""
     request = read_model(CreateSession, call.body)
     arguments: dict[str, Any] = {
@@ -128,10 +128,10 @@ async def create_session(call: Call) -> Answer:
         repeatable=request.key is not None or request.id is not None,
     )
     created = CreatedSession(**rows[0])
-    return json_answer(created.json_text(), 201 if created.created else 200)
+    return json_response(created.json_text(), 201 if created.created else 200)
 
 
-async def list_sessions(call: Call) -> Answer:
+async def list_sessions(call: Call) -> ApiResponse:
     """A page by keyset: it costs the same at any depth."""
     query = validated(SessionsQuery, parse_ints(call.query, "limit"))
     before, before_id = _place(query.cursor) if query.cursor is not None else (None, None)
@@ -151,18 +151,18 @@ async def list_sessions(call: Call) -> Answer:
     page = rows[: query.limit]
     following = pack(page[-1]["last_activity_at"], page[-1]["id"]) if len(rows) > len(page) else None
     listed = ",".join(ListedSession(**row).json_text() for row in page)
-    return json_answer(f'{{"sessions":[{listed}],"next":{json.dumps(following)}}}')
+    return json_response(f'{{"sessions":[{listed}],"next":{json.dumps(following)}}}')
 
 
-async def get_session(call: Call) -> Answer:
+async def get_session(call: Call) -> ApiResponse:
     """One session as the list shows it."""
     rows = await call.database.rows(
         call.caller, "get_session", {"p_session_id": call.path["session_id"]}, repeatable=True
     )
-    return json_answer(ListedSession(**rows[0]).json_text())
+    return json_response(ListedSession(**rows[0]).json_text())
 
 
-async def update_session(call: Call) -> Answer:
+async def update_session(call: Call) -> ApiResponse:
     """Only what was sent changes."""
     request = read_model(UpdateSession, call.body)
     if not request.model_fields_set:
@@ -183,20 +183,20 @@ async def update_session(call: Call) -> Answer:
         {"p_session_id": call.path["session_id"], "p_changes": "{" + ",".join(changes) + "}"},
         repeatable=True,
     )
-    return json_answer(Session(**rows[0]).json_text())
+    return json_response(Session(**rows[0]).json_text())
 
 
-async def delete_session(call: Call) -> Answer:
-    """For good, with everything in it; the answer is the receipt."""
+async def delete_session(call: Call) -> ApiResponse:
+    """For good, with everything in it; the response is the receipt."""
     rows = await call.database.rows(call.caller, "delete_session", {"p_session_id": call.path["session_id"]})
-    return json_answer(DeletedSession(**rows[0]).json_text())
+    return json_response(DeletedSession(**rows[0]).json_text())
 
 
-async def delete_my_data(call: Call) -> Answer:
-    """Everything of the caller, in every session; the answer is the receipt."""
+async def delete_my_data(call: Call) -> ApiResponse:
+    """Everything of the caller, in every session; the response is the receipt."""
     validated(ConfirmQuery, call.query)
     rows = await call.database.rows(call.caller, "delete_my_data", {})
-    return json_answer(DeletedData(**rows[0]).json_text())
+    return json_response(DeletedData(**rows[0]).json_text())
 
 
 def storable(text: str) -> str:

@@ -13,7 +13,7 @@ from asyouwere.service.database.text_array import TextArray
 from asyouwere.service.handlers.session_models import CreatedSession
 from asyouwere.service.handlers.sessions import storable
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
-from asyouwere.service.http.responses import Answer, json_answer
+from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, JsonObject, RequestModel
 from asyouwere.state.exact_json import MAX_NESTING, each_item, items
@@ -52,7 +52,7 @@ class SessionExport(RequestModel):
     )
 
 
-async def export_session(call: Call) -> Answer:
+async def export_session(call: Call) -> ApiResponse:
     """The session as a file to keep. Typesetting takes its time, so it runs beside the event loop."""
     query = validated(ExportQuery, call.query)
     chunks = await call.database.chunks(
@@ -60,18 +60,18 @@ async def export_session(call: Call) -> Answer:
     )
     if query.format == "json":
         name = f"session-{call.path['session_id'].lower()}.json"
-        return Answer(chunks, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+        return ApiResponse(chunks, headers={"Content-Disposition": f'attachment; filename="{name}"'})
     from asyouwere.service.export import render
 
     rendered = await asyncio.to_thread(render, b"".join(chunks).decode(), query.format)
-    return Answer(
+    return ApiResponse(
         [rendered.body],
         media_type=rendered.media_type,
         headers={"Content-Disposition": f'attachment; filename="{rendered.filename}"'},
     )
 
 
-async def import_session(call: Call) -> Answer:
+async def import_session(call: Call) -> ApiResponse:
     """A new, private session of the caller's own with the same snapshots, numbers and labels."""
     request, columns = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     rows = await call.database.rows(
@@ -79,7 +79,7 @@ async def import_session(call: Call) -> Answer:
         "import_session",
         {"p_session": request.session, "p_snapshots": request.snapshots, **columns},
     )
-    return json_answer(CreatedSession(**rows[0], created=True).json_text(), 201)
+    return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)
 
 
 def _opened(body: bytearray) -> tuple[SessionExport, dict[str, Any]]:

@@ -15,16 +15,16 @@ __all__ = ["cors_headers", "preflight_headers"]
 _REQUEST_HEADERS: Final = (
     "authorization, content-type, idempotency-key, x-request-id, apikey, x-client-info, asyouwere-journal-age"
 )
-_ANSWER_HEADERS: Final = "x-request-id, retry-after, content-disposition"
+_EXPOSED_HEADERS: Final = "x-request-id, retry-after, content-disposition"
 _REMEMBER_SECONDS: Final = "7200"
 
 
 def cors_headers(origin: str | None, origins: frozenset[str]) -> dict[str, str]:
-    """Headers for the answer to an actual request; a browser keeps the answer from any origin not listed."""
+    """Headers for the response to an actual request; a browser keeps the response from any origin not listed."""
     headers = {"Vary": "Origin"} if origins else {}
     if origin is not None and _is_listed(origin, origins):
         headers["Access-Control-Allow-Origin"] = origin
-        headers["Access-Control-Expose-Headers"] = _ANSWER_HEADERS
+        headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
     return headers
 
 
@@ -35,7 +35,7 @@ def _is_listed(origin: str, origins: frozenset[str]) -> bool:
 
 
 def preflight_headers(request: Mapping[str, str], origins: frozenset[str], allow: str) -> dict[str, str]:
-    """Headers for the answer to OPTIONS, whether it is a preflight or only asks for the methods."""
+    """Headers for the response to OPTIONS, whether it is a preflight or only asks for the methods."""
     headers = {"Allow": allow, **cors_headers(request.get("origin"), origins)}
     if "Access-Control-Allow-Origin" in headers and "access-control-request-method" in request:
         headers["Access-Control-Allow-Methods"] = allow

@@ -15,23 +15,23 @@ from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import CODES, AsYouWereError, MethodNotAllowed
 
-__all__ = ["PROBLEM_TYPE", "Answer", "json_answer", "problem", "to_response"]
+__all__ = ["PROBLEM_TYPE", "ApiResponse", "json_response", "problem", "to_response"]
 
 PROBLEM_TYPE: Final = "urn:asyouwere:problem:"
 
 #: Up to this size a copy costs less than sending the pieces one by one.
 _ONE_PIECE: Final = 1 << 20
 
-#: Cloud Run refuses an answer of a stated length above 32 MiB; it takes a longer one in chunks.
+#: Cloud Run refuses a response of a stated length above 32 MiB; it takes a longer one in chunks.
 _STATED_LENGTH: Final = 30 << 20
 
-#: Answers are somebody's own: no cache may keep them, no browser may guess their type.
+#: Responses are somebody's own: no cache may keep them, no browser may guess their type.
 _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """body: UTF-8 in pieces; status: default 200; headers: besides those that every answer has; logged:
+class ApiResponse:
+    """body: UTF-8 in pieces; status: default 200; headers: besides those that every response has; logged:
     figures for the request log and telemetry, never content."""
 
     body: Sequence[bytes] = ()
@@ -46,12 +46,12 @@ class Answer:
         return sum(map(len, self.body))
 
 
-def json_answer(text: str, status: int = 200, **logged: int) -> Answer:
-    """An answer of finished JSON text, with figures for the request log and telemetry."""
-    return Answer((text.encode(),), status, logged=logged)
+def json_response(text: str, status: int = 200, **logged: int) -> ApiResponse:
+    """A response of finished JSON text, with figures for the request log and telemetry."""
+    return ApiResponse((text.encode(),), status, logged=logged)
 
 
-def problem(error: AsYouWereError) -> Answer:
+def problem(error: AsYouWereError) -> ApiResponse:
     """An error as RFC 9457 problem details. Equal errors give equal bytes: the request id is in a header."""
     import json
 
@@ -76,28 +76,28 @@ def problem(error: AsYouWereError) -> Answer:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
-    return Answer((text.encode(),), error.status, "application/problem+json", headers)
+    return ApiResponse((text.encode(),), error.status, "application/problem+json", headers)
 
 
-def to_response(answer: Answer, extra: Mapping[str, str]) -> Response:
+def to_response(response: ApiResponse, extra: Mapping[str, str]) -> Response:
     """The Starlette response; extra: headers that belong to the request, such as its id."""
-    headers = {**_ALWAYS, **answer.headers, **extra}
-    if answer.status == 204:
+    headers = {**_ALWAYS, **response.headers, **extra}
+    if response.status == 204:
         return Response(status_code=204, headers=headers)
-    if answer.size <= _ONE_PIECE:
-        return Response(b"".join(answer.body), answer.status, headers, answer.media_type)
-    return _Pieces(answer, headers)
+    if response.size <= _ONE_PIECE:
+        return Response(b"".join(response.body), response.status, headers, response.media_type)
+    return _Pieces(response, headers)
 
 
 class _Pieces(Response):
     """A body sent piece by piece; a slow reader holds up the next piece, not the memory."""
 
-    def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
-        stated = {"Content-Length": str(answer.size)} if answer.size <= _STATED_LENGTH else {}
-        super().__init__(None, answer.status, {**headers, **stated}, answer.media_type)
+    def __init__(self, response: ApiResponse, headers: Mapping[str, str]) -> None:
+        stated = {"Content-Length": str(response.size)} if response.size <= _STATED_LENGTH else {}
+        super().__init__(None, response.status, {**headers, **stated}, response.media_type)
         if not stated:
             del self.headers["Content-Length"]  # Starlette's: that of the empty body it was given
-        self._pieces = answer.body
+        self._pieces = response.body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

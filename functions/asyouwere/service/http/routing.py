@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from asyouwere.errors import Invalid, MethodNotAllowed, NotFound
-from asyouwere.service.http.responses import Answer
+from asyouwere.service.http.responses import ApiResponse
 
 if TYPE_CHECKING:
     from asyouwere.service.auth.caller import Caller
     from asyouwere.service.database import Database
-    from asyouwere.service.models import AnswerModel, RequestModel
+    from asyouwere.service.models import RequestModel, ResponseModel
     from asyouwere.service.settings import Settings
 
 __all__ = ["Call", "Handler", "Route", "RouteTable", "allowed", "check_path", "pick"]
@@ -41,16 +41,16 @@ class Call:
     body: bytearray
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[ApiResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method at one address.
 
-    pattern: "" or "/{session_id}/..." below the function; body, query, answer, other_answer: the models that
-    say what is expected and what comes back; body_optional: an empty one will do; answers_with: the media types of
-    an answer that is no model, each with its schema; status: of a success; status_if_there: of one that
+    pattern: "" or "/{session_id}/..." below the function; body, query, response, other_response: the models that
+    say what is expected and what comes back; body_optional: an empty one will do; media_types: the media types of
+    a response that is no model, each with its schema; status: of a success; status_if_there: of one that
     found what was to be made; errors: the codes it can give besides those that every route can; audience: whose
     tokens it accepts; limit: the setting that limits its body.
     """
@@ -62,9 +62,9 @@ class Route:
     body: type[RequestModel] | None = None
     body_optional: bool = False
     query: type[RequestModel] | None = None
-    answer: type[AnswerModel] | None = None
-    other_answer: type[AnswerModel] | None = None
-    answers_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    response: type[ResponseModel] | None = None
+    other_response: type[ResponseModel] | None = None
+    media_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     status: int = 200
     status_if_there: int | None = None
     errors: Sequence[str] = ()

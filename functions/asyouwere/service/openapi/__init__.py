@@ -222,17 +222,17 @@ def _successes(route: Route, schemas: Schemas, shown: list[Example]) -> dict[str
 
 def _success(route: Route, schemas: Schemas, shown: list[Example], status: int) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if route.answer is not None:
-        schema = schemas.of(route.answer, "serialization")
-        if route.other_answer is not None:
-            schema = {"anyOf": [schema, schemas.of(route.other_answer, "serialization")]}
+    if route.response is not None:
+        schema = schemas.of(route.response, "serialization")
+        if route.other_response is not None:
+            schema = {"anyOf": [schema, schemas.of(route.other_response, "serialization")]}
         content["application/json"] = {"schema": schema}
-    for media_type, other in route.answers_with.items():
+    for media_type, other in route.media_types.items():
         content[media_type] = {"schema": dict(other)}
     got = {example.name: {"value": example.response} for example in shown if example.status == status}
     if got and "application/json" in content:
         content["application/json"]["examples"] = got
-    description = " ".join((route.answer.__doc__ or "").split()) if route.answer else "Done."
+    description = " ".join((route.response.__doc__ or "").split()) if route.response else "Done."
     return {"description": description, "headers": _HEADERS, **({"content": content} if content else {})}
 
 

@@ -17,7 +17,7 @@ ROUTES: Final = (
         "Remove old snapshots, expire idle sessions",
         body=cleanup.CleanupRequest,
         body_optional=True,
-        answer=cleanup.Cleaned,
+        response=cleanup.Cleaned,
         errors=("forbidden", "invalid_argument"),
         audience="service",
     ),

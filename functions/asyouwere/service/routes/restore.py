@@ -17,8 +17,8 @@ ROUTES: Final = (
         restore.restore_snapshot,
         "Restore the latest snapshot, a number or a label, or get the changes since a number",
         body=restore.RestoreRequest,
-        answer=restore.Restored,
-        other_answer=restore.ChangesSince,
+        response=restore.Restored,
+        other_response=restore.ChangesSince,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "invalid_argument"),
     ),
 )

@@ -17,7 +17,7 @@ ROUTES: Final = (
         save.save_snapshot,
         "Save a state or changes as a snapshot",
         body=save.SaveRequest,
-        answer=save.Saved,
+        response=save.Saved,
         errors=(*SAVING, *CHANGING, "label_taken"),
         limit="max_body_bytes",
     ),

@@ -17,7 +17,7 @@ ROUTES: Final = (
         sessions.create_session,
         "Create a session, or get the one with this key",
         body=sessions.CreateSession,
-        answer=session_models.CreatedSession,
+        response=session_models.CreatedSession,
         status=201,
         status_if_there=200,
         errors=("key_taken", "session_not_found", "forbidden", "quota_exceeded", *SESSION_FIELDS),
@@ -28,7 +28,7 @@ ROUTES: Final = (
         sessions.list_sessions,
         "List own and shared sessions, last active first",
         query=sessions.SessionsQuery,
-        answer=session_models.Sessions,
+        response=session_models.Sessions,
         errors=("invalid_argument",),
     ),
     Route(
@@ -37,7 +37,7 @@ ROUTES: Final = (
         transfer.import_session,
         "Import a JSON export as a new session",
         body=transfer.SessionExport,
-        answer=session_models.CreatedSession,
+        response=session_models.CreatedSession,
         status=201,
         errors=("too_large", "quota_exceeded", "address_too_long", *SESSION_FIELDS),
         limit="max_import_bytes",
@@ -48,14 +48,14 @@ ROUTES: Final = (
         sessions.delete_my_data,
         "Delete all data of the caller",
         query=sessions.ConfirmQuery,
-        answer=session_models.DeletedData,
+        response=session_models.DeletedData,
     ),
     Route(
         "GET",
         "/{session_id}",
         sessions.get_session,
         "Get a session without its content",
-        answer=session_models.ListedSession,
+        response=session_models.ListedSession,
         errors=SESSION,
     ),
     Route(
@@ -64,7 +64,7 @@ ROUTES: Final = (
         sessions.update_session,
         "Change name, model, status, visibility, metadata, upstream, archived or expiry",
         body=sessions.UpdateSession,
-        answer=session_models.Session,
+        response=session_models.Session,
         errors=(*SESSION, "forbidden", *SESSION_FIELDS),
     ),
     Route(
@@ -72,7 +72,7 @@ ROUTES: Final = (
         "/{session_id}",
         sessions.delete_session,
         "Delete a session for good",
-        answer=session_models.DeletedSession,
+        response=session_models.DeletedSession,
         errors=(*SESSION, "forbidden"),
     ),
     Route(
@@ -80,7 +80,7 @@ ROUTES: Final = (
         "/{session_id}/members",
         members.list_members,
         "List who else has access",
-        answer=session_models.Members,
+        response=session_models.Members,
         errors=SESSION,
     ),
     Route(
@@ -89,7 +89,7 @@ ROUTES: Final = (
         members.set_member,
         "Let somebody look (viewer) or save (editor)",
         body=members.MemberRequest,
-        answer=session_models.Member,
+        response=session_models.Member,
         errors=(*SESSION, "forbidden", "invalid_argument"),
     ),
     Route(
@@ -106,7 +106,7 @@ ROUTES: Final = (
         history.list_snapshots,
         "List the kept snapshots, newest first",
         query=history.SnapshotsQuery,
-        answer=session_models.Snapshots,
+        response=session_models.Snapshots,
         errors=SESSION,
     ),
     Route(
@@ -115,7 +115,7 @@ ROUTES: Final = (
         history.label_snapshot,
         "Label a snapshot",
         body=history.LabelRequest,
-        answer=session_models.Snapshot,
+        response=session_models.Snapshot,
         errors=(
             *SESSION,
             "snapshot_not_found",
@@ -139,7 +139,7 @@ ROUTES: Final = (
         history.diff_snapshots,
         "Compare two snapshots",
         query=history.DiffQuery,
-        answer=session_models.Differences,
+        response=session_models.Differences,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone"),
     ),
     Route(
@@ -148,7 +148,7 @@ ROUTES: Final = (
         history.revert_session,
         "Make an old content the newest snapshot",
         body=history.RevertRequest,
-        answer=save.Saved,
+        response=save.Saved,
         errors=(*SAVING, "snapshot_not_found"),
     ),
     Route(
@@ -157,7 +157,7 @@ ROUTES: Final = (
         history.fork_session,
         "Make a new session from a snapshot",
         body=history.ForkRequest,
-        answer=session_models.CreatedSession,
+        response=session_models.CreatedSession,
         status=201,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "invalid_argument"),
     ),
@@ -167,7 +167,7 @@ ROUTES: Final = (
         messages.list_messages,
         "List messages after a position",
         query=messages.MessagesQuery,
-        answer=session_models.Messages,
+        response=session_models.Messages,
         errors=SESSION,
     ),
     Route(
@@ -176,7 +176,7 @@ ROUTES: Final = (
         messages.append_messages,
         "Append messages",
         body=messages.AppendRequest,
-        answer=session_models.Appended,
+        response=session_models.Appended,
         status=201,
         errors=(*SAVING, "not_a_list"),
         limit="max_body_bytes",
@@ -187,7 +187,7 @@ ROUTES: Final = (
         transfer.export_session,
         "Export as JSON (complete), Markdown or PDF",
         query=transfer.ExportQuery,
-        answers_with={
+        media_types={
             "application/json": {"$ref": "#/components/schemas/SessionExport"},
             "text/markdown; charset=utf-8": {"type": "string", "description": "The latest content, to be read."},
             "application/pdf": {"type": "string", "description": "The latest content, to be read."},

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from asyouwere.service.http.responses import Answer, to_response
+from asyouwere.service.http.responses import ApiResponse, to_response
 
 MEBIBYTE = 1024 * 1024
 
 
 @pytest.mark.parametrize("size", [1, 2 * MEBIBYTE, 30 * MEBIBYTE])
 def test_to_response__states_the_length(size: int) -> None:
-    answer = Answer((b"x" * size,))
+    answer = ApiResponse((b"x" * size,))
     assert to_response(answer, {}).headers["content-length"] == str(size)
 
 
 def test_to_response__states_no_length_that_cloud_run_would_refuse() -> None:
-    answer = Answer((b"x" * 30 * MEBIBYTE, b"x"))
+    answer = ApiResponse((b"x" * 30 * MEBIBYTE, b"x"))
     assert "content-length" not in to_response(answer, {}).headers
