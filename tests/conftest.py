@@ -56,7 +56,7 @@ def database(cluster: Cluster, template: str) -> Iterator[Db]:
 
 @pytest.fixture
 def db(database: Db) -> Db:
-    """The same, under a shorter name: `db.acting_as("ada")`, `db.call(…)`, `db.session(…)`."""
+    """The database, under a shorter name: `db.acting_as("ada")`, `db.call(…)`, `db.session(…)`."""
     return database
 
 

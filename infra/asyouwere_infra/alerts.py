@@ -13,7 +13,7 @@ from asyouwere_infra.configuration import Configuration
 from asyouwere_infra.entry_points import ENTRY_POINTS
 from asyouwere_infra.metrics import metric_type
 
-__all__ = ["alert"]
+__all__ = ["make_policies"]
 
 Condition = monitoring.AlertPolicyConditionArgs
 Threshold = monitoring.AlertPolicyConditionConditionThresholdArgs
@@ -23,7 +23,7 @@ DenominatorAggregation = monitoring.AlertPolicyConditionConditionThresholdDenomi
 _BY_FUNCTION: Final = ("resource.label.service_name",)
 
 
-def alert(
+def make_policies(
     configuration: Configuration, metrics: Mapping[str, logging.Metric], apis: Sequence[pulumi.Resource]
 ) -> list[monitoring.AlertPolicy]:
     """The policies; they name the channels that the stack has, or none."""

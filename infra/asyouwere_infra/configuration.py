@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, cast
 import pulumi
 
 from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS, Sizing
-from asyouwere_infra.environment import PLACES, Way, config_key, of_kind, readers
+from asyouwere_infra.environment import PLACES, Mode, config_key, of_kind, readers
 
 __all__ = ["Configuration", "ConfigurationError", "Thresholds"]
 
@@ -49,7 +49,7 @@ class Configuration:
 
     project: str
     region: str
-    way: Way
+    mode: Mode
     values: Mapping[str, str]
     secrets: Mapping[str, pulumi.Input[str]]
     sizings: Mapping[str, Sizing]
@@ -68,23 +68,23 @@ class Configuration:
     def of_stack(cls) -> Configuration:
         """Read the stack's configuration. Raises ConfigurationError, or pulumi.ConfigMissingError."""
         google, ours = pulumi.Config("gcp"), pulumi.Config()
-        way = cast(Way, ours.get("database") or "direct")
-        if way not in ("direct", "postgrest"):
+        mode = cast(Mode, ours.get("database") or "direct")
+        if mode not in ("direct", "postgrest"):
             raise ConfigurationError("asyouwere:database must be direct or postgrest.")
         values = {}
         for name in of_kind("setting"):
             text = _text(ours, config_key(name)) or PLACES[name].default
-            if text is not None and readers(name, way):
+            if text is not None and readers(name, mode):
                 values[name] = text
         secrets = {}
         for name in of_kind("secret"):
             secret = ours.get_secret(config_key(name))
-            if secret is not None and readers(name, way):
+            if secret is not None and readers(name, mode):
                 secrets[name] = secret
         return cls(
             project=google.require("project"),
             region=google.require("region"),
-            way=way,
+            mode=mode,
             values=values,
             secrets=secrets,
             sizings=_sizings(ours.get_object("functions") or {}),
@@ -112,7 +112,7 @@ class Configuration:
     @property
     def most_connections(self) -> int:
         """To the database or its pooler, if every function has all its instances; 0 with PostgREST."""
-        if self.way == "postgrest":
+        if self.mode == "postgrest":
             return 0
         pool = int(self.values.get("ASYOUWERE_POOL_SIZE", "8"))
         return sum(sizing.max_instances * min(pool, sizing.concurrency) for sizing in self.sizings.values())
@@ -140,11 +140,11 @@ def _sizings(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Sizing]:
 def _problems(configuration: Configuration) -> list[str]:
     found = []
     values, secrets = configuration.values, configuration.secrets
-    if configuration.way == "direct" and "ASYOUWERE_DATABASE_URL" not in secrets:
+    if configuration.mode == "direct" and "ASYOUWERE_DATABASE_URL" not in secrets:
         found.append(
             "pulumi config set --secret databaseUrl: database is direct, and its address is missing."
         )
-    if configuration.way == "postgrest":
+    if configuration.mode == "postgrest":
         if "ASYOUWERE_SERVICE_KEY" not in secrets:
             found.append("pulumi config set --secret serviceKey: the clean-up needs it with PostgREST.")
         if "ASYOUWERE_PUBLISHABLE_KEY" not in values:

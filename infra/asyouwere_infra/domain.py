@@ -12,9 +12,9 @@ import pulumi
 from pulumi import ResourceOptions
 from pulumi_gcp import certificatemanager, compute
 
+from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
 from asyouwere_infra.entry_points import ENTRY_POINTS
-from asyouwere_infra.functions import Functions
 
 __all__ = ["Domain"]
 

@@ -9,9 +9,9 @@ from typing import Final, Literal, NamedTuple
 from asyouwere.service.settings import VARIABLES, Readers, Variable
 from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS
 
-__all__ = ["PLACES", "Kind", "Place", "Way", "config_key", "of_kind", "readers", "secret_id"]
+__all__ = ["PLACES", "Kind", "Mode", "Place", "config_key", "of_kind", "readers", "secret_id"]
 
-Way = Literal["direct", "postgrest"]
+Mode = Literal["direct", "postgrest"]
 Kind = Literal["setting", "secret", "derived"]
 
 _ALL: Final = frozenset(entry.name for entry in ENTRY_POINTS)
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
     kind: a setting of the stack (left out if the stack does not set it: the function's own default holds), a
     secret of the stack (kept in Secret Manager), or derived from the deployment itself.
-    direct, postgrest: the functions that get it on that way to the database.
+    direct, postgrest: the functions that get it in that mode of the database.
     default: the value if the stack sets none, where Google Cloud needs another one than the function's own.
     """
 
@@ -58,10 +58,10 @@ def config_key(variable: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def readers(variable: str, way: Way) -> frozenset[str]:
-    """Names of the functions that get the variable on that way to the database."""
+def readers(variable: str, mode: Mode) -> frozenset[str]:
+    """Names of the functions that get the variable in that mode of the database."""
     place = PLACES[variable]
-    return place.direct if way == "direct" else place.postgrest
+    return place.direct if mode == "direct" else place.postgrest
 
 
 def secret_id(variable: str) -> str:

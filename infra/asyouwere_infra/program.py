@@ -7,10 +7,10 @@ from pulumi_gcp import organizations
 
 from asyouwere_infra import alerts, apis, metrics, schedule, secrets
 from asyouwere_infra.accounts import Accounts
+from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
 from asyouwere_infra.domain import Domain
 from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS
-from asyouwere_infra.functions import Functions
 from asyouwere_infra.images import image_repository
 from asyouwere_infra.source import Source
 
@@ -33,7 +33,7 @@ def deploy(configuration: Configuration) -> dict[str, object]:
         accounts.let_build(configuration, number, repository),
     )
     schedule.call_clean_up(configuration, accounts, functions)
-    alerts.alert(configuration, metrics.make(configuration.thresholds, enabled), enabled)
+    alerts.make_policies(configuration, metrics.make(configuration.thresholds, enabled), enabled)
     outputs: dict[str, object] = {
         "urls": {entry.name: functions.addresses[entry.name] for entry in ENTRY_POINTS if entry.public},
         "cleanUpUrl": functions.addresses[CLEAN_UP.name],

@@ -9,9 +9,9 @@ from pulumi import ResourceOptions
 from pulumi_gcp import cloudscheduler
 
 from asyouwere_infra.accounts import Accounts
+from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
 from asyouwere_infra.entry_points import CLEAN_UP
-from asyouwere_infra.functions import Functions
 
 __all__ = ["EVERY_SECONDS", "JOB", "call_clean_up"]
 

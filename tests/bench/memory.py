@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from asyouwere.local.functions import FunctionsServer
+from asyouwere.local.functions_server import FunctionsServer
 from tests.bench.functions import HttpClient
 from tests.bench.measurements import Figure, Target
 from tests.bench.place import Place

@@ -134,7 +134,7 @@ class Place:
         return self._connect_as("authenticated", self.claims)
 
     def connect_as_service(self) -> Connection:
-        """The same with the role of the scheduler."""
+        """Logged in as the functions are, with the role of the scheduler."""
         return self._connect_as("service_role", '{"role":"service_role"}')
 
     @contextlib.contextmanager

@@ -94,7 +94,7 @@ def _thirty_parts(place: Place, connection: Connection) -> Figure:
 
 
 def _slower_disk(place: Place) -> Iterator[Figure]:
-    """The same with a flush that takes a millisecond, as on a network disk: commit_delay waits that long."""
+    """Saves with a flush that takes a millisecond, as on a network disk: commit_delay waits that long."""
     rounds = place.rounds(500, 150)
     with place.slow_commits(microseconds=1000) as connection:
         floor = BareInserts(connection, session=4)
@@ -111,7 +111,7 @@ def _slower_disk(place: Place) -> Iterator[Figure]:
 
 
 def _sizes(place: Place, connection: Connection) -> Iterator[Figure]:
-    """The same saves, in turn, into sessions of very different sizes."""
+    """One kind of save, in turn, into sessions of very different sizes."""
     rounds = place.rounds(1000, 200)
     smallest, largest = 10, 20_000 if place.quick else 100_000
     sizes = (smallest, 1_000, largest)

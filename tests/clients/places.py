@@ -66,7 +66,7 @@ def lite_place() -> Iterator[Place]:
 
 @contextlib.contextmanager
 def postgrest_place(lite: Place) -> Iterator[Place]:
-    """The same users, functions and database, and a real PostgREST for /rest/v1."""
+    """The local stack's users, functions and database, and a real PostgREST for /rest/v1."""
     stack = lite.stack
     assert stack is not None
     dsn = stack.postgres.dsn_for("postgres", API_ROLE, stack.secrets.api_password)

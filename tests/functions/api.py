@@ -18,7 +18,7 @@ import uvicorn
 from jsonschema import Draft202012Validator
 
 from asyouwere.errors import CODES
-from asyouwere.local.server import create_app
+from asyouwere.local.functions_app import create_app
 from asyouwere.service.openapi import document
 from asyouwere.service.settings import Settings
 

@@ -28,8 +28,8 @@ def shared(cluster: Cluster, template: str) -> Iterator[Db]:
 
 
 @pytest.fixture(scope="session", params=["direct", "postgrest"])
-def way(request: pytest.FixtureRequest) -> str:
-    """The way to the database. Every test of the functions runs both, but for those that never get there."""
+def mode(request: pytest.FixtureRequest) -> str:
+    """The mode of the database. Every test of the functions runs in both, but for those that never get there."""
     return str(request.param)
 
 
@@ -41,10 +41,10 @@ def rest_url(shared: Db) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def url(shared: Db, way: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def url(shared: Db, mode: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The base URL of a server before the shared database."""
-    if way == "postgrest":
-        settings = settings_for("", database=way, postgrest_url=request.getfixturevalue("rest_url"))
+    if mode == "postgrest":
+        settings = settings_for("", database=mode, postgrest_url=request.getfixturevalue("rest_url"))
     else:
         settings = settings_for(shared.api_dsn)
     with serving(settings) as base_url:

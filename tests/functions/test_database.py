@@ -1,4 +1,4 @@
-"""The direct way to the database: whose claims, through a pooler, across restarts, when it is away."""
+"""The database in direct mode: whose claims, through a pooler, across restarts, when it is away."""
 
 from __future__ import annotations
 

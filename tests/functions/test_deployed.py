@@ -77,10 +77,10 @@ def deployed(target: str, upload: Path, environment: dict[str, str], *options: s
 
 
 @pytest.fixture
-def environment(shared: Db, way: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The variables that a deployment sets, for each way to the database."""
-    database = {"ASYOUWERE_DATABASE": way}
-    if way == "postgrest":
+def environment(shared: Db, mode: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables that a deployment sets, for each mode of the database."""
+    database = {"ASYOUWERE_DATABASE": mode}
+    if mode == "postgrest":
         database["ASYOUWERE_POSTGREST_URL"] = request.getfixturevalue("rest_url")
     else:
         database["ASYOUWERE_DATABASE_URL"] = shared.api_dsn
@@ -224,15 +224,15 @@ def test_import__leaves_the_heavy_things_for_later() -> None:
         assert heavy not in loaded
 
 
-@pytest.mark.parametrize(("way", "other"), [("direct", {"postgrest", "httpx"}), ("postgrest", {"psycopg"})])
-def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) -> None:
+@pytest.mark.parametrize(("mode", "other"), [("direct", {"postgrest", "httpx"}), ("postgrest", {"psycopg"})])
+def test_open_database__leaves_the_other_mode_alone(mode: str, other: set[str]) -> None:
     script = (
         "import sys; sys.path.append(sys.argv[1]); from asyouwere.service.settings import Settings\n"
         "from asyouwere.service.database import open_database\n"
         "print(type(open_database(Settings.from_environment())).__module__, *sys.modules)"
     )
     chosen = {
-        "ASYOUWERE_DATABASE": way,
+        "ASYOUWERE_DATABASE": mode,
         "ASYOUWERE_DATABASE_URL": "postgresql://nowhere",
         "ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co",
     }
@@ -245,5 +245,5 @@ def test_open_database__leaves_the_other_way_alone(way: str, other: set[str]) ->
         cwd="/",
     )
     module, *loaded = done.stdout.split()
-    assert module == f"asyouwere.service.database.{way}"
+    assert module == f"asyouwere.service.database.{mode}"
     assert not other & set(loaded)

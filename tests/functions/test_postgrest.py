@@ -1,4 +1,4 @@
-"""The way over PostgREST: values, rows beyond its limit, refusals, outages, whose token and which key is sent."""
+"""The database in postgrest mode: values, rows beyond its limit, refusals, outages, whose token and which key is sent."""
 
 from __future__ import annotations
 

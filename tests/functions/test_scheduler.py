@@ -190,13 +190,13 @@ async def test_legacy_service_key__whatever_is_wrong_is_refused(key_server: KeyS
 
 
 @pytest.fixture
-def scheduled(shared: Db, way: str, request: pytest.FixtureRequest, key_server: KeyServer) -> Iterator[str]:
+def scheduled(shared: Db, mode: str, request: pytest.FixtureRequest, key_server: KeyServer) -> Iterator[str]:
     """The base URL of functions that know the scheduler."""
     reached: dict[str, Any] = {}
-    if way == "postgrest":
+    if mode == "postgrest":
         rest_url = request.getfixturevalue("rest_url")
         key = token_for("cron", "service_role")
-        reached = {"database": way, "postgrest_url": rest_url, "service_key": key}
+        reached = {"database": mode, "postgrest_url": rest_url, "service_key": key}
     known = {
         "scheduler_audience": AUDIENCE,
         "scheduler_email": EMAIL,

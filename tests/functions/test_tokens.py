@@ -72,12 +72,12 @@ def test_good_token__any_case_of_bearer(ada: Person) -> None:
 
 
 def test_claims__what_a_database_text_cannot_hold_does_no_harm(
-    people: Callable[..., Person], shared: Db, way: str
+    people: Callable[..., Person], shared: Db, mode: str
 ) -> None:
     user = str(shared.user("odd"))
     somebody = people(user, token_for(user, user_metadata={"name": "\0", "half": "\ud800"}))
-    # PostgREST reads the token itself, and half a character is not JSON to it.
-    assert somebody.request("GET", "sessions").status_code == (401 if way == "postgrest" else 200)
+    # PostgREST reads the token itself, and a lone surrogate is not JSON to it.
+    assert somebody.request("GET", "sessions").status_code == (401 if mode == "postgrest" else 200)
 
 
 # -- the verifier by itself ----------------------------------------------------------------------------

@@ -12,14 +12,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
-#: The least that each way to the database needs.
+#: The least that each mode of the database needs.
 DIRECT = {"supabaseUrl": "https://abc.supabase.co", "databaseUrl": "postgresql://planted-database-secret"}
 POSTGREST = {
     "database": "postgrest",
     "supabaseUrl": "https://abc.supabase.co",
     "publishableKey": "sb_publishable_1",
     "serviceKey": "planted-service-secret",
-    "databaseUrl": "postgresql://planted-database-secret",  # left over from the other way: nobody gets it
+    "databaseUrl": "postgresql://planted-database-secret",  # left over from the other mode: nobody gets it
 }
 #: Everything that can be asked for.
 FULL = {

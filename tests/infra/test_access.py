@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.infra.stack import Stack
-from tests.infra.test_functions import CLEAN_UP, PUBLIC, secrets
+from tests.infra.test_cloud_functions import CLEAN_UP, PUBLIC, secrets
 
 ACCOUNT = "serviceAccount:{}@a-project.iam.gserviceaccount.com"
 SCHEDULER = ACCOUNT.format("asyouwere-scheduler")

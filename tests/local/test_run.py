@@ -55,7 +55,7 @@ class Running:
         return code, (self.errors.read_text().splitlines() or [""])[-1]
 
     def functions(self) -> list[psutil.Process]:
-        return [child for child in self.children if "asyouwere.local.functions" in " ".join(child.cmdline())]
+        return [child for child in self.children if "asyouwere.local.functions_server" in " ".join(child.cmdline())]
 
     def supabase(self) -> list[psutil.Process]:
         return [child for child in self.children if "server.mjs" in " ".join(child.cmdline())]

@@ -49,7 +49,7 @@ def sql_driver(shared: Db) -> Iterator[SqlDriver]:
 
 @pytest.fixture(scope="session")
 def functions_over_postgrest(shared: Db) -> Iterator[HttpDriver]:
-    """The same, on the other way to the database."""
+    """A driver over HTTP, in the other mode of the database."""
     with (
         running_postgrest(shared.api_dsn, SECRET) as postgrest,
         http_driver(shared, database="postgrest", postgrest_url=postgrest.url) as driver,

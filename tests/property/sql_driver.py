@@ -218,7 +218,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _fits_json(text: str) -> bool:
-    """Whether Postgres can look into it as json: no NUL, no half characters."""
+    """Whether Postgres can look into it as json: no NUL, no lone surrogates."""
     return not any(
         "\0" in string or any("\ud800" <= c <= "\udfff" for c in string) for string in _strings(parse(text))
     )

@@ -49,7 +49,7 @@ def conversation(size: int, *, ascii_only: bool = False, spaces: bool = False) -
 
 
 def repeated(begin: str, again: str, end: str) -> Inside:
-    """The same again and again, until it is as large as wanted."""
+    """A piece of text again and again, until it is as large as wanted."""
     return lambda size: begin + again * ((size - len(begin) - len(end)) // len(again)) + end
 
 

@@ -57,7 +57,7 @@ def state_of(db: Db, session_id: UUID, number: int | None = None) -> Any:
 
 
 def text_of(db: Db, session_id: UUID, number: int | None = None) -> str:
-    """The same as the very text that is restored."""
+    """A state as the very text that is restored."""
     rows = db.call("get_snapshot_chunks", p_session_id=session_id, p_number=number)
     return "".join(row["get_snapshot_chunks"] for row in rows[1:])
 

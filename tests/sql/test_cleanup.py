@@ -53,7 +53,7 @@ def with_snapshots(db: Db, count: int) -> UUID:
 
 
 def with_many_snapshots(db: Db, count: int) -> UUID:
-    """The same made at once, for tests that need thousands: one part a number, each alive for that number only."""
+    """A session's history made at once, for tests that need thousands: one part a number, each alive for that number only."""
     session_id = db.session("ada")
     db.superuser.execute(
         """

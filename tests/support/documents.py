@@ -110,10 +110,10 @@ def _container(draw: st.DrawFn, opening: str, inside: list[str], closing: str) -
 
 
 json_texts = st.recursive(_scalars, lambda inner: _lists(inner) | _objects(inner), max_leaves=12)
-"""Any JSON text: odd spellings, whitespace, halves of characters, keys written twice."""
+"""Any JSON text: odd spellings, whitespace, lone surrogates, keys written twice."""
 
 state_texts = _objects(_objects(json_texts) | json_texts)
-"""The same, but an object."""
+"""Any JSON object, spelled as oddly."""
 
 # Few keys and few values, so that what two callers do often meets.
 _small_scalars = st.sampled_from([0, 1, "x", None])

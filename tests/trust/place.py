@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import psycopg
 
 from asyouwere.local.errors import LocalError
-from asyouwere.local.functions import FunctionsServer
+from asyouwere.local.functions_server import FunctionsServer
 from asyouwere.local.migrations import migrate
 from asyouwere.local.ports import free_port
 from asyouwere.local.postgres import EmbeddedPostgres
@@ -115,7 +115,7 @@ class Place:
         return self.closing(HttpDriver(url or self.url, self.user))
 
     def closing(self, made: Closing) -> Closing:
-        """The same; it is closed with the place."""
+        """What was made, which is closed with the place from now on."""
         self._made.append(made)
         return made
 

@@ -309,7 +309,7 @@ _values = st.recursive(
 def test_encode__is_canonical_and_means_the_value(value: object) -> None:
     text = encode(value)
     assert parse(text.encode()) == text == reference_json.canonical(text)
-    # Python alone can tell two halves side by side from the character.
+    # Python alone can tell two surrogates side by side from the character.
     assert json.loads(text) == json.loads(json.dumps(value))
 
 

@@ -48,7 +48,7 @@ def unspaced(text: str) -> str:
 
 
 def typeset_here(document: str) -> bytes:
-    """The same in this process: faster, and a crash shows where."""
+    """The PDF made in this process: faster, and a crash shows where."""
     return typeset(json.loads(json.dumps(asdict(read(document)))))
 
 

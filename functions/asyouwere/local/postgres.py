@@ -106,7 +106,7 @@ class EmbeddedPostgres:
 
     @property
     def socket_dsn(self) -> str | None:
-        """The same over the Unix socket; None where the folder's path is too long for one."""
+        """The connection string over the Unix socket; None where the folder's path is too long for one."""
         if self._sockets is None:
             return None
         return (

@@ -45,7 +45,7 @@ def catalog_of_migrations() -> str:
 
 
 def catalog_of_schema() -> str:
-    """The same as `sql/schema` makes it."""
+    """catalog.json as `sql/schema` makes it, on a throw-away Postgres 18."""
     with _throw_away() as postgres:
         with psycopg.connect(postgres.dsn, autocommit=True) as connection:
             run_file(connection, sql_folder() / "bootstrap.sql")

@@ -30,7 +30,7 @@ from psycopg import sql
 
 from asyouwere.local.binaries import PostgresBinaries, from_wheel
 from asyouwere.local.errors import FolderUnusable, ServerFailed, SupabaseMissing
-from asyouwere.local.functions import FunctionsServer
+from asyouwere.local.functions_server import FunctionsServer
 from asyouwere.local.migrations import migrate
 from asyouwere.local.postgres import EmbeddedPostgres
 from asyouwere.local.running import Announcement, RunningStack, find_running, require_running

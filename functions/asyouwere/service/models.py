@@ -54,7 +54,7 @@ ChangesContent = Annotated[str, _Marker(), _component("Changes")]
 DeltaContent = Annotated[str, _Marker(), _component("Delta")]
 JsonObject = Annotated[str, _Marker(), _component("JsonObject")]
 
-#: Text that is stored as a database text: no NUL, no half characters (pydantic refuses those itself).
+#: Text that is stored as a database text: no NUL, no lone surrogates (pydantic refuses those itself).
 Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(without_nul)]
 
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"

@@ -2,7 +2,7 @@
 
     settings = Settings.from_environment()
 
-ASYOUWERE_DATABASE chooses the way to the database. On hosted Supabase the direct one needs ASYOUWERE_DATABASE_URL
+ASYOUWERE_DATABASE chooses the mode of the database. On hosted Supabase, direct needs ASYOUWERE_DATABASE_URL
 and ASYOUWERE_SUPABASE_URL; PostgREST needs ASYOUWERE_DATABASE=postgrest, ASYOUWERE_SUPABASE_URL and
 ASYOUWERE_PUBLISHABLE_KEY, none of them a secret. The issuer and the addresses of the public keys and of
 PostgREST follow from ASYOUWERE_SUPABASE_URL.
@@ -44,7 +44,7 @@ class Variable(NamedTuple):
 
     field: of ``Settings``; default: its value if the variable is not set; otherwise: where that value then comes
     from, if not from here; secret: never shown; derived: a deployment says it by itself, nobody sets it;
-    direct, postgrest: the functions that get it on that way to the database.
+    direct, postgrest: the functions that get it in that mode of the database.
     """
 
     field: str
@@ -79,7 +79,7 @@ class Settings:
 
     database: str = _setting(
         "direct",
-        "the way to the database: direct, a Postgres connection; or postgrest, HTTP with the user's own token",
+        "mode of the database: direct, a Postgres connection; or postgrest, HTTP with the user's own token",
         derived=True,
     )
     database_url: str = _setting(

@@ -6,7 +6,7 @@ container is a part as well, with the body ``{}`` or ``[]``. The root is none.
 
 - A **pointer** is the address people write: a JSON Pointer (RFC 6901), ``/memory/a~1b``.
 - A **path** is the address that is stored: a pointer whose keys are spelled as inside a JSON string, so
-  that NUL and halves of characters are plain letters, with a closing ``/``, so that everything under it
+  that NUL and lone surrogates are plain letters, with a closing ``/``, so that everything under it
   begins with it. The root is ``/``. Items share the path of their list and have an item number; members
   have the item -1.
 - A **body** is canonical JSON text (see ``exact_json``), and two values are equal when their texts are.

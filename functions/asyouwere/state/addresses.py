@@ -77,7 +77,7 @@ def pointer_of(path: str, item: int = -1) -> str:
 
 
 def pointer_text(path: str, item: int = -1) -> str:
-    """The same as a canonical JSON string, with its quotes."""
+    """The pointer of a path, or of an item of the list there, as a canonical JSON string, with its quotes."""
     return f'"{path[:-1]}"' if item < 0 else f'"{path}{item}"'
 
 

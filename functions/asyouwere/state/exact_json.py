@@ -6,7 +6,7 @@ numbers keep their digits and objects keep their members, order and duplicates i
 
 - no whitespace outside strings;
 - characters raw, also above ASCII; escaped are only ``"`` and ``\\``, the control characters (``\\b \\f \\n
-  \\r \\t``, the others as ``\\u00xx``) and halves of surrogate pairs standing alone (``\\ud8xx``), hex in
+  \\r \\t``, the others as ``\\u00xx``) and lone surrogates (``\\ud8xx``), hex in
   lower case.
 
 ``parse`` checks what came from outside and returns canonical text. The others take canonical text and do not
@@ -63,7 +63,7 @@ MAX_NESTING: Final = 64
 """Levels of containers a state may have, the state itself being the first."""
 
 REQUEST_NESTING: Final = MAX_NESTING + 3
-"""The same for a request that holds changes: {"changes": {"set": {"": state}}} adds three levels."""
+"""Levels of containers a request may have: {"changes": {"set": {"": state}}} adds three to those of a state."""
 
 ANY_NESTING: Final = 1_000_000
 """As good as no limit, for what has been checked."""
@@ -123,7 +123,10 @@ def parse(raw: bytes | bytearray, *, max_depth: int = MAX_NESTING) -> str:
 
 
 def parse_view(raw: bytes | bytearray, *, max_depth: int = MAX_NESTING) -> str:
-    """The same as a view. A bytearray is taken over: it is empty afterwards, so that its memory is free."""
+    """The canonical text of a JSON document as a view. Raises like parse.
+
+    A bytearray is taken over: it is empty afterwards, so that its memory is free.
+    """
     _check_utf8(raw)
     text = raw.decode("latin-1")
     if isinstance(raw, bytearray):
@@ -333,7 +336,7 @@ def _canonical(text: str) -> bytearray | None:
 
 
 def _respelled(text: str, inside: bool) -> tuple[str, bool]:
-    """The same for a stretch of it that begins inside a string or outside; and where it ends."""
+    """The canonical spelling of a stretch of a text that begins inside a string or outside; and where it ends."""
     # Raw control characters can't be in it (but as whitespace), so two of them may stand for what must not be
     # taken for an escape or for the end of a string.
     if "\\" in text:
@@ -367,6 +370,6 @@ def _escape(character: re.Match[str]) -> str:
 
 
 def _escaped_surrogates(run: re.Match[str]) -> str:
-    # Two halves side by side are one character to every reader of JSON.
+    # Two surrogates side by side are one character to every reader of JSON.
     joined = run[0].encode("utf-16-be", "surrogatepass").decode("utf-16-be", "surrogatepass")
     return _MUST_ESCAPE.sub(_escape, joined)

@@ -114,6 +114,6 @@ def _database(place: Place, name: str) -> Iterator[str]:
 
 
 def _sqlalchemy_url(dsn: str) -> str:
-    """The same for SQLAlchemy over asyncpg."""
+    """A connection string as the URL of SQLAlchemy over asyncpg."""
     parts = conninfo_to_dict(dsn)
     return f"postgresql+asyncpg://{parts['user']}:{parts.get('password', '')}@{parts['host']}:{parts['port']}/{parts['dbname']}"

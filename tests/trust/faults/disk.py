@@ -34,7 +34,7 @@ def full(outcome: Outcome, folder: Path, long: bool) -> None:
 
 
 def log_full(outcome: Outcome, folder: Path, long: bool) -> None:
-    """The same with the write-ahead log on a disk of its own: Postgres must not go on, and stops itself."""
+    """A full disk with the write-ahead log on a disk of its own: Postgres must not go on, and stops itself."""
     with _small_disk(folder / "small", LOG_SIZE) as small:
         if small is None:
             outcome.figures["log disk"] = SKIPPED

@@ -34,7 +34,7 @@ def document_of(state: Any, **session: Any) -> str:
 
 
 def document_of_text(state_text: str, **session: Any) -> str:
-    """The same from the canonical text of a state. One part more is dead, as in any history."""
+    """A document from the canonical text of a state. One part more is dead, as in any history."""
     rows = [
         f'[{encode(path)},{item},1,null,"2026-11-20T09:{max(item, 0) % 60:02}:30+00:00",{body}]'
         for (path, item), body in split(state_text).items()

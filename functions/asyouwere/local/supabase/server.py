@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from asyouwere.local.loopback_server import LoopbackServer
 from asyouwere.local.ports import LOOPBACK
-from asyouwere.local.servers import LoopbackServer
 from asyouwere.local.supabase.installing import SOURCES, installed
 
 AUTH_ROLE = "asyouwere_local_auth"

@@ -1,4 +1,4 @@
-"""The way to the database: call an SQL function as a user, nothing else.
+"""The database: call an SQL function as a user, nothing else.
 
     rows = await database.rows(caller, "get_session_changes", {"p_session_id": session_id, "p_since": 4})
 

@@ -1,4 +1,4 @@
-"""Which arguments and columns of our SQL functions are JSON: what PostgREST's way has to know of them.
+"""Which arguments and columns of our SQL functions are JSON: what the mode postgrest has to know of them.
 
 A column of type json would come as a value among the others; asked for as text, it comes as it is stored. A
 test holds these lists against the database's catalog.

@@ -1,4 +1,4 @@
-"""The direct way: psycopg, one transaction and one round trip a call, as the caller's role.
+"""Direct mode: psycopg, one transaction and one round trip a call, as the caller's role.
 
 A call is four statements sent at once: begin; role, claims and time limit, local to the transaction; the
 function; commit. Nothing outlives the transaction, so the next user of the connection (or of the server

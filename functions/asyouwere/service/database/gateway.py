@@ -28,7 +28,7 @@ _AS_STATES: Final = {
 #: The token is not good: not readable, not allowed without one, not valid any more.
 _TOKEN_REFUSED: Final = ("PGRST301", "PGRST302", "PGRST303")
 
-#: Not JSON to PostgREST: half a character in an argument of type json. All else of the request is ours.
+#: Not JSON to PostgREST: a lone surrogate in an argument of type json. All else of the request is ours.
 _NOT_JSON: Final = "PGRST102"
 
 #: What stands between us and PostgREST says: too busy, too large, too slow, nobody there.

@@ -1,4 +1,4 @@
-"""The way over PostgREST: one HTTP request a call, with the caller's own token, which PostgREST checks again.
+"""Mode postgrest: one HTTP request a call, with the caller's own token, which PostgREST checks again.
 
 The function holds no database secret: PostgREST takes role and claims from the token. Only the clean-up,
 which nobody's token allows, has a key of the service. PostgREST runs every call in a transaction of its own,

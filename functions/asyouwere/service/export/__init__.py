@@ -41,7 +41,7 @@ def render(document_text: str, format: Format, *, page_limit: int = PAGE_LIMIT) 
     Raises errors.TooLarge (too_large) for a PDF over the limit, ValueError if the text is no export document.
     """
     if format == "json":
-        # A lone half of a surrogate pair is not UTF-8; its escape is the same JSON.
+        # A lone surrogate is not UTF-8; its escape is the same JSON.
         body = document_text.encode("utf-8", "backslashreplace")
         return Rendered(body, "application/json", f"{_stem(_json_title(document_text))}.json")
     from asyouwere.service.export.document import read

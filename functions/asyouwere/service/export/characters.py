@@ -10,7 +10,7 @@ __all__ = ["one_line", "visible"]
 # Colours and cursor moves of terminals, common in the output of tools. Nobody wants to read them.
 _TERMINAL: Final = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]{0,200}(?:\x07|\x1b\\\\))")
 _LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-# NUL, controls (not tab and newline), halves of surrogate pairs, noncharacters.
+# NUL, controls (not tab and newline), lone surrogates, noncharacters.
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _DIRECTION: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
 REPLACEMENT: Final = "\ufffd"

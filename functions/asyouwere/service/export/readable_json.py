@@ -9,7 +9,7 @@ from typing import Any, Final
 __all__ = ["Doubled", "Number", "parse", "pretty"]
 
 _WIDTH: Final = 88
-# Controls, line ends other than LF, halves of surrogate pairs, noncharacters.
+# Controls, line ends other than LF, lone surrogates, noncharacters.
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _DEEPEST: Final = 200
 

@@ -1,1 +1,1 @@
-"""What each function does: one module per function or part of ``sessions``; functions.py lists all."""
+"""What each function does: one module per function or part of ``sessions``; routes/ names their addresses."""

@@ -200,7 +200,7 @@ async def delete_my_data(call: Call) -> ApiResponse:
 
 
 def storable(text: str) -> str:
-    """The text itself, if jsonb can keep it: no NUL, no half characters. Raises not_representable."""
+    """The text itself, if jsonb can keep it: no NUL, no lone surrogates. Raises not_representable."""
     if "\\u0000" in text.replace("\\\\", "") or re.search(r"\\ud[89a-f]", text.replace("\\\\", "")):
         raise Invalid("not_representable")
     return text

@@ -209,7 +209,7 @@ class DeltaAsItComes(Delta):
 
 
 class DeltaOfMessages(Delta):
-    """The same of LangChain's message objects."""
+    """The delta of LangChain's message objects."""
 
     def message(self, message: Message) -> Message:
         return message

@@ -8,8 +8,8 @@ import socket
 import sys
 import threading
 
+from asyouwere.local.loopback_server import STOP_SECONDS, LoopbackServer
 from asyouwere.local.ports import LOOPBACK
-from asyouwere.local.servers import STOP_SECONDS, LoopbackServer
 
 
 class FunctionsServer(LoopbackServer):
@@ -23,14 +23,14 @@ class FunctionsServer(LoopbackServer):
         return f"http://{LOOPBACK}:{self.port}/functions/v1"
 
     def _command(self, descriptor: int) -> list[str]:
-        return [sys.executable, "-m", "asyouwere.local.functions", str(descriptor)]
+        return [sys.executable, "-m", "asyouwere.local.functions_server", str(descriptor)]
 
 
 def serve(descriptor: int) -> None:
     """The child: serve on an inherited listening socket until told to stop or until the parent is gone."""
     import uvicorn
 
-    from asyouwere.local.server import create_app
+    from asyouwere.local.functions_app import create_app
     from asyouwere.service.settings import Settings
 
     threading.Thread(target=_end_with_parent, daemon=True).start()

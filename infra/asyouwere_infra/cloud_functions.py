@@ -97,7 +97,7 @@ class Functions:
     def _environment(self, entry: EntryPoint) -> dict[str, pulumi.Input[str]]:
         configuration = self._configuration
         derived: dict[str, pulumi.Input[str]] = {
-            "ASYOUWERE_DATABASE": configuration.way,
+            "ASYOUWERE_DATABASE": configuration.mode,
             "ASYOUWERE_REQUEST_LOG": "on",
             "ASYOUWERE_CLEANUP_BUDGET_SECONDS": str(BUDGET_SECONDS),
             "ASYOUWERE_SCHEDULER_AUDIENCE": self.audience,
@@ -106,7 +106,7 @@ class Functions:
             "ASYOUWERE_SCHEDULER_BEHIND_IAM": "on",
         }
         every = {**derived, **configuration.values}
-        return {name: every[name] for name in sorted(every) if entry.name in readers(name, configuration.way)}
+        return {name: every[name] for name in sorted(every) if entry.name in readers(name, configuration.mode)}
 
     def _secret_environment(
         self, entry: EntryPoint
