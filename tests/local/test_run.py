@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -189,7 +191,7 @@ def test_token__is_another_user_who_cannot_see_the_first_ones_session(running: R
     assert (status, answer["code"]) == (404, "session_not_found")
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_run__stops_everything_in_order(folder: Path, sign: int) -> None:
     with run(folder / "data") as started:
         assert len(started.children) > 3
@@ -197,6 +199,63 @@ def test_run__stops_everything_in_order(folder: Path, sign: int) -> None:
     assert (code, last) == (0, f"asyouwere: stopped; the data are in {folder / 'data'}")
     assert started.still_there() == []
     assert "database system is shut down" in (folder / "data" / "postgres-18" / "log").read_text()
+
+
+@pytest.mark.parametrize("when", ["starting", "curl "])
+def test_run__terminal_closed__ends_everything(folder: Path, when: str) -> None:
+    """As under `make run`: a shell in between, whose terminal goes away, at once or when all is up."""
+    parent, child = pty.openpty()
+    line = shlex.join(command(folder / "data", "--port", "0", "--postgres-port", "0", "--supabase-port", "0"))
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "sh", "-c", f"echo starting; {line}; echo ended"],
+        stdin=child, stdout=child, stderr=child,
+    )  # fmt: skip
+    os.close(child)
+    seen = b""
+    while when.encode() not in seen:
+        seen += os.read(parent, 4096)
+    me = psutil.Process(process.pid)
+    deadline = time.monotonic() + 30
+    while not (begun := [c for c in me.children(recursive=True) if c.name().startswith("postgres")]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = {*begun, *me.children(recursive=True)}
+    os.close(parent)
+    process.wait(30)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+
+
+def test_run__under_nohup__outlives_its_terminal(folder: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does, and children inherit
+    try:
+        with run(folder / "data") as started:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            os.killpg(started.process.pid, signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                started.process.wait(2)
+            assert paste(started.curl_lines[0])["latest_number"] == 0
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_run__its_address_in_a_browser__says_what_it_is(running: Running) -> None:
+    url = running.field("URL")
+    base = url.removesuffix("/functions/v1")
+    for address in (base, f"{base}/", f"{url}/", url):
+        for accept, kind in (("text/html,*/*", "text/html"), ("*/*", "application/json")):
+            request = urllib.request.Request(address, headers={"Accept": accept})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert answer.headers["content-type"].startswith(kind)
+                text = answer.read().decode()
+            assert "asyouwere" in text
+            for path in re.findall(r'["](/[^"]+)["]', text):
+                with urllib.request.urlopen(base + path, timeout=30) as answer:
+                    assert answer.status == 200
+    with pytest.raises(urllib.error.HTTPError) as missing:
+        urllib.request.urlopen(f"{base}/nowhere", timeout=30)
+    with missing.value as refused:
+        assert (refused.code, json.load(refused)["code"]) == (404, "not_found")
 
 
 def test_run__killed_and_started_again_finds_the_data(folder: Path) -> None:
@@ -249,10 +308,20 @@ def test_run__second_one_is_refused_and_a_dead_server_ends_the_first(folder: Pat
 
 def test_run__folder_that_will_not_do_is_refused_in_one_line(folder: Path) -> None:
     (folder / "file").touch()
-    refused = subprocess.run(command(folder / "file" / "data"), capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 1
-    (line,) = refused.stderr.splitlines()
-    assert "cannot be made here: choose another folder with --data" in line
+    for data in (folder / "file" / "data", Path("/proc/foo"), folder / ("x" * 300), Path("/dev/null/data")):
+        refused = subprocess.run(command(data), capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert re.search(r"cannot be made or written \(.+\): choose another folder with --data", line), line
+
+
+@pytest.mark.parametrize("option", ["--port", "--postgres-port", "--supabase-port"])
+@pytest.mark.parametrize("port", ["99999", "-1", "65536", "http"])
+def test_run__port_that_is_none__is_refused_before_anything_is_made(folder: Path, option: str, port: str) -> None:
+    refused = subprocess.run(command(folder / "data", option, port), capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert f"Invalid value for '{option}'" in refused.stderr
+    assert not (folder / "data").exists()
 
 
 def test_run__interrupted_while_starting_leaves_nothing(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -23,6 +24,8 @@ def say(line: str) -> None:
     """One line for the person, on standard error; standard output is for what a program may read."""
     click.echo(f"asyouwere: {line}", err=True)
 
+
+PORT = click.IntRange(0, 65535)  # 0: any
 
 data_option: Callable[[Any], Any] = click.option(
     "--data",
@@ -56,9 +59,9 @@ def asyouwere() -> None:
 
 @asyouwere.command(short_help="Start everything on this machine.")
 @data_option
-@click.option("--port", default=8787, show_default=True, help="Of the functions; the next free one if taken.")
-@click.option("--postgres-port", default=54318, show_default=True, help="Of Postgres; the same.")
-@click.option("--supabase-port", default=54321, show_default=True, help="Of the local Supabase; the same.")
+@click.option("--port", type=PORT, default=8787, show_default=True, help="Of the functions, or the next free one.")
+@click.option("--postgres-port", type=PORT, default=54318, show_default=True, help="Of Postgres; the same.")
+@click.option("--supabase-port", type=PORT, default=54321, show_default=True, help="Of the local Supabase; the same.")
 @click.option("--supabase/--no-supabase", default=True, help="With Node.js: also a local Supabase.")
 def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, supabase: bool) -> None:
     """Start Postgres, the functions and, with Node.js, a local Supabase, until Ctrl-C.
@@ -75,9 +78,7 @@ def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, su
     from asyouwere.local.stack import LocalStack
     from asyouwere.local.welcome import welcome
 
-    # SIGINT too: a shell that starts a background job has it ignored.
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
+    _catch_signals()
     stack = LocalStack(
         data, port=port, postgres_port=postgres_port, supabase_port=supabase_port, supabase=supabase, say=say
     )
@@ -93,14 +94,24 @@ def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, su
         which, log = ("Postgres", stack.postgres.log) if stack.functions.running else ("functions", stack.log)
         raise LocalError(f"the {which} server ended by itself; the end of {log} says why")
     except KeyboardInterrupt:
-        click.echo()
-        say("stopping")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo()
+            say("stopping")
     finally:
         # Impatient fingers must not leave a server behind.
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         stack.stop()
-    say(f"stopped; the data are in {stack.folder}")
+    with contextlib.suppress(OSError):
+        say(f"stopped; the data are in {stack.folder}")
+
+
+def _catch_signals() -> None:
+    """End in order on Ctrl-C, kill, and a terminal that is closed; `nohup` keeps its meaning."""
+    # SIGINT whatever it was: a shell that starts a background job has it ignored.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if name is not signal.SIGHUP or signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -124,8 +135,7 @@ def demo(messages: int, keep: bool, output: Path | None) -> None:
     """
     from asyouwere.local import demo as module
 
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
+    _catch_signals()
     sys.exit(module.main(messages=messages, keep=keep, folder=output))
 
 

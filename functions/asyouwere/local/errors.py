@@ -13,6 +13,10 @@ LocalError
 └── SupabaseMissing     what the local Supabase needs is not here; all else works without it
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class LocalError(Exception):
     """Something on this machine keeps asyouwere from running. The message is one line for a person."""
@@ -24,6 +28,13 @@ class FolderInUse(LocalError):
 
 class FolderUnusable(LocalError):
     """The data folder cannot be used as it is."""
+
+
+def unusable(folder: Path, error: OSError) -> FolderUnusable:
+    """For a folder that the system does not let us make or write, in its own words."""
+    return FolderUnusable(
+        f"{folder} cannot be made or written ({error.strerror or error}): choose another folder with --data"
+    )
 
 
 class NotRunning(LocalError):

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import AsYouWereError, NotFound
+from asyouwere.local.front_page import front_page
 from asyouwere.service.app import FUNCTIONS_PATH, Service
 from asyouwere.service.http.responses import problem, to_response
 from asyouwere.service.routes.registry import FUNCTIONS
@@ -25,7 +26,7 @@ __all__ = ["create_app"]
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The app. /healthz: the process runs; /readyz: the database answers (503 if not)."""
+    """The app. /: what it is; /healthz: the process runs; /readyz: the database answers (503 if not)."""
     service = Service(settings)
 
     async def healthz(_: Request) -> Response:
@@ -43,7 +44,12 @@ def create_app(settings: Settings) -> Starlette:
         yield
         await service.database.close()
 
-    app = Starlette(lifespan=lifespan)
+    async def nothing_there(_: Request, __: Exception) -> Response:
+        return to_response(problem(NotFound("not_found", "Nothing is at that address; / says what there is.")), {})
+
+    app = Starlette(lifespan=lifespan, exception_handlers={404: nothing_there})
+    app.add_route("/", front_page)
+    app.add_route(FUNCTIONS_PATH, front_page)
     app.add_route("/healthz", healthz)
     app.add_route("/readyz", readyz)
     app.mount(FUNCTIONS_PATH.rstrip("/"), _Functions(service))

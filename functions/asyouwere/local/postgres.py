@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from asyouwere.local.account import Account, choose_account
 from asyouwere.local.binaries import PostgresBinaries, from_wheel
-from asyouwere.local.errors import FolderUnusable, PostgresFailed
+from asyouwere.local.errors import FolderUnusable, PostgresFailed, unusable
 from asyouwere.local.lock import FolderLock
 from asyouwere.local.ports import LOOPBACK, free_port
 from asyouwere.local.processes import end_postgres, kill_tree
@@ -167,6 +167,8 @@ class EmbeddedPostgres:
             raise FolderUnusable(
                 f"{self.folder} cannot be written by this user: run as its owner, or choose another by --data"
             ) from exc
+        except OSError as exc:  # a read-only disk, a full one
+            raise unusable(self.folder, exc) from exc
 
     def _create(self, account: Account) -> None:
         """`initdb` into a neighbour folder, renamed when complete: half a data folder never counts."""

@@ -29,7 +29,7 @@ import psycopg
 from psycopg import sql
 
 from asyouwere.local.binaries import PostgresBinaries, from_wheel
-from asyouwere.local.errors import FolderUnusable, ServerFailed, SupabaseMissing
+from asyouwere.local.errors import FolderUnusable, ServerFailed, SupabaseMissing, unusable
 from asyouwere.local.functions_server import FunctionsServer
 from asyouwere.local.migrations import migrate
 from asyouwere.local.postgres import EmbeddedPostgres
@@ -208,10 +208,8 @@ class LocalStack:
         """Start Postgres alone, migrated and with the demo user."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as exc:
-            raise FolderUnusable(
-                f"{self.folder} cannot be made here: choose another folder with --data"
-            ) from exc
+        except OSError as exc:
+            raise unusable(self.folder, exc) from exc
         self.postgres.start()
         try:
             self._secrets = read_secrets(self.folder, make=True)

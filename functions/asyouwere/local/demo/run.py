@@ -11,6 +11,7 @@ from asyouwere.local.demo import report
 from asyouwere.local.demo.conversation import build
 from asyouwere.local.demo.picture import draw
 from asyouwere.local.demo.play import KEEP, Play
+from asyouwere.local.errors import LocalError
 from asyouwere.local.lock import FolderLock
 from asyouwere.local.processes import end_postgres
 from asyouwere.local.stack import LocalStack, data_folder
@@ -25,7 +26,12 @@ def run(*, messages: int, keep: bool, folder: Path | None) -> int:
     begin = time.monotonic()
     console = report.console()
     folder = (folder or data_folder() / "demo").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise LocalError(
+            f"{folder} cannot be made ({exc.strerror}): choose another folder with --output"
+        ) from exc
     lock = FolderLock(folder / "lock")
     lock.acquire()
     data = folder / "data"
