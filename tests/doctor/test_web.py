@@ -58,7 +58,7 @@ def test_keys__key_set(document: object, status: int, level: str, says: str) -> 
 
 def test_keys__nobody_at_the_address() -> None:
     finding = keys({"ASYOUWERE_JWKS_URL": "http://127.0.0.1:1/keys"})["keys"]
-    assert (finding.level, finding.message) == ("fail", "the public keys can't be fetched: no answer")
+    assert (finding.level, finding.message) == ("fail", "the public keys can't be fetched: connection refused")
 
 
 def test_keys__an_issuer_of_another_project() -> None:
@@ -91,8 +91,15 @@ def test_rest__without_the_tables(db: Db) -> None:
         assert (rest(url).level, rest(url).message) == ("fail", "the API does not serve sessions_list: status 404")
 
 
+def test_rest__wants_a_key__is_not_looked_at_without_one_and_wrong_with_another(db: Db) -> None:
+    with running_postgrest(db.api_dsn, SECRET) as postgrest, project(postgrest.url, rest_key="the key") as url:
+        assert (rest(url).level, "not looked at" in rest(url).message) == ("skip", True)
+        assert [finding.level for finding in check_rest(url, "another")] == ["fail"]
+        assert [finding.level for finding in check_rest(url, "the key")] == ["ok"]
+
+
 def test_rest__nobody_at_the_address() -> None:
-    assert rest("http://127.0.0.1:1").message == "the API can't be asked: no answer"
+    assert rest("http://127.0.0.1:1").message == "the API can't be asked: connection refused"
 
 
 # -- the functions -----------------------------------------------------------------------------------------------
@@ -116,4 +123,8 @@ def test_functions__of_another_version(functions_url: str) -> None:
 
 def test_functions__not_there(functions_url: str) -> None:
     assert {finding.message for finding in check_functions(functions_url + "/wrong")} == {"status 404"}
-    assert {finding.message for finding in check_functions("http://127.0.0.1:1")} == {"no answer"}
+    assert {finding.message for finding in check_functions("http://127.0.0.1:1")} == {"connection refused"}
+    assert {finding.message for finding in check_functions("http://no.such.host.invalid")} == {"there is no host of that name"}
+    assert {finding.message for finding in check_functions("ftp://127.0.0.1")} == {"that is no http address"}
+    https = functions_url.replace("http://", "https://")
+    assert {finding.message for finding in check_functions(https)} == {"it does not speak TLS; http:// instead of https://?"}

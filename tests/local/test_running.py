@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +18,7 @@ import httpx
 import psycopg
 import pytest
 
+from asyouwere.local.doctor.web import FUNCTIONS
 from asyouwere.local.running import find_running
 from asyouwere.local.stack import LocalStack
 from asyouwere.local.tokens import email_of, user_id
@@ -109,6 +112,39 @@ def test_token__somebody_signed_up_with_that_address__is_a_user_without_one(stac
     with psycopg.connect(stack.dsn) as admin:
         found = admin.execute("select email from auth.users where id = %s", (user_id(name),)).fetchall()
     assert found == [(None,)]
+
+
+# -- doctor --------------------------------------------------------------------------------------------------
+
+
+def test_doctor__without_flags__finds_the_running_stack_and_no_fault(stack: LocalStack) -> None:
+    done = command(stack.folder, "doctor", "--json")
+    found = {finding["check"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 0, found
+    assert {finding["level"] for finding in found.values()} == {"ok", "skip"}
+    for check in ("connection", "migrations", "rls", "keys", "session-snapshot-save", "cleanup-old-snapshots"):
+        assert found[check]["level"] == "ok"
+    assert found["rest"]["message"] == "not looked at: no local Supabase runs"
+    assert str(stack.folder) in done.stderr
+
+
+def test_doctor__named_by_its_own_addresses__knows_the_stack_too(stack: LocalStack) -> None:
+    done = command(stack.folder, "doctor", "--functions-url", stack.url)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^ok +keys ", done.stdout, re.MULTILINE)
+    assert re.search(r"^skip +database ", done.stdout, re.MULTILINE)
+
+
+def test_doctor__functions_ended__says_connection_refused(stack: LocalStack) -> None:
+    stack.functions.stop()
+    try:
+        done = command(stack.folder, "doctor")
+    finally:
+        stack.start_functions()
+    assert done.returncode == 1
+    assert re.findall(r"^fail +(\S+) +(.*)$", done.stdout, re.MULTILINE) == [
+        (name, "connection refused") for name in FUNCTIONS
+    ]
 
 
 # -- psql ----------------------------------------------------------------------------------------------------

@@ -140,6 +140,18 @@ def test_demo_user__signs_in_with_the_password_that_is_shown(stack: LocalStack) 
     assert made.status_code in (200, 201)
 
 
+def test_doctor__of_the_whole_stack__finds_no_fault(stack: LocalStack) -> None:
+    for named in ([], ["--supabase-url", stack.supabase.url]):
+        done = subprocess.run(
+            [sys.executable, "-m", "asyouwere.local.cli", "doctor", "--json", "--data", str(stack.folder), *named],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        found = {finding["check"]: finding["level"] for finding in json.loads(done.stdout)}
+        assert done.returncode == 0, done.stdout
+        assert (found["rest"], found["keys"]) == ("ok", "ok")
+        assert set(found.values()) == {"ok", "skip"}
+
+
 def test_mail__code_and_link__sign_in(stack: LocalStack) -> None:
     address = f"{uuid.uuid4()}@example.org"
     for how in ("code", "link"):

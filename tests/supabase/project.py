@@ -13,14 +13,17 @@ import httpx
 
 
 @contextlib.contextmanager
-def project(postgrest_url: str | None, keys: Any = None, *, keys_status: int = 200) -> Iterator[str]:
-    """The project's URL. keys: what is at /auth/v1/.well-known/jwks.json; text is sent as it is."""
+def project(postgrest_url: str | None, keys: Any = None, *, keys_status: int = 200, rest_key: str | None = None) -> Iterator[str]:
+    """The project's URL. keys: what is at /auth/v1/.well-known/jwks.json; text is sent as it is. rest_key: the only
+    key that the gateway lets to the REST API."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.path == "/auth/v1/.well-known/jwks.json":
                 self.send(keys_status, keys if isinstance(keys, str) else json.dumps(keys))
+            elif self.path.startswith("/rest/v1/") and rest_key not in (None, self.headers.get("apikey")):
+                self.send(401, "{}")
             elif self.path.startswith("/rest/v1/") and postgrest_url:
                 # what the project's gateway keeps to itself
                 passed = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "apikey")}

@@ -51,7 +51,7 @@ def asyouwere() -> None:
     asyouwere psql --user ada            psql as a local user, under row level security
     asyouwere keys                       URLs and keys for clients, while it runs
     asyouwere migrate --database-url …   the tables and functions, into your own Postgres
-    asyouwere doctor --database-url …    what is wrong with a deployment, and what to do
+    asyouwere doctor                     what is wrong, here or with a deployment, and what to do
 
     Each command has its own help: asyouwere run --help
     """
@@ -251,7 +251,8 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
         raise LocalError(_first_line(exc)) from exc
 
 
-@asyouwere.command(short_help="What is wrong with a deployment.")
+@asyouwere.command(short_help="What is wrong, here or with a deployment.")
+@data_option
 @database_option
 @click.option(
     "--supabase-url", envvar="ASYOUWERE_SUPABASE_URL", help="Also ask the project's API: https://….supabase.co"
@@ -259,14 +260,19 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
 @click.option("--functions-url", help="Also ask the deployed functions: the address before their names.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of {check, level, message, advice}.")
 def doctor(
-    database_url: str | None, supabase_url: str | None, functions_url: str | None, as_json: bool
+    data: Path | None,
+    database_url: str | None,
+    supabase_url: str | None,
+    functions_url: str | None,
+    as_json: bool,
 ) -> None:
-    """Look at a deployment, change nothing, and say what to do.
+    """Look at the stack that runs here, or at a deployment; change nothing, and say what to do.
 
-    A line for each check: ok, warn or fail. The exit code is 1 if one fails. Keys are looked at as far as the
-    functions' settings (ASYOUWERE_…) are in the environment. No secret is printed.
+    A line for each check: ok, warn, fail, or skip for what was not looked at. The exit code is 1 if one fails.
+    Keys are looked at as far as the functions' settings (ASYOUWERE_…) are in the environment. No secret is printed.
 
     \b
+    asyouwere doctor                     what `asyouwere run` has started
     asyouwere doctor --database-url postgresql://postgres:…@db.example.org/postgres
     asyouwere doctor --supabase-url https://….supabase.co --functions-url https://….cloudfunctions.net
     """
@@ -274,13 +280,30 @@ def doctor(
     import os
 
     from asyouwere.local.doctor import examine
+    from asyouwere.local.running import find_running
+    from asyouwere.local.stack import data_folder, doctor_settings
 
-    if not (database_url or supabase_url or functions_url):
+    folder = data_folder(data)
+    running = find_running(folder)
+    named = {database_url, supabase_url, functions_url} - {None}
+    local = running is not None and named <= {
+        running.database_url, running.supabase_url, running.functions_url
+    }  # fmt: skip
+    environ = doctor_settings(folder) if local else os.environ
+    if running is not None and local:
+        if not named:
+            say(f"looking at the stack that runs with the data in {folder}")
+            database_url, functions_url = running.database_url, running.functions_url
+            supabase_url = running.supabase_url
+    elif not named:
         raise LocalError(
-            "say what to look at: --database-url (or ASYOUWERE_DATABASE_URL), --supabase-url, --functions-url"
+            f"nothing runs with the data in {folder}: start `asyouwere run`, or say what to look at: "
+            "--database-url (or ASYOUWERE_DATABASE_URL), --supabase-url, --functions-url"
         )
     findings = []
-    for finding in examine(database_url, os.environ, supabase_url=supabase_url, functions_url=functions_url):
+    for finding in examine(
+        database_url, environ, supabase_url=supabase_url, functions_url=functions_url, local=local
+    ):
         findings.append(finding)
         if not as_json:
             click.echo(str(finding))

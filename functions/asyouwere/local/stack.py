@@ -293,6 +293,12 @@ class LocalStack:
         self.stop()
 
 
+def doctor_settings(folder: Path) -> dict[str, str]:
+    """What the doctor needs to know of a running stack's keys, as the functions' settings."""
+    secret = read_secrets(folder).jwt_secret
+    return {"ASYOUWERE_JWT_SECRET": secret, "ASYOUWERE_PUBLISHABLE_KEY": sign_api_key(secret, "anon")}
+
+
 def introduce(folder: Path, name: str) -> None:
     """Let the running database know a local user, so that others can share with them; nothing if none runs."""
     running = find_running(folder)

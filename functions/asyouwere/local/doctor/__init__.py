@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 import psycopg
 
 from asyouwere.local.doctor.catalog import check_catalog
+from asyouwere.local.doctor.connecting import CONNECT_SECONDS, connection_failure
 from asyouwere.local.doctor.database import DATABASE_CHECKS
 from asyouwere.local.doctor.finding import Finding
 from asyouwere.local.doctor.pooling import check_pooler
 from asyouwere.local.doctor.web import check_functions, check_keys, check_rest
 
 __all__ = ["Finding", "examine"]
-
-CONNECT_SECONDS = 10
 
 
 def examine(
@@ -29,15 +28,29 @@ def examine(
     *,
     supabase_url: str | None = None,
     functions_url: str | None = None,
+    local: bool = False,
 ) -> Iterator[Finding]:
-    """All findings, in the order of the checks. environ: where the functions' settings are (ASYOUWERE_…)."""
+    """All findings, in the order of the checks. environ: where the functions' settings are (ASYOUWERE_…).
+
+    local: it is the stack of `asyouwere run`, where nothing schedules the clean-up.
+    """
     if dsn is not None:
-        yield from _of_database(dsn)
+        for finding in _of_database(dsn):
+            if local and (finding.check, finding.level) == ("schedule", "warn"):
+                finding = Finding("schedule", "skip", "none on this machine: clean-up runs when it is called")
+            yield finding
+    else:
+        yield Finding("database", "skip", "not looked at: no --database-url")
     yield from check_keys(environ, supabase_url)
     if supabase_url:
         yield from check_rest(supabase_url, environ.get("ASYOUWERE_PUBLISHABLE_KEY"))
+    else:
+        why = "no local Supabase runs" if local else "no --supabase-url"
+        yield Finding("rest", "skip", f"not looked at: {why}")
     if functions_url:
         yield from check_functions(functions_url)
+    else:
+        yield Finding("https functions", "skip", "not looked at: no --functions-url")
 
 
 def _of_database(dsn: str) -> Iterator[Finding]:
@@ -46,13 +59,8 @@ def _of_database(dsn: str) -> Iterator[Finding]:
             dsn, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
         )
     except psycopg.Error as exc:
-        # of the error only its kind: its text may repeat the connection string
-        why = "login refused" if isinstance(exc, psycopg.errors.InvalidPassword) else "no connection"
-        if "password authentication failed" in str(exc):
-            why = "login refused"
-        yield Finding(
-            "connection", "fail", f"{why} within {CONNECT_SECONDS} s", "check host, port, user and password"
-        )
+        yield connection_failure(exc)
+        yield Finding("database", "skip", "not looked at: there is no connection")
         return
     with connection:
         yield Finding("connection", "ok", f"connected as {connection.info.user}")

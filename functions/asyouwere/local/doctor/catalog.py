@@ -131,7 +131,9 @@ def catalog_text(dsn: str) -> str:
 
 def check_catalog(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     if connection.execute("select to_regnamespace('asyouwere')").fetchall() == [(None,)]:
-        return  # the check of migrations says so
+        for check in (*OK, "owners"):
+            yield Finding(check, "skip", "not looked at: asyouwere is not in this database")
+        return
     expected: Catalog = json.loads((sql_folder() / "catalog.json").read_text())
     found = read_catalog(connection)
     wrong: dict[str, list[str]] = {name: [] for name in OK}

@@ -135,7 +135,9 @@ def check_exposed(connection: Connection) -> Iterator[Finding]:
     elif schemas:
         yield Finding("exposed schemas", "ok", some(schemas))
     else:
-        yield Finding("exposed schemas", "ok", "not set in the database; --supabase-url asks the API itself")
+        yield Finding(
+            "exposed schemas", "skip", "not set in the database; the check of rest asks the API (--supabase-url)"
+        )
 
 
 def check_defaults(connection: Connection) -> Iterator[Finding]:
@@ -211,6 +213,7 @@ def check_clock(connection: Connection) -> Iterator[Finding]:
 
 def check_schedule(connection: Connection) -> Iterator[Finding]:
     if rows(connection, "select to_regclass('asyouwere.cleanup_runs')") == [(None,)]:
+        yield Finding("schedule", "skip", "not looked at: asyouwere is not in this database")
         return
     jobs = "none in the database"
     pg_cron = rows(connection, "select to_regclass('cron.job')") != [(None,)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Level = Literal["ok", "warn", "fail"]
+Level = Literal["ok", "warn", "fail", "skip"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One line: the check's stable name, how bad it is, what is so, and what to do about it ("" if nothing).
+
+    skip: it was not looked at, and the message says why; nothing is known of it, good or bad.
 
     Neither text holds a secret: they name settings, roles and objects; no passwords, no tokens.
     """

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
+from asyouwere.local.doctor.connecting import ask
 from asyouwere.local.doctor.finding import Finding, some
 
-TIMEOUT_SECONDS = 10.0
 LEAST_SECRET_BYTES = 32
 # published in the documentation of Supabase's local and self-hosted set-up
 KNOWN_SECRETS = (
@@ -17,13 +17,6 @@ KNOWN_SECRETS = (
     "your-super-secret-jwt-token-with-at-least-32-characters-long",
 )
 FUNCTIONS = ("session-snapshot-save", "session-snapshot-restore", "sessions", "cleanup-old-snapshots")
-
-
-def _get(url: str, **headers: str) -> httpx.Response | None:
-    try:
-        return httpx.get(url, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False)
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return None
 
 
 def _json(response: httpx.Response) -> Any:
@@ -69,15 +62,15 @@ def check_keys(environ: Mapping[str, str], supabase_url: str | None) -> Iterator
     if secret is None and not jwks_url:
         yield Finding(
             "keys",
-            "ok",
+            "skip",
             "not looked at: no ASYOUWERE_SUPABASE_URL, ASYOUWERE_JWKS_URL or ASYOUWERE_JWT_SECRET here",
         )
 
 
 def _jwks(url: str) -> Finding:
-    response = _get(url)
-    if response is None or response.status_code != 200:
-        how = "no answer" if response is None else f"status {response.status_code}"
+    response = ask("GET", url)
+    if isinstance(response, str) or response.status_code != 200:
+        how = response if isinstance(response, str) else f"status {response.status_code}"
         return Finding(
             "keys",
             "fail",
@@ -115,15 +108,25 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
     """Whether the API serves our tables, and not the private schema; asked as nobody."""
     base = supabase_url.rstrip("/") + "/rest/v1"
     headers = {"apikey": key} if key else {}
-    response = _get(f"{base}/sessions_list?select=id&limit=1", **headers)
-    if response is None or response.status_code in (401, 403):
-        how = "no answer" if response is None else f"status {response.status_code}"
-        yield Finding(
-            "rest",
-            "fail",
-            f"the API can't be asked: {how}",
-            "check --supabase-url; set ASYOUWERE_PUBLISHABLE_KEY",
-        )
+    response = ask("GET", f"{base}/sessions_list?select=id&limit=1", headers=headers)
+    if isinstance(response, str):
+        yield Finding("rest", "fail", f"the API can't be asked: {response}", "check --supabase-url")
+        return
+    if response.status_code in (401, 403):
+        if key is None:
+            yield Finding(
+                "rest",
+                "skip",
+                f"not looked at: the API wants a key (status {response.status_code})",
+                "set ASYOUWERE_PUBLISHABLE_KEY",
+            )
+        else:
+            yield Finding(
+                "rest",
+                "fail",
+                f"the API does not take ASYOUWERE_PUBLISHABLE_KEY: status {response.status_code}",
+                "copy the project's publishable or anon key anew",
+            )
         return
     if response.status_code != 200:
         yield Finding(
@@ -133,8 +136,8 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
             "expose the schema public; after migrations: notify pgrst, 'reload schema'",
         )
         return
-    private = _get(f"{base}/parts?limit=1", **headers, **{"accept-profile": "asyouwere"})
-    if private is None or private.status_code not in (404, 406):
+    private = ask("GET", f"{base}/parts?limit=1", headers={**headers, "accept-profile": "asyouwere"})
+    if isinstance(private, str) or private.status_code not in (404, 406):
         yield Finding(
             "rest", "fail", "the API exposes the schema asyouwere", "take it out of the API's exposed schemas"
         )
@@ -148,20 +151,18 @@ def check_functions(functions_url: str) -> Iterator[Finding]:
 
     base = functions_url.rstrip("/")
     for name in FUNCTIONS:
-        response = _get(f"{base}/{name}/openapi.json")
-        if response is not None and response.status_code in (401, 403) and name == "cleanup-old-snapshots":
+        response = ask("GET", f"{base}/{name}/openapi.json")
+        if not isinstance(response, str) and response.status_code in (401, 403) and name == "cleanup-old-snapshots":
             yield Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
             continue
-        if response is None or response.status_code != 200:
-            how = "no answer" if response is None else f"status {response.status_code}"
+        if isinstance(response, str) or response.status_code != 200:
+            how = response if isinstance(response, str) else f"status {response.status_code}"
             yield Finding(name, "fail", how, "deploy it, or check --functions-url")
             continue
         document = _json(response)
         version = document.get("info", {}).get("version") if isinstance(document, dict) else None
-        try:
-            refused = httpx.post(f"{base}/{name}", json={}, timeout=TIMEOUT_SECONDS).status_code
-        except httpx.HTTPError:
-            refused = 0
+        answer = ask("POST", f"{base}/{name}", json={})
+        refused = answer if isinstance(answer, str) else answer.status_code
         if refused not in (401, 403):
             yield Finding(
                 name,
