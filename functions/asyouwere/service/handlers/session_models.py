@@ -28,16 +28,16 @@ __all__ = [
     "DeletedData",
     "DeletedSession",
     "Difference",
-    "Differences",
+    "DifferenceList",
     "ListedSession",
     "Member",
-    "Members",
+    "MemberList",
     "Message",
-    "Messages",
+    "MessagePage",
     "Session",
-    "Sessions",
+    "SessionPage",
     "Snapshot",
-    "Snapshots",
+    "SnapshotPage",
 ]
 
 _INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
@@ -95,7 +95,7 @@ class ListedSession(Session):
     my_role: Literal["owner", "editor", "viewer"] = Field(description="What the caller may do.")
 
 
-class Sessions(ResponseModel):
+class SessionPage(ResponseModel):
     """A page of sessions, last active first."""
 
     sessions: list[ListedSession]
@@ -115,7 +115,7 @@ class Snapshot(ResponseModel):
     created_at: Time
 
 
-class Snapshots(ResponseModel):
+class SnapshotPage(ResponseModel):
     """A page of snapshots, newest first."""
 
     snapshots: list[Snapshot]
@@ -131,7 +131,7 @@ class Difference(ResponseModel):
     after: Content | None = Field(json_schema_extra=_any_value)
 
 
-class Differences(ResponseModel):
+class DifferenceList(ResponseModel):
     """All differences between two snapshots, in address order."""
 
     differences: list[Difference]
@@ -149,7 +149,7 @@ class Message(ResponseModel):
     body: Content = Field(description="The message, character by character as it was sent.")
 
 
-class Messages(ResponseModel):
+class MessagePage(ResponseModel):
     """Messages by position."""
 
     messages: list[Message]
@@ -178,7 +178,7 @@ class Member(ResponseModel):
     created_at: Time
 
 
-class Members(ResponseModel):
+class MemberList(ResponseModel):
     """All members for the owner; for a member their own row."""
 
     members: list[Member]

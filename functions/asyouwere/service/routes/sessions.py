@@ -28,7 +28,7 @@ ROUTES: Final = (
         sessions.list_sessions,
         "List own and shared sessions, last active first",
         query=sessions.SessionsQuery,
-        response=session_models.Sessions,
+        response=session_models.SessionPage,
         errors=("invalid_argument",),
     ),
     Route(
@@ -80,7 +80,7 @@ ROUTES: Final = (
         "/{session_id}/members",
         members.list_members,
         "List who else has access",
-        response=session_models.Members,
+        response=session_models.MemberList,
         errors=SESSION,
     ),
     Route(
@@ -106,7 +106,7 @@ ROUTES: Final = (
         history.list_snapshots,
         "List the kept snapshots, newest first",
         query=history.SnapshotsQuery,
-        response=session_models.Snapshots,
+        response=session_models.SnapshotPage,
         errors=SESSION,
     ),
     Route(
@@ -139,7 +139,7 @@ ROUTES: Final = (
         history.diff_snapshots,
         "Compare two snapshots",
         query=history.DiffQuery,
-        response=session_models.Differences,
+        response=session_models.DifferenceList,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone"),
     ),
     Route(
@@ -167,7 +167,7 @@ ROUTES: Final = (
         messages.list_messages,
         "List messages after a position",
         query=messages.MessagesQuery,
-        response=session_models.Messages,
+        response=session_models.MessagePage,
         errors=SESSION,
     ),
     Route(
