@@ -53,6 +53,16 @@ CODES: Final[dict[str, Code]] = {
         "The session has no snapshot of that number or label.",
         ("number", "latest",),
     ),
+    "invitation_not_found": Code(
+        404,
+        "No such invitation",
+        "No open invitation to this session for you. It may have been taken back, or the session made private.",
+    ),
+    "offer_not_found": Code(
+        404,
+        "No such offer",
+        "No such code, or it was used, or its ten minutes are over. Ask for a new one.",
+    ),
     "method_not_allowed": Code(
         405,
         "Wrong method",

@@ -68,7 +68,11 @@ create table asyouwere.settings (
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
-    max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0)
+    max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0),
+    max_members_per_session int default 1000 check (max_members_per_session >= 0),
+    max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
+    max_invitations_received int default 500 check (max_invitations_received >= 0),
+    max_invitations_from_one int default 20 check (max_invitations_from_one >= 0)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -84,6 +88,12 @@ comment on column asyouwere.settings.writes_per_second is
 comment on column asyouwere.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
 comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
 comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
+comment on column asyouwere.settings.max_members_per_session is 'Members and open invitations. Null: no limit.';
+comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
+comment on column asyouwere.settings.max_invitations_received is
+    'Open ones to one person, sessions offered to take over among them. Null: no limit.';
+comment on column asyouwere.settings.max_invitations_from_one is
+    'Open ones of one owner to one person, so that nobody fills another''s list alone. Null: no limit.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;
@@ -94,7 +104,7 @@ grant select on asyouwere.settings to service_role;
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 38 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 40 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -111,6 +121,10 @@ as $$
             'No such session, or it is not shared with you. Check the id and the signed-in user.'),
         ('snapshot_not_found', 404,
             'The session has no snapshot of that number or label.'),
+        ('invitation_not_found', 404,
+            'No open invitation to this session for you. It may have been taken back, or the session made private.'),
+        ('offer_not_found', 404,
+            'No such code, or it was used, or its ten minutes are over. Ask for a new one.'),
         ('method_not_allowed', 405,
             'That address exists, but not for this method.'),
         ('request_timeout', 408,
@@ -246,11 +260,18 @@ create table public.session_members (
     user_id uuid not null,
     role text not null default 'viewer' check (role in ('viewer', 'editor')),
     created_at timestamptz not null default now(),
+    invited_by uuid,
+    accepted_at timestamptz,
     primary key (session_id, user_id)
 );
 comment on table public.session_members is
-    'Who else may read (viewer) or also save (editor). Counts while the session is shared or public, not while private.';
-create index session_members_by_user on public.session_members (user_id, session_id);
+    'Who else may read (viewer) or also save (editor), once accepted. Counts while the session is shared or public.';
+comment on column public.session_members.invited_by is 'Whose open invitation it is: the owner''s. Null once accepted.';
+comment on column public.session_members.accepted_at is 'Null: invited, and a stranger until accepting.';
+create index session_members_by_user on public.session_members (user_id, session_id) where accepted_at is not null;
+create index session_members_invited on public.session_members (user_id, created_at desc, session_id desc)
+    where accepted_at is null;
+create index session_members_inviting on public.session_members (invited_by, user_id) where accepted_at is null;
 
 create table public.session_snapshots (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -267,7 +288,8 @@ comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
 comment on column public.session_snapshots.size_bytes is 'Bytes of JSON in the parts of this version.';
 comment on column public.session_snapshots.changed_parts is 'Parts written or removed since the snapshot before.';
-comment on column public.session_snapshots.created_by is 'Who saved it, if not the owner; null as well: the service.';
+comment on column public.session_snapshots.created_by is
+    'Who saved it, if not the owner at that time; null as well: the service.';
 comment on column public.session_snapshots.label is 'A person''s name for it; clean-up never takes a labelled one.';
 create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
     where label is not null;
@@ -307,18 +329,133 @@ comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument,
 revoke execute on function asyouwere.refuse_session_fields from public;
 grant execute on function asyouwere.refuse_session_fields to authenticated, service_role;
 
+-- Ids and people that are no more ---------------------------------------------------------------------------
+create table asyouwere.used_ids (
+    id uuid primary key,
+    user_id uuid
+);
+comment on table asyouwere.used_ids is
+    'Ids of deleted sessions: their clients may still save into them, so nobody else ever gets one.';
+comment on column asyouwere.used_ids.user_id is 'Whose it was and who may use it again, for an undo; null: nobody.';
+alter table asyouwere.used_ids enable row level security; -- no policy: the functions only
+create index used_ids_by_user on asyouwere.used_ids (user_id) where user_id is not null;
+
+create function asyouwere.remember_ids() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: the table is private
+    insert into asyouwere.used_ids (id, user_id) select g.id, g.user_id from gone g
+    on conflict (id) do update set user_id = excluded.user_id;
+    return null;
+end;
+$$;
+comment on function asyouwere.remember_ids is 'When sessions go, their ids stay used.';
+revoke execute on function asyouwere.remember_ids from public;
+create trigger remember_ids after delete on public.free_agent_sessions
+    referencing old table as gone
+    for each statement execute function asyouwere.remember_ids();
+
+create table asyouwere.erasures (
+    user_id uuid primary key,
+    requested_at timestamptz not null default now(),
+    finished_at timestamptz,
+    account_gone boolean not null default false
+);
+comment on table asyouwere.erasures is
+    'People whose data is being deleted, step by step. From the first moment nobody else reads their sessions.';
+comment on column asyouwere.erasures.account_gone is
+    'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
+alter table asyouwere.erasures enable row level security; -- no policy: the functions only
+
+create function asyouwere.is_erased(p_user_id uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: the table is private
+    select exists (select from asyouwere.erasures e where e.user_id = p_user_id)
+$$;
+comment on function asyouwere.is_erased is 'Whether a person''s data is being deleted.';
+revoke execute on function asyouwere.is_erased from public;
+grant execute on function asyouwere.is_erased to anon, authenticated, service_role;
+
+-- What a write into the table goes through --------------------------------------------------------------------
+-- One order of locks, or two writers wait for each other: first the owner's rows as a whole (a statement on the table
+-- may lock many, in any order), then sessions by id, then what belongs to them, last the bucket, after the rows.
+create function asyouwere.lock_owner(p_user_id uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    select pg_advisory_xact_lock(hashtextextended('asyouwere owner ' || p_user_id, 0))
+$$;
+comment on function asyouwere.lock_owner is
+    'Held by whoever writes to several rows of one owner at once, till the end of the transaction. Saves don''t ask.';
+revoke execute on function asyouwere.lock_owner from public;
+grant execute on function asyouwere.lock_owner to authenticated, service_role;
+
+create function asyouwere.lock_own_rows() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- invoker: the functions that write as definer lock what they need themselves
+    if row_security_active(tg_relid) and auth.uid() is not null then
+        perform asyouwere.lock_owner(auth.uid());
+    end if;
+    return null;
+end;
+$$;
+comment on function asyouwere.lock_own_rows is 'Two statements of one person on the table itself come one after the other.';
+revoke execute on function asyouwere.lock_own_rows from public;
+
+create function asyouwere.keep_identity() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Invoker: a session changes hands in accept_transfer() and claim_sessions() only, which run as the table's owner.
+    -- An upsert sets every column that it was sent, to what it was.
+    if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key)
+        and not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), 'usage')
+    then
+        perform asyouwere.fail('invalid_argument', 'id, user_id, kind and key stay as they are.');
+    end if;
+    return new;
+end;
+$$;
+comment on function asyouwere.keep_identity is 'Refuses another id, owner, kind or key.';
+revoke execute on function asyouwere.keep_identity from public;
+
+create function asyouwere.refuse_new_session(p_id uuid, p_owner uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_limited boolean := asyouwere.is_limited();
+begin
+    -- definer: other people's sessions and the ids that were used
+    if v_is_limited and p_owner <> auth.uid() then
+        return; -- the policy refuses it, before anything of the other person's is looked at or counted
+    elsif asyouwere.is_erased(p_owner) then
+        perform asyouwere.fail('forbidden', 'This account is being deleted.');
+    end if;
+    -- An id that is, or was, somebody else's: the answer that any stranger gets. The service is told that it is taken.
+    if exists (select from asyouwere.used_ids u where u.id = p_id and u.user_id is distinct from p_owner)
+        or v_is_limited
+            and exists (select from public.free_agent_sessions s where s.id = p_id and s.user_id <> p_owner)
+    then
+        if not v_is_limited then
+            perform asyouwere.fail('key_taken');
+        end if;
+        perform asyouwere.refuse_access(p_id, 'owner');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_new_session is 'Raises forbidden, session_not_found or key_taken.';
+revoke execute on function asyouwere.refuse_new_session from public;
+
 create function asyouwere.check_session() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
-        -- An upsert sets every column that it was sent, to what it was.
-        if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
-            perform asyouwere.fail('invalid_argument', 'id, user_id, kind and key stay as they are.');
-        end if;
         new.updated_at := now();
-        perform asyouwere.charge();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -328,36 +465,58 @@ begin
             new.last_activity_at := now();
         end if;
     else
-        -- An id that is somebody else's: the answer that any stranger gets. The service is told below that it is taken.
-        if new.user_id = auth.uid() and current_setting('role') <> 'service_role' and exists (
-            select from public.free_agent_sessions s where s.id = new.id and s.user_id <> new.user_id)
-        then
-            perform asyouwere.refuse_access(new.id, 'owner');
-        end if;
-        perform asyouwere.charge();
-        if asyouwere.is_limited() then
-            perform asyouwere.refuse_quota(new.user_id, 1, 0);
-        end if;
+        perform asyouwere.refuse_new_session(new.id, new.user_id);
         if new.kind = 'chat' and new.expires_after is null then
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
     new.expires_after := nullif(new.expires_after, interval '0');
     perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
-        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end, new.visibility, new.key,
-        new.upstream, new.metadata, extract(epoch from new.expires_after));
+        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end,
+        new.visibility, new.key, new.upstream, new.metadata, extract(epoch from new.expires_after));
     return new;
 end;
 $$;
 comment on function asyouwere.check_session is
-    'Checks what people write into a session, and that they may write so much. Chat sessions expire by default, others never. A new status revives.';
+    'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
 revoke execute on function asyouwere.check_session from public;
+
+create function asyouwere.charge_session() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: buckets are private. After the row: see the order of locks above.
+    perform asyouwere.charge();
+    if tg_op = 'INSERT' and asyouwere.is_limited() then
+        perform asyouwere.refuse_quota(new.user_id, 1, 0, p_are_counted => true);
+    end if;
+    return null;
+end;
+$$;
+comment on function asyouwere.charge_session is 'Charges a session made or changed. Raises rate_limited, quota_exceeded.';
+revoke execute on function asyouwere.charge_session from public;
+
+-- of these columns, so that no save has to ask
+create trigger lock_own_rows
+    before insert or delete or update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata,
+        expires_after, archived_at
+    on public.free_agent_sessions
+    for each statement execute function asyouwere.lock_own_rows();
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
 create trigger check_changed_session
-    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at
+    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+        archived_at
     on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
+create trigger keep_identity before update of id, user_id, kind, key on public.free_agent_sessions
+    for each row execute function asyouwere.keep_identity();
+create trigger charge_new_session after insert on public.free_agent_sessions
+    for each row execute function asyouwere.charge_session();
+create trigger charge_changed_session
+    after update of name, model, status, visibility, upstream, metadata, expires_after, archived_at
+    on public.free_agent_sessions
+    for each row execute function asyouwere.charge_session();
 
 -- 03_parts.sql
 
@@ -518,8 +677,11 @@ begin
     if p_visibility = 'private' then
         return null;
     end if;
+    if asyouwere.is_erased(p_owner) then
+        return null;
+    end if;
     select m.role into v_role from public.session_members m
-    where m.session_id = p_session_id and m.user_id = v_caller;
+    where m.session_id = p_session_id and m.user_id = v_caller and m.accepted_at is not null;
     return coalesce(v_role, case when p_visibility = 'public' then 'viewer' end);
 end;
 $$;
@@ -532,9 +694,9 @@ create function asyouwere.session_ids_shared_with_me() returns setof uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
-    select session_id from public.session_members where user_id = auth.uid()
+    select session_id from public.session_members where user_id = auth.uid() and accepted_at is not null
 $$;
-comment on function asyouwere.session_ids_shared_with_me is 'Sessions that list the caller as a member.';
+comment on function asyouwere.session_ids_shared_with_me is 'Sessions that the caller has accepted to be a member of.';
 revoke execute on function asyouwere.session_ids_shared_with_me from public;
 grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
 
@@ -564,8 +726,8 @@ create policy "Owners, members and, if public, everyone read a session"
     on public.free_agent_sessions for select to anon, authenticated
     using (
         user_id = (select auth.uid())
-        or visibility = 'public'
-        or (visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+        or (visibility = 'public' or visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+            and not asyouwere.is_erased(user_id)
     );
 create policy "People create sessions of their own"
     on public.free_agent_sessions for insert to authenticated
@@ -585,7 +747,12 @@ grant insert (session_id, user_id, role), update (role) on public.session_member
 
 create policy "Owners see all members, members see themselves"
     on public.session_members for select to authenticated
-    using (user_id = (select auth.uid()) or asyouwere.owns_session(session_id));
+    using (
+        -- not of a session that was made private again; an invitation is seen in list_invitations()
+        user_id = (select auth.uid())
+            and (select true from public.free_agent_sessions s where s.id = session_members.session_id)
+        or asyouwere.owns_session(session_id)
+    );
 create policy "Owners add members"
     on public.session_members for insert to authenticated with check (asyouwere.owns_session(session_id));
 create policy "Owners change a member's role"
@@ -2816,7 +2983,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id,
-        case when p_changes ? 'visibility' then 'owner' else 'editor' end);
+        case when p_changes ?| array['visibility', 'upstream', 'archived', 'expires_after_seconds']
+            then 'owner' else 'editor' end);
     v_unknown text;
     v_seconds int;
 begin
@@ -2861,7 +3029,7 @@ begin
 end;
 $$;
 comment on function public.update_session is
-    'Change name, model, status, metadata, upstream, archived (boolean), expires_after_seconds (0: never) as owner or editor; visibility as owner. Raises session_not_found, forbidden, invalid_argument.';
+    'Change name, model, status, metadata as owner or editor; visibility, upstream, archived (boolean), expires_after_seconds (0: never) as owner. Raises session_not_found, forbidden, invalid_argument.';
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
@@ -2896,136 +3064,6 @@ comment on function public.delete_session is
     'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
-
--- Members --------------------------------------------------------------------------------------------------
-create function public.list_session_members(p_session_id uuid) returns setof public.session_members
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform asyouwere.require_readable(p_session_id);
-    return query select * from public.session_members m where m.session_id = p_session_id order by m.created_at, m.user_id;
-end;
-$$;
-comment on function public.list_session_members is
-    'All members for the owner, a member''s own row for a member. Raises session_not_found.';
-revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
-grant execute on function public.list_session_members to authenticated, service_role;
-
-create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
-    v_member public.session_members;
-begin
-    -- definer: session_to_write is private
-    if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
-        perform asyouwere.fail('invalid_argument',
-            'A member is somebody other than the owner, as viewer or editor.');
-    end if;
-    perform asyouwere.charge();
-    insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
-    on conflict (session_id, user_id) do update set role = excluded.role
-    returning * into v_member;
-    update public.free_agent_sessions s set visibility = 'shared' where s.id = p_session_id and s.visibility = 'private';
-    return v_member;
-end;
-$$;
-comment on function asyouwere.put_member is 'Adds a member or changes the role; a private session becomes shared.';
-revoke execute on function asyouwere.put_member from public;
-grant execute on function asyouwere.put_member to authenticated, service_role;
-
-create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
-returns setof public.session_members
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return next asyouwere.put_member(p_session_id, p_user_id, p_role);
-end;
-$$;
-comment on function public.set_session_member is
-    'Let somebody read (viewer) or also save (editor). Makes a private session shared. Owner only.';
-revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
-grant execute on function public.set_session_member to authenticated, service_role;
-
-create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- definer: session_to_write is private. Members may leave; all else is the owner's.
-    perform asyouwere.session_to_read(p_session_id);
-    if p_user_id is distinct from auth.uid() then
-        perform asyouwere.session_to_write(p_session_id, 'owner');
-    end if;
-    delete from public.session_members m where m.session_id = p_session_id and m.user_id = p_user_id;
-end;
-$$;
-comment on function asyouwere.remove_member is 'Takes a member away, or lets one leave.';
-revoke execute on function asyouwere.remove_member from public;
-grant execute on function asyouwere.remove_member to authenticated, service_role;
-
-create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform asyouwere.remove_member(p_session_id, p_user_id);
-end;
-$$;
-comment on function public.remove_session_member is
-    'Owners remove a member, members leave. Nothing happens if there is none. Raises session_not_found, forbidden.';
-revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
-grant execute on function public.remove_session_member to authenticated, service_role;
-
--- All of it ------------------------------------------------------------------------------------------------
-create function asyouwere.forget_caller()
-returns table (sessions int, snapshots int, parts int, memberships int)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_caller uuid := auth.uid();
-    v_ids uuid[];
-begin
-    -- definer: counts parts before they go
-    if v_caller is null then
-        perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
-    end if;
-    -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
-    -- with each other, and go at once, would else wait for each other.
-    perform from public.free_agent_sessions s
-    where s.user_id = v_caller
-        or s.id = any (array(select m.session_id from public.session_members m where m.user_id = v_caller))
-        or s.id = any (array(select n.session_id from public.session_snapshots n where n.created_by = v_caller))
-    order by s.id for no key update;
-    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller);
-    select count(*) into sessions from unnest(v_ids);
-    select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
-    select count(*) into parts from asyouwere.parts p where p.session = any (
-        array(select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
-    delete from public.free_agent_sessions s where s.id = any (v_ids);
-    delete from public.session_members m where m.user_id = v_caller;
-    get diagnostics memberships = row_count;
-    delete from asyouwere.rate_buckets b where b.user_id = v_caller;
-    -- in other people's sessions the words stay, the name goes
-    update public.session_snapshots n set created_by = null where n.created_by = v_caller;
-    return next;
-end;
-$$;
-comment on function asyouwere.forget_caller is 'Deletes all that belongs to the caller and counts it.';
-revoke execute on function asyouwere.forget_caller from public;
-grant execute on function asyouwere.forget_caller to authenticated;
-
-create function public.delete_my_data()
-returns table (sessions int, snapshots int, parts int, memberships int)
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query select * from asyouwere.forget_caller();
-end;
-$$;
-comment on function public.delete_my_data is
-    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt.';
-revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
-grant execute on function public.delete_my_data to authenticated;
 
 -- 15_export.sql
 
@@ -3650,6 +3688,12 @@ begin
         commit;
         exit when v_over;
     end loop;
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.erase_next() r;
+        commit;
+        exit when v_over;
+    end loop;
 end;
 $$;
 comment on procedure asyouwere.clean_up is
@@ -3801,7 +3845,9 @@ comment on function asyouwere.charge_save is
     'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.charge_save from public;
 
-create function asyouwere.refuse_quota(p_owner uuid, p_new_sessions int, p_new_bytes bigint) returns void
+create function asyouwere.refuse_quota(
+    p_owner uuid, p_new_sessions int, p_new_bytes bigint, p_are_counted boolean default false
+) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3828,6 +3874,10 @@ begin
         select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
         from public.free_agent_sessions s where s.user_id = p_owner;
         v_bucket.counted_at := clock_timestamp();
+        if p_are_counted then -- the new ones are in the table by now
+            v_bucket.sessions := v_bucket.sessions - p_new_sessions;
+            v_bucket.stored_bytes := v_bucket.stored_bytes - p_new_bytes;
+        end if;
     end if;
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
         perform asyouwere.fail('quota_exceeded',
@@ -3866,3 +3916,763 @@ language sql stable set search_path = pg_catalog, pg_temp
 return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
 comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
 revoke execute on function asyouwere.stored_bytes from public;
+
+-- 21_members.sql
+
+-- Members: the owner invites, the invited person accepts, and leaves whenever she likes.
+-- Until she has accepted she is a stranger to the session, and it is in none of her lists but that of the invitations.
+-- Breaks running code: no.
+
+create function asyouwere.refuse_invitation(p_session_id uuid, p_owner uuid, p_user_id uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_quota text;
+    v_limit int;
+begin
+    -- definer: the settings and other people's invitations. No count goes further than its limit.
+    select * into v_settings from asyouwere.settings;
+    select c.quota, c.most into v_quota, v_limit
+    from (
+        select 'members' as quota, v_settings.max_members_per_session as most, (
+            select count(*) from (
+                select from public.session_members m where m.session_id = p_session_id
+                limit v_settings.max_members_per_session) n) as used
+        union all
+        select 'invitations_sent', v_settings.max_invitations_sent, (
+            select count(*) from (
+                select from public.session_members m where m.invited_by = p_owner and m.accepted_at is null
+                limit v_settings.max_invitations_sent) n)
+        union all
+        select 'invitations_from_one', v_settings.max_invitations_from_one, (
+            select count(*) from (
+                select from public.session_members m
+                where m.invited_by = p_owner and m.user_id = p_user_id and m.accepted_at is null
+                limit v_settings.max_invitations_from_one) n)
+        union all
+        select 'invitations_received', v_settings.max_invitations_received, (
+            select count(*) from (
+                (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is null
+                limit v_settings.max_invitations_received)
+                union all
+                (select from asyouwere.transfers t where t.to_user = p_user_id
+                limit v_settings.max_invitations_received)) n)
+    ) c
+    where c.used >= c.most
+    limit 1;
+    if found then
+        perform asyouwere.fail('quota_exceeded',
+            case v_quota when 'members' then 'This session has as many members as allowed. Remove some first.'
+            when 'invitations_received' then 'This person has as many open invitations as allowed.'
+            else 'Too many open invitations. Wait until some are accepted, or take some back.' end,
+            format('{"quota": "%s", "used": %s, "limit": %s}', v_quota, v_limit, v_limit));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_invitation is 'Raises quota_exceeded if this invitation would be one too many.';
+revoke execute on function asyouwere.refuse_invitation from public;
+
+create function asyouwere.check_member() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid;
+begin
+    -- definer: as refuse_invitation(). Whichever way an invitation comes, as a call or as a row, it comes by here.
+    select s.user_id into v_owner from public.free_agent_sessions s where s.id = new.session_id;
+    if asyouwere.is_limited() and v_owner is distinct from auth.uid() then
+        perform asyouwere.refuse_access(new.session_id, 'owner');
+    elsif new.role is null or new.role not in ('viewer', 'editor') or new.user_id is null or new.user_id = v_owner then
+        perform asyouwere.fail('invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+    end if;
+    if tg_op = 'INSERT' then
+        new.invited_by := case when new.accepted_at is null then v_owner end; -- given by the database's owner only
+        if asyouwere.is_limited() then
+            perform asyouwere.refuse_invitation(new.session_id, v_owner, new.user_id);
+        end if;
+    end if;
+    return new;
+end;
+$$;
+comment on function asyouwere.check_member is 'Makes a new member an invited one; refuses what is too much.';
+revoke execute on function asyouwere.check_member from public;
+
+create function asyouwere.charge_member() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.charge(); -- after the row: see the order of locks in 02_sessions.sql
+    return null;
+end;
+$$;
+comment on function asyouwere.charge_member is 'Charges an invitation, or another role. Raises rate_limited.';
+revoke execute on function asyouwere.charge_member from public;
+
+create trigger lock_own_rows before insert or update or delete on public.session_members
+    for each statement execute function asyouwere.lock_own_rows();
+create trigger check_member before insert or update of role on public.session_members
+    for each row execute function asyouwere.check_member();
+create trigger charge_member after insert or update of role on public.session_members
+    for each row execute function asyouwere.charge_member();
+
+-- The owner's side ---------------------------------------------------------------------------------------------
+create function public.list_session_members(p_session_id uuid) returns setof public.session_members
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.require_readable(p_session_id);
+    return query
+    select * from public.session_members m where m.session_id = p_session_id order by m.created_at, m.user_id;
+end;
+$$;
+comment on function public.list_session_members is
+    'All members and invited people for the owner, a member''s own row for a member. Raises session_not_found.';
+revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
+grant execute on function public.list_session_members to authenticated, service_role;
+
+create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_member public.session_members;
+begin
+    -- definer: session_to_write is private
+    update public.session_members m set role = p_role
+    where m.session_id = v_session.id and m.user_id = p_user_id
+    returning * into v_member;
+    if not found then
+        insert into public.session_members (session_id, user_id, role) values (v_session.id, p_user_id, p_role)
+        on conflict (session_id, user_id) do update set role = excluded.role
+        returning * into v_member;
+    end if;
+    update public.free_agent_sessions s set visibility = 'shared' where s.id = v_session.id and s.visibility = 'private';
+    return v_member;
+end;
+$$;
+comment on function asyouwere.put_member is 'Invites somebody or changes the role; a private session becomes shared.';
+revoke execute on function asyouwere.put_member from public;
+grant execute on function asyouwere.put_member to authenticated, service_role;
+
+create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
+returns setof public.session_members
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.put_member(p_session_id, p_user_id, p_role);
+end;
+$$;
+comment on function public.set_session_member is
+    'Invite somebody to read (viewer) or also save (editor), or change the role of one who is in already. It takes effect once accepted. Makes a private session shared. Owner only.';
+revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
+grant execute on function public.set_session_member to authenticated, service_role;
+
+create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definer: session_to_write is private. Leaving and declining ask for nothing and tell nothing, not even that there
+    -- is such a session.
+    if p_user_id is distinct from auth.uid() then
+        perform asyouwere.session_to_write(p_session_id, 'owner');
+    end if;
+    delete from public.session_members m where m.session_id = p_session_id and m.user_id = p_user_id;
+    if p_user_id = auth.uid() then
+        delete from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = p_user_id;
+    end if;
+end;
+$$;
+comment on function asyouwere.remove_member is 'Takes a member or an invitation away, or lets one leave or decline.';
+revoke execute on function asyouwere.remove_member from public;
+grant execute on function asyouwere.remove_member to authenticated, service_role;
+
+create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.remove_member(p_session_id, p_user_id);
+end;
+$$;
+comment on function public.remove_session_member is
+    'Owners remove a member or take an invitation back; with the caller''s own id: leave, or decline, which always works. Nothing happens if there is none. Raises session_not_found, forbidden.';
+revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
+grant execute on function public.remove_session_member to authenticated, service_role;
+
+-- The invited person's side ------------------------------------------------------------------------------------
+create function asyouwere.read_invitations(p_limit int, p_before timestamptz, p_before_id uuid)
+returns table (session_id uuid, role text, name text, invited_by uuid, created_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_before timestamptz := coalesce(p_before, 'infinity');
+    v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+begin
+    -- definer: to see the name of a session that is not yet the caller's to read
+    return query
+    select i.session_id, i.role, left(s.name, 200), s.user_id, i.created_at
+    from (
+        select m.session_id, m.role, m.created_at from public.session_members m
+        where m.user_id = v_caller and m.accepted_at is null
+            and (m.created_at, m.session_id) < (v_before, v_before_id)
+        union all
+        select t.session_id, 'owner', t.offered_at from asyouwere.transfers t
+        where t.to_user = v_caller and (t.offered_at, t.session_id) < (v_before, v_before_id)
+    ) i
+    join public.free_agent_sessions s on s.id = i.session_id
+    where (s.visibility <> 'private' or i.role = 'owner') and not asyouwere.is_erased(s.user_id)
+    order by i.created_at desc, i.session_id desc limit least(greatest(coalesce(p_limit, 50), 0), 200);
+end;
+$$;
+comment on function asyouwere.read_invitations is 'A page of the caller''s open invitations.';
+revoke execute on function asyouwere.read_invitations from public;
+grant execute on function asyouwere.read_invitations to authenticated, service_role;
+
+create function public.list_invitations(
+    p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null
+)
+returns table (session_id uuid, role text, name text, invited_by uuid, created_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_invitations(p_limit, p_before, p_before_id);
+end;
+$$;
+comment on function public.list_invitations is
+    'The caller''s open invitations, newest first, at most 200; role owner: a session to take over. Names are cut at 200 characters. Next page: p_before and p_before_id of the last row.';
+revoke execute on function public.list_invitations from public, anon, authenticated, service_role;
+grant execute on function public.list_invitations to authenticated, service_role;
+
+create function asyouwere.accept_member(p_session_id uuid, p_user_id uuid) returns public.session_members
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid())
+        else auth.uid() end;
+    v_member public.session_members;
+begin
+    -- definer: nobody else may say that somebody has accepted. Not the session's lock: it is not the caller's yet.
+    if v_person is null then
+        perform asyouwere.fail('not_signed_in', 'Sign in to accept. The service gives p_user_id.');
+    elsif p_user_id <> v_person then
+        perform asyouwere.fail('forbidden', 'Only the service accepts for others.');
+    end if;
+    update public.session_members m
+    set accepted_at = coalesce(m.accepted_at, now()), invited_by = null
+    from public.free_agent_sessions s
+    where m.session_id = p_session_id and m.user_id = v_person and s.id = m.session_id
+        and s.visibility <> 'private' and not asyouwere.is_erased(s.user_id) and not asyouwere.is_erased(v_person)
+    returning m.* into v_member;
+    if not found then
+        perform asyouwere.fail('invitation_not_found');
+    end if;
+    perform asyouwere.charge();
+    return v_member;
+end;
+$$;
+comment on function asyouwere.accept_member is 'Makes an invited person a member.';
+revoke execute on function asyouwere.accept_member from public;
+grant execute on function asyouwere.accept_member to authenticated, service_role;
+
+create function public.accept_invitation(p_session_id uuid, p_user_id uuid default null)
+returns setof public.session_members
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.accept_member(p_session_id, p_user_id);
+end;
+$$;
+comment on function public.accept_invitation is
+    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, not_signed_in, forbidden.';
+revoke execute on function public.accept_invitation from public, anon, authenticated, service_role;
+grant execute on function public.accept_invitation to authenticated, service_role;
+
+-- 22_accounts.sql
+
+-- Accounts: all that is a person's is deleted in steps, each short, whoever asks for it.
+-- One step holds the locks of the person's own sessions only; of other people's sessions it touches the rows that name
+-- the person, and leaves those out that somebody is busy with. Whoever calls goes on until done is true.
+-- Breaks running code: no.
+
+create type asyouwere.erased as (sessions int, snapshots int, parts int, memberships int, done boolean);
+comment on type asyouwere.erased is 'What a step of deleting a person''s data took. done: there is nothing left.';
+
+create function asyouwere.erase_sessions(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_ids uuid[];
+    v_numbers bigint[];
+    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+begin
+    loop
+        select array_agg(s.id), array_agg(s.internal_id) into v_ids, v_numbers
+        from (
+            select s.id, s.internal_id from public.free_agent_sessions s where s.user_id = p_user_id
+            order by s.id limit 20 for update
+        ) s;
+        if v_ids is null then
+            v_erased.done := true;
+            return v_erased;
+        end if;
+        v_erased.sessions := v_erased.sessions + cardinality(v_ids);
+        v_erased.snapshots := v_erased.snapshots
+            + (select count(*) from public.session_snapshots n where n.session_id = any (v_ids));
+        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p where p.session = any (v_numbers));
+        delete from public.free_agent_sessions s where s.id = any (v_ids);
+        if clock_timestamp() > p_until then
+            return v_erased;
+        end if;
+    end loop;
+end;
+$$;
+comment on function asyouwere.erase_sessions is 'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
+revoke execute on function asyouwere.erase_sessions from public;
+
+create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_changed int;
+    v_rows int;
+begin
+    loop
+        delete from public.session_members m
+        where m.ctid = any (array(
+            select o.ctid from public.session_members o where o.user_id = p_user_id and o.accepted_at is not null
+            limit 1000 for update skip locked));
+        get diagnostics v_changed = row_count;
+        delete from public.session_members m
+        where m.ctid = any (array(
+            select o.ctid from public.session_members o where o.user_id = p_user_id and o.accepted_at is null
+            limit 1000 for update skip locked));
+        get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
+        v_erased.memberships := v_erased.memberships + v_changed;
+        -- in other people's sessions the words stay, the name goes
+        update public.session_snapshots n set created_by = null
+        where n.ctid = any (array(
+            select o.ctid from public.session_snapshots o where o.created_by = p_user_id
+            limit 1000 for no key update skip locked));
+        get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
+        -- the ids stay used, by nobody
+        update asyouwere.used_ids u set user_id = null
+        where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id limit 1000));
+        get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
+        delete from asyouwere.transfers t
+        where t.session_id = any (array(
+            select o.session_id from asyouwere.transfers o where o.to_user = p_user_id
+            limit 1000 for update skip locked));
+        get diagnostics v_rows = row_count;
+        exit when v_changed + v_rows = 0 or clock_timestamp() > p_until;
+    end loop;
+    delete from asyouwere.offers o where o.user_id = p_user_id;
+    v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null)
+        and not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is null)
+        and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
+        and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
+        and not exists (select from asyouwere.transfers t where t.to_user = p_user_id);
+    return v_erased;
+end;
+$$;
+comment on function asyouwere.erase_traces is
+    'Takes a person out of other people''s sessions, a thousand rows at a time, until a moment or the end.';
+revoke execute on function asyouwere.erase_traces from public;
+
+create function asyouwere.erase(p_user_id uuid) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_until timestamptz := clock_timestamp() + interval '100 ms';
+    v_erased asyouwere.erased;
+    v_traces asyouwere.erased;
+begin
+    perform asyouwere.lock_owner(p_user_id);
+    v_erased := asyouwere.erase_sessions(p_user_id, v_until);
+    if v_erased.done then
+        v_traces := asyouwere.erase_traces(p_user_id, v_until);
+        v_erased.memberships := v_traces.memberships;
+        v_erased.done := v_traces.done;
+    end if;
+    return v_erased;
+end;
+$$;
+comment on function asyouwere.erase is
+    'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere.';
+revoke execute on function asyouwere.erase from public;
+
+-- By oneself ---------------------------------------------------------------------------------------------------
+create function asyouwere.forget_caller() returns asyouwere.erased
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definer: counts parts before they go. The bucket stays: a new one would be full.
+    if auth.uid() is null then
+        perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
+    end if;
+    return asyouwere.erase(auth.uid());
+end;
+$$;
+comment on function asyouwere.forget_caller is 'Deletes a step''s worth of all that belongs to the caller and counts it.';
+revoke execute on function asyouwere.forget_caller from public;
+grant execute on function asyouwere.forget_caller to authenticated;
+
+create function public.delete_my_data()
+returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.forget_caller();
+end;
+$$;
+comment on function public.delete_my_data is
+    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt. Call until done: a step takes some 100 ms.';
+revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
+grant execute on function public.delete_my_data to authenticated;
+
+-- By the service -----------------------------------------------------------------------------------------------
+create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_erased asyouwere.erased;
+begin
+    -- definer: as forget_caller()
+    if p_user_id is null then
+        perform asyouwere.fail('invalid_argument', 'Say whose data is to go.');
+    end if;
+    insert into asyouwere.erasures (user_id) values (p_user_id) on conflict (user_id) do nothing;
+    v_erased := asyouwere.erase(p_user_id);
+    if v_erased.done then
+        delete from asyouwere.rate_buckets b where b.user_id = p_user_id;
+        update asyouwere.erasures e set finished_at = now() where e.user_id = p_user_id and e.account_gone;
+        delete from asyouwere.erasures e where e.user_id = p_user_id and not e.account_gone;
+    end if;
+    return v_erased;
+end;
+$$;
+comment on function asyouwere.erase_person is 'A step of deleting a person''s data, marked as such from the first one on.';
+revoke execute on function asyouwere.erase_person from public;
+grant execute on function asyouwere.erase_person to service_role;
+
+create function public.delete_user_data(p_user_id uuid)
+returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.erase_person(p_user_id);
+end;
+$$;
+comment on function public.delete_user_data is
+    'Delete all sessions and memberships of a person, as delete_my_data() does, and the rest that is known of the person. From the first call on nobody else reads the sessions. Call until done: a step takes some 100 ms. Service only.';
+revoke execute on function public.delete_user_data from public, anon, authenticated, service_role;
+grant execute on function public.delete_user_data to service_role;
+
+-- By the deletion of the user ------------------------------------------------------------------------------------
+-- No foreign key with a cascade: that would delete ten thousand sessions in one statement, or fail. The user goes at
+-- once and leaves a mark, which hides the sessions; the clean-up deletes them.
+create function asyouwere.mark_deleted_user() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: whoever deletes users need not know this schema
+    insert into asyouwere.erasures (user_id, account_gone) values (old.id, true)
+    on conflict (user_id) do update set account_gone = true, requested_at = now(), finished_at = null;
+    return null;
+end;
+$$;
+comment on function asyouwere.mark_deleted_user is 'When a user is deleted, the sessions are hidden and will be deleted.';
+revoke execute on function asyouwere.mark_deleted_user from public;
+
+create function asyouwere.follow_users() returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass('auth.users') is null then
+        return 'off: this database has no auth.users';
+    end if;
+    drop trigger if exists asyouwere_user_deleted on auth.users;
+    create trigger asyouwere_user_deleted after delete on auth.users
+        for each row execute function asyouwere.mark_deleted_user();
+    return 'on';
+exception when insufficient_privilege then
+    return 'off: this role may not create triggers on auth.users; call delete_user_data() for each user deleted';
+end;
+$$;
+comment on function asyouwere.follow_users is
+    'From now on the data of users who are deleted from auth.users goes too; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+revoke execute on function asyouwere.follow_users from public;
+
+select asyouwere.follow_users();
+
+create function asyouwere.erase_next() returns asyouwere.erased
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user uuid;
+    v_erased asyouwere.erased := (0, 0, 0, 0, true);
+begin
+    -- definer: sessions of all people
+    select e.user_id into v_user from asyouwere.erasures e
+    where e.finished_at is null order by e.requested_at limit 1
+    for no key update skip locked;
+    if found then
+        v_erased := asyouwere.erase_person(v_user);
+    end if;
+    delete from asyouwere.erasures e where e.finished_at is not null and e.requested_at < now() - interval '7 days';
+    delete from asyouwere.offers o where o.expires_at < now();
+    v_erased.done := not exists (select from asyouwere.erasures e where e.finished_at is null);
+    return v_erased;
+end;
+$$;
+comment on function asyouwere.erase_next is 'A step for the person who has waited longest.';
+revoke execute on function asyouwere.erase_next from public;
+grant execute on function asyouwere.erase_next to service_role;
+
+create function public.erase_deleted_users()
+returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.erase_next();
+end;
+$$;
+comment on function public.erase_deleted_users is
+    'A step of deleting what users left behind who are no more, of some 100 ms; part of the clean-up. Call until done. Service only.';
+revoke execute on function public.erase_deleted_users from public, anon, authenticated, service_role;
+grant execute on function public.erase_deleted_users to service_role;
+
+-- 23_handing_over.sql
+
+-- Handing sessions over: one to another person, who accepts it; or all of a guest's to the account signed in to.
+-- Sessions keep their ids, numbers and history, and count against the new owner's quotas.
+-- Breaks running code: no.
+
+create table asyouwere.transfers (
+    session_id uuid primary key references public.free_agent_sessions (id) on delete cascade,
+    to_user uuid not null,
+    offered_at timestamptz not null default now()
+);
+comment on table asyouwere.transfers is 'Sessions that their owner has offered to somebody.';
+alter table asyouwere.transfers enable row level security; -- no policy: the functions only
+create index transfers_by_person on asyouwere.transfers (to_user, offered_at desc, session_id desc);
+
+create table asyouwere.offers (
+    user_id uuid primary key,
+    code bytea not null unique,
+    expires_at timestamptz not null
+);
+comment on table asyouwere.offers is 'Guests who are about to take their sessions along.';
+comment on column asyouwere.offers.code is 'SHA-256 of the code.';
+alter table asyouwere.offers enable row level security; -- no policy: the functions only
+
+create function asyouwere.give_sessions(p_ids uuid[], p_new_owner uuid) returns int
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_bytes bigint;
+    v_new_keys int;
+begin
+    -- The caller holds lock_owner() of the new owner, and then the sessions. The bucket last: see 02_sessions.sql.
+    select coalesce(sum(s.stored_bytes), 0) into v_bytes
+    from public.free_agent_sessions s where s.id = any (p_ids);
+    delete from public.session_members m where m.session_id = any (p_ids) and m.user_id = p_new_owner;
+    update public.session_members m set invited_by = p_new_owner
+    where m.session_id = any (p_ids) and m.accepted_at is null;
+    delete from asyouwere.transfers t where t.session_id = any (p_ids);
+    with given as (
+        select s.id, exists (
+            select from public.free_agent_sessions o where o.user_id = p_new_owner and o.key = s.key) as meets
+        from public.free_agent_sessions s where s.id = any (p_ids)
+    ), moved as (
+        update public.free_agent_sessions s
+        set user_id = p_new_owner, prepaid_saves = 0,
+            key = case when g.meets then left(s.key, 460) || ' ' || gen_random_uuid() else s.key end
+        from given g where s.id = g.id
+        returning g.meets
+    )
+    select count(*) filter (where m.meets) into v_new_keys from moved m;
+    perform asyouwere.charge(1 + cardinality(p_ids) / 100);
+    if asyouwere.is_limited() then
+        perform asyouwere.refuse_quota(p_new_owner, cardinality(p_ids), v_bytes, p_are_counted => true);
+    end if;
+    return v_new_keys;
+end;
+$$;
+comment on function asyouwere.give_sessions is
+    'Makes somebody the owner and says how many keys met and are new. Raises rate_limited, quota_exceeded.';
+revoke execute on function asyouwere.give_sessions from public;
+
+-- One session, to somebody -----------------------------------------------------------------------------------
+create function asyouwere.offer_transfer(p_session_id uuid, p_user_id uuid) returns asyouwere.transfers
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_transfer asyouwere.transfers;
+begin
+    -- definer: session_to_write is private
+    if p_user_id = v_session.user_id then
+        perform asyouwere.fail('invalid_argument', 'The session is this person''s already.');
+    end if;
+    delete from asyouwere.transfers t where t.session_id = v_session.id returning * into v_transfer;
+    if p_user_id is null then
+        return v_transfer;
+    elsif asyouwere.is_limited() then
+        perform asyouwere.refuse_invitation(v_session.id, v_session.user_id, p_user_id);
+    end if;
+    insert into asyouwere.transfers (session_id, to_user) values (v_session.id, p_user_id) returning * into v_transfer;
+    perform asyouwere.charge();
+    return v_transfer;
+end;
+$$;
+comment on function asyouwere.offer_transfer is 'Offers a session to somebody in place of whom it was offered to before.';
+revoke execute on function asyouwere.offer_transfer from public;
+grant execute on function asyouwere.offer_transfer to authenticated, service_role;
+
+create function public.transfer_session(p_session_id uuid, p_to_user uuid)
+returns table (session_id uuid, to_user uuid, offered_at timestamptz)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select t.* from asyouwere.offer_transfer(p_session_id, p_to_user) t;
+end;
+$$;
+comment on function public.transfer_session is
+    'Offer a session to somebody, who becomes its owner with accept_transfer(); null takes the offer back. Shown in list_invitations() as role owner. Owner only. Raises quota_exceeded, invalid_argument.';
+revoke execute on function public.transfer_session from public, anon, authenticated, service_role;
+grant execute on function public.transfer_session to authenticated, service_role;
+
+create function asyouwere.take_transfer(p_session_id uuid) returns public.free_agent_sessions
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_session public.free_agent_sessions;
+begin
+    -- definer: the session is not the caller's yet
+    if v_caller is null then
+        perform asyouwere.fail('not_signed_in', 'Sign in as the person whom the session was offered to.');
+    end if;
+    -- looked at first, so that nobody locks a session that was not offered; and again under the lock
+    if exists (select from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = v_caller) then
+        perform asyouwere.lock_owner(v_caller);
+        select * into v_session from public.free_agent_sessions s where s.id = p_session_id for update;
+    end if;
+    if v_session.id is null or asyouwere.is_erased(v_session.user_id) or asyouwere.is_erased(v_caller)
+        or not exists (select from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = v_caller)
+    then
+        perform asyouwere.fail('invitation_not_found');
+    end if;
+    perform asyouwere.give_sessions(array[v_session.id], v_caller);
+    select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.take_transfer is 'Makes the caller the owner of a session that was offered.';
+revoke execute on function asyouwere.take_transfer from public;
+grant execute on function asyouwere.take_transfer to authenticated, service_role;
+
+create function public.accept_transfer(p_session_id uuid) returns setof public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.take_transfer(p_session_id);
+end;
+$$;
+comment on function public.accept_transfer is
+    'Become the owner of a session that was offered: with its id, history and members; a key that the caller has already becomes a new one. The owner before is a stranger then. Raises invitation_not_found, quota_exceeded.';
+revoke execute on function public.accept_transfer from public, anon, authenticated, service_role;
+grant execute on function public.accept_transfer to authenticated, service_role;
+
+-- All of a guest's, to the account that the guest signs in to ----------------------------------------------------
+create function asyouwere.make_offer() returns table (code text, expires_at timestamptz)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: offers are private
+    if auth.uid() is null then
+        perform asyouwere.fail('not_signed_in', 'Sign in, be it anonymously, as the one whose sessions they are.');
+    end if;
+    -- 122 random bits (RFC 9562, 5.4): nobody finds one in ten minutes
+    code := replace(gen_random_uuid()::text, '-', '');
+    expires_at := now() + interval '10 minutes';
+    insert into asyouwere.offers as o (user_id, code, expires_at)
+    values (auth.uid(), sha256(convert_to(make_offer.code, 'UTF8')), make_offer.expires_at)
+    on conflict on constraint offers_pkey do update set code = excluded.code, expires_at = excluded.expires_at;
+    perform asyouwere.charge();
+    return next;
+end;
+$$;
+comment on function asyouwere.make_offer is 'A code for the caller''s sessions; the database keeps its hash.';
+revoke execute on function asyouwere.make_offer from public;
+grant execute on function asyouwere.make_offer to authenticated;
+
+create function public.offer_my_sessions() returns table (code text, expires_at timestamptz)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.make_offer();
+end;
+$$;
+comment on function public.offer_my_sessions is
+    'A code, good once and for ten minutes, with which claim_sessions() takes all sessions of the caller over to another account. A new one ends the one before.';
+revoke execute on function public.offer_my_sessions from public, anon, authenticated, service_role;
+grant execute on function public.offer_my_sessions to authenticated;
+
+create function asyouwere.take_offer(p_code text) returns table (sessions int, new_keys int)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_caller uuid := auth.uid();
+    v_hash bytea := sha256(convert_to(p_code, 'UTF8'));
+    v_guest uuid;
+    v_is_offered boolean := false;
+    v_ids uuid[];
+begin
+    -- definer: the sessions are not the caller's yet
+    if v_caller is null then
+        perform asyouwere.fail('not_signed_in', 'Sign in to the account that the sessions are to go to.');
+    end if;
+    select o.user_id into v_guest from asyouwere.offers o where o.code = v_hash and o.user_id <> v_caller;
+    if found and not asyouwere.is_erased(v_caller) and not asyouwere.is_erased(v_guest) then
+        perform asyouwere.lock_owner(least(v_guest, v_caller));
+        perform asyouwere.lock_owner(greatest(v_guest, v_caller));
+        -- once: of two who come with it the second finds none
+        delete from asyouwere.offers o where o.code = v_hash and o.expires_at > now();
+        v_is_offered := found;
+    end if;
+    if not v_is_offered then
+        perform asyouwere.fail('offer_not_found');
+    end if;
+    v_ids := array(
+        select s.id from public.free_agent_sessions s where s.user_id = v_guest order by s.id limit 10001 for update);
+    if cardinality(v_ids) > 10000 then
+        perform asyouwere.fail('quota_exceeded', 'At most 10,000 sessions can be taken over at once. Delete some first.',
+            '{"quota": "claimed_sessions", "used": 10001, "limit": 10000}');
+    end if;
+    sessions := cardinality(v_ids);
+    new_keys := asyouwere.give_sessions(v_ids, v_caller);
+    return next;
+end;
+$$;
+comment on function asyouwere.take_offer is 'Makes the caller the owner of all sessions that a code stands for.';
+revoke execute on function asyouwere.take_offer from public;
+grant execute on function asyouwere.take_offer to authenticated;
+
+create function public.claim_sessions(p_code text) returns table (sessions int, new_keys int)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.take_offer(p_code);
+end;
+$$;
+comment on function public.claim_sessions is
+    'Take over all sessions that a code of offer_my_sessions() stands for, all or none; keys that meet get a new one (new_keys counts them). Raises offer_not_found, quota_exceeded, rate_limited.';
+revoke execute on function public.claim_sessions from public, anon, authenticated, service_role;
+grant execute on function public.claim_sessions to authenticated;

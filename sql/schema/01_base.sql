@@ -63,7 +63,11 @@ create table asyouwere.settings (
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
-    max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0)
+    max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0),
+    max_members_per_session int default 1000 check (max_members_per_session >= 0),
+    max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
+    max_invitations_received int default 500 check (max_invitations_received >= 0),
+    max_invitations_from_one int default 20 check (max_invitations_from_one >= 0)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -79,6 +83,12 @@ comment on column asyouwere.settings.writes_per_second is
 comment on column asyouwere.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
 comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
 comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
+comment on column asyouwere.settings.max_members_per_session is 'Members and open invitations. Null: no limit.';
+comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
+comment on column asyouwere.settings.max_invitations_received is
+    'Open ones to one person, sessions offered to take over among them. Null: no limit.';
+comment on column asyouwere.settings.max_invitations_from_one is
+    'Open ones of one owner to one person, so that nobody fills another''s list alone. Null: no limit.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;

@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 38 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 40 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -19,6 +19,10 @@ as $$
             'No such session, or it is not shared with you. Check the id and the signed-in user.'),
         ('snapshot_not_found', 404,
             'The session has no snapshot of that number or label.'),
+        ('invitation_not_found', 404,
+            'No open invitation to this session for you. It may have been taken back, or the session made private.'),
+        ('offer_not_found', 404,
+            'No such code, or it was used, or its ten minutes are over. Ask for a new one.'),
         ('method_not_allowed', 405,
             'That address exists, but not for this method.'),
         ('request_timeout', 408,

@@ -64,11 +64,18 @@ create table public.session_members (
     user_id uuid not null,
     role text not null default 'viewer' check (role in ('viewer', 'editor')),
     created_at timestamptz not null default now(),
+    invited_by uuid,
+    accepted_at timestamptz,
     primary key (session_id, user_id)
 );
 comment on table public.session_members is
-    'Who else may read (viewer) or also save (editor). Counts while the session is shared or public, not while private.';
-create index session_members_by_user on public.session_members (user_id, session_id);
+    'Who else may read (viewer) or also save (editor), once accepted. Counts while the session is shared or public.';
+comment on column public.session_members.invited_by is 'Whose open invitation it is: the owner''s. Null once accepted.';
+comment on column public.session_members.accepted_at is 'Null: invited, and a stranger until accepting.';
+create index session_members_by_user on public.session_members (user_id, session_id) where accepted_at is not null;
+create index session_members_invited on public.session_members (user_id, created_at desc, session_id desc)
+    where accepted_at is null;
+create index session_members_inviting on public.session_members (invited_by, user_id) where accepted_at is null;
 
 create table public.session_snapshots (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -85,7 +92,8 @@ comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
 comment on column public.session_snapshots.size_bytes is 'Bytes of JSON in the parts of this version.';
 comment on column public.session_snapshots.changed_parts is 'Parts written or removed since the snapshot before.';
-comment on column public.session_snapshots.created_by is 'Who saved it, if not the owner; null as well: the service.';
+comment on column public.session_snapshots.created_by is
+    'Who saved it, if not the owner at that time; null as well: the service.';
 comment on column public.session_snapshots.label is 'A person''s name for it; clean-up never takes a labelled one.';
 create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
     where label is not null;
@@ -125,18 +133,133 @@ comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument,
 revoke execute on function asyouwere.refuse_session_fields from public;
 grant execute on function asyouwere.refuse_session_fields to authenticated, service_role;
 
+-- Ids and people that are no more ---------------------------------------------------------------------------
+create table asyouwere.used_ids (
+    id uuid primary key,
+    user_id uuid
+);
+comment on table asyouwere.used_ids is
+    'Ids of deleted sessions: their clients may still save into them, so nobody else ever gets one.';
+comment on column asyouwere.used_ids.user_id is 'Whose it was and who may use it again, for an undo; null: nobody.';
+alter table asyouwere.used_ids enable row level security; -- no policy: the functions only
+create index used_ids_by_user on asyouwere.used_ids (user_id) where user_id is not null;
+
+create function asyouwere.remember_ids() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: the table is private
+    insert into asyouwere.used_ids (id, user_id) select g.id, g.user_id from gone g
+    on conflict (id) do update set user_id = excluded.user_id;
+    return null;
+end;
+$$;
+comment on function asyouwere.remember_ids is 'When sessions go, their ids stay used.';
+revoke execute on function asyouwere.remember_ids from public;
+create trigger remember_ids after delete on public.free_agent_sessions
+    referencing old table as gone
+    for each statement execute function asyouwere.remember_ids();
+
+create table asyouwere.erasures (
+    user_id uuid primary key,
+    requested_at timestamptz not null default now(),
+    finished_at timestamptz,
+    account_gone boolean not null default false
+);
+comment on table asyouwere.erasures is
+    'People whose data is being deleted, step by step. From the first moment nobody else reads their sessions.';
+comment on column asyouwere.erasures.account_gone is
+    'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
+alter table asyouwere.erasures enable row level security; -- no policy: the functions only
+
+create function asyouwere.is_erased(p_user_id uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: the table is private
+    select exists (select from asyouwere.erasures e where e.user_id = p_user_id)
+$$;
+comment on function asyouwere.is_erased is 'Whether a person''s data is being deleted.';
+revoke execute on function asyouwere.is_erased from public;
+grant execute on function asyouwere.is_erased to anon, authenticated, service_role;
+
+-- What a write into the table goes through --------------------------------------------------------------------
+-- One order of locks, or two writers wait for each other: first the owner's rows as a whole (a statement on the table
+-- may lock many, in any order), then sessions by id, then what belongs to them, last the bucket, after the rows.
+create function asyouwere.lock_owner(p_user_id uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    select pg_advisory_xact_lock(hashtextextended('asyouwere owner ' || p_user_id, 0))
+$$;
+comment on function asyouwere.lock_owner is
+    'Held by whoever writes to several rows of one owner at once, till the end of the transaction. Saves don''t ask.';
+revoke execute on function asyouwere.lock_owner from public;
+grant execute on function asyouwere.lock_owner to authenticated, service_role;
+
+create function asyouwere.lock_own_rows() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- invoker: the functions that write as definer lock what they need themselves
+    if row_security_active(tg_relid) and auth.uid() is not null then
+        perform asyouwere.lock_owner(auth.uid());
+    end if;
+    return null;
+end;
+$$;
+comment on function asyouwere.lock_own_rows is 'Two statements of one person on the table itself come one after the other.';
+revoke execute on function asyouwere.lock_own_rows from public;
+
+create function asyouwere.keep_identity() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Invoker: a session changes hands in accept_transfer() and claim_sessions() only, which run as the table's owner.
+    -- An upsert sets every column that it was sent, to what it was.
+    if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key)
+        and not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), 'usage')
+    then
+        perform asyouwere.fail('invalid_argument', 'id, user_id, kind and key stay as they are.');
+    end if;
+    return new;
+end;
+$$;
+comment on function asyouwere.keep_identity is 'Refuses another id, owner, kind or key.';
+revoke execute on function asyouwere.keep_identity from public;
+
+create function asyouwere.refuse_new_session(p_id uuid, p_owner uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_limited boolean := asyouwere.is_limited();
+begin
+    -- definer: other people's sessions and the ids that were used
+    if v_is_limited and p_owner <> auth.uid() then
+        return; -- the policy refuses it, before anything of the other person's is looked at or counted
+    elsif asyouwere.is_erased(p_owner) then
+        perform asyouwere.fail('forbidden', 'This account is being deleted.');
+    end if;
+    -- An id that is, or was, somebody else's: the answer that any stranger gets. The service is told that it is taken.
+    if exists (select from asyouwere.used_ids u where u.id = p_id and u.user_id is distinct from p_owner)
+        or v_is_limited
+            and exists (select from public.free_agent_sessions s where s.id = p_id and s.user_id <> p_owner)
+    then
+        if not v_is_limited then
+            perform asyouwere.fail('key_taken');
+        end if;
+        perform asyouwere.refuse_access(p_id, 'owner');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_new_session is 'Raises forbidden, session_not_found or key_taken.';
+revoke execute on function asyouwere.refuse_new_session from public;
+
 create function asyouwere.check_session() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
-        -- An upsert sets every column that it was sent, to what it was.
-        if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key) then
-            perform asyouwere.fail('invalid_argument', 'id, user_id, kind and key stay as they are.');
-        end if;
         new.updated_at := now();
-        perform asyouwere.charge();
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -146,33 +269,55 @@ begin
             new.last_activity_at := now();
         end if;
     else
-        -- An id that is somebody else's: the answer that any stranger gets. The service is told below that it is taken.
-        if new.user_id = auth.uid() and current_setting('role') <> 'service_role' and exists (
-            select from public.free_agent_sessions s where s.id = new.id and s.user_id <> new.user_id)
-        then
-            perform asyouwere.refuse_access(new.id, 'owner');
-        end if;
-        perform asyouwere.charge();
-        if asyouwere.is_limited() then
-            perform asyouwere.refuse_quota(new.user_id, 1, 0);
-        end if;
+        perform asyouwere.refuse_new_session(new.id, new.user_id);
         if new.kind = 'chat' and new.expires_after is null then
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
     new.expires_after := nullif(new.expires_after, interval '0');
     perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
-        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end, new.visibility, new.key,
-        new.upstream, new.metadata, extract(epoch from new.expires_after));
+        case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end,
+        new.visibility, new.key, new.upstream, new.metadata, extract(epoch from new.expires_after));
     return new;
 end;
 $$;
 comment on function asyouwere.check_session is
-    'Checks what people write into a session, and that they may write so much. Chat sessions expire by default, others never. A new status revives.';
+    'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
 revoke execute on function asyouwere.check_session from public;
+
+create function asyouwere.charge_session() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: buckets are private. After the row: see the order of locks above.
+    perform asyouwere.charge();
+    if tg_op = 'INSERT' and asyouwere.is_limited() then
+        perform asyouwere.refuse_quota(new.user_id, 1, 0, p_are_counted => true);
+    end if;
+    return null;
+end;
+$$;
+comment on function asyouwere.charge_session is 'Charges a session made or changed. Raises rate_limited, quota_exceeded.';
+revoke execute on function asyouwere.charge_session from public;
+
+-- of these columns, so that no save has to ask
+create trigger lock_own_rows
+    before insert or delete or update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata,
+        expires_after, archived_at
+    on public.free_agent_sessions
+    for each statement execute function asyouwere.lock_own_rows();
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
 create trigger check_changed_session
-    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at
+    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+        archived_at
     on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
+create trigger keep_identity before update of id, user_id, kind, key on public.free_agent_sessions
+    for each row execute function asyouwere.keep_identity();
+create trigger charge_new_session after insert on public.free_agent_sessions
+    for each row execute function asyouwere.charge_session();
+create trigger charge_changed_session
+    after update of name, model, status, visibility, upstream, metadata, expires_after, archived_at
+    on public.free_agent_sessions
+    for each row execute function asyouwere.charge_session();

@@ -17,8 +17,11 @@ begin
     if p_visibility = 'private' then
         return null;
     end if;
+    if asyouwere.is_erased(p_owner) then
+        return null;
+    end if;
     select m.role into v_role from public.session_members m
-    where m.session_id = p_session_id and m.user_id = v_caller;
+    where m.session_id = p_session_id and m.user_id = v_caller and m.accepted_at is not null;
     return coalesce(v_role, case when p_visibility = 'public' then 'viewer' end);
 end;
 $$;
@@ -31,9 +34,9 @@ create function asyouwere.session_ids_shared_with_me() returns setof uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
-    select session_id from public.session_members where user_id = auth.uid()
+    select session_id from public.session_members where user_id = auth.uid() and accepted_at is not null
 $$;
-comment on function asyouwere.session_ids_shared_with_me is 'Sessions that list the caller as a member.';
+comment on function asyouwere.session_ids_shared_with_me is 'Sessions that the caller has accepted to be a member of.';
 revoke execute on function asyouwere.session_ids_shared_with_me from public;
 grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
 
@@ -63,8 +66,8 @@ create policy "Owners, members and, if public, everyone read a session"
     on public.free_agent_sessions for select to anon, authenticated
     using (
         user_id = (select auth.uid())
-        or visibility = 'public'
-        or (visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+        or (visibility = 'public' or visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+            and not asyouwere.is_erased(user_id)
     );
 create policy "People create sessions of their own"
     on public.free_agent_sessions for insert to authenticated
@@ -84,7 +87,12 @@ grant insert (session_id, user_id, role), update (role) on public.session_member
 
 create policy "Owners see all members, members see themselves"
     on public.session_members for select to authenticated
-    using (user_id = (select auth.uid()) or asyouwere.owns_session(session_id));
+    using (
+        -- not of a session that was made private again; an invitation is seen in list_invitations()
+        user_id = (select auth.uid())
+            and (select true from public.free_agent_sessions s where s.id = session_members.session_id)
+        or asyouwere.owns_session(session_id)
+    );
 create policy "Owners add members"
     on public.session_members for insert to authenticated with check (asyouwere.owns_session(session_id));
 create policy "Owners change a member's role"

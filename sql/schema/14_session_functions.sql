@@ -167,7 +167,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id,
-        case when p_changes ? 'visibility' then 'owner' else 'editor' end);
+        case when p_changes ?| array['visibility', 'upstream', 'archived', 'expires_after_seconds']
+            then 'owner' else 'editor' end);
     v_unknown text;
     v_seconds int;
 begin
@@ -212,7 +213,7 @@ begin
 end;
 $$;
 comment on function public.update_session is
-    'Change name, model, status, metadata, upstream, archived (boolean), expires_after_seconds (0: never) as owner or editor; visibility as owner. Raises session_not_found, forbidden, invalid_argument.';
+    'Change name, model, status, metadata as owner or editor; visibility, upstream, archived (boolean), expires_after_seconds (0: never) as owner. Raises session_not_found, forbidden, invalid_argument.';
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
@@ -247,133 +248,3 @@ comment on function public.delete_session is
     'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
-
--- Members --------------------------------------------------------------------------------------------------
-create function public.list_session_members(p_session_id uuid) returns setof public.session_members
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform asyouwere.require_readable(p_session_id);
-    return query select * from public.session_members m where m.session_id = p_session_id order by m.created_at, m.user_id;
-end;
-$$;
-comment on function public.list_session_members is
-    'All members for the owner, a member''s own row for a member. Raises session_not_found.';
-revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
-grant execute on function public.list_session_members to authenticated, service_role;
-
-create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
-    v_member public.session_members;
-begin
-    -- definer: session_to_write is private
-    if p_role is null or p_role not in ('viewer', 'editor') or p_user_id is null or p_user_id = v_session.user_id then
-        perform asyouwere.fail('invalid_argument',
-            'A member is somebody other than the owner, as viewer or editor.');
-    end if;
-    perform asyouwere.charge();
-    insert into public.session_members (session_id, user_id, role) values (p_session_id, p_user_id, p_role)
-    on conflict (session_id, user_id) do update set role = excluded.role
-    returning * into v_member;
-    update public.free_agent_sessions s set visibility = 'shared' where s.id = p_session_id and s.visibility = 'private';
-    return v_member;
-end;
-$$;
-comment on function asyouwere.put_member is 'Adds a member or changes the role; a private session becomes shared.';
-revoke execute on function asyouwere.put_member from public;
-grant execute on function asyouwere.put_member to authenticated, service_role;
-
-create function public.set_session_member(p_session_id uuid, p_user_id uuid, p_role text)
-returns setof public.session_members
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return next asyouwere.put_member(p_session_id, p_user_id, p_role);
-end;
-$$;
-comment on function public.set_session_member is
-    'Let somebody read (viewer) or also save (editor). Makes a private session shared. Owner only.';
-revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
-grant execute on function public.set_session_member to authenticated, service_role;
-
-create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- definer: session_to_write is private. Members may leave; all else is the owner's.
-    perform asyouwere.session_to_read(p_session_id);
-    if p_user_id is distinct from auth.uid() then
-        perform asyouwere.session_to_write(p_session_id, 'owner');
-    end if;
-    delete from public.session_members m where m.session_id = p_session_id and m.user_id = p_user_id;
-end;
-$$;
-comment on function asyouwere.remove_member is 'Takes a member away, or lets one leave.';
-revoke execute on function asyouwere.remove_member from public;
-grant execute on function asyouwere.remove_member to authenticated, service_role;
-
-create function public.remove_session_member(p_session_id uuid, p_user_id uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform asyouwere.remove_member(p_session_id, p_user_id);
-end;
-$$;
-comment on function public.remove_session_member is
-    'Owners remove a member, members leave. Nothing happens if there is none. Raises session_not_found, forbidden.';
-revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
-grant execute on function public.remove_session_member to authenticated, service_role;
-
--- All of it ------------------------------------------------------------------------------------------------
-create function asyouwere.forget_caller()
-returns table (sessions int, snapshots int, parts int, memberships int)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_caller uuid := auth.uid();
-    v_ids uuid[];
-begin
-    -- definer: counts parts before they go
-    if v_caller is null then
-        perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
-    end if;
-    -- Whatever is written to below lies in one of these. All are locked in one order: two people who share sessions
-    -- with each other, and go at once, would else wait for each other.
-    perform from public.free_agent_sessions s
-    where s.user_id = v_caller
-        or s.id = any (array(select m.session_id from public.session_members m where m.user_id = v_caller))
-        or s.id = any (array(select n.session_id from public.session_snapshots n where n.created_by = v_caller))
-    order by s.id for no key update;
-    v_ids := array(select s.id from public.free_agent_sessions s where s.user_id = v_caller);
-    select count(*) into sessions from unnest(v_ids);
-    select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
-    select count(*) into parts from asyouwere.parts p where p.session = any (
-        array(select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
-    delete from public.free_agent_sessions s where s.id = any (v_ids);
-    delete from public.session_members m where m.user_id = v_caller;
-    get diagnostics memberships = row_count;
-    delete from asyouwere.rate_buckets b where b.user_id = v_caller;
-    -- in other people's sessions the words stay, the name goes
-    update public.session_snapshots n set created_by = null where n.created_by = v_caller;
-    return next;
-end;
-$$;
-comment on function asyouwere.forget_caller is 'Deletes all that belongs to the caller and counts it.';
-revoke execute on function asyouwere.forget_caller from public;
-grant execute on function asyouwere.forget_caller to authenticated;
-
-create function public.delete_my_data()
-returns table (sessions int, snapshots int, parts int, memberships int)
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query select * from asyouwere.forget_caller();
-end;
-$$;
-comment on function public.delete_my_data is
-    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt.';
-revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
-grant execute on function public.delete_my_data to authenticated;

@@ -25,6 +25,12 @@ begin
         commit;
         exit when v_over;
     end loop;
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.erase_next() r;
+        commit;
+        exit when v_over;
+    end loop;
 end;
 $$;
 comment on procedure asyouwere.clean_up is

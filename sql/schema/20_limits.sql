@@ -121,7 +121,9 @@ comment on function asyouwere.charge_save is
     'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.charge_save from public;
 
-create function asyouwere.refuse_quota(p_owner uuid, p_new_sessions int, p_new_bytes bigint) returns void
+create function asyouwere.refuse_quota(
+    p_owner uuid, p_new_sessions int, p_new_bytes bigint, p_are_counted boolean default false
+) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -148,6 +150,10 @@ begin
         select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
         from public.free_agent_sessions s where s.user_id = p_owner;
         v_bucket.counted_at := clock_timestamp();
+        if p_are_counted then -- the new ones are in the table by now
+            v_bucket.sessions := v_bucket.sessions - p_new_sessions;
+            v_bucket.stored_bytes := v_bucket.stored_bytes - p_new_bytes;
+        end if;
     end if;
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
         perform asyouwere.fail('quota_exceeded',

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -237,6 +237,9 @@ def test_members_and_everybody__do_what_they_may(
     bob = person("bob")
     member = {"p_session_id": session, "p_user_id": bob.id}
     ada.supabase.rpc("set_session_member", {**member, "p_role": "viewer"}).execute()
+    (invitation,) = cast(list[Any], bob.supabase.rpc("list_invitations").execute().data)
+    assert (invitation["session_id"], invitation["role"]) == (session, "viewer")
+    bob.supabase.rpc("accept_invitation", {"p_session_id": session}).execute()
     assert latest(bob.supabase, session)["number"] == 2
     with pytest.raises(APIError) as refused:
         save(bob.supabase, session, p_changes={"set": {"/by": "bob"}})

@@ -93,6 +93,11 @@ class Person:
         check_documented(function, method, path, answer)
         return answer
 
+    def share(self, session_id: str, member: Person, role: str = "editor") -> None:
+        """Invite somebody, who accepts."""
+        self.request("PUT", "sessions", f"/{session_id}/members/{member.id}", json={"role": role})
+        assert member.request("POST", "sessions", f"/{session_id}/invitation").status_code == 200
+
     def post(self, function: str, body: Any, path: str = "", **options: Any) -> httpx.Response:
         """POST a value, or JSON text as it is (str or bytes)."""
         text = body if isinstance(body, str | bytes) else json.dumps(body)

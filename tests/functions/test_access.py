@@ -37,6 +37,9 @@ ATTEMPTS: dict[str, tuple[Attempt, tuple[int, int, int, int, int, int]]] = {
     "publish": (call("PATCH", "", {"visibility": "shared"}), (200, 403, 403, 404, 401, 401)),
     "members": (call("GET", "/members"), (200, 200, 200, 404, 401, 401)),
     "invite": (call("PUT", "/members/{other}", {"role": "viewer"}), (200, 403, 403, 404, 401, 401)),
+    "offer": (call("PUT", "/transfer", {"user_id": None}), (200, 403, 403, 404, 401, 401)),
+    "accept": (call("POST", "/invitation"), (404, 200, 200, 404, 401, 401)),
+    "take_over": (call("POST", "/transfer"), (404, 404, 404, 404, 401, 401)),
     "put_out": (call("DELETE", "/members/{other}"), (204, 403, 403, 404, 401, 401)),
     "snapshots": (call("GET", "/snapshots"), (200, 200, 200, 404, 401, 401)),
     "label": (call("PUT", "/snapshots/1/label", {"label": "l"}), (200, 200, 403, 404, 401, 401)),
@@ -60,7 +63,7 @@ def test_access(
     session_id = ada.session(visibility="shared")
     ada.saved(session_id, state={"a": 1, "messages": ["first"]})
     for who, role in ((editor, "editor"), (viewer, "viewer")):
-        ada.request("PUT", "sessions", f"/{session_id}/members/{who.id}", json={"role": role})
+        ada.share(session_id, who, role)
     # The owner last, who may do what nobody after would find as it was.
     people = {
         "service": service,
@@ -109,7 +112,7 @@ def test_public_session__is_read_by_any_signed_in_user_and_written_by_none(ada: 
 
 def test_members__of_a_session_made_private_again_are_strangers(ada: Person, bob: Person) -> None:
     session_id = ada.session(visibility="shared")
-    ada.request("PUT", "sessions", f"/{session_id}/members/{bob.id}", json={"role": "editor"})
+    ada.share(session_id, bob, "editor")
     ada.request("PATCH", "sessions", f"/{session_id}", json={"visibility": "private"})
     assert bob.restore(session_id).status_code == 404
     assert bob.save(session_id, state={}).status_code == 404

@@ -181,6 +181,7 @@ def test_members__come_and_go(ada: Person, bob: Person) -> None:
     path = f"/{session_id}/members/{bob.id}"
     made = ada.request("PUT", "sessions", path, json={"role": "viewer"}).json()
     assert (made["user_id"], made["role"]) == (bob.id, "viewer")
+    assert bob.request("POST", "sessions", f"/{session_id}/invitation").status_code == 200
     assert bob.get(f"/{session_id}")["my_role"] == "viewer"
     assert ada.request("PUT", "sessions", path, json={"role": "editor"}).json()["role"] == "editor"
     assert [member["role"] for member in ada.get(f"/{session_id}/members")["members"]] == ["editor"]
@@ -196,12 +197,12 @@ def test_members__come_and_go(ada: Person, bob: Person) -> None:
 def test_delete_my_data__asks_twice_and_gives_a_receipt(ada: Person, bob: Person) -> None:
     mine, shared = ada.session(), bob.session(visibility="shared")
     ada.saved(mine, state={"a": 1, "b": {"c": 2}})
-    bob.request("PUT", "sessions", f"/{shared}/members/{ada.id}", json={"role": "viewer"})
+    bob.share(shared, ada, "viewer")
     refused(ada.request("DELETE", "sessions", "/me"), "invalid_request")
     refused(ada.request("DELETE", "sessions", "/me?confirm=yes"), "invalid_request")
     assert len(ada.get("", archived="all")["sessions"]) == 2
     receipt = ada.request("DELETE", "sessions", "/me?confirm=delete-my-data").json()
-    assert receipt == {"sessions": 1, "snapshots": 1, "parts": 3, "memberships": 1}
+    assert receipt == {"sessions": 1, "snapshots": 1, "parts": 3, "memberships": 1, "done": True}
     assert ada.get("", archived="all")["sessions"] == []
     assert bob.get(f"/{shared}")["id"] == shared
 

@@ -292,6 +292,7 @@ check("a viewer reads and an editor saves", async () => {
   const { supabase: bob, id: user_id } = await person("bob");
   const save = () => bob.rpc("create_session_snapshot", { p_session_id: id, p_changes: { set: { "/by": "bob" } } });
   await ok(supabase.rpc("set_session_member", { p_session_id: id, p_user_id: user_id, p_role: "viewer" }));
+  await ok(bob.rpc("accept_invitation", { p_session_id: id }));
   assert.equal((await ok(bob.rpc("get_latest_snapshot", { p_session_id: id }).single())).number, 2);
   assert.deepEqual((({ hint, status }) => [hint, status])(await refused(save())), ["forbidden", 403]);
   await ok(supabase.rpc("set_session_member", { p_session_id: id, p_user_id: user_id, p_role: "editor" }));

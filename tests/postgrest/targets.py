@@ -125,6 +125,7 @@ class People:
         for name, role in ((EDITOR, "editor"), (VIEWER, "viewer")):
             member = self.by_name[name].user_id
             owner.done("set_session_member", p_session_id=session_id, p_user_id=member, p_role=role)
+            self.by_name[name].done("accept_invitation", p_session_id=session_id)
         owner.done("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
         return session_id
 

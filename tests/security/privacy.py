@@ -83,6 +83,7 @@ class Planted:
         })).json()["id"]  # fmt: skip
         self.sessions.append(session)
         self._good(ada.http.put(f"{BASE}/sessions/{session}/members/{self.bob.id}", json={"role": "editor"}))
+        self._good(self.bob.http.post(f"{BASE}/sessions/{session}/invitation"))
         for number in range(3):
             state = {"messages": [{"role": "user", "content": word()}], word(): word(), "n": number}
             body = {"session_id": session, "state": state, "label": word(), "idempotency_key": word()}

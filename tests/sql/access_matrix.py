@@ -13,12 +13,12 @@ from uuid import UUID, uuid4
 
 from tests.support.database import Db
 
-OWNER, EDITOR, VIEWER, STRANGER = "ada", "ed", "vi", "eve"
+OWNER, EDITOR, VIEWER, INVITED, STRANGER = "ada", "ed", "vi", "ivy", "eve"
 ANONYMOUS = "nobody with the role anon"
 UNNAMED = "nobody with the role authenticated"
 CLAIMLESS = "no claims at all"
 SERVICE = "service"
-CALLERS = (OWNER, EDITOR, VIEWER, STRANGER, ANONYMOUS, UNNAMED, CLAIMLESS, SERVICE)
+CALLERS = (OWNER, EDITOR, VIEWER, INVITED, STRANGER, ANONYMOUS, UNNAMED, CLAIMLESS, SERVICE)
 
 VISIBILITIES = ("private", "shared", "public")
 
@@ -26,7 +26,7 @@ Role = Literal["owner", "editor", "viewer"] | None
 
 
 def role_in(caller: str, visibility: str) -> Role:
-    """What a caller is to a session of ada's in which ed is an editor and vi a viewer."""
+    """What a caller is to a session of ada's in which ed is an editor, vi a viewer and ivy invited."""
     if caller in (OWNER, SERVICE):
         return "owner"
     if caller == EDITOR and visibility != "private":
@@ -59,6 +59,8 @@ READ_SIGNED_IN = "read, signed in"  # the same, but the role anon may not even c
 SAVE = "save"  # owner and editors
 OWN = "own"  # the owner
 COPY = "copy"  # whoever reads the session and has an account to keep the copy
+INVITATION = "invitation"  # whoever has an open invitation, or is a member by now
+TRANSFER = "transfer"  # whom the session was offered to: in the scene nobody
 MINE = "mine"  # about the caller; needs one
 LISTING = "listing"  # about the caller; the list is empty for nobody
 SERVICE_ONLY = "service only"
@@ -67,7 +69,7 @@ HELPER = "helper"  # tells nothing of any session that the caller does not give 
 
 def answer(kind: str, caller: str, visibility: str) -> str:
     """ "ok", "denied" (by grants, without a look at any session), or the code of the refusal."""
-    signed_in = caller in (OWNER, EDITOR, VIEWER, STRANGER, SERVICE)
+    signed_in = caller in (OWNER, EDITOR, VIEWER, INVITED, STRANGER, SERVICE)
     role = role_in(caller, visibility)
     if caller in (ANONYMOUS, CLAIMLESS) and kind not in (READ, HELPER):
         return "denied"
@@ -77,6 +79,11 @@ def answer(kind: str, caller: str, visibility: str) -> str:
         return "ok"
     if kind == MINE:
         return "ok" if signed_in else "not_signed_in"
+    if kind in (INVITATION, TRANSFER):
+        if caller in (UNNAMED, SERVICE):
+            return "not_signed_in"
+        invited = kind == INVITATION and caller in (EDITOR, VIEWER, INVITED) and visibility != "private"
+        return "ok" if invited else "invitation_not_found"
     if role is None:
         return "session_not_found"
     if kind == COPY:
@@ -112,6 +119,7 @@ EMPTY_IMPORT = {
     "p_bodies": [],
 }
 NOT_FOR_THE_SERVICE = {SERVICE: "denied"}
+NO_SUCH_OFFER = dict.fromkeys((OWNER, EDITOR, VIEWER, INVITED, STRANGER), "offer_not_found") | NOT_FOR_THE_SERVICE
 COUNT = itertools.count()
 
 FUNCTIONS: dict[str, Call] = {
@@ -126,10 +134,17 @@ FUNCTIONS: dict[str, Call] = {
     "public.update_session": Call(SAVE, with_session(p_changes={"name": "new"})),
     "public.delete_session": Call(OWN),
     "public.delete_my_data": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
+    # handing over
+    "public.transfer_session": Call(OWN, with_session(p_to_user=uuid4())),
+    "public.accept_transfer": Call(TRANSFER),
+    "public.offer_my_sessions": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
+    "public.claim_sessions": Call(MINE, lambda scene, session: {"p_code": "x"}, but=NO_SUCH_OFFER),
     # its members
     "public.list_session_members": Call(READ_SIGNED_IN),
     "public.set_session_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="viewer")),
     "public.remove_session_member": Call(OWN, with_session(p_user_id=uuid4())),
+    "public.list_invitations": Call(LISTING, lambda scene, session: {}),
+    "public.accept_invitation": Call(INVITATION),
     # saving
     "public.create_session_snapshot": Call(SAVE, with_session(p_state={"n": 1})),
     "public.save_session_parts": Call(SAVE, with_session(**ROWS)),
@@ -150,6 +165,8 @@ FUNCTIONS: dict[str, Call] = {
     "public.import_session": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
     # the scheduler's
     "public.cleanup_old_snapshots": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
+    "public.delete_user_data": Call(SERVICE_ONLY, lambda scene, session: {"p_user_id": uuid4()}),
+    "public.erase_deleted_users": Call(SERVICE_ONLY, lambda scene, session: {}),
     "public.expire_idle_sessions": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
     # What of the private schema an API role may execute, because the functions above run as the caller. The API
     # does not expose it; whoever comes by another way gets no more than from the functions above.
@@ -159,6 +176,14 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.forget_caller": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
     "asyouwere.put_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="editor")),
     "asyouwere.remove_member": Call(OWN, with_session(p_user_id=uuid4())),
+    "asyouwere.read_invitations": Call(
+        LISTING, lambda scene, session: {"p_limit": 10, "p_before": None, "p_before_id": None}
+    ),
+    "asyouwere.accept_member": Call(INVITATION, with_session(p_user_id=None)),
+    "asyouwere.offer_transfer": Call(OWN, with_session(p_user_id=uuid4())),
+    "asyouwere.take_transfer": Call(TRANSFER),
+    "asyouwere.make_offer": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
+    "asyouwere.take_offer": Call(MINE, lambda scene, session: {"p_code": "x"}, but=NO_SUCH_OFFER),
     "asyouwere.save_json": Call(
         SAVE,
         with_session(p_state={"n": 1}, p_changes=None, p_base=None, p_idempotency_key=None, p_label=None, p_on_conflict="merge"),
@@ -184,6 +209,8 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.require_readable": Call(READ),
     "asyouwere.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
     "asyouwere.run_cleanup": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
+    "asyouwere.erase_person": Call(SERVICE_ONLY, lambda scene, session: {"p_user_id": uuid4()}),
+    "asyouwere.erase_next": Call(SERVICE_ONLY, lambda scene, session: {}),
     "asyouwere.run_expiry": Call(SERVICE_ONLY, lambda scene, session: {"p_max_sessions": 10}),
     # helpers of views, policies and triggers
     "asyouwere.role_of": Call(
@@ -191,6 +218,10 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "asyouwere.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
     "asyouwere.owns_session": Call(HELPER),
+    "asyouwere.is_erased": Call(HELPER, lambda scene, session: {"p_user_id": uuid4()}),
+    "asyouwere.lock_owner": Call(
+        HELPER, lambda scene, session: {"p_user_id": uuid4()}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
+    ),
     "asyouwere.may_listen": Call(HELPER, lambda scene, session: {"p_topic": f"asyouwere:{session}"}),
     "asyouwere.message_id": Call(HELPER, with_session(p_position=1)),
     "asyouwere.message_preview": Call(HELPER, lambda scene, session: {"p_body": '{"content":"x"}'}),
@@ -275,6 +306,10 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "asyouwere.live_parts": {"SELECT": dict.fromkeys(READERS)},
     "asyouwere.ended_parts": {},
     "asyouwere.rate_buckets": {},
+    "asyouwere.used_ids": {},
+    "asyouwere.erasures": {},
+    "asyouwere.transfers": {},
+    "asyouwere.offers": {},
     "asyouwere.save_keys": {},
     "asyouwere.settings": {"SELECT": {"service_role": None}},
     "asyouwere.cleanup_runs": {"SELECT": {"service_role": None}},
@@ -300,8 +335,10 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
     if relation == "public.sessions_list":
         return int(caller == OWNER or (caller in (EDITOR, VIEWER) and visibility != "private"))
     if relation == "public.session_members":
-        # both for the owner and the service, one's own for a member, also while the session is private
-        return "denied" if anonymous else {OWNER: 2, SERVICE: 2, EDITOR: 1, VIEWER: 1}.get(caller, 0)
+        # all for the owner and the service; one's own for whoever sees the session
+        everybody = {OWNER: 3, SERVICE: 3}
+        own = {EDITOR: 1, VIEWER: 1, INVITED: 1} if reads else {}
+        return "denied" if anonymous else (everybody | own).get(caller, 0)
     if relation in ("asyouwere.settings", "asyouwere.cleanup_runs"):
         return 1 if caller == SERVICE else "denied"
     return "denied"

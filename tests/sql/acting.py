@@ -24,7 +24,7 @@ def acting(db: Db, caller: str) -> Iterator[Connection]:
     connection = CONNECTIONS.get(db) or CONNECTIONS.setdefault(db, db.connect(db.api_dsn, autocommit=False))
     role = {matrix.SERVICE: "service_role", matrix.ANONYMOUS: "anon", matrix.CLAIMLESS: "anon"}.get(caller, "authenticated")
     claims: Row = {"role": role}
-    if caller in (matrix.OWNER, matrix.EDITOR, matrix.VIEWER, matrix.STRANGER):
+    if caller in (matrix.OWNER, matrix.EDITOR, matrix.VIEWER, matrix.INVITED, matrix.STRANGER):
         claims["sub"] = str(db.user(caller))
     connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
     if caller != matrix.CLAIMLESS:

@@ -31,14 +31,15 @@ def shared(cluster: Cluster, template: str) -> Iterator[Db]:
 
 @pytest.fixture(scope="module")
 def scene(shared: Db) -> Scene:
-    """Ada's three sessions, with ed and vi as members of each. Tests undo what they do."""
-    people = {name: shared.user(name) for name in ("ada", "ed", "vi", "eve")}
+    """Ada's three sessions, with ed and vi as members of each and ivy invited. Tests undo what they do."""
+    people = {name: shared.user(name) for name in ("ada", "ed", "vi", "ivy", "eve")}
     sessions = {}
     for visibility in VISIBILITIES:
         session_id = sessions[visibility] = shared.session("ada", name=visibility)
         with shared.acting_as("ada"):
-            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["ed"], p_role="editor")
-            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["vi"], p_role="viewer")
+            shared.share(session_id, "ed", "editor")
+            shared.share(session_id, "vi", "viewer")
+            shared.one("set_session_member", p_session_id=session_id, p_user_id=people["ivy"], p_role="editor")
             shared.one("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
             shared.save(session_id, {"messages": ["a", "b"], "n": 1}, p_label="first", p_idempotency_key="k")
             change(shared, session_id, {"set": {"/n": 2}})

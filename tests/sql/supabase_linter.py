@@ -121,7 +121,7 @@ LINTS: dict[str, Lint] = {
         where c.relnamespace in {OURS}
         group by pg_catalog.replace(pg_catalog.pg_get_indexdef(i.indexrelid), c.relname, '') having count(*) > 1
         """,
-        "create index bad on public.session_members (user_id, session_id)",
+        "create index bad on public.session_snapshots (created_by) where created_by is not null",
     ),
     "0010_security_definer_view": Lint(
         "ERROR",

@@ -163,6 +163,11 @@ def test_tables_answer_alike_too(scene: Scene, caller: str) -> None:
 
 # -- tables and views --------------------------------------------------------------------------------------------
 
+# those that are not of a session
+KEYLESS = dict.fromkeys(
+    ("asyouwere.settings", "asyouwere.cleanup_runs", "asyouwere.rate_buckets", "asyouwere.erasures", "asyouwere.offers"),
+) | {"asyouwere.used_ids": "id"}
+
 
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation_grants(shared: Db, relation: str) -> None:
@@ -184,10 +189,12 @@ def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     key = "session" if relation.endswith("parts") or relation == "asyouwere.save_keys" else None
     if relation in ("public.free_agent_sessions", "asyouwere.described_sessions", "public.sessions_list"):
         key = "id"
+    elif relation in KEYLESS:
+        key = KEYLESS[relation]
     elif key is None:
         key = "session_id"
     query = f"select count(*) from {relation}"
-    if relation not in ("asyouwere.settings", "asyouwere.cleanup_runs", "asyouwere.rate_buckets"):
+    if key:
         query += f" where {key} = %(session)s"
     value = scene.internal_id(session_id) if key == "session" else session_id
     seen: dict[str, int | str] = {}

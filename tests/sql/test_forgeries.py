@@ -40,7 +40,10 @@ FORGERIES = [
     "insert into public.free_agent_sessions (internal_id) overriding system value values (1)",
     "insert into public.free_agent_sessions (created_at) values ('2000-01-01')",
     "insert into public.session_members (session_id, user_id, created_at) values (%(id)s, %(eve)s, '2000-01-01')",
+    "insert into public.session_members (session_id, user_id, accepted_at) values (%(id)s, %(eve)s, now())",
     "update public.session_members set user_id = %(eve)s",
+    "update public.session_members set accepted_at = now()",
+    "update public.session_members set invited_by = null",
     "update public.session_messages set content = 'forged'",
     "delete from public.session_messages",
     "insert into public.session_messages (session_id, position, role, content) values (%(id)s, 0, 'a', 'b')",
@@ -119,15 +122,16 @@ OWN_TABLE_WORK: list[tuple[str, dict[str, str]]] = [
     ("delete from public.free_agent_sessions where id = %(id)s", {matrix.OWNER: "DELETE 1", matrix.SERVICE: "DELETE 1"}),
     (
         "update public.session_members set role = 'viewer' where session_id = %(id)s",
-        {matrix.OWNER: "UPDATE 2", matrix.SERVICE: "UPDATE 2"},
+        {matrix.OWNER: "UPDATE 3", matrix.SERVICE: "UPDATE 3"},
     ),
     (
         "delete from public.session_members where session_id = %(id)s",
-        {matrix.OWNER: "DELETE 2", matrix.SERVICE: "DELETE 2", matrix.EDITOR: "DELETE 1", matrix.VIEWER: "DELETE 1"},
+        {matrix.OWNER: "DELETE 3", matrix.SERVICE: "DELETE 3", matrix.EDITOR: "DELETE 1", matrix.VIEWER: "DELETE 1"},
     ),
     (
         "insert into public.session_members (session_id, user_id, role) values (%(id)s, %(eve)s, 'editor')",
-        {matrix.OWNER: "INSERT 0 1", matrix.SERVICE: "INSERT 0 1"},
+        dict.fromkeys((matrix.OWNER, matrix.SERVICE), "INSERT 0 1")
+        | dict.fromkeys((matrix.EDITOR, matrix.VIEWER), "forbidden"),
     ),
     (
         "insert into public.session_messages (session_id, role, content) values (%(id)s, 'user', 'hi')",

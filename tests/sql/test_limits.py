@@ -108,7 +108,7 @@ def test_rate__one_person_s_bucket_is_no_one_else_s(db: Db) -> None:
 def test_rate__an_editor_pays_for_what_the_editor_saves(db: Db) -> None:
     session_id = db.session("ada")
     with db.acting_as("ada"):
-        db.call("set_session_member", p_session_id=session_id, p_user_id=db.user("ed"), p_role="editor")
+        db.share(session_id, "ed")
         db.save(session_id, {"n": 0})  # and has saves paid ahead now
     limit(db, writes_per_second=0.001, writes_at_once=2)
     with db.acting_as("ed"):
@@ -253,7 +253,7 @@ def test_bytes__an_editor_s_saves_count_for_the_owner(db: Db) -> None:
     limit(db, max_stored_bytes_per_user=1_000_000)
     session_id = db.session("ada")
     with db.acting_as("ada"):
-        db.call("set_session_member", p_session_id=session_id, p_user_id=db.user("ed"), p_role="editor")
+        db.share(session_id, "ed")
         db.save(session_id, {"text": "x" * 600_000})
     with db.acting_as("ed"), db.refuses("quota_exceeded"):
         db.save(session_id, {"text": "y" * 600_000})
@@ -264,7 +264,7 @@ def test_bytes__two_who_save_for_each_other_never_wait_for_each_other(db: Db) ->
     ids = {name: db.session(name) for name in ("ada", "bob")}
     for owner, editor in (("ada", "bob"), ("bob", "ada")):
         with db.acting_as(owner):
-            db.call("set_session_member", p_session_id=ids[owner], p_user_id=db.user(editor), p_role="editor")
+            db.share(ids[owner], editor)
     outcomes: list[str] = []
 
     def work(who: str, into: str) -> None:
@@ -303,9 +303,12 @@ def test_stored_bytes__follow_every_write_and_the_clean_up(db: Db) -> None:
     assert after < kept + 1000
 
 
-def test_bucket__goes_with_its_person(db: Db) -> None:
+def test_bucket__goes_with_its_person_and_not_before(db: Db) -> None:
     session_id = db.session("ada")
     with db.acting_as("ada"):
         db.save(session_id, {"n": 1})
         db.call("delete_my_data")
+    assert len(db.superuser.execute("select from asyouwere.rate_buckets").fetchall()) == 1
+    with db.acting_as("service"):
+        db.call("delete_user_data", p_user_id=db.user("ada"))
     assert db.superuser.execute("select from asyouwere.rate_buckets").fetchall() == []

@@ -299,7 +299,7 @@ def test_list_sessions__pages_through_a_thousand_with_ties(db: Db) -> None:
             select %s, 'shared', '2026-01-01'::timestamptz + make_interval(hours => n) from generate_series(1, 20) n
             returning id
         )
-        insert into public.session_members (session_id, user_id) select id, %s from foreign_ones
+        insert into public.session_members (session_id, user_id, accepted_at) select id, %s, now() from foreign_ones
         """,
         (db.user("bob"), ada),
     )

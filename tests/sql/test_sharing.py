@@ -124,6 +124,8 @@ def test_members__added_changed_removed(db: Db, session_id) -> None:
     assert (row["session_id"], row["user_id"], row["role"]) == (session_id, bob, "viewer")
     # Sharing with somebody shares it.
     assert db.one("get_session", p_session_id=session_id)["visibility"] == "shared"
+    with db.acting_as("bob"):
+        assert db.one("accept_invitation", p_session_id=session_id)["accepted_at"] is not None
     db.one("set_session_member", p_session_id=session_id, p_user_id=eve, p_role="viewer")
     db.one("set_session_member", p_session_id=session_id, p_user_id=eve, p_role="editor")
     roles = {row["user_id"]: row["role"] for row in db.call("list_session_members", p_session_id=session_id)}
@@ -140,13 +142,13 @@ def test_members__added_changed_removed(db: Db, session_id) -> None:
 def test_members__a_public_session_stays_public(db: Db) -> None:
     session_id = db.session("ada", visibility="public")
     with db.acting_as("ada"):
-        db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="editor")
+        db.share(session_id, "bob")
         assert db.one("get_session", p_session_id=session_id)["visibility"] == "public"
 
 
 def test_members__may_leave(db: Db, session_id) -> None:
     bob = db.user("bob")
-    db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="editor")
+    db.share(session_id, "bob")
     with db.acting_as("bob"):
         with db.refuses("forbidden"):
             db.call("remove_session_member", p_session_id=session_id, p_user_id=db.user("ada"))
@@ -168,7 +170,7 @@ def test_members__argument_wrong(db: Db, session_id) -> None:
 
 
 def test_members__of_a_private_session_are_strangers(db: Db, session_id) -> None:
-    db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="editor")
+    db.share(session_id, "bob")
     db.one("update_session", p_session_id=session_id, p_changes={"visibility": "private"})
     with db.acting_as("bob"):
         assert db.call("list_sessions") == []
@@ -177,7 +179,7 @@ def test_members__of_a_private_session_are_strangers(db: Db, session_id) -> None
 
 
 def test_snapshot__says_who_saved_it_unless_the_owner(db: Db, session_id) -> None:
-    db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("bob"), p_role="editor")
+    db.share(session_id, "bob")
     change(db, session_id, {"set": {"/a": 1}})
     with db.acting_as("bob"):
         change(db, session_id, {"set": {"/a": 2}})

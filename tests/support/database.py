@@ -159,6 +159,12 @@ class Db:
         with self.acting_as(owner):
             return cast(uuid.UUID, self.one("get_or_create_session", **named)["id"])
 
+    def share(self, session_id: uuid.UUID, person: str, role: str = "editor") -> None:
+        """Whoever acts, the owner, invites a person, and the person accepts."""
+        self.one("set_session_member", p_session_id=session_id, p_user_id=self.user(person), p_role=role)
+        with self.acting_as(person):
+            self.one("accept_invitation", p_session_id=session_id)
+
     def save(self, session_id: uuid.UUID, state: Any = None, **arguments: Any) -> Row:
         """Save as whoever acts; the row of create_session_snapshot."""
         if state is not None:

@@ -56,7 +56,8 @@ def test_exception_tree__is_true() -> None:
     """The drawing in errors.py: each class with its status, and every code in the line of its class and status."""
     drawn: dict[str, tuple[str, int]] = {}
     others: set[tuple[str, int]] = set()
-    for line in re.findall(r"^[├└]── (.+)$", errors.__doc__ or "", re.MULTILINE):
+    drawing = re.sub(r"\n│ +", " ", errors.__doc__ or "")
+    for line in re.findall(r"^[├└]── (.+)$", drawing, re.MULTILINE):
         name = re.match(r"\(?(\w+)", line)
         assert name
         for status, names in re.findall(r"(\d{3}) +([^;]+)", line):

@@ -33,6 +33,7 @@ SELECT: Final[dict[str, tuple[str, ...]]] = {
     "update_session": _SESSION,
     "fork_session": _SESSION,
     "import_session": _SESSION,
+    "accept_transfer": _SESSION,
     "get_session": _LISTED,
     "list_sessions": _LISTED,
     "get_session_changes": ("number", "reset", "changes::text"),

@@ -24,6 +24,7 @@ class Cleaned(ResponseModel):
     bytes: int
     expired: int = Field(description="Sessions that expired.")
     deleted: int = Field(description="Expired sessions deleted after their time of grace.")
+    erased: int = Field(description="Sessions deleted of users who are no more.")
     batches: int
     done: bool
 
@@ -54,8 +55,9 @@ async def clean_up(call: Call) -> ApiResponse:
             "p_older_than": None if seconds is None else f"{seconds} seconds",
             "p_max_sessions": request.max_sessions,
         },
+        "erase_deleted_users": {},
     }
-    totals = dict.fromkeys(("sessions", "snapshots", "parts", "bytes", "expired", "deleted"), 0)
+    totals = dict.fromkeys(("sessions", "snapshots", "parts", "bytes", "expired", "deleted", "erased"), 0)
     batches = 0
     # In turn, so that a long backlog of one kind never keeps the other from being worked on.
     while work and time.monotonic() < deadline:
@@ -64,6 +66,8 @@ async def clean_up(call: Call) -> ApiResponse:
             batches += 1
             if row.pop("done"):
                 del work[function]
+            if function == "erase_deleted_users":
+                row = {"erased": row["sessions"]}
             for name, count in row.items():
                 totals[name] += count
     return json_response(
@@ -73,5 +77,6 @@ async def clean_up(call: Call) -> ApiResponse:
         removed_bytes=totals["bytes"],
         expired_sessions=totals["expired"],
         deleted_sessions=totals["deleted"],
+        erased_sessions=totals["erased"],
         unfinished=int(bool(work)),
     )

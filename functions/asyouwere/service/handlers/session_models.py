@@ -24,20 +24,25 @@ from asyouwere.service.models import (
 
 __all__ = [
     "Appended",
+    "Claimed",
     "CreatedSession",
     "DeletedData",
     "DeletedSession",
     "Difference",
     "DifferenceList",
+    "Invitation",
+    "InvitationPage",
     "ListedSession",
     "Member",
     "MemberList",
     "Message",
     "MessagePage",
+    "Offer",
     "Session",
     "SessionPage",
     "Snapshot",
     "SnapshotPage",
+    "Transfer",
 ]
 
 _INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
@@ -161,9 +166,7 @@ class Appended(ResponseModel):
 
     number: int = Field(description="Number of the snapshot that holds them.")
     created: bool = Field(description="Whether a snapshot was made; always, for a message is always new.")
-    replayed: bool = Field(
-        description="Whether this repeats the response to an earlier request of the same key."
-    )
+    replayed: bool = Field(description="Whether this repeats the response to an earlier request of the same key.")
     first_position: int | None = Field(description="null in a replay if that snapshot is not kept any more.")
     last_position: int | None
     message_count: int | None
@@ -176,12 +179,51 @@ class Member(ResponseModel):
     user_id: UserId
     role: Literal["viewer", "editor"]
     created_at: Time
+    accepted_at: Time | None = Field(description="Null: invited, and a stranger until accepting.")
 
 
 class MemberList(ResponseModel):
     """All members for the owner; for a member their own row."""
 
     members: list[Member]
+
+
+class Invitation(ResponseModel):
+    """An open invitation of the caller's."""
+
+    session_id: SessionId
+    role: Literal["viewer", "editor", "owner"] = Field(description="owner: a session to take over.")
+    name: str | None = Field(description="The session's name, at most 200 characters of it.")
+    invited_by: UserId
+    created_at: Time
+
+
+class InvitationPage(ResponseModel):
+    """A page of invitations, newest first."""
+
+    invitations: list[Invitation]
+    next: str | None = Field(description="Cursor of the next page; null if this is the last.")
+
+
+class Transfer(ResponseModel):
+    """A session and whom it is offered to."""
+
+    session_id: SessionId
+    user_id: UserId | None
+
+
+class Offer(ResponseModel):
+    """A code, good once, for all of a guest's sessions."""
+
+    code: str
+    expires_at: Time
+
+
+class Claimed(ResponseModel):
+    """What was taken over."""
+
+    sessions: int
+    new_keys: int = Field(description="Sessions whose key the account had already; they got a new one.")
 
 
 class DeletedData(ResponseModel):
@@ -191,6 +233,7 @@ class DeletedData(ResponseModel):
     snapshots: int
     parts: int
     memberships: int
+    done: bool = Field(description="False: there is more, or something was busy; call again.")
 
 
 class DeletedSession(ResponseModel):

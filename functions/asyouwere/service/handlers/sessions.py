@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -43,11 +45,14 @@ __all__ = [
     "delete_session",
     "get_session",
     "list_sessions",
+    "place",
     "storable",
     "update_session",
 ]
 
 _UUID: Final = re.compile(r"[0-9a-f-]{36}")
+#: Steps of deleting all of a person's data go on for so long in one request.
+_ERASING_SECONDS: Final = 10
 _LONGEST_IDLE: Final = 2_000_000_000
 
 Name = Annotated[str, StringConstraints(max_length=500), AfterValidator(without_nul)]
@@ -59,27 +64,15 @@ IdleSeconds = Annotated[int, Field(ge=0, le=_LONGEST_IDLE)]
 class CreateSession(RequestModel):
     """With a key: the caller's one session of that key, made if there is none. Without: always a new one."""
 
-    key: Key | None = Field(
-        None, description="For example the id of the configuration that the chat belongs to."
-    )
-    id: SessionId | None = Field(
-        None, description="Id for a new session, so that a retry makes no second one."
-    )
+    key: Key | None = Field(None, description="For example the id of the configuration that the chat belongs to.")
+    id: SessionId | None = Field(None, description="Id for a new session, so that a retry makes no second one.")
     name: Name | None = None
     model: Model | None = None
-    kind: Kind = Field(
-        "agent", description="A chat expires after 30 idle minutes by default."
-    )
+    kind: Kind = Field("agent", description="A chat expires after 30 idle minutes by default.")
     visibility: Visibility = "private"
-    expires_after_seconds: IdleSeconds | None = Field(
-        None, description="Idle time until it expires; 0 is never."
-    )
-    metadata: JsonObject | None = Field(
-        None, description="A JSON object; numbers and key order as jsonb keeps them."
-    )
-    upstream: JsonObject | None = Field(
-        None, description="Where the agent lives: provider, path, url, external_id."
-    )
+    expires_after_seconds: IdleSeconds | None = Field(None, description="Idle time until it expires; 0 is never.")
+    metadata: JsonObject | None = Field(None, description="A JSON object; numbers and key order as jsonb keeps them.")
+    upstream: JsonObject | None = Field(None, description="Where the agent lives: provider, path, url, external_id.")
 
 
 class SessionsQuery(RequestModel):
@@ -134,7 +127,7 @@ async def create_session(call: Call) -> ApiResponse:
 async def list_sessions(call: Call) -> ApiResponse:
     """A page by keyset: it costs the same at any depth."""
     query = validated(SessionsQuery, parse_ints(call.query, "limit"))
-    before, before_id = _place(query.cursor) if query.cursor is not None else (None, None)
+    before, before_id = place(query.cursor) if query.cursor is not None else (None, None)
     rows = await call.database.rows(
         call.caller,
         "list_sessions",
@@ -195,8 +188,15 @@ async def delete_session(call: Call) -> ApiResponse:
 async def delete_my_data(call: Call) -> ApiResponse:
     """Everything of the caller, in every session; the response is the receipt."""
     validated(ConfirmQuery, call.query)
-    rows = await call.database.rows(call.caller, "delete_my_data", {})
-    return json_response(DeletedData(**rows[0]).json_text())
+    deadline = time.monotonic() + _ERASING_SECONDS
+    receipt: dict[str, Any] = {"done": False}
+    while not receipt["done"] and time.monotonic() < deadline:
+        step = (await call.database.rows(call.caller, "delete_my_data", {}))[0]
+        done = step.pop("done")
+        if not done and not any(step.values()):
+            await asyncio.sleep(0.1)  # what is left is busy
+        receipt = {name: receipt.get(name, 0) + count for name, count in step.items()} | {"done": done}
+    return json_response(DeletedData(**receipt).json_text())
 
 
 def storable(text: str) -> str:
@@ -206,7 +206,8 @@ def storable(text: str) -> str:
     return text
 
 
-def _place(cursor: str) -> tuple[str, str]:
+def place(cursor: str) -> tuple[str, str]:
+    """Time and id where a page ended. Raises invalid_request."""
     before, before_id = unpack(cursor, str, str)
     try:
         datetime.fromisoformat(before)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from asyouwere.service.handlers import history, members, messages, save, session_models, sessions, transfer
+from asyouwere.service.handlers import (
+    handing_over,
+    history,
+    members,
+    messages,
+    save,
+    session_models,
+    sessions,
+    transfer,
+)
 from asyouwere.service.http.routing import Route
 from asyouwere.service.routes.codes import SAVING, SESSION, SESSION_FIELDS
 
@@ -52,6 +61,31 @@ ROUTES: Final = (
     ),
     Route(
         "GET",
+        "/invitations",
+        members.list_invitations,
+        "List the caller's open invitations, newest first",
+        query=members.InvitationsQuery,
+        response=session_models.InvitationPage,
+    ),
+    Route(
+        "POST",
+        "/offer",
+        handing_over.offer_sessions,
+        "Get a code with which another account takes over all sessions of the caller, a guest",
+        response=session_models.Offer,
+        status=201,
+    ),
+    Route(
+        "POST",
+        "/claim",
+        handing_over.claim_sessions,
+        "Take over all sessions that a code stands for",
+        body=handing_over.ClaimRequest,
+        response=session_models.Claimed,
+        errors=("offer_not_found", "quota_exceeded"),
+    ),
+    Route(
+        "GET",
         "/{session_id}",
         sessions.get_session,
         "Get a session without its content",
@@ -87,18 +121,43 @@ ROUTES: Final = (
         "PUT",
         "/{session_id}/members/{user_id}",
         members.set_member,
-        "Let somebody look (viewer) or save (editor)",
+        "Invite somebody to look (viewer) or save (editor), or change a member's role",
         body=members.MemberRequest,
         response=session_models.Member,
-        errors=(*SESSION, "forbidden", "invalid_argument"),
+        errors=(*SESSION, "forbidden", "quota_exceeded", "invalid_argument"),
     ),
     Route(
         "DELETE",
         "/{session_id}/members/{user_id}",
         members.remove_member,
-        "Put somebody out, or leave",
+        "Put somebody out, leave, or decline",
         status=204,
         errors=(*SESSION, "forbidden"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/invitation",
+        members.accept_invitation,
+        "Accept an invitation",
+        response=session_models.Member,
+        errors=("invitation_not_found",),
+    ),
+    Route(
+        "PUT",
+        "/{session_id}/transfer",
+        handing_over.offer_transfer,
+        "Offer a session to somebody, who becomes its owner by accepting",
+        body=handing_over.TransferRequest,
+        response=session_models.Transfer,
+        errors=(*SESSION, "forbidden", "quota_exceeded", "invalid_argument"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/transfer",
+        handing_over.accept_transfer,
+        "Become the owner of a session that was offered",
+        response=session_models.Session,
+        errors=("invitation_not_found", "quota_exceeded"),
     ),
     Route(
         "GET",
