@@ -10,7 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "infra"))
 
-from asyouwere.service.auth.refusal import REASONS  # noqa: E402
+from asyouwere.service.auth.token_errors import REASONS  # noqa: E402
 from asyouwere.service.settings import VARIABLES, Variable  # noqa: E402
 from asyouwere_infra.environment import PLACES, config_key  # noqa: E402
 

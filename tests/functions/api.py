@@ -211,7 +211,7 @@ def check_documented(function: str, method: str, path: str, answer: httpx.Respon
     ):
         return
     operation = operation_at(function, method, path)
-    if operation is None:  # not an operation, so only general refusals may come
+    if operation is None:  # not an operation, so only general errors may come
         assert (
             answer.status_code in (204, 404, 405) or path == "/openapi.json" or method in ("HEAD", "OPTIONS")
         )

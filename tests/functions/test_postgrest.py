@@ -1,4 +1,4 @@
-"""The database in postgrest mode: values, rows beyond its limit, refusals, outages, whose token and which key is sent."""
+"""The database in postgrest mode: values, rows beyond its limit, errors, outages, whose token and which key is sent."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_restore__a_label_that_looks_like_the_state(probed: Db, rest: Post
     assert state == b'{"a":1}'
 
 
-# -- refusals ----------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------
 
 
 async def test_refusals__are_those_of_the_direct_way(

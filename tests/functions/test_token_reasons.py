@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyouwere.service.auth.refusal import REASONS, TokenRefused
+from asyouwere.service.auth.token_errors import REASONS, TokenError
 from asyouwere.service.auth.verifier import Verifier
 from scripts import settings_pages
 from tests.functions.api import SECRET, Person, serving, settings_for, token_for
@@ -113,7 +113,7 @@ def test_log__postgrest_knows_another_secret__says_who_refused(shared: Db, capsy
 
 
 async def reason(verifier: Verifier, token: str, **options: Any) -> str:
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(TokenError) as refused:
         await verifier.caller(token, **options)
     return refused.value.reason
 

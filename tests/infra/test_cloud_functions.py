@@ -202,7 +202,7 @@ def test_environment__the_clean_up_has_no_key_to_users_tokens(full: Stack) -> No
     assert all("ASYOUWERE_JWT_SECRET" in secrets(full.functions[name]) for name in PUBLIC)
 
 
-#: Settings that can't be deployed, each with what the refusal names.
+#: Settings that can't be deployed, each with what the error names.
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "databaseUrl"),
     ({"databaseUrl": "x"}, "supabaseUrl"),

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from asyouwere.errors import AsYouWereError, Forbidden, Invalid
 from asyouwere.service.auth.caller import Caller
-from asyouwere.service.auth.refusal import TokenRefused
+from asyouwere.service.auth.token_errors import TokenError
 from asyouwere.service.auth.verifier import Verifier
 from asyouwere.service.database import Database, open_database
 from asyouwere.service.http.bodies import read_body
@@ -115,7 +115,7 @@ class Service:
             response = await self._handle(function, request, extra, seen)
         except AsYouWereError as exc:
             code = exc.code
-            if isinstance(exc, TokenRefused):
+            if isinstance(exc, TokenError):
                 seen.refused = exc.reason
             response = problem(exc)
             if exc.__cause__ is not None and exc.status == 500:
@@ -181,12 +181,12 @@ class Service:
             self._verifier = Verifier(self.settings)
         headers = request.headers.getlist("authorization")
         if len(headers) != 1:
-            raise TokenRefused("malformed" if headers else "no_token")
+            raise TokenError("malformed" if headers else "no_token")
         caller = await self._verifier.caller(headers[0], audience=route.audience)
         if (caller.role == "service_role") != (route.audience == "service"):
             # The service has no user's sessions, and a user has no business with the clean-up.
             if caller.role == "service_role":
-                raise TokenRefused("wrong_role")
+                raise TokenError("wrong_role")
             raise Forbidden("forbidden", "Only the service may do that.")
         return caller
 

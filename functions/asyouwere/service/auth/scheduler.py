@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from asyouwere.service.auth.caller import Caller
-from asyouwere.service.auth.refusal import TokenRefused
+from asyouwere.service.auth.token_errors import TokenError
 from asyouwere.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ class Scheduler:
         self._keys: KeySet | None = None
 
     async def claims(self, token: str, header: Mapping[str, Any]) -> dict[str, Any]:
-        """What the token says. Raises TokenRefused, PyJWT's errors, Unavailable if no keys can be fetched."""
+        """What the token says. Raises TokenError, PyJWT's errors, Unavailable if no keys can be fetched."""
         if self._behind_iam and token.endswith(_REMOVED):
             claims = self._read(token, key=None)
         else:
             claims = self._read(token, key=await self._key(header))
         # Not one of several audiences, and not an address that anybody may have typed in.
         if claims["aud"] != self._audience:
-            raise TokenRefused("wrong_audience")
+            raise TokenError("wrong_audience")
         if claims.get("email") != self._email or claims.get("email_verified") is not True:
-            raise TokenRefused("wrong_account")
+            raise TokenError("wrong_account")
         return claims
 
     async def _key(self, header: Mapping[str, Any]) -> Any:
@@ -58,18 +58,18 @@ class Scheduler:
 
         kid = header.get("kid")
         if "crit" in header:
-            raise TokenRefused("malformed")
+            raise TokenError("malformed")
         if header.get("alg") != "RS256":
-            raise TokenRefused("wrong_algorithm")
+            raise TokenError("wrong_algorithm")
         if not isinstance(kid, str):
-            raise TokenRefused("unknown_key")
+            raise TokenError("unknown_key")
         if self._keys is None:
             self._keys = KeySet(self._jwks_url)
         found = await self._keys.find(kid)
         if found is None:
-            raise TokenRefused("unknown_key")
+            raise TokenError("unknown_key")
         if found.algorithm != "RS256":
-            raise TokenRefused("wrong_algorithm")
+            raise TokenError("wrong_algorithm")
         return found.key
 
     def _read(self, token: str, key: Any) -> dict[str, Any]:

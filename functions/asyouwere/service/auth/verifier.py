@@ -5,7 +5,7 @@
 The key decides the algorithm, never the token: HS256 for the shared secret, and for a public key the one its
 kind allows. exp, aud, iss and sub must be there, with 30 seconds of leeway; the role is what the verified
 token says and must be one that a function is for. Whatever is wrong with a token, the response is the same one; the
-log says why (refusal.py).
+log says why (token_errors.py).
 
 Functions for the service (``audience="service"``) know two more tokens: the scheduler's, see scheduler.py, and
 a project's legacy service key, which has neither aud nor sub. That one is nothing but a claim to the service
@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from asyouwere.service.auth.caller import Caller, Role
-from asyouwere.service.auth.refusal import TokenRefused, reason_of
+from asyouwere.service.auth.token_errors import TokenError, reason_of
 from asyouwere.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Verifier:
     async def caller(self, authorization: str | None, *, audience: Literal["user", "service"] = "user") -> Caller:
         """The caller that an Authorization header names; audience: whom the function is for.
 
-        Raises TokenRefused, to callers the same for every reason, and Unavailable if the public keys have never been
+        Raises TokenError, to callers the same for every reason, and Unavailable if the public keys have never been
         reachable.
         """
         token = _bearer(authorization)
@@ -83,7 +83,7 @@ class Verifier:
             return known[1]
         claims, caller = await self._verified(token, audience)
         if type(claims["exp"]) not in (int, float) or not 0 < claims["exp"] < _LATEST:
-            raise TokenRefused("malformed")  # the library also takes "1" for a time, and 10 ** 400
+            raise TokenError("malformed")  # the library also takes "1" for a time, and 10 ** 400
         self._remember(digest, min(float(claims["exp"]) + LEEWAY_SECONDS, now + TRUST_SECONDS), caller)
         return caller
 
@@ -116,16 +116,16 @@ class Verifier:
                 options={"require": ["exp", "aud", "iss", "sub"]},
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as exc:
-            raise TokenRefused(reason_of(exc)) from exc
+            raise TokenError(reason_of(exc)) from exc
         return claims, _caller(claims, token)
 
     def _legacy(self, token: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], Caller]:
-        """A project's legacy service key. Raises TokenRefused, PyJWT's errors."""
+        """A project's legacy service key. Raises TokenError, PyJWT's errors."""
         import jwt
 
         _refuse_extensions(header)
         if self._secret is None:
-            raise TokenRefused("wrong_algorithm")
+            raise TokenError("wrong_algorithm")
         claims: dict[str, Any] = jwt.decode(
             token,
             self._secret,
@@ -135,9 +135,9 @@ class Verifier:
             options={"require": ["exp", "iss"], "verify_aud": False},
         )
         if claims.get("role") != "service_role":
-            raise TokenRefused("wrong_role")
+            raise TokenError("wrong_role")
         if "sub" in claims:
-            raise TokenRefused("wrong_subject")
+            raise TokenError("wrong_subject")
         return claims, Caller("service_role", None, '{"role":"service_role"}', token)
 
     async def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
@@ -146,36 +146,36 @@ class Verifier:
             return self._secret, "HS256"
         kid = header.get("kid")
         if self._jwks_url is None:
-            raise TokenRefused("wrong_algorithm")
+            raise TokenError("wrong_algorithm")
         if not isinstance(kid, str):
-            raise TokenRefused("unknown_key")
+            raise TokenError("unknown_key")
         if self._keys is None:
             from asyouwere.service.auth.public_keys import KeySet
 
             self._keys = KeySet(self._jwks_url)
         found = await self._keys.find(kid)
         if found is None:
-            raise TokenRefused("unknown_key")
+            raise TokenError("unknown_key")
         if found.algorithm != header.get("alg"):
-            raise TokenRefused("wrong_algorithm")
+            raise TokenError("wrong_algorithm")
         return found.key, found.algorithm
 
 
 def _refuse_extensions(header: Mapping[str, Any]) -> None:
     """No extension is understood here, so a token that insists on one is not good."""
     if "crit" in header or header.get("b64", True) is not True:
-        raise TokenRefused("malformed")
+        raise TokenError("malformed")
 
 
 def _bearer(authorization: str | None) -> str:
     if authorization is None:
-        raise TokenRefused("no_token")
+        raise TokenError("no_token")
     scheme, _, token = authorization.partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_CHARACTERS or not _TOKEN.fullmatch(token):
-        raise TokenRefused("malformed")
+        raise TokenError("malformed")
     if not all(part[-1] in _CANONICAL_ENDS[len(part) % 4] for part in token.split(".")):
-        raise TokenRefused("malformed")
+        raise TokenError("malformed")
     return token
 
 
@@ -183,13 +183,13 @@ def _caller(claims: Mapping[str, Any], token: str) -> Caller:
     role = _ROLES.get(claims["role"]) if isinstance(claims.get("role"), str) else None
     subject = claims["sub"]
     if role is None:
-        raise TokenRefused("wrong_role")
+        raise TokenError("wrong_role")
     if not isinstance(subject, str):
-        raise TokenRefused("wrong_subject")
+        raise TokenError("wrong_subject")
     user_id = None
     if role == "authenticated":
         if not _UUID.fullmatch(subject):
-            raise TokenRefused("wrong_subject")
+            raise TokenError("wrong_subject")
         user_id = subject.lower()
     text = json.dumps(claims, ensure_ascii=True, separators=(",", ":"))
     # PostgreSQL's jsonb could not take these; no issuer that keeps users in it writes them.

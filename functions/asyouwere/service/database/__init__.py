@@ -30,10 +30,10 @@ Row = dict[str, Any]
 class Database(Protocol):
     """Calls SQL functions of the schema ``public`` as a user; safe to use from many tasks at once.
 
-    Every call is one transaction. Refusals by the function raise the AsYouWereError of their code; a database
-    that cannot be reached raises Unavailable. ``repeatable`` says that a second run does no harm (it reads,
-    or carries an idempotency key): only then is a call repeated after the connection broke in the middle of
-    it.
+    Every call is one transaction. Errors that the function raises come as the AsYouWereError of their code;
+    a database that cannot be reached raises Unavailable. ``repeatable`` says that a second run does no harm
+    (it reads, or carries an idempotency key): only then is a call repeated after the connection broke in the
+    middle of it.
     """
 
     async def rows(

@@ -20,8 +20,8 @@ from asyouwere.errors import Unavailable
 from asyouwere.service.auth.caller import Caller
 from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.connections import Connection, Connections
+from asyouwere.service.database.failures import Failure, may_run_again, to_error, unavailable
 from asyouwere.service.database.pipeline import Statement, exchange, rows_of
-from asyouwere.service.database.refusals import Failure, may_run_again, refusal, unavailable
 from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["DirectDatabase"]
@@ -97,7 +97,7 @@ class DirectDatabase:
                 return await self._run(statements)
             except Failure as exc:
                 if last_try or not may_run_again(exc.sqlstate, repeatable=repeatable):
-                    raise refusal(exc) from exc
+                    raise to_error(exc) from exc
             except psycopg.Error as exc:
                 if last_try or not repeatable:
                     raise unavailable() from exc

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from asyouwere.errors import AsYouWereError, from_code
-from asyouwere.service.auth.refusal import TokenRefused
-from asyouwere.service.database.refusals import Failure
+from asyouwere.service.auth.token_errors import TokenError
+from asyouwere.service.database.failures import Failure
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Refused", "failure"]
+__all__ = ["GatewayError", "failure"]
 
 #: PostgREST's own errors that are the state of things: the SQLSTATE that says the same. No connection, the
 #: connection lost, the schema not read yet, no connection free in time.
@@ -38,7 +38,7 @@ _NOBODY_THERE: Final = (502, 503, 520, 521, 522, 523, 525, 526, 530)
 _LONGEST_WAIT_SECONDS: Final = 60
 
 
-class Refused(Exception):
+class GatewayError(Exception):
     """PostgREST or what stands before it refused the call; nothing was run.
 
     code: ours for it; retry_after: seconds, if it said so; reason: what it called it, for the log.
@@ -52,11 +52,11 @@ class Refused(Exception):
     def error(self) -> AsYouWereError:
         """The error of ours for it."""
         if self.code == "invalid_token":
-            return TokenRefused("by_database")
+            return TokenError("by_database")
         return from_code(self.code, retry_after=self.retry_after)
 
 
-def failure(response: httpx.Response) -> Failure | Refused:
+def failure(response: httpx.Response) -> Failure | GatewayError:
     """Postgres' failure if it says one, otherwise who refused the call and why."""
     problem = _problem(response)
     said = problem.get("code")
@@ -64,19 +64,19 @@ def failure(response: httpx.Response) -> Failure | Refused:
     if code in _AS_STATES:
         return Failure(_AS_STATES[code])
     if code in _TOKEN_REFUSED:
-        return Refused("invalid_token", code)
+        return GatewayError("invalid_token", code)
     if code == _NOT_JSON:
-        return Refused("not_representable", code)
+        return GatewayError("not_representable", code)
     if code is not None and len(code) == 5:
         hint, detail, message = (_text(problem.get(name)) for name in ("hint", "details", "message"))
         return Failure(code, hint=hint, detail=detail, message=message)
     status = response.status_code
     if status in _NOBODY_THERE:
-        return Refused("database_unavailable", f"HTTP {status}", _wait(response, 2))
+        return GatewayError("database_unavailable", f"HTTP {status}", _wait(response, 2))
     if status in _BY_STATUS:
-        return Refused(_BY_STATUS[status], f"HTTP {status}", _wait(response, 1) if status != 413 else None)
+        return GatewayError(_BY_STATUS[status], f"HTTP {status}", _wait(response, 1) if status != 413 else None)
     # No function of that name, a key the gateway does not know, an address that is something else.
-    return Refused("internal", code or f"HTTP {status}")
+    return GatewayError("internal", code or f"HTTP {status}")
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:

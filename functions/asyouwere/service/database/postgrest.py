@@ -21,11 +21,11 @@ from postgrest import AsyncPostgrestClient
 
 from asyouwere.errors import AsYouWereError, Unavailable
 from asyouwere.service.auth.caller import Caller
-from asyouwere.service.auth.refusal import TokenRefused
+from asyouwere.service.auth.token_errors import TokenError
 from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.columns import JSON_ARGUMENTS, SELECT
-from asyouwere.service.database.gateway import Refused, failure
-from asyouwere.service.database.refusals import Failure, may_run_again, refusal, unavailable
+from asyouwere.service.database.failures import Failure, may_run_again, to_error, unavailable
+from asyouwere.service.database.gateway import GatewayError, failure
 from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["CutAnswer", "PostgrestDatabase"]
@@ -131,8 +131,8 @@ class PostgrestDatabase:
                 return await self._once(caller, function, content, offset)
             except Failure as exc:
                 if last_try or not may_run_again(exc.sqlstate, repeatable=repeatable):
-                    raise refusal(exc) from exc
-            except Refused as exc:
+                    raise to_error(exc) from exc
+            except GatewayError as exc:
                 if exc.code == "invalid_token" and self._uses_service_key(caller):
                     raise AsYouWereError("internal") from exc  # the key is not good, nobody's token
                 raise exc.error() from exc
@@ -146,7 +146,7 @@ class PostgrestDatabase:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _once(self, caller: Caller, function: str, content: bytearray, offset: int) -> httpx.Response:
-        """Raises Failure, Refused, httpx.RequestError, TimeoutError."""
+        """Raises Failure, GatewayError, httpx.RequestError, TimeoutError."""
         client = self._connected()
         # Built by the client; sent by hand, because it would write the content's numbers anew.
         builder = client.rpc(function, {}, count="exact")  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ class PostgrestDatabase:
                 return {"apikey": service, "Authorization": f"Bearer {service}"}
             return {"apikey": service}  # for a new one, which is none, the gateway puts a token in
         if not caller.token:
-            raise TokenRefused("by_database")
+            raise TokenError("by_database")
         credentials = {"Authorization": f"Bearer {caller.token}"}
         if self._publishable_key:
             credentials["apikey"] = self._publishable_key

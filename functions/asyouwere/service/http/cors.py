@@ -2,6 +2,8 @@
 
 The one pattern there is, any port of this machine (``http://localhost:*``), is for development: settings.py takes it
 for loopback hosts only.
+
+Not Starlette's CORSMiddleware: functions-framework makes the app and has no place for middleware of ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Addresses and methods: what requests are matched against and the OpenAPI document is made from."""
+"""Addresses and methods: what requests are matched against and the OpenAPI document is made from.
+
+Not Starlette's router, which checks the path first: here the token is verified before a path's values are looked at,
+so that a stranger learns nothing from an address; and a route is data, from which the OpenAPI document is made.
+"""
 
 from __future__ import annotations
 

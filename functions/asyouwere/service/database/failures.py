@@ -7,7 +7,7 @@ from typing import Final
 
 from asyouwere.errors import CODES, AsYouWereError, Forbidden, Invalid, Unavailable, from_code
 
-__all__ = ["Failure", "may_run_again", "refusal", "unavailable"]
+__all__ = ["Failure", "may_run_again", "to_error", "unavailable"]
 
 #: The transaction was rolled back and may run again at once: serialization failure, deadlock.
 _RUN_AGAIN: Final = ("40001", "40P01")
@@ -36,7 +36,7 @@ class Failure(Exception):
         super().__init__(sqlstate)
 
 
-def refusal(failure: Failure) -> AsYouWereError:
+def to_error(failure: Failure) -> AsYouWereError:
     """Our exception for an error of the server. Its message is kept only if our own SQL wrote it."""
     state, hint = failure.sqlstate, failure.hint
     if state.startswith("PT") and hint in CODES:

@@ -10,7 +10,7 @@ from typing import Final
 
 from asyouwere.errors import Unauthorized
 
-__all__ = ["REASONS", "TokenRefused", "reason_of"]
+__all__ = ["REASONS", "TokenError", "reason_of"]
 
 #: Each reason with what it means and where to look.
 REASONS: Final[dict[str, str]] = {
@@ -44,7 +44,7 @@ _OF_LIBRARY: Final = {
 }
 
 
-class TokenRefused(Unauthorized):
+class TokenError(Unauthorized):
     """401, the same for everybody; reason: one of ``REASONS``, for the log alone."""
 
     def __init__(self, reason: str) -> None:
