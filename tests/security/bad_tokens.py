@@ -91,7 +91,8 @@ BAD: dict[str, Callable[[], str]] = {
     "none": lambda: "Bearer " + unsigned({"alg": "none", "typ": "JWT"}),
     "None": lambda: "Bearer " + unsigned({"alg": "None"}) + "AA",
     "no_algorithm": lambda: "Bearer " + signed_by_hand({"typ": "JWT"}, claims()),
-    "signature_cut": lambda: "Bearer " + signed()[:-4],
+    # by three of 43 letters: what is left is whole bytes, so that only the signature is wrong
+    "signature_cut": lambda: "Bearer " + signed()[:-3],
     "signature_of_another": lambda: (
         "Bearer " + signed().rpartition(".")[0] + "." + signed(sub="x").rpartition(".")[2]
     ),

@@ -8,9 +8,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from asyouwere import __version__
 from asyouwere.service.app import FUNCTIONS_PATH
 from asyouwere.service.routes.registry import FUNCTIONS
+from asyouwere.version import __version__
 
 __all__ = ["front_page"]
 
