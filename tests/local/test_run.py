@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import shlex
-import shutil
 import signal
 import socket
 import stat
@@ -138,7 +137,6 @@ def test_run__the_three_lines_work_as_they_are(running: Running) -> None:
     assert paste(save)["created"] is False  # nothing had changed
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, which is not here")
 def test_run__the_supabase_it_shows_answers_to_the_keys_it_shows(running: Running) -> None:
     url, key = running.field("Supabase"), running.field("Anon")
     headers = {"apikey": key, "Authorization": f"Bearer {running.token}"}
@@ -150,7 +148,7 @@ def test_run__the_supabase_it_shows_answers_to_the_keys_it_shows(running: Runnin
 def test_run__secrets_are_the_owners_alone(running: Running) -> None:
     data = running.data
     names = ["secrets.json", "demo.token", "functions.log", "postgres-18/password"]
-    for name in [*names, "supabase.log"] if shutil.which("node") else names:
+    for name in [*names, "supabase.log"]:
         assert stat.S_IMODE((data / name).stat().st_mode) == 0o600, name
     secret = json.loads((data / "secrets.json").read_text())["jwt_secret"]
     assert len(secret) >= 32

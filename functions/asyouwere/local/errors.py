@@ -11,6 +11,7 @@ LocalError
 ├── MigrationFailed     a migration file raised an error
 ├── ServerFailed        the functions or the Supabase server did not start
 └── SupabaseMissing     what the local Supabase needs is not here; all else works without it
+    └── NodeMissing     no Node.js that is new enough
 """
 
 from __future__ import annotations
@@ -67,3 +68,7 @@ class ServerFailed(LocalError):
 
 class SupabaseMissing(LocalError):
     """Node.js or the packages for the local Supabase are not here and could not be got."""
+
+
+class NodeMissing(SupabaseMissing):
+    """There is no Node.js here that is new enough."""

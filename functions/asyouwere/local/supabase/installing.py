@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asyouwere.local.errors import SupabaseMissing
+from asyouwere.local.node import Node, find_node
 from asyouwere.local.processes import kill_tree
 
 SOURCES = Path(__file__).parent
 PACKAGES = ("package.json", "package-lock.json")
-OLDEST_NODE = 20
 INSTALL_SECONDS = 600
 # The lock says exactly what comes; a registry that cannot be reached is told quickly, not after minutes.
 NPM_INSTALL = [
@@ -27,28 +27,16 @@ NPM_INSTALL = [
 
 
 def installed(folder: Path, say: Callable[[str], None]) -> tuple[str, Path]:
-    """Node, and our server.mjs where it finds its packages; installs them if they are not there yet.
+    """Node's program, and our server.mjs where it finds its packages; installs them if they are not there yet.
 
     folder: for the packages where the person has no cache that can be written. Raises SupabaseMissing, whose
     message is one line that says what to do.
     """
-    node = _node()
+    node = find_node()
     home = _home(folder)
     if not (home / "node_modules").is_dir():
-        _install(home, say)
-    return node, _scripts(home) / "server.mjs"
-
-
-def _node() -> str:
-    node = shutil.which("node")
-    wanted = f"install Node.js {OLDEST_NODE} or newer (with npm) and start again"
-    if node is None:
-        raise SupabaseMissing(f"for supabase-js and supabase-py to work here, {wanted}")
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    major = said.strip().removeprefix("v").partition(".")[0]
-    if not major.isdigit() or int(major) < OLDEST_NODE:
-        raise SupabaseMissing(f"{node} is too old for supabase-js and supabase-py to work here: {wanted}")
-    return node
+        _install(node, home, say)
+    return node.program, _scripts(home) / "server.mjs"
 
 
 def _home(folder: Path) -> Path:
@@ -65,11 +53,8 @@ def _home(folder: Path) -> Path:
     return folder / name
 
 
-def _install(home: Path, say: Callable[[str], None]) -> None:
+def _install(node: Node, home: Path, say: Callable[[str], None]) -> None:
     """npm install beside, renamed when complete: half of it never counts, and two at once do no harm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SupabaseMissing("there is Node.js but no npm, which gets the local Supabase: install it")
     say("getting @supabase/lite by npm, for supabase-js and supabase-py (once, 150 MB) ...")
     home.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=home, prefix="installing-"))
@@ -78,7 +63,7 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
             shutil.copy(SOURCES / name, fresh / name)
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                [npm, *NPM_INSTALL, *_own_npm_cache(fresh)],
+                [*node.npm, *NPM_INSTALL, *_own_npm_cache(fresh)],
                 cwd=fresh,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
