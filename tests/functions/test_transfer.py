@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import httpx
 import pytest
 
+from asyouwere.errors import Gone
 from tests.functions.api import Person, refused
 
 STATE = (
@@ -79,6 +84,60 @@ def test_export__session_never_saved(ada: Person, bob: Person) -> None:
     exported = ada.request("GET", "sessions", f"/{session_id}/export")
     copy = bob.post("sessions", exported.content, "/import").json()
     assert bob.state(copy["id"]) == {}
+
+
+def test_export__comes_in_pages_that_make_one_document(ada: Person, bob: Person) -> None:
+    session_id = ada.session()
+    messages = [{"role": "user", "content": f"word{n} " * 100} for n in range(2000)]
+    for start in range(0, 2000, 500):
+        ada.saved(session_id, changes={"append": {"/messages": messages[start : start + 500]}})
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    assert "content-length" not in exported.headers
+    assert len(exported.json()["parts"]) == 2001
+    markdown = ada.request("GET", "sessions", f"/{session_id}/export?format=markdown").text
+    assert [f"word{n} " in markdown for n in range(2000)] == [True] * 2000
+    copy = bob.post("sessions", exported.content, "/import")
+    assert bob.state(copy.json()["id"])["messages"] == messages
+
+
+def test_export__one_pdf_at_a_time_for_one_caller(ada: Person, bob: Person) -> None:
+    """The others are told to wait at once, and a save beside them is not held up."""
+    pytest.importorskip("typst", reason="needs typst, which makes the PDF")
+    session_id = with_history(ada)
+    paths = [f"/{session_id}/export?format=pdf"] * 6
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda path: ada.request("GET", "sessions", path), paths))
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes[0] == 200
+    assert codes[-1] == 429
+    for answer in answers:
+        if answer.status_code == 429:
+            refused(answer, "rate_limited")
+            assert int(answer.headers["retry-after"]) > 0
+    assert ada.request("GET", "sessions", paths[0]).status_code == 200
+    refused(bob.request("GET", "sessions", paths[0]), "session_not_found")
+
+
+def test_export__ends_half_way_if_clean_up_comes_in_between(
+    ada: Person, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Never a document that looks whole and is not."""
+    from asyouwere.service.handlers import exports
+
+    session_id = ada.session()
+    ada.saved(session_id, state={"messages": list(range(2000))})
+    pages = exports._pages
+
+    async def broken(call: Any, *, latest_only: bool) -> AsyncGenerator[list[bytes], None]:
+        async for page in pages(call, latest_only=latest_only):
+            yield page
+            raise Gone("snapshot_gone")
+
+    monkeypatch.setattr(exports, "_pages", broken)
+    with pytest.raises(httpx.RemoteProtocolError):
+        ada.request("GET", "sessions", f"/{session_id}/export")
+    monkeypatch.undo()
+    assert ada.request("GET", "sessions", f"/{session_id}/export").status_code == 200
 
 
 def test_import__refuses_what_is_no_export(ada: Person, bob: Person) -> None:

@@ -47,8 +47,11 @@ GOOD = (
 )
 EXPORT = (
     '{"format":"asyouwere-session","version":1,"session":{"name":%s,"created_at":"2026-01-01T00:00:00+00:00"},'
-    '"snapshots":[{"number":1,"label":%s}],"parts":[["/messages/",-1,1,null,"2026-01-01T00:00:00+00:00",[]],'
-    '["/messages/",0,1,null,"2026-01-01T00:00:00+00:00",{"role":"user","content":%s}]]}'
+    '"snapshots":[{"number":1,"label":%s}],"parts":['
+)
+PARTS = (
+    '["/messages/",-1,1,null,"2026-01-01T00:00:00+00:00",[]]',
+    '["/messages/",0,1,null,"2026-01-01T00:00:00+00:00",{"role":"user","content":%s}]',
 )
 
 
@@ -165,7 +168,7 @@ def _models(text: str, choice: random.Random) -> None:
 
 def _export(text: str, choice: random.Random) -> None:
     quoted = [exact_json.encode(odd_text(choice)) for _ in range(2)]
-    render(EXPORT % (*quoted, exact_json.encode(text)), choice.choice(("markdown", "markdown", "json")))
+    render(EXPORT % tuple(quoted), (PARTS[0], PARTS[1] % exact_json.encode(text)), "markdown")
 
 
 def _requests(outcome: Outcome, choice: random.Random, url: str, user: str, wanted: int, say: Say) -> None:

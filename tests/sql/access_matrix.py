@@ -162,6 +162,7 @@ FUNCTIONS: dict[str, Call] = {
     # taking along
     "public.fork_session": Call(COPY),
     "public.export_session": Call(READ),
+    "public.export_session_page": Call(READ),
     "public.import_session": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
     # the scheduler's
     "public.cleanup_old_snapshots": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
@@ -205,6 +206,7 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.read_changes": Call(READ, with_session(p_since=1)),
     "asyouwere.read_diff": Call(READ, with_session(p_from=1, p_to=2)),
     "asyouwere.read_export": Call(READ),
+    "asyouwere.read_export_page": Call(READ, with_session(p_page=None, p_latest_only=True)),
     "asyouwere.read_messages": Call(READ, with_session(p_after=-1, p_limit=10)),
     "asyouwere.require_readable": Call(READ),
     "asyouwere.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),

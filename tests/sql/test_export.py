@@ -349,3 +349,72 @@ def test_import__needs_an_owner(shared: Db) -> None:
     for who in (None, "service"):
         with shared.acting_as(who), pytest.raises(Exception, match="permission denied"):
             import_text(shared, json.dumps(FAIR))
+
+
+def pages(db: Db, session_id: UUID, **wanted: Any) -> tuple[str, list[str]]:
+    """The head and the parts of all pages."""
+    head, parts, page = "", [], None
+    for _ in range(1000):
+        rows = [row["export_session_page"] for row in db.call(
+            "export_session_page", p_session_id=session_id, p_page=page, **wanted)]
+        if page is None:
+            head = rows.pop(1)
+        parts += rows[1:]
+        if rows[0] == "null":
+            return head, parts
+        page = rows[0]
+    raise AssertionError("no last page")
+
+
+def test_export_page__all_pages_are_the_document(db: Db, session_id) -> None:
+    head, parts = pages(db, session_id)
+    whole = json.loads(export(db, session_id))
+    paged = json.loads(head + ",".join(parts) + "]}")
+    assert sorted(paged.pop("parts"), key=str) == sorted(whole.pop("parts"), key=str)
+    assert paged == whole
+
+
+def test_export_page__latest_only_is_what_is_alive_in_order(db: Db, session_id) -> None:
+    _, parts = pages(db, session_id, p_latest_only=True)
+    alive = [part for part in json.loads(export(db, session_id))["parts"] if part[3] is None]
+    assert [json.loads(part) for part in parts] == sorted(alive, key=lambda part: (part[0].encode(), part[1]))
+
+
+@pytest.mark.parametrize("latest_only", [True, False])
+def test_export_page__is_bounded_and_sees_no_save_in_between(db: Db, latest_only: bool) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": ["x" * 900_000] * 5 + list(range(2000))})
+        before = sorted(json.loads(export(db, session_id))["parts"], key=str)
+        seen: list[Any] = []
+        page, count = None, 0
+        while True:
+            rows = [row["export_session_page"] for row in db.call(
+                "export_session_page", p_session_id=session_id, p_page=page, p_latest_only=latest_only)]
+            assert len(rows) <= 902
+            assert sum(map(len, rows)) < 4_000_000
+            seen += [json.loads(row) for row in rows[1 + (page is None) :]]
+            page, count = (rows[0] if rows[0] != "null" else None), count + 1
+            if page is None:
+                break
+            change(db, session_id, {"set": {f"/messages/{2000 - count}": "changed"}, "append": {"/messages": [count]}})
+        assert count == 4
+        assert sorted(seen, key=str) == before
+
+
+def test_export_page__clean_up_in_between_is_noticed(db: Db, session_id) -> None:
+    rows = [row["export_session_page"] for row in db.call("export_session_page", p_session_id=session_id)]
+    kept = len(json.loads(rows[1] + "]}")["snapshots"])
+    for snapshots, code in ((kept, None), (kept + 1, "snapshot_gone")):
+        page = json.dumps([7, snapshots, 0, -2, ""])
+        if code is None:
+            assert db.call("export_session_page", p_session_id=session_id, p_page=page)
+        else:
+            with db.refuses(code):
+                db.call("export_session_page", p_session_id=session_id, p_page=page)
+
+
+@pytest.mark.parametrize("page", ["[]", "{}", "7", "[1,2]", '["x",1,1,1,""]', "[99999999999,1,1,1,null]", '[1,1,1,1,null]'])
+def test_export_page__place_that_is_none(db: Db, session_id, page: str) -> None:
+    with db.refuses("invalid_argument"):
+        db.call("export_session_page", p_session_id=session_id, p_page=page)

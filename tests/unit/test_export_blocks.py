@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from asyouwere.service.export.blocks import Block, Data, Note, Text, ToolCall, ToolResult
 from asyouwere.service.export.characters import one_line, visible
-from asyouwere.service.export.document import read
 from asyouwere.service.export.facts import human_size, moment
 from asyouwere.service.export.messages import read_message
 from asyouwere.service.export.readable_json import Number, parse, pretty
 from asyouwere.state import exact_json
 from tests.support.documents import state_texts
-from tests.unit.export.documents import conversation_of, document_of, document_of_text
+from tests.unit.export.documents import conversation_of, document_of, document_of_text, read
 
 PNG = "iVBORw0KGgo" + "A" * 12_000
 

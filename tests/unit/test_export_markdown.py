@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from asyouwere.service.export import render
 from asyouwere.service.export.fences import Piece, fence, split
 from asyouwere.service.export.markdown import quoted
-from tests.unit.export.documents import conversation_of, document_of
+from tests.unit.export.documents import conversation_of, document_of, render
 
 # The most permissive reader: HTML allowed, GitHub's tables.
 READER = MarkdownIt("commonmark", {"html": True, "maxNesting": 200}).enable(["table", "strikethrough"])
 
 
 def markdown_of(*messages: Any) -> str:
-    return render(conversation_of(*messages), "markdown").body.decode()
+    return render(conversation_of(*messages), "markdown").decode()
 
 
 def parsed(markdown: str) -> tuple[list[Token], dict[str, Any]]:
@@ -65,10 +64,8 @@ def test_render__a_whole_conversation() -> None:
         "currentStep": "list",
     }
     rendered = render(document_of(state, name="Files & [folders]"), "markdown")
-    assert rendered.media_type == "text/markdown; charset=utf-8"
-    assert rendered.filename == "files-folders.md"
     assert (
-        rendered.body.decode()
+        rendered.decode()
         == r"""# Files \& \[folders\]
 
 - **Model:** model-9
@@ -155,7 +152,7 @@ def test_render__no_message_gets_out_of_its_quote(messages: list[tuple[str, str]
         {"messages": [{"role": role, "content": content, "name": title} for role, content in messages]},
         name=title,
     )
-    tokens, environment = parsed(render(document, "markdown").body.decode())
+    tokens, environment = parsed(render(document, "markdown").decode())
     ours = headings(tokens)
     assert [level for level, _ in ours if level == 1] == [1]
     assert [text.partition(" ")[0] for level, text in ours if level == 2] == [
@@ -237,7 +234,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 @given(values)
 def test_render__any_state(messages: Any) -> None:
-    markdown = render(document_of({"messages": messages}), "markdown").body.decode()
+    markdown = render(document_of({"messages": messages}), "markdown").decode()
     tokens, _ = parsed(markdown)
     count = len(messages) if isinstance(messages, list) else 0
     assert len([1 for level, _ in headings(tokens) if level == 2]) == count + (not isinstance(messages, list))

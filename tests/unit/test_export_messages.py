@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyouwere.service.export import render
 from asyouwere.service.export.blocks import Text, ToolResult
 from asyouwere.service.export.messages import read_message
 from asyouwere.service.export.readable_json import parse
-from tests.unit.export.documents import document_of_text
+from tests.unit.export.documents import document_of_text, render
 
 CASES = json.loads((Path(__file__).parents[2] / "spec/cases/messages.json").read_text("utf-8"))
 
@@ -25,7 +24,7 @@ def body_of(case: dict[str, Any]) -> str:
 
 
 def markdown_of_body(body: str) -> str:
-    return render(document_of_text(f'{{"messages":[{body}]}}'), "markdown").body.decode()
+    return render(document_of_text(f'{{"messages":[{body}]}}'), "markdown").decode()
 
 
 def unescaped(markdown: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from asyouwere.service import export
+from asyouwere.service.export.document import Conversation
+from asyouwere.service.export.document import read as read_pages
 from asyouwere.state.exact_json import encode, parse
 from asyouwere.state.tree import split
 
@@ -28,25 +31,45 @@ SNAPSHOTS: list[dict[str, Any]] = [
 ]
 
 
-def document_of(state: Any, **session: Any) -> str:
+class Document(NamedTuple):
+    """What the pages of an export hold: the beginning of the document, and its parts."""
+
+    head: str
+    lines: list[str]
+
+
+def render(document: Document, format: Literal["markdown", "pdf"], **limits: Any) -> bytes:
+    """The file of a document."""
+    return export.render(document.head, document.lines, format, **limits)
+
+
+def read(document: Document) -> Conversation:
+    """The conversation in a document."""
+    return read_pages(document.head, document.lines)
+
+
+def document_of(state: Any, **session: Any) -> Document:
     """The export document of a session with this state; keyword arguments change its session's fields."""
     return document_of_text(parse(encode(state).encode("utf-8", "surrogatepass")), **session)
 
 
-def document_of_text(state_text: str, **session: Any) -> str:
+def document_of_text(state_text: str, **session: Any) -> Document:
     """A document from the canonical text of a state. One part more is dead, as in any history."""
+    parts = split(state_text)
     rows = [
         f'[{encode(path)},{item},1,null,"2026-11-20T09:{max(item, 0) % 60:02}:30+00:00",{body}]'
-        for (path, item), body in split(state_text).items()
+        for (path, item), body in sorted(parts.items(), key=lambda part: (part[0][0].encode(), part[0][1]))
     ]
     rows.append('["/gone/",-1,1,2,"2026-11-20T09:00:00+00:00","a dead part"]')
-    return (
+    count = sum(path == "/messages/" and item >= 0 for path, item in parts)
+    head = (
         '{"format":"asyouwere-session","version":1,'
-        f'"session":{json.dumps({**SESSION, **session})},"snapshots":{json.dumps(SNAPSHOTS)},'
-        f'"parts":[{",".join(rows)}]}}'
+        f'"session":{json.dumps({**SESSION, "message_count": count, **session})},'
+        f'"snapshots":{json.dumps(SNAPSHOTS)},"parts":['
     )
+    return Document(head, rows)
 
 
-def conversation_of(*messages: Any) -> str:
+def conversation_of(*messages: Any) -> Document:
     """The export document of a session with these messages and nothing else."""
     return document_of({"messages": list(messages)})

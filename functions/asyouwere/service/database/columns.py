@@ -12,7 +12,7 @@ __all__ = ["JSON_ARGUMENTS", "SELECT"]
 
 #: Arguments of type json or jsonb, whatever the function.
 JSON_ARGUMENTS: Final = frozenset(
-    {"p_changes", "p_messages", "p_metadata", "p_session", "p_snapshots", "p_state", "p_upstream"}
+    {"p_changes", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots", "p_state", "p_upstream"}
 )
 
 _SAVED: Final = (

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from asyouwere.service.export.blocks import Block, Data, Note, Text, ToolCall, ToolResult
-from asyouwere.service.export.document import Conversation, Message
+from asyouwere.service.export.document import Message, Reader
 from asyouwere.service.export.fences import Piece, fence, split
 
-__all__ = ["render"]
+__all__ = ["MarkdownWriter", "quoted"]
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]<>&#|~!$]")
 _LIST_ITEM: Final = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
@@ -38,20 +38,29 @@ _LEADS: Final = re.compile(r"\s*(?:https?://|mailto:|[^\s:&\\<>()#?/]*[#?/)]|[^\
 _DEFUSED: Final = {"<": "&lt;", "![": "\\![", "]:": "]\\:"}
 
 
-def render(conversation: Conversation) -> str:
-    """The Markdown text, LF line ends, closing with one."""
-    return "\n\n".join(_sections(conversation)) + "\n"
+class MarkdownWriter:
+    """Writes a conversation as it is read: UTF-8, LF line ends, closing with one."""
 
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
-def _sections(conversation: Conversation) -> Iterator[str]:
-    yield f"# {_escaped(conversation.title)}"
-    yield "\n".join(f"- **{_escaped(name)}:** {_escaped(value)}" for name, value in conversation.facts)
-    for message in conversation.messages:
-        yield from _message(message)
-    if conversation.state:
-        yield "## State"
-        yield "Everything else that was saved with the conversation."
-        yield fence(conversation.state, "json")
+    def opening(self) -> bytes:
+        """Title and facts."""
+        facts = "\n".join(f"- **{_escaped(name)}:** {_escaped(value)}" for name, value in self._reader.facts)
+        return f"# {_escaped(self._reader.title)}\n\n{facts}\n".encode()
+
+    def page(self, lines: Iterable[str]) -> bytes:
+        """The messages among some parts."""
+        sections = (section for message in self._reader.messages(lines) for section in _message(message))
+        return "".join(f"\n{section}\n" for section in sections).encode()
+
+    def closing(self) -> bytes:
+        """The rest of the state, after the last page."""
+        state = self._reader.state()
+        if not state:
+            return b""
+        sections = ("## State", "Everything else that was saved with the conversation.", fence(state, "json"))
+        return "".join(f"\n{section}\n" for section in sections).encode()
 
 
 def _message(message: Message) -> Iterator[str]:

@@ -4,58 +4,84 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Final
 
-from asyouwere.errors import AsYouWereError, RateLimited, TooLarge
-from asyouwere.service.export.blocks import ToolResult
-from asyouwere.service.export.document import Conversation
+from asyouwere.errors import AsYouWereError, TooLarge
+from asyouwere.service.export.blocks import ToolCall, ToolResult
+from asyouwere.service.export.document import Conversation, Message, Reader
 
-__all__ = ["estimated_pages", "render"]
+__all__ = ["PAGE_LIMIT", "PdfWriter"]
 
 SECONDS: Final = 60
 """How long typesetting may take."""
 MEMORY_BYTES: Final = 3_000_000_000
 """Address space the process may have, about twice what it really uses."""
-WAIT_SECONDS: Final = 20
-"""How long a PDF waits for the one before it. Each takes hundreds of megabytes, so they take turns."""
+PAGE_LIMIT: Final = 600
+"""Pages a PDF may have, estimated before it is made. So many take about 12 s, 800 MB of memory and 15 MB."""
 
 _ENVIRONMENT: Final = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "PYTHONHOME", "LD_LIBRARY_PATH",
     "ASYOUWERE_FONTS",
 )  # fmt: skip
-_ONE_AT_A_TIME: Final = threading.Lock()
 _LINES_A_PAGE: Final = 48
 _COLUMNS: Final = 110
+_WIDE: Final = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\uff00-\uff60\U0001f000-\U0003ffff]+")
 _INSTEAD: Final = "Export Markdown or JSON instead."
 
 
-def render(conversation: Conversation, *, page_limit: int) -> bytes:
-    """The PDF.
+class PdfWriter:
+    """Collects a conversation page by page, then has it typeset."""
 
-    Raises too_large over about ``page_limit`` pages and if it takes too long; rate_limited if another PDF is
-    in the making and stays so.
-    """
-    pages = estimated_pages(conversation, at_most=page_limit)
-    if pages > page_limit:
-        raise TooLarge("too_large", f"The PDF would have more than {page_limit:,} pages. {_INSTEAD}")
-    if not (find_spec("typst") and find_spec("markdown_it")):
-        raise AsYouWereError(
-            "internal", "PDF export needs the packages typst and markdown-it-py. Install them."
-        )
-    if not _ONE_AT_A_TIME.acquire(timeout=WAIT_SECONDS):
-        raise RateLimited(
-            "rate_limited", "Another PDF is being made. Try again shortly.", retry_after=SECONDS // 2
-        )
-    try:
+    def __init__(self, reader: Reader, *, page_limit: int = PAGE_LIMIT) -> None:
+        if not (find_spec("typst") and find_spec("markdown_it")):
+            raise AsYouWereError(
+                "internal", "PDF export needs the packages typst and markdown-it-py. Install them."
+            )
+        self._reader = reader
+        self._limit = page_limit
+        self._lines = 12.0 + len(reader.facts)
+        self._messages: list[Message] = []
+
+    def page(self, lines: Iterable[str]) -> None:
+        """Take the messages among some parts. Raises too_large as soon as there are too many."""
+        for message in self._reader.messages(lines):
+            self._messages.append(message)
+            self._add(_texts(message))
+
+    def closing(self) -> bytes:
+        """The PDF. Takes seconds for a long one.
+
+        Raises too_large over about ``page_limit`` pages and if it takes too long or too much memory.
+        """
+        state = self._reader.state()
+        self._add([state])
+        conversation = Conversation(self._reader.title, self._reader.facts, tuple(self._messages), state)
+        self._messages = []
         return _typeset(conversation)
-    finally:
-        _ONE_AT_A_TIME.release()
+
+    @property
+    def estimated_pages(self) -> int:
+        """About how many A4 pages it would fill so far, rather more than fewer."""
+        return int(self._lines / _LINES_A_PAGE) + 1
+
+    def _add(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._lines += 0.6 + 0.75 * text.count("\n") + _width(text) / _COLUMNS
+            if self.estimated_pages > self._limit:
+                raise TooLarge(
+                    "too_large", f"The PDF would have more than {self._limit:,} pages. {_INSTEAD}"
+                )
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes: letters of East Asian scripts and emoji take two."""
+    return len(text) if text.isascii() else 2 * len(text) - len(_WIDE.sub("", text))
 
 
 def _typeset(conversation: Conversation) -> bytes:
@@ -80,24 +106,12 @@ def _typeset(conversation: Conversation) -> bytes:
     raise AsYouWereError("internal", "The PDF could not be made.") from RuntimeError(reason)
 
 
-def estimated_pages(conversation: Conversation, *, at_most: int = sys.maxsize) -> int:
-    """About how many A4 pages it would fill, rather more than fewer; counting stops after ``at_most``."""
-    lines = 12.0 + len(conversation.facts)
-    for text in _texts(conversation):
-        lines += 0.6 + 0.75 * text.count("\n") + len(text) / _COLUMNS
-        if lines > at_most * _LINES_A_PAGE:
-            break
-    return int(lines / _LINES_A_PAGE) + 1
-
-
-def _texts(conversation: Conversation) -> Iterator[str]:
-    for message in conversation.messages:
-        yield "\n\n"  # the line with role and time, and the room around it
-        for block in message.blocks:
-            yield getattr(block, "text", "") or getattr(block, "arguments", "")
-            if isinstance(block, ToolResult):
-                yield from block.notes
-    yield conversation.state
+def _texts(message: Message) -> Iterator[str]:
+    yield "\n\n"  # the line with role and time, and the room around it
+    for block in message.blocks:
+        yield block.arguments if isinstance(block, ToolCall) else block.text
+        if isinstance(block, ToolResult):
+            yield from block.notes
 
 
 def _harmless_environment() -> dict[str, str]:

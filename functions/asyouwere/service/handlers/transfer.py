@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from asyouwere.errors import Invalid, TooLarge
 from asyouwere.service.database.text_array import TextArray
+from asyouwere.service.handlers import exports
 from asyouwere.service.handlers.session_models import CreatedSession
 from asyouwere.service.handlers.sessions import storable
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
@@ -53,22 +53,9 @@ class SessionExport(RequestModel):
 
 
 async def export_session(call: Call) -> ApiResponse:
-    """The session as a file to keep. Typesetting takes its time, so it runs beside the event loop."""
+    """The session as a file to keep."""
     query = validated(ExportQuery, call.query)
-    chunks = await call.database.chunks(
-        call.caller, "export_session", {"p_session_id": call.path["session_id"]}, repeatable=True
-    )
-    if query.format == "json":
-        name = f"session-{call.path['session_id'].lower()}.json"
-        return ApiResponse(chunks, headers={"Content-Disposition": f'attachment; filename="{name}"'})
-    from asyouwere.service.export import render
-
-    rendered = await asyncio.to_thread(render, b"".join(chunks).decode(), query.format)
-    return ApiResponse(
-        [rendered.body],
-        media_type=rendered.media_type,
-        headers={"Content-Disposition": f'attachment; filename="{rendered.filename}"'},
-    )
+    return await exports.export(call, query.format)
 
 
 async def import_session(call: Call) -> ApiResponse:

@@ -6,16 +6,17 @@ chunks, so that a large one is never copied whole.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import CODES, AsYouWereError, MethodNotAllowed
 
-__all__ = ["PROBLEM_TYPE", "ApiResponse", "json_response", "problem", "to_response"]
+__all__ = ["PROBLEM_TYPE", "ApiResponse", "Stream", "json_response", "problem", "to_response"]
 
 PROBLEM_TYPE: Final = "urn:asyouwere:problem:"
 
@@ -25,24 +26,39 @@ _ONE_PIECE: Final = 1 << 20
 #: Cloud Run refuses a response of a stated length above 32 MiB; it takes a longer one in chunks.
 _STATED_LENGTH: Final = 30 << 20
 
+#: How long a reader may take for one piece of what is made while it is sent.
+_PATIENCE_SECONDS: Final = 30.0
+
 #: Responses are somebody's own: no cache may keep them, no browser may guess their type.
 _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Stream(Protocol):
+    """Pieces of a body that are made while it is sent. Closed at the end, also if nobody has asked for any."""
+
+    def __aiter__(self) -> Stream: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
     """body: UTF-8 in pieces; status: default 200; headers: besides those that every response has; logged:
-    figures for the request log and telemetry, never content."""
+    figures for the request log and telemetry, never content; more: what follows the body, made while it is
+    sent."""
 
     body: Sequence[bytes] = ()
     status: int = 200
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     logged: Mapping[str, int] = field(default_factory=dict)
+    more: Stream | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of the body."""
+        """Bytes of the body, as far as they are known."""
         return sum(map(len, self.body))
 
 
@@ -84,7 +100,7 @@ def to_response(response: ApiResponse, extra: Mapping[str, str]) -> Response:
     headers = {**_ALWAYS, **response.headers, **extra}
     if response.status == 204:
         return Response(status_code=204, headers=headers)
-    if response.size <= _ONE_PIECE:
+    if response.size <= _ONE_PIECE and response.more is None:
         return Response(b"".join(response.body), response.status, headers, response.media_type)
     return _Pieces(response, headers)
 
@@ -93,14 +109,41 @@ class _Pieces(Response):
     """A body sent piece by piece; a slow reader holds up the next piece, not the memory."""
 
     def __init__(self, response: ApiResponse, headers: Mapping[str, str]) -> None:
-        stated = {"Content-Length": str(response.size)} if response.size <= _STATED_LENGTH else {}
+        is_known = response.more is None and response.size <= _STATED_LENGTH
+        stated = {"Content-Length": str(response.size)} if is_known else {}
         super().__init__(None, response.status, {**headers, **stated}, response.media_type)
         if not stated:
             del self.headers["Content-Length"]  # Starlette's: that of the empty body it was given
         self._pieces = response.body
+        self._more = response.more
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._more is None:
+            await self._send(send)
+            return
+        # Servers take pieces for a client that is gone without a word.
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await self._send(send, self._more, gone)
+        finally:
+            gone.cancel()
+            await self._more.aclose()
+
+    async def _send(
+        self, send: Send, more: Stream | None = None, gone: asyncio.Future[None] | None = None
+    ) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if more is not None and gone is not None:
+            async for piece in more:
+                if gone.done():
+                    return
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

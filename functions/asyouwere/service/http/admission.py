@@ -1,0 +1,55 @@
+"""Who may begin something long, so that nobody's exports keep others waiting.
+
+    slots = Slots(each=2, total=8)
+    with slots.taken(caller): ...
+
+A slot is one piece of work under way in this process. Whoever has his share, or comes when all are taken, is told
+429 at once: waiting would only hide it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from asyouwere.errors import RateLimited
+from asyouwere.service.auth.caller import Caller
+
+__all__ = ["Slots"]
+
+_RETRY_SECONDS: Final = 5
+
+
+class Slots:
+    """Work under way. each: of one caller; total: of all. Strangers without an account count as one caller."""
+
+    def __init__(self, each: int, total: int) -> None:
+        self._each = each
+        self._total = total
+        self._taken: Counter[str | None] = Counter()
+
+    @contextlib.contextmanager
+    def taken(self, caller: Caller, what: str) -> Iterator[None]:
+        """A slot until the end of the block. Raises rate_limited; what: is under way, in that sentence."""
+        who = caller.user_id
+        if self._taken[who] >= self._each:
+            raise RateLimited(
+                "rate_limited",
+                f"You have {what} under way. Wait for the end of it, then ask again.",
+                retry_after=_RETRY_SECONDS,
+            )
+        if self._taken.total() >= self._total:
+            raise RateLimited(
+                "rate_limited",
+                f"Too many others have {what} under way. Ask again shortly.",
+                retry_after=2 * _RETRY_SECONDS,
+            )
+        self._taken[who] += 1
+        try:
+            yield
+        finally:
+            self._taken[who] -= 1
+            if not self._taken[who]:
+                del self._taken[who]
