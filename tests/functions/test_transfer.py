@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from asyouwere.errors import Gone
-from tests.functions.api import Person, refused
+from tests.functions.api import BASE, Person, refused
 
 STATE = (
     r'{"":{"a/b":{"c~d":[1.0,1e2,{"z":1,"a":2,"a":3}]}},"memory":{"\u0000":"\ud800","n":12345678901234567890123},'
@@ -207,3 +208,19 @@ def test_export__id_that_is_none(ada: Person) -> None:
 
 def test_import__json_is_checked_like_any(ada: Person) -> None:
     refused(ada.post("sessions", json.dumps({"format": "asyouwere-session"})[:-1], "/import"), "invalid_json")
+
+
+def test_export__slots_are_given_back_whoever_leaves(ada: Person) -> None:
+    """A client that goes away in the middle keeps neither its slot nor the pages coming."""
+    session_id = ada.session()
+    for _ in range(3):
+        ada.saved(session_id, changes={"append": {"/messages": ["x" * 900_000] * 9}})
+    for _ in range(2):
+        with ada.http.stream("GET", f"{BASE}/sessions/{session_id}/export") as answer:
+            assert answer.status_code == 200
+            next(answer.iter_bytes(1000))
+    deadline = time.monotonic() + 20
+    while (answer := ada.request("GET", "sessions", f"/{session_id}/export")).status_code == 429:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(answer.json()["parts"]) == 28
