@@ -120,7 +120,7 @@ def test_export__one_pdf_at_a_time_for_one_caller(ada: Person, bob: Person) -> N
 
 
 def test_export__ends_half_way_if_clean_up_comes_in_between(
-    ada: Person, monkeypatch: pytest.MonkeyPatch, way: str
+    ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never a document that looks whole and is not."""
     from asyouwere.service.handlers import exports
