@@ -9,6 +9,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 
+#: Every page of ours, those for who changes something included.
+ALL_PAGES = (
+    *PAGES,
+    "CHANGELOG.md",
+    *sorted(
+        str(path.relative_to(ROOT))
+        for folder in (".github", "functions", "infra", "sql")
+        for path in (ROOT / folder).rglob("*.md")
+        if not {"node_modules", "venv", ".build"} & set(path.parts)
+    ),
+)
+
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```json\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 
 

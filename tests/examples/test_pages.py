@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from asyouwere.service.settings import VARIABLES, Settings
-from tests.examples.pages import PAGES, ROOT, page
+from tests.examples.pages import ALL_PAGES, PAGES, ROOT, page
 from tests.support.database import Db
 
 MEBIBYTE = 1024**2
@@ -26,7 +26,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", [*PAGES, "CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"])
+@pytest.mark.parametrize("name", ALL_PAGES)
 def test_links__to_files_and_headings__exist(name: str) -> None:
     for target, anchor in re.findall(r"\]\((?!\w+:)([^)#]*)#?([^)]*)\)", page(name)):
         path = ((ROOT / name).parent / target).resolve() if target else ROOT / name
@@ -44,7 +44,7 @@ def test_pages__in_docs__are_linked_from_the_readme() -> None:
 
 def test_make_targets__named_in_pages__exist() -> None:
     targets = re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE)
-    for name in (*PAGES, ".github/CONTRIBUTING.md"):
+    for name in ALL_PAGES:
         named = re.findall(r"(?:`|^)make ([a-z]+)", page(name), re.MULTILINE)
         assert set(named) <= set(targets), name
 
