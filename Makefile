@@ -37,7 +37,7 @@ lint: ## linters and types alone
 	.venv/bin/mypy
 	.venv/bin/zizmor --offline --quiet --no-progress .github
 
-generate: ## write anew what is made from other files: error codes, the baseline migration, sql/catalog.json
+generate: ## write anew what is made from other files; scripts/generate.py lists them
 	@scripts/setup run
 	@.venv/bin/python scripts/generate.py
 
