@@ -23,6 +23,7 @@ def words(path: Path) -> set[str]:
     return {re.sub(r",? ?\d[\d.,]*( ms| k?B| MB)?$", "", text) for text in texts} - {""}
 
 
+@pytest.mark.slow
 def test_demo_picture__in_docs__has_the_words_that_the_demo_writes(tmp_path: Path) -> None:
     saves = [SavePoint(count, 4.0, count / 10, 100, whole=count % 50 == 0) for count in range(1, 321)]
     storage = [StoragePoint(count, 500_000, 20_000 * count, 1_000 * count) for count in range(1, 321)]

@@ -115,6 +115,7 @@ def test_each_target__answers_alone(shared: Db, environment: dict[str, str], upl
         assert client.post("/", headers=headers).status_code == 403
 
 
+@pytest.mark.slow
 def test_clean_environment__has_the_pins_and_nothing_of_ours(upload: Path) -> None:
     python = clean_environment(upload / "requirements.txt") / "python"
     done = subprocess.run(

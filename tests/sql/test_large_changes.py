@@ -102,6 +102,7 @@ def test_save__too_many_parts_by_every_way(db: Db) -> None:
         assert db.one("get_session", p_session_id=session_id)["latest_number"] == 0
 
 
+@pytest.mark.slow
 def test_save__as_many_parts_as_allowed(db: Db) -> None:
     with db.acting_as("ada"):
         session_id = db.session("ada")

@@ -218,6 +218,7 @@ def test_save__what_postgres_cannot_look_into_is_kept_exactly(db: Db, session_id
 
 @settings(max_examples=150, deadline=None)
 @given(text=state_texts)
+@pytest.mark.slow
 def test_open_state__is_the_same_from_sql_as_from_the_functions(shared: Db, text: str) -> None:
     """Any JSON text a caller may send: the same parts at the same addresses."""
     (row,) = shared.superuser.execute(

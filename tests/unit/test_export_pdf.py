@@ -272,6 +272,7 @@ def test_render__message_too_large(content: str) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.slow
 def test_render__too_many_messages() -> None:
     """Refused on the way: what comes after the page that is too many is not even read."""
     head, lines = conversation_of({"role": "user", "content": "x"})
@@ -296,6 +297,7 @@ def test_render__takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) ->
         pdf_of("hello")
 
 
+@pytest.mark.slow
 def test_render__takes_no_more_memory_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "MEMORY_BYTES", 250_000_000)
     with pytest.raises(TooLarge, match="takes too much memory to typeset"):

@@ -145,6 +145,7 @@ def test_diff__leads_from_one_to_the_other(states: tuple[str, str, str]) -> None
 
 
 @given(state_texts, state_texts)
+@pytest.mark.slow
 def test_diff__of_any_two_states(one: str, two: str) -> None:
     assert_diff_leads(split(parse(one.encode())), split(parse(two.encode())))
 

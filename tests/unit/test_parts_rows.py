@@ -253,6 +253,7 @@ def test_open_changes__addresses_below_parts_are_left_to_the_database() -> None:
         ]
 
 
+@pytest.mark.slow
 def test_open_changes__many_addresses_take_linear_time() -> None:
     changes = "{" + ",".join(f'"/m/k{number}":{{"a":1}}' for number in range(30_000)) + "}"
     started = time.process_time()
@@ -261,6 +262,7 @@ def test_open_changes__many_addresses_take_linear_time() -> None:
 
 
 @given(state_texts)
+@pytest.mark.slow
 def test_join__is_the_way_back(text: str) -> None:
     state = parse(text.encode())
     parts = split(state)
