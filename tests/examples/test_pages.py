@@ -86,6 +86,9 @@ def test_limits__are_those_of_the_functions_and_the_database(db: Db) -> None:
         " a write counts once and once more for each MB",
         "sessions, stored JSON of one person": f"{ours['max_sessions_per_user']:,},"
         f" {ours['max_stored_bytes_per_user'] // 1024**3} GB",
+        "members and open invitations of a session": f"{ours['max_members_per_session']:,}",
+        "open invitations: sent by one owner, to one person, from one to one": f"{ours['max_invitations_sent']:,},"
+        f" {ours['max_invitations_received']:,}, {ours['max_invitations_from_one']:,}",
     }
     assert {what: said.get(what) for what in expected} == expected
 
