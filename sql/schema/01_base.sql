@@ -56,10 +56,13 @@ create table asyouwere.settings (
     max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes >= 1024 * 1024),
     max_nesting int not null default 64 check (max_nesting between 20 and 1000),
     keep_snapshots int not null default 100 check (keep_snapshots >= 1),
-    keep_for interval not null default '7 days',
-    keep_keys_for interval not null default '30 days',
-    chat_expires_after interval not null default '30 minutes',
-    delete_expired_after interval not null default '7 days',
+    keep_for interval not null default '7 days' check (keep_for between '0' and '300 years'),
+    keep_hourly_for interval not null default '30 days' check (keep_hourly_for between '0' and '300 years'),
+    keep_daily_for interval not null default '365 days' check (keep_daily_for between '0' and '300 years'),
+    keep_monthly_for interval check (keep_monthly_for between '0' and '300 years'),
+    keep_keys_for interval not null default '30 days' check (keep_keys_for between '0' and '300 years'),
+    chat_expires_after interval not null default '30 minutes' check (chat_expires_after between '0' and '60 years'),
+    delete_expired_after interval not null default '7 days' check (delete_expired_after between '0' and '300 years'),
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
@@ -75,6 +78,9 @@ comment on column asyouwere.settings.max_state_bytes is 'A save that makes the s
 comment on column asyouwere.settings.max_nesting is 'Containers within containers, the state itself being the first.';
 comment on column asyouwere.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
 comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
+comment on column asyouwere.settings.keep_hourly_for is 'Up to this age it keeps the last one of each hour (UTC).';
+comment on column asyouwere.settings.keep_daily_for is 'Up to this age it keeps the last one of each day.';
+comment on column asyouwere.settings.keep_monthly_for is 'Up to this age it keeps the last one of each month; null: for ever.';
 comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
 comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
 comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';

@@ -42,7 +42,7 @@ comment on column public.free_agent_sessions.last_activity_at is
     'Last save, exact to 30 seconds: it is indexed, and leaving it alone between keeps a save''s update on its page.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
 comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
-comment on column public.free_agent_sessions.pruned_through is 'Up to this number only labelled snapshots are kept.';
+comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
@@ -55,9 +55,6 @@ create index free_agent_sessions_by_activity
     on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
 create index free_agent_sessions_public
     on public.free_agent_sessions (last_activity_at desc, id desc) where visibility = 'public';
--- idle ones to expire (expired_at is null, by last activity) and expired ones to delete (by expired_at)
-create index free_agent_sessions_expiring
-    on public.free_agent_sessions (expired_at, last_activity_at) where expires_after is not null;
 
 create table public.session_members (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -260,6 +257,7 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
+        new.prepaid_saves := 0; -- else updated_at would say that they are of this minute
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -274,7 +272,11 @@ begin
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
-    new.expires_after := nullif(new.expires_after, interval '0');
+    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is safe
+    if new.expires_after is not null then
+        new.expires_after := nullif(make_interval(
+            secs => greatest(-1, least(extract(epoch from new.expires_after), 2000000001))), interval '0');
+    end if;
     perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
         case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end,
         new.visibility, new.key, new.upstream, new.metadata, extract(epoch from new.expires_after));

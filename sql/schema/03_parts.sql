@@ -98,22 +98,6 @@ comment on function asyouwere.parts_ended is
     'The parts that belong to p_from and not to the later number p_to (default: the latest, whatever it is).';
 revoke execute on function asyouwere.parts_ended from public;
 
-create function asyouwere.delete_parts_of_sessions() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-begin
-    -- definer: nobody may delete parts
-    delete from asyouwere.parts where session = any (array(select internal_id from gone));
-    delete from asyouwere.save_keys where session = any (array(select internal_id from gone));
-    return null;
-end;
-$$;
-comment on function asyouwere.delete_parts_of_sessions is 'When sessions go, their parts and keys go with them.';
-revoke execute on function asyouwere.delete_parts_of_sessions from public;
-create trigger delete_parts after delete on public.free_agent_sessions
-    referencing old table as gone
-    for each statement execute function asyouwere.delete_parts_of_sessions();
-
 create table asyouwere.save_keys (
     session bigint not null,
     key uuid not null,

@@ -278,8 +278,10 @@ begin
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written;
         v_prepaid := p_session.prepaid_saves - 1;
-        -- the common case without a call: the owner has paid ahead
-        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
+        -- the common case without a call: the owner has paid ahead, in this minute
+        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id
+            or p_session.updated_at < date_trunc('minute', clock_timestamp())
+        then
             v_prepaid := asyouwere.charge_save(p_session, v_written);
         end if;
         with made as (
@@ -293,6 +295,9 @@ begin
             updated_at = now(),
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
         where s.id = p_session.id;
+    end if;
+    if p_key is not null and not v_result.created then
+        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
     end if;
     if p_session.expired_at is not null then
         -- an expired session lives again with the first save, also with one that changes nothing

@@ -1,40 +1,59 @@
 -- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up and expiry
--- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no harm.
+-- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no
+-- harm.
 -- Breaks running code: no.
+
+create function asyouwere.attempt_cleanup(p_kind text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_done boolean;
+begin
+    if p_kind = 'snapshots' then
+        select r.done into v_done from asyouwere.run_cleanup(null, null, null) r;
+    elsif p_kind = 'sessions' then
+        select r.done into v_done from asyouwere.run_expiry(null) r;
+    else
+        select r.done into v_done from asyouwere.erase_next() r;
+    end if;
+    return v_done;
+exception when others then
+    -- one kind never keeps the other from its turn
+    raise warning 'asyouwere: clean-up of % failed (%)', p_kind, sqlstate;
+    return true;
+end;
+$$;
+comment on function asyouwere.attempt_cleanup is 'One call of a kind of clean-up: whether it is done, or can''t be.';
+revoke execute on function asyouwere.attempt_cleanup from public;
 
 create procedure asyouwere.clean_up(p_seconds int default 60)
 language plpgsql
 as $$
 declare
     v_until timestamptz;
+    v_kinds text[] := array['snapshots', 'sessions', 'accounts'];
+    v_kind text;
     v_over boolean;
 begin
-    -- Each batch in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
+    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
     -- a SET clause; instead each transaction begins by setting the search_path for itself.
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_until := clock_timestamp() + make_interval(secs => p_seconds);
     loop
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_cleanup(null, null, null) r;
-        commit;
-        exit when v_over;
-    end loop;
-    loop
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_expiry(200) r;
-        commit;
-        exit when v_over;
-    end loop;
-    loop
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from asyouwere.erase_next() r;
-        commit;
+        foreach v_kind in array v_kinds loop
+            perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            if asyouwere.attempt_cleanup(v_kind) then
+                v_kinds := array_remove(v_kinds, v_kind);
+            end if;
+            v_over := v_kinds = '{}' or clock_timestamp() > v_until;
+            commit;
+        end loop;
         exit when v_over;
     end loop;
 end;
 $$;
 comment on procedure asyouwere.clean_up is
-    'Clean-up and expiry in batches of their own until there is nothing left or p_seconds are over (then one batch more). For the owner of the database, and its schedule.';
+    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are over. For the owner of the database, and its schedule.';
 revoke execute on procedure asyouwere.clean_up from public;
 
 create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text

@@ -1,8 +1,10 @@
 -- How much one person may do: a token bucket for writes, and quotas for sessions and stored bytes.
 -- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost a second
 -- row update, so a session's owner takes some tokens ahead and keeps them in the session's row, which a save writes
--- anyway. They have left the bucket, so never more pass than it holds; when it runs low, none are taken ahead.
--- A call that is refused takes nothing, because its transaction leaves nothing behind.
+-- anyway. They lapse with the minute, and until then the bucket fills up to that much less: however many sessions one
+-- has, never more pass at once than a full bucket holds. When it runs low, none are taken ahead.
+-- A call that is refused takes nothing, because its transaction leaves nothing behind. So what can be refused for what
+-- others did costs little: a conflict looks at, and answers, a bounded number of addresses.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -12,9 +14,16 @@ create unlogged table asyouwere.rate_buckets (
     filled_at timestamptz not null default clock_timestamp(),
     sessions int not null default 0,
     stored_bytes bigint not null default 0,
-    counted_at timestamptz not null default '-infinity'
+    counted_at timestamptz not null default '-infinity',
+    ahead int not null default 0,
+    ahead_minute timestamptz not null default '-infinity',
+    forget_at timestamptz
 ) with (fillfactor = 50);
 comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
+comment on column asyouwere.rate_buckets.ahead is 'Taken ahead for sessions in ahead_minute; void afterwards.';
+comment on column asyouwere.rate_buckets.forget_at is
+    'The person''s data was deleted: the row goes once the bucket is full again, as a new one would be.';
+create index rate_buckets_to_forget on asyouwere.rate_buckets (forget_at) where forget_at is not null;
 comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
 comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
 comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
@@ -45,6 +54,8 @@ as $$
 declare
     v_settings asyouwere.settings;
     v_bucket asyouwere.rate_buckets;
+    v_minute timestamptz := date_trunc('minute', clock_timestamp());
+    v_most int; -- tokens there can be besides those taken ahead
     v_tokens double precision;
     v_cost bigint;
     v_ahead int;
@@ -54,17 +65,25 @@ begin
         return p_ahead;
     end if;
     v_bucket := asyouwere.locked_bucket(p_user);
+    if v_bucket.ahead_minute <> v_minute then
+        v_bucket.ahead := 0;
+    end if;
+    v_most := greatest(v_settings.writes_at_once - v_bucket.ahead, 1);
     -- what costs more than a full bucket passes with a full one
-    v_cost := least(p_cost, v_settings.writes_at_once);
-    v_tokens := least(v_settings.writes_at_once,
+    v_cost := least(p_cost, v_most);
+    v_tokens := least(v_most,
         v_bucket.tokens + v_settings.writes_per_second
             * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
     if v_tokens < v_cost then
         perform asyouwere.fail('rate_limited',
-            p_detail => format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+            'Too many writes in a short time. Wait, then send the same again.',
+            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
     end if;
-    v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
-    update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
+    v_ahead := greatest(0, least(p_ahead, floor((v_tokens - v_cost) / 64),
+        v_settings.writes_at_once / 2 - v_bucket.ahead));
+    update asyouwere.rate_buckets b
+    set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp(),
+        ahead = v_bucket.ahead + v_ahead, ahead_minute = v_minute
     where b.user_id = p_user;
     return v_ahead;
 end;
@@ -101,7 +120,9 @@ as $$
 declare
     v_caller uuid := auth.uid();
     v_cost bigint := 1 + p_written_bytes / (1024 * 1024);
-    v_left int := p_session.prepaid_saves;
+    -- those of an earlier minute have lapsed
+    v_left int := case when p_session.updated_at >= date_trunc('minute', clock_timestamp())
+        then p_session.prepaid_saves else 0 end;
 begin
     if not asyouwere.is_limited() then
         return v_left;
@@ -147,7 +168,8 @@ begin
         or v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user
         or v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user
     then
-        select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
+        select count(*), coalesce(sum(s.stored_bytes), 0)
+        into v_bucket.sessions, v_bucket.stored_bytes
         from public.free_agent_sessions s where s.user_id = p_owner;
         v_bucket.counted_at := clock_timestamp();
         if p_are_counted then -- the new ones are in the table by now
@@ -170,7 +192,8 @@ begin
     where b.user_id = v_bucket.user_id; -- not if it was left out as locked
 end;
 $$;
-comment on function asyouwere.refuse_quota is 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
+comment on function asyouwere.refuse_quota is
+    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they are in the table already.';
 revoke execute on function asyouwere.refuse_quota from public;
 
 create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
@@ -192,3 +215,27 @@ language sql stable set search_path = pg_catalog, pg_temp
 return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
 comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
 revoke execute on function asyouwere.stored_bytes from public;
+
+create function asyouwere.forget_bucket(p_user uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    -- not deleted: a new one would be full
+    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0, counted_at = '-infinity'
+    where b.user_id = p_user
+$$;
+comment on function asyouwere.forget_bucket is 'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
+revoke execute on function asyouwere.forget_bucket from public;
+
+create function asyouwere.forget_buckets(p_rows int) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    delete from asyouwere.rate_buckets t where t.ctid = any (array(
+        select b.ctid from asyouwere.rate_buckets b cross join asyouwere.settings s
+        where b.forget_at <= now()
+            and b.filled_at <= now() - make_interval(
+                secs => coalesce((s.writes_at_once / s.writes_per_second)::double precision, 0))
+        order by b.forget_at limit p_rows
+        for update of b skip locked))
+$$;
+comment on function asyouwere.forget_buckets is 'Deletes the buckets of people whose data is deleted, those that are full.';
+revoke execute on function asyouwere.forget_buckets from public;

@@ -117,12 +117,18 @@ revoke execute on function asyouwere.erase from public;
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_erased asyouwere.erased;
 begin
-    -- Definer: counts parts before they go. The bucket stays: a new one would be full.
+    -- Definer: counts parts before they go. The bucket stays until it is full, as a new one would be.
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    return asyouwere.erase(auth.uid());
+    v_erased := asyouwere.erase(auth.uid());
+    if v_erased.done then
+        perform asyouwere.forget_bucket(auth.uid());
+    end if;
+    return v_erased;
 end;
 $$;
 comment on function asyouwere.forget_caller is 'Deletes a step''s worth of all that belongs to the caller and counts it.';

@@ -52,7 +52,7 @@ def test_doctor__is_content_with_a_healthy_database(healthy: Db) -> None:
     assert troubles(healthy.dsn) == {}
     assert list(found) == [
         "connection", "version", "durability", "migrations", "roles", "exposed schemas", "default rights", "timeouts",
-        "clock", "schedule", "realtime", "extensions", "functions", "relations", "grants", "rls", "policies",
+        "clock", "schedule", "clean-up", "realtime", "extensions", "functions", "relations", "grants", "rls", "policies",
         "triggers", "indexes", "owners", "pooler", "keys", "rest", "https functions",
     ]  # fmt: skip
     skipped = {check for check, finding in found.items() if finding.level == "skip"}
@@ -118,7 +118,7 @@ BREAKAGES = {
         "policies", "fail", "Everybody is none of asyouwere's",
     ),
     "a trigger is off": (
-        "alter table public.free_agent_sessions disable trigger delete_parts", "triggers", "fail", "delete_parts: enabled differs",
+        "alter table public.free_agent_sessions disable trigger leave_to_sweep", "triggers", "fail", "leave_to_sweep: enabled differs",
     ),
     "an index is gone": ("drop index asyouwere.parts_dead", "indexes", "fail", "asyouwere.parts_dead is missing"),
     "a view is gone": ("drop view public.session_messages cascade", "relations", "fail", "session_messages is missing"),
@@ -126,8 +126,12 @@ BREAKAGES = {
         "alter default privileges in schema asyouwere grant select on tables to anon", "default rights", "warn", "anon",
     ),
     "the clean-up is late": (
-        "update asyouwere.cleanup_runs set started_at = now() - interval '1 hour' where kind = 'sessions'",
+        "update asyouwere.cleanup_runs set ran_at = now() - interval '1 hour' where kind = 'sessions'",
         "schedule", "warn", "60 minutes ago",
+    ),
+    "a session can't be cleaned up": (
+        "select asyouwere.note_failure(7, 'snapshots', '22008')", "clean-up", "warn",
+        "session 7 (snapshots, SQLSTATE 22008)",
     ),
     "the clean-up never ran": ("truncate asyouwere.cleanup_runs", "schedule", "warn", "never"),
     "realtime is there and not used": (REALTIME, "realtime", "warn", "does not send"),

@@ -313,7 +313,11 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "asyouwere.transfers": {},
     "asyouwere.offers": {},
     "asyouwere.save_keys": {},
+    "asyouwere.thinned": {},
+    "asyouwere.unswept": {},
+    "asyouwere.unswept_id_seq": {},
     "asyouwere.settings": {"SELECT": {"service_role": None}},
+    "asyouwere.cleanup_failures": {"SELECT": {"service_role": None}},
     "asyouwere.cleanup_runs": {"SELECT": {"service_role": None}},
     "asyouwere.cleanup_runs_id_seq": {},
 }
@@ -343,4 +347,6 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
         return "denied" if anonymous else (everybody | own).get(caller, 0)
     if relation in ("asyouwere.settings", "asyouwere.cleanup_runs"):
         return 1 if caller == SERVICE else "denied"
+    if relation == "asyouwere.cleanup_failures":
+        return 0 if caller == SERVICE else "denied"
     return "denied"

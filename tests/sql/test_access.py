@@ -186,7 +186,8 @@ def test_relation_grants(shared: Db, relation: str) -> None:
 @pytest.mark.parametrize("relation", [name for name in RELATIONS if not name.endswith("_seq")])
 def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     session_id = scene.sessions[visibility]
-    key = "session" if relation.endswith("parts") or relation == "asyouwere.save_keys" else None
+    by_internal_id = ("parts", "save_keys", "thinned", "unswept", "cleanup_failures")
+    key = "session" if relation.endswith(by_internal_id) else None
     if relation in ("public.free_agent_sessions", "asyouwere.described_sessions", "public.sessions_list"):
         key = "id"
     elif relation in KEYLESS:

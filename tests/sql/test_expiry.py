@@ -12,8 +12,19 @@ from tests.support.database import Db, Row
 
 
 def expire(db: Db, **arguments: Any) -> Row:
+    """What one pass did, in as many calls as it took: a slow machine needs more of them."""
+    answers = expire_until_done(db, **arguments)
+    return {name: sum(answer[name] for answer in answers) for name in ("expired", "deleted")}
+
+
+def expire_until_done(db: Db, **arguments: Any) -> list[Row]:
+    answers = []
     with db.acting_as("service"):
-        return db.one("expire_idle_sessions", **arguments)
+        for _ in range(100):
+            answers.append(db.one("expire_idle_sessions", **arguments))
+            if answers[-1]["done"]:
+                return answers
+    raise AssertionError("expiry is never done")
 
 
 def let_pass(db: Db, time: str) -> None:
@@ -38,7 +49,7 @@ def expired_chat(db: Db) -> UUID:
     with db.acting_as("ada"):
         db.save(session_id, {"messages": ["hi"]})
     let_pass(db, "31 minutes")
-    assert expire(db) == {"expired": 1, "deleted": 0, "done": True}
+    assert expire(db) == {"expired": 1, "deleted": 0}
     return session_id
 
 
@@ -46,7 +57,7 @@ def test_expiry__only_idle_chats(db: Db) -> None:
     chat, agent = db.session("ada", kind="chat"), db.session("ada")
     timed, long = db.session("ada", expires_after_seconds=60), db.session("ada", kind="chat", expires_after_seconds=7200)
     let_pass(db, "29 minutes")
-    assert expire(db) == {"expired": 1, "deleted": 0, "done": True}
+    assert expire(db) == {"expired": 1, "deleted": 0}
     assert [status_of(db, each) for each in (chat, agent, timed, long)] == ["idle", "idle", "expired", "idle"]
     let_pass(db, "2 minutes")
     expire(db)
@@ -59,7 +70,7 @@ def test_expiry__only_idle_chats(db: Db) -> None:
 def test_expiry__a_chat_that_never_expires(db: Db) -> None:
     session_id = db.session("ada", kind="chat", expires_after_seconds=0)
     let_pass(db, "1 year")
-    assert expire(db) == {"expired": 0, "deleted": 0, "done": True}
+    assert expire(db) == {"expired": 0, "deleted": 0}
     assert status_of(db, session_id) == "idle"
 
 
@@ -131,7 +142,7 @@ def test_expiry__deletes_after_the_grace_time(db: Db) -> None:
     let_pass(db, "6 days 23 hours")
     assert expire(db)["deleted"] == 0
     let_pass(db, "2 hours")
-    assert expire(db) == {"expired": 0, "deleted": 1, "done": True}
+    assert expire(db) == {"expired": 0, "deleted": 1}
     assert status_of(db, session_id) is None
     assert db.superuser.execute("select count(*) from asyouwere.parts").fetchall() == [{"count": 0}]
 
@@ -158,11 +169,11 @@ def test_expiry__in_batches(db: Db) -> None:
     for _ in range(5):
         db.session("ada", kind="chat")
     let_pass(db, "1 hour")
-    answers = [expire(db, p_max_sessions=2) for _ in range(3)]
-    assert [(answer["expired"], answer["done"]) for answer in answers] == [(2, False), (2, False), (1, True)]
-    let_pass(db, "8 days")
-    answers = [expire(db, p_max_sessions=2) for _ in range(3)]
-    assert [(answer["deleted"], answer["done"]) for answer in answers] == [(2, False), (2, False), (1, True)]
+    for what, time in (("expired", "8 days"), ("deleted", "0")):
+        answers = expire_until_done(db, p_max_sessions=2)
+        counts = [answer[what] for answer in answers]
+        assert (sum(counts), max(counts) <= 2, len(counts) >= 3) == (5, True, True)
+        let_pass(db, time)
 
 
 def test_expiry__labelled_ones_do_not_stop_a_batch(db: Db) -> None:

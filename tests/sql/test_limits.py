@@ -303,12 +303,93 @@ def test_stored_bytes__follow_every_write_and_the_clean_up(db: Db) -> None:
     assert after < kept + 1000
 
 
-def test_bucket__goes_with_its_person_and_not_before(db: Db) -> None:
+# -- what could be walked round ----------------------------------------------------------------------------------
+
+
+def clean_up(db: Db) -> None:
+    with db.acting_as(SERVICE):
+        while not db.one("cleanup_old_snapshots", p_keep=1, p_older_than="0")["done"]:
+            pass
+
+
+def test_bucket__goes_with_its_person_once_it_is_full_again(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=3)
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        db.save(session_id, {"n": 2})
+        db.call("delete_my_data")
+    clean_up(db)
+    session_id = None
+    with db.acting_as("ada"):
+        db.call("get_or_create_session")
+        with db.refuses("rate_limited"):  # and not a full bucket
+            db.call("get_or_create_session")
+        db.call("delete_my_data")
+    db.superuser.execute("update asyouwere.rate_buckets set filled_at = now() - interval '1 hour'")
+    clean_up(db)
+    assert db.value("select count(*) from asyouwere.rate_buckets") == 0
+
+
+def test_bucket__goes_at_once_with_an_account(db: Db) -> None:
     session_id = db.session("ada")
     with db.acting_as("ada"):
         db.save(session_id, {"n": 1})
         db.call("delete_my_data")
-    assert len(db.superuser.execute("select from asyouwere.rate_buckets").fetchall()) == 1
-    with db.acting_as("service"):
+    assert db.value("select count(*) from asyouwere.rate_buckets") == 1
+    with db.acting_as(SERVICE):
         db.call("delete_user_data", p_user_id=db.user("ada"))
-    assert db.superuser.execute("select from asyouwere.rate_buckets").fetchall() == []
+    assert db.value("select count(*) from asyouwere.rate_buckets") == 0
+
+
+def test_ahead__of_many_sessions_and_the_bucket_are_never_more_than_a_full_bucket(db: Db) -> None:
+    ids = [db.session("ada") for _ in range(30)]
+    limit(db, writes_per_second=0.001, writes_at_once=2000)
+    with db.acting_as("ada"):
+        for session_id in ids:
+            append(db, session_id)(db.connection, 0)  # takes some ahead
+    # Time passes, and fills the bucket again, in the same minute or another.
+    db.superuser.execute("update asyouwere.rate_buckets set filled_at = now() - interval '1 year'")
+    with db.acting_as("ada"):
+        db.call("get_or_create_session")
+    (row,) = db.superuser.execute(
+        "select tokens, ahead, (select sum(prepaid_saves) from free_agent_sessions"
+        " where updated_at >= date_trunc('minute', now())) as prepaid from asyouwere.rate_buckets"
+    ).fetchall()
+    assert row["prepaid"] is None or row["prepaid"] > 0
+    assert row["tokens"] + (row["prepaid"] or 0) <= 2000
+
+
+@pytest.mark.parametrize("change", ["nothing", "name", "another's save"])
+def test_ahead__lapses_with_the_minute(db: Db, change: str) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=2000)
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        db.superuser.execute(
+            "update free_agent_sessions set prepaid_saves = 20, updated_at = now() - interval '61 seconds'"
+        )
+        if change == "name":
+            db.one("update_session", p_session_id=session_id, p_changes={"name": "x"})
+    if change == "another's save":
+        with db.acting_as(SERVICE):
+            db.save(session_id, {"n": 3})
+    limit(db, writes_at_once=1)
+    db.superuser.execute("update asyouwere.rate_buckets set tokens = 0, filled_at = now()")
+    with db.acting_as("ada"), db.refuses("rate_limited"):
+        db.save(session_id, {"n": 2})
+
+
+def test_rate__a_new_key_costs_though_nothing_changes_and_is_forgotten(db: Db) -> None:
+    session_id = db.session("ada")
+    limit(db, writes_per_second=0.001, writes_at_once=3)
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1}, p_idempotency_key="a")
+        db.save(session_id, {"n": 1}, p_idempotency_key="b")
+        db.save(session_id, {"n": 1}, p_idempotency_key="b")  # a retry is free
+        db.save(session_id, {"n": 1}, p_idempotency_key="c")
+        with db.refuses("rate_limited"):
+            db.save(session_id, {"n": 1}, p_idempotency_key="d")
+    db.superuser.execute("update asyouwere.save_keys set created_at = now() - interval '31 days'")
+    clean_up(db)  # a session that has nothing to prune
+    assert db.value("select count(*) from asyouwere.save_keys") == 0

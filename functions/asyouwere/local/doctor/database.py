@@ -234,8 +234,8 @@ def check_schedule(connection: Connection) -> Iterator[Finding]:
     )
     ((minutes,),) = rows(
         connection,
-        "select extract(epoch from now() - least(max(started_at) filter (where kind = 'snapshots'), "
-        "max(started_at) filter (where kind = 'sessions'))) / 60 from asyouwere.cleanup_runs",
+        "select extract(epoch from now() - least(max(ran_at) filter (where kind = 'snapshots'), "
+        "max(ran_at) filter (where kind = 'sessions'))) / 60 from asyouwere.cleanup_runs",
     )
     if minutes is None:
         yield Finding("schedule", "warn", f"clean-up and expiry never ran both; {jobs}", enable)
@@ -250,6 +250,26 @@ def check_schedule(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             "schedule", "ok", f"clean-up and expiry ran within {max(1, round(minutes))} minutes; {jobs}"
         )
+
+
+def check_cleanup(connection: Connection) -> Iterator[Finding]:
+    """Sessions that the clean-up could not do something for: it passes them by and tries again."""
+    if rows(connection, "select to_regclass('asyouwere.cleanup_failures')") == [(None,)]:
+        return
+    failed = rows(
+        connection,
+        "select 'session ' || session || ' (' || kind || ', SQLSTATE ' || sql_state || ')' "
+        "from asyouwere.cleanup_failures order by session, kind limit 1000",
+    )
+    if failed:
+        yield Finding(
+            "clean-up",
+            "warn",
+            f"failed for {some([name for (name,) in failed])}",
+            "all other sessions are cleaned up; internal_id names these in free_agent_sessions",
+        )
+    else:
+        yield Finding("clean-up", "ok", "no session was passed by")
 
 
 def check_realtime(connection: Connection) -> Iterator[Finding]:
@@ -304,6 +324,7 @@ DATABASE_CHECKS: tuple[Callable[[Connection], Iterator[Finding]], ...] = (
     check_timeouts,
     check_clock,
     check_schedule,
+    check_cleanup,
     check_realtime,
     check_extensions,
 )

@@ -34,9 +34,11 @@ class CleanupRequest(RequestModel):
 
     keep: int | None = Field(None, ge=1, le=1_000_000, description="Newest snapshots of a session to keep.")
     older_than_seconds: int | None = Field(
-        None, ge=0, le=2_000_000_000, description="Only snapshots older than this go."
+        None, ge=0, le=2_000_000_000, description="All snapshots older than this go, none is kept by its hour or day."
     )
-    max_sessions: int = Field(200, ge=1, le=10_000, description="Sessions in one batch.")
+    max_sessions: int | None = Field(
+        None, ge=1, le=10_000, description="Sessions in one batch; by default one to prune, 200 to expire."
+    )
 
 
 async def clean_up(call: Call) -> ApiResponse:
