@@ -20,7 +20,8 @@ class Example:
     """A request and its response.
 
     operation: the operation's id; name: of this example among those of the operation; by: who sends it: "ada",
-    "bob", or "service"; path, query: the parameters; request, response: the bodies, None without one.
+    "bob", "guest" (not signed up) or "service"; path, query: the parameters; request, response: the
+    bodies, None without one.
     """
 
     operation: str
