@@ -84,7 +84,7 @@ def run(data: Path, *options: str) -> Iterator[Running]:
         output = []
         for line in process.stdout:
             output.append(line.rstrip("\n"))
-            if sum(line.startswith("curl ") for line in output) == 3:
+            if "whether all is well" in line:
                 break
         else:
             raise AssertionError(f"no welcome: {errors.read_text()}")
@@ -162,6 +162,20 @@ def test_run__functions_do_not_log_in_as_superuser(running: Running) -> None:
     password = server.environ()["ASYOUWERE_DATABASE_URL"].split(":")[2].split("@")[0]
     everyone = [psutil.Process(running.process.pid), *running.children]
     assert not any(password in " ".join(process.cmdline()) for process in everyone)
+
+
+def test_run__the_commands_it_names__work_as_they_are(running: Running) -> None:
+    begin = running.output.index("In another terminal:") + 2
+    commands = [line.strip().partition("  ")[0] for line in running.output[begin:] if line.strip()]
+    assert [re.findall(r" (psql|keys|token|doctor) ", line) for line in commands] == [["psql"], ["keys"], ["token"], ["doctor"]]
+    environment = {name: value for name, value in os.environ.items() if name != "ASYOUWERE_DATA"}
+    for line in (*commands, 'echo "$FUNCTIONS_URL"'):
+        script = f"{commands[1]}; {line}"
+        done = subprocess.run(
+            ["bash", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=environment
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    assert done.stdout == running.field("URL") + "\n"
 
 
 def test_run__only_this_machine_is_served(running: Running) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -112,6 +113,30 @@ def test_token__somebody_signed_up_with_that_address__is_a_user_without_one(stac
     with psycopg.connect(stack.dsn) as admin:
         found = admin.execute("select email from auth.users where id = %s", (user_id(name),)).fetchall()
     assert found == [(None,)]
+
+
+def test_token__id__is_the_id_alone(stack: LocalStack) -> None:
+    shown = command(stack.folder, "token", "--id", "--user", "ada")
+    assert (shown.stdout, shown.stderr) == (f"{user_id('ada')}\n", "")
+
+
+def test_token_help__the_four_lines_on_sharing__pasted_in_order(stack: LocalStack) -> None:
+    assert command(stack.folder, "psql", "-c", "insert into free_agent_sessions (name) values ('to share')").returncode == 0
+    text = command(stack.folder, "token", "--help").stdout
+    lines = [line.strip() for line in text.partition("Sharing:")[2].partition("Options:")[0].splitlines()]
+    four = [line for line in lines if line.startswith(("SESSION=", "asyouwere "))]
+    assert len(four) == 4
+    script = "\n".join(["set -e", f"asyouwere() {{ {shlex.quote(sys.executable)} -m asyouwere.local.cli \"$@\"; }}", *four])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ASYOUWERE_DATA": str(stack.folder), "PAGER": "cat"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"to share +\| viewer", done.stdout), done.stdout
 
 
 # -- doctor --------------------------------------------------------------------------------------------------

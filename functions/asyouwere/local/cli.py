@@ -144,15 +144,24 @@ def demo(messages: int, keep: bool, output: Path | None) -> None:
 @click.option("--user", default="demo", show_default=True, help="A name; the same name is the same user.")
 @click.option("--hours", default=12.0, show_default=True, help="How long the token is valid.")
 @click.option("--service", is_flag=True, help="For the scheduler's functions: the role service_role.")
-def token(data: Path | None, user: str, hours: float, service: bool) -> None:
+@click.option("--id", "only_id", is_flag=True, help="Print the user's id instead, which others share with.")
+def token(data: Path | None, user: str, hours: float, service: bool, only_id: bool) -> None:
     """Print a token for a local user, signed with the secret of the data folder.
 
-    The user's id, which others share with, goes to standard error: TOKEN=$(asyouwere token) holds the token only.
+    The user's id goes to standard error: TOKEN=$(asyouwere token) holds the token only.
 
     \b
     asyouwere token --user ada
     export $(asyouwere keys)
     curl -H "Authorization: Bearer $(asyouwere token --user ada)" $FUNCTIONS_URL/sessions
+
+    Sharing: the owner invites a user by id, that user accepts, and then sees the session:
+
+    \b
+    SESSION=$(asyouwere psql -c 'select id from sessions_list limit 1' -- -At)
+    asyouwere psql -c "select set_session_member('$SESSION', '$(asyouwere token --id --user ada)', 'viewer')"
+    asyouwere psql --user ada -c "select accept_invitation('$SESSION')"
+    asyouwere psql --user ada -c 'select name, my_role from sessions_list'
     """
     from asyouwere.local.stack import data_folder, introduce, read_secrets
     from asyouwere.local.tokens import sign_token, user_id
@@ -161,6 +170,10 @@ def token(data: Path | None, user: str, hours: float, service: bool) -> None:
     secret = read_secrets(folder).jwt_secret
     if not service:
         introduce(folder, user)
+    if only_id:
+        click.echo(user_id(user))
+        return
+    if not service:
         say(f"the id of {user} is {user_id(user)}")
     role = "service_role" if service else "authenticated"
     click.echo(sign_token(secret, user, lifetime_seconds=round(hours * 3600), role=role))

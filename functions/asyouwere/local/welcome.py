@@ -6,12 +6,14 @@ import json
 import os
 import secrets
 import shlex
+import shutil
+import sys
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-from asyouwere.local.stack import DEMO_USER, LocalStack
+from asyouwere.local.stack import DEMO_USER, LocalStack, data_folder
 from asyouwere.local.tokens import email_of
 
 FIRST_STATE: dict[str, Any] = {
@@ -38,7 +40,7 @@ asyouwere is running. Ctrl-C stops it; the data stay.
   Postgres  {stack.dsn}
   Log       {stack.log}
 
-A token of the user "{DEMO_USER}", good for 12 hours (for other users: asyouwere token --user ada):
+A token of the user "{DEMO_USER}", good for 12 hours:
 
 {token}
 {_supabase(stack)}
@@ -49,7 +51,28 @@ Create a session, save its state, restore it:
 {save}
 
 {restore}
+
+In another terminal:
+
+{_commands(stack)}
 """
+
+
+def _commands(stack: LocalStack) -> str:
+    """What else there is, each line as it can be pasted here: with this program and this data folder."""
+    program = "asyouwere"
+    if shutil.which(program) is None:
+        started = sys.argv[0].endswith(program)
+        program = shlex.quote(sys.argv[0]) if started else f"{sys.executable} -m {__package__}.cli"
+    where = "" if stack.folder == data_folder() else f" --data {shlex.quote(str(stack.folder))}"
+    commands = {
+        f"{program} psql{where}": "SQL as that user, under row level security",
+        f"export $({program} keys{where})": "FUNCTIONS_URL, and what else clients need",
+        f"{program} token --user ada{where}": "another user, to share with (more: token --help)",
+        f"{program} doctor{where}": "whether all is well",
+    }
+    width = max(map(len, commands))
+    return "\n".join(f"  {command:<{width}}  {what}" for command, what in commands.items())
 
 
 def _supabase(stack: LocalStack) -> str:
