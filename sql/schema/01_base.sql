@@ -10,17 +10,21 @@ grant usage on schema asyouwere to anon, authenticated, service_role;
 -- away. We live in someone else's database, so we do not change its defaults: every function revokes its own.
 -- Those in public revoke from the API's roles, too: Supabase's defaults grant them everything made there.
 --
--- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in pg_temp
--- first, and a caller's own type named uuid, with a check, would run the caller's code as the function's owner.
+-- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in
+-- pg_temp first, and a caller's own type named uuid, with a check, would run the caller's code as the
+-- function's owner.
 
 create function asyouwere.new_id() returns uuid
 language sql volatile parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on only.
+    -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on
+    -- only.
     select encode(
         set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+            overlay(
+                uuid_send(gen_random_uuid())
+                placing substring(
+                    int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
                 from 1 for 6),
             52, 1), 53, 1),
         'hex')::uuid
@@ -29,7 +33,8 @@ comment on function asyouwere.new_id is 'A time-ordered id (UUID version 7).';
 revoke execute on function asyouwere.new_id from public;
 grant execute on function asyouwere.new_id to authenticated, service_role;
 
-create function asyouwere.fail(p_code text, p_message text default null, p_detail text default '{}') returns void
+create function asyouwere.fail(p_code text, p_message text default null, p_detail text default '{}')
+returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -47,7 +52,8 @@ begin
 end;
 $$;
 comment on function asyouwere.fail is
-    'Raise an error of error_codes(), with its sentence or one that says more (never content) and data as JSON text.';
+    'Raise an error of error_codes(), with its sentence or one that says more (never content) and data as '
+    'JSON text.';
 revoke execute on function asyouwere.fail from public;
 grant execute on function asyouwere.fail to anon, authenticated, service_role;
 
@@ -74,9 +80,12 @@ create table asyouwere.settings (
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
-comment on column asyouwere.settings.max_state_bytes is 'A save that makes the state larger is refused (too_large).';
-comment on column asyouwere.settings.max_nesting is 'Containers within containers, the state itself being the first.';
-comment on column asyouwere.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
+comment on column asyouwere.settings.max_state_bytes is
+    'A save that makes the state larger is refused (too_large).';
+comment on column asyouwere.settings.max_nesting is
+    'Containers within containers, the state itself being the first.';
+comment on column asyouwere.settings.keep_snapshots is
+    'Clean-up keeps at least this many of the newest snapshots.';
 comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
 comment on column asyouwere.settings.keep_hourly_for is 'Up to this age it keeps the last one of each hour (UTC).';
 comment on column asyouwere.settings.keep_daily_for is 'Up to this age it keeps the last one of each day.';
@@ -86,9 +95,11 @@ comment on column asyouwere.settings.chat_expires_after is 'Default idle time of
 comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
 comment on column asyouwere.settings.writes_per_second is
     'How fast a person''s bucket fills; a write takes one token, one more for each MB. Null: no limit.';
-comment on column asyouwere.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
+comment on column asyouwere.settings.writes_at_once is
+    'What a full bucket holds: so many writes may come at once.';
 comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
-comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
+comment on column asyouwere.settings.max_stored_bytes_per_user is
+    'JSON of all kept versions of the sessions one owns. Null: no limit.';
 comment on column asyouwere.settings.max_members_per_session is 'Members and open invitations. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_received is

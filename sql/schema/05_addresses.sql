@@ -1,18 +1,20 @@
 -- Addresses: JSON Pointers (RFC 6901) as people write them, and paths as parts keep them.
 --   pointer  /memory/a~1b        path  /memory/a~1b/
 -- A path's keys are written as inside a JSON string and it ends in "/", so that (1) byte order is depth-first
--- order, (2) everything at and under it is the range [path, path_end(path)), (3) NUL and lone surrogates, which
--- text can't hold, are plain letters, and (4) it can be put between quotes as it is.
--- Helpers that run once for each part have no SET clause, so that the planner can inline them (it does not if they
--- are strict and hold a case, either); their bodies name built-in functions only.
+-- order, (2) everything at and under it is the range [path, path_end(path)), (3) NUL and lone surrogates,
+-- which text can't hold, are plain letters, and (4) it can be put between quotes as it is. Helpers that run
+-- once for each part have no SET clause, so that the planner can inline them (it does not if they are strict
+-- and hold a case, either); their bodies name built-in functions only.
 -- Breaks running code: no.
 
 create function asyouwere.path_key(p_key text) returns text
 language sql immutable parallel safe
 return case when p_key ~ '[~/"\\\x01-\x1f]'
-    then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2), '~', '~0'), '/', '~1')
+    then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2),
+        '~', '~0'), '/', '~1')
     else p_key end;
-comment on function asyouwere.path_key is 'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
+comment on function asyouwere.path_key is
+    'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
 revoke execute on function asyouwere.path_key from public;
 
 create function asyouwere.is_path(p_path text) returns boolean
@@ -20,7 +22,8 @@ language sql immutable strict parallel safe
 -- one spelling for each key: two of them would be two members with one name
 return p_path ~ ('^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f])'
     '|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*/)*$');
-comment on function asyouwere.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
+comment on function asyouwere.is_path is
+    'Whether a text is a path; one that is not could break the JSON it is put into.';
 revoke execute on function asyouwere.is_path from public;
 
 create function asyouwere.path_end(p_path text) returns text
@@ -49,9 +52,11 @@ return case asyouwere.path_depth(p_path)
     when 2 then array['/' || split_part(p_path, '/', 2) || '/', p_path]
     else array['/' || split_part(p_path, '/', 2) || '/',
         '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/',
-        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/' || split_part(p_path, '/', 4) || '/']
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3)
+            || '/' || split_part(p_path, '/', 4) || '/']
 end;
-comment on function asyouwere.path_ancestors is 'The members on the way to a path, itself included, down to depth 3, where parts end.';
+comment on function asyouwere.path_ancestors is
+    'The members on the way to a path, itself included, down to depth 3, where parts end.';
 revoke execute on function asyouwere.path_ancestors from public;
 
 create function asyouwere.path_json_key(p_path text) returns text
@@ -90,14 +95,17 @@ revoke execute on function asyouwere.path_of_pointer from public;
 
 create function asyouwere.readable_json(p_body text) returns json
 language sql immutable parallel safe
--- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them
--- by U+FFFD where, and only where, somebody wants to look.
+-- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace
+-- them by U+FFFD where, and only where, somebody wants to look.
 return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
     else regexp_replace(regexp_replace(p_body,
-        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))', '\1' || U&'\FFFD', 'g'),
-        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || U&'\FFFD', 'g')::json
+        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))',
+        '\1' || U&'\FFFD', 'g'),
+        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}',
+        '\1' || U&'\FFFD', 'g')::json
     end;
-comment on function asyouwere.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
+comment on function asyouwere.readable_json is
+    'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
 revoke execute on function asyouwere.readable_json from public;
 grant execute on function asyouwere.readable_json to anon, authenticated, service_role;
 

@@ -9,9 +9,9 @@
 --   append  put this body after the list's last item; makes the list where nothing is
 --   put     like set, but this one part only   (made by merging, refused from callers)
 --   drop    like remove, but this one part only (made by merging, refused from callers)
--- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL callers send
--- json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that has \u0000 or half a
--- character; for such the escapes are masked while it looks.
+-- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL
+-- callers send json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that
+-- has \u0000 or half a character; for such the escapes are masked while it looks.
 -- Breaks running code: no.
 
 create type asyouwere.change_rows as (ops text[], paths text[], items int[], bodies text[]);
@@ -21,8 +21,9 @@ create function asyouwere.refuse_count(p_count int) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
-    -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
+    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of
+    -- 10 MB is as quick to write with five million items as with ten thousand, and costs hundreds of times as
+    -- much.
     if p_count > 125000 then
         perform asyouwere.fail('too_large', 'One save may write 125,000 parts. Send them in several saves.',
             '{"max_parts": 125000}');
@@ -41,7 +42,8 @@ as $$
         union all
         select inside.path, inside.depth, inside.item, inside.value, json_typeof(inside.value)
         from opened o cross join lateral (
-            select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item, m.value
+            select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item,
+                m.value
             from (
                 -- of a key written twice the last counts, as in JSON.parse
                 select distinct on (e.key) e.key, e.value
@@ -62,52 +64,61 @@ as $$
              else o.value::text end
     from opened o
 $$;
-comment on function asyouwere.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+comment on function asyouwere.open_value is
+    'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
 revoke execute on function asyouwere.open_value from public;
 
 create function asyouwere.masked_escapes(p_body text) returns text
 language sql immutable strict parallel safe
--- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
--- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
--- place of them a control character, which no JSON has: every backslash that is left begins an escape.
+-- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters
+-- that it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside
+-- first, in place of them a control character, which no JSON has: every backslash that is left begins an
+-- escape.
 return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
     '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
-comment on function asyouwere.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
+comment on function asyouwere.masked_escapes is
+    'A body that json functions can look into; unmasked_escapes() is the way back.';
 revoke execute on function asyouwere.masked_escapes from public;
 
 create function asyouwere.unmasked_escapes(p_text text) returns text
 language sql immutable strict parallel safe
 return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
     '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
-comment on function asyouwere.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
+comment on function asyouwere.unmasked_escapes is
+    'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
 revoke execute on function asyouwere.unmasked_escapes from public;
 
 create function asyouwere.masked_json(p_value json) returns json
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only \u0000
-    -- and halves without their other half are masked, so that every key keeps its one spelling.
-    select replace(regexp_replace(regexp_replace(replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
+    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only
+    -- \u0000 and halves without their other half are masked, so that every key keeps its one spelling.
+    select replace(regexp_replace(regexp_replace(
+        replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
         '\\u(d[89ab][0-9a-f]{2})(?!\\ud[c-f])', '\\u0001\\u0004\1', 'g'),
         '(?<!\\ud[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})', '\\u0001\\u0004\1', 'g'), E'\x01', '\\')::json
     from (
         select case when aside.text ~ '\\u(?:D|d[0-9a-f]{0,2}[A-F])' then (
                 select string_agg(m[1] || lower(m[2]), '' order by position)
-                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g') with ordinality as r (m, position)
+                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g')
+                    with ordinality as r (m, position)
             ) else aside.text end as text
         from (select replace(p_value::text, '\\', E'\x01') as text) aside
     ) small
 $$;
-comment on function asyouwere.masked_json is 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
+comment on function asyouwere.masked_json is
+    'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
 revoke execute on function asyouwere.masked_json from public;
 
 create function asyouwere.unmasked_rows(p_rows asyouwere.change_rows) returns asyouwere.change_rows
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     select row(p_rows.ops,
-        array(select asyouwere.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
+        array(select asyouwere.unmasked_escapes(u.path)
+            from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
         p_rows.items,
-        array(select asyouwere.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
+        array(select asyouwere.unmasked_escapes(u.body)
+            from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
     )::asyouwere.change_rows
 $$;
 comment on function asyouwere.unmasked_rows is 'Change rows that were opened from masked_json().';
@@ -135,7 +146,8 @@ exception when untranslatable_character or invalid_text_representation then
     return asyouwere.unmasked_rows(asyouwere.open_state(asyouwere.masked_json(p_state)));
 end;
 $$;
-comment on function asyouwere.open_state is 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
+comment on function asyouwere.open_state is
+    'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
 revoke execute on function asyouwere.open_state from public;
 
 create function asyouwere.is_index(p_key text) returns boolean
@@ -158,13 +170,16 @@ begin
     into v_well_formed
     from json_each(case json_typeof(p_changes) when 'object' then p_changes else '{}' end) e;
     if v_well_formed then
-        select not exists (select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
-            and not exists (select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
+        select not exists (
+                select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
+            and not exists (
+                select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
         into v_well_formed;
     end if;
     if v_well_formed is not true then
         perform asyouwere.fail('invalid_changes',
-            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
+            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, '
+            'each optional.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
         perform asyouwere.fail('invalid_state');
@@ -185,7 +200,8 @@ begin
         select a.op, a.path, null::int as item, a.value::text as body
         from asked a where a.op <> 'set' or asyouwere.is_index(split_part(a.path, '/', -2))
         union all
-        -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens those
+        -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens
+        -- those
         select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
             case when o.path = a.path and o.item = -1 then null else o.item end, o.body
         from asked a, asyouwere.open_value(a.path, asyouwere.path_depth(a.path), a.value) o
@@ -203,7 +219,8 @@ exception when untranslatable_character or invalid_text_representation then
 end;
 $$;
 comment on function asyouwere.open_changes is
-    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable, too_large.';
+    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, '
+    'not_representable, too_large.';
 revoke execute on function asyouwere.open_changes from public;
 
 create function asyouwere.open_body(p_path text, p_body text)
@@ -213,8 +230,10 @@ as $$
 begin
     if p_body ~ '\\u(?:0000|d)' then
         return query
-        select p_path || asyouwere.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item, asyouwere.unmasked_escapes(o.body)
-        from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), asyouwere.masked_escapes(p_body)::json) o;
+        select p_path || asyouwere.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item,
+            asyouwere.unmasked_escapes(o.body)
+        from asyouwere.open_value(
+            p_path, asyouwere.path_depth(p_path), asyouwere.masked_escapes(p_body)::json) o;
     else
         return query select * from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), p_body::json);
     end if;
@@ -250,8 +269,10 @@ begin
         where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
             or asyouwere.path_depth(g.path) >= 3
         union all
-        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end, o.path, o.item, o.body
-        from given g, asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
+        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end,
+            o.path, o.item, o.body
+        from given g,
+            asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
         where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
             and asyouwere.path_depth(g.path) < 3
     )
@@ -265,5 +286,6 @@ begin
 end;
 $$;
 comment on function asyouwere.resolve_addresses is
-    'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the base, else a member.';
+    'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the '
+    'base, else a member.';
 revoke execute on function asyouwere.resolve_addresses from public;

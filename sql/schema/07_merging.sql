@@ -8,8 +8,9 @@
 --   2. one is at a member that the other lies in (a container made, removed or replaced under a change), or
 --   3. mine cuts items off the end of a list that theirs made longer.
 -- Two who both make a container agree only if all that is in it agrees, too.
--- Items of mine past the end that a list had at the base are appends. They never conflict while the list lives,
--- however short it is by now: they go after what is there. On any conflict nothing is written and the addresses are named.
+-- Items of mine past the end that a list had at the base are appends. They never conflict while the list
+-- lives, however short it is by now: they go after what is there. On any conflict nothing is written and the
+-- addresses are named.
 -- Breaks running code: no.
 
 create function asyouwere.changes_of_others(p_session bigint, p_base int)
@@ -22,7 +23,8 @@ as $$
     where b.body is distinct from l.body
 $$;
 comment on function asyouwere.changes_of_others is
-    'Addresses whose body now differs from the one at the base; old or new is null where there was or is none.';
+    'Addresses whose body now differs from the one at the base; old or new is null where there was or is '
+    'none.';
 revoke execute on function asyouwere.changes_of_others from public;
 
 create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
@@ -35,12 +37,13 @@ as $$
         where g.op <> 'append'
     ), places as (
         -- each address as the range of what is at and under it; no path has a control character
-        select g.path, case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
+        select g.path,
+            case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
             g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
         from given g where g.op <> 'in'
     ), before as (
-        -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
-        -- has ended since. Asking parts_at() would read the whole session.
+        -- What was there at the base: the alive that are old enough, a range of their index for each address,
+        -- and what has ended since. Asking parts_at() would read the whole session.
         select alive.* from places l cross join lateral (
             select p.path, p.item, p.body from asyouwere.live_parts p
             where p.session = p_session and p.since <= p_base
@@ -62,8 +65,9 @@ comment on function asyouwere.changes_of_caller is
     'The same for what a caller wants, against the base. Appends are not in it.';
 revoke execute on function asyouwere.changes_of_caller from public;
 
-create function asyouwere.merge_changes(p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows)
-returns asyouwere.change_rows
+create function asyouwere.merge_changes(
+    p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows
+) returns asyouwere.change_rows
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -76,15 +80,18 @@ begin
     ), theirs as materialized (
         select * from asyouwere.changes_of_others(p_session, p_base)
     ), lists as (
-        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
-        -- than the last item that was there then, which is alive or has ended since.
+        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base:
+        -- one more than the last item that was there then, which is alive or has ended since.
         select l.path, 1 + greatest(e.last_item, (
             select p.item from asyouwere.live_parts p
             where p.session = p_session and p.path = l.path and p.since <= p_base
             order by p.path desc, p.item desc limit 1)) as length
-        from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
+        from (
+            select path from mine where item >= 0
+            except select path from mine where item = -1 or new is null) l
         left join (
-            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base) p group by p.path
+            select p.path, max(p.item) as last_item
+            from asyouwere.parts_ended(p_session, p_base) p group by p.path
         ) e on e.path = l.path
     ), mine_placed as materialized (
         select m.*, l.length, m.item >= l.length is true as is_append
@@ -93,7 +100,8 @@ begin
         select m.path, m.item from mine_placed m join theirs t on t.path = m.path and t.item = m.item
         where not m.is_append and m.new is not distinct from t.new
     ), meetings as (
-        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with each.
+        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each
+        -- with each.
         -- 1. at the same address
         select m.path, m.item, t.path as their_path, t.item as their_item
         from mine_placed m join theirs t on t.path = m.path and t.item = m.item where not m.is_append
@@ -120,7 +128,9 @@ begin
         union
         -- appending to a list that was there and is gone or something else now
         select g.path, -1
-        from (select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
+        from (
+            select distinct u.path
+            from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
         cross join unnest(asyouwere.path_ancestors(g.path)) above
         join theirs t on t.path = above and t.item = -1 and t.old is not null
     ), merged as (
@@ -145,8 +155,10 @@ begin
                 and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
                 and (select true from asyouwere.parts_at(p_session, p_base) p
                     where p.path = m.path and p.item = m.item + 1) is true),
-        array_agg(op order by position, path, item_order), array_agg(path order by position, path, item_order),
-        array_agg(item order by position, path, item_order), array_agg(body order by position, path, item_order)
+        array_agg(op order by position, path, item_order),
+        array_agg(path order by position, path, item_order),
+        array_agg(item order by position, path, item_order),
+        array_agg(body order by position, path, item_order)
     into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
     from merged;
 
@@ -160,7 +172,8 @@ begin
 end;
 $$;
 comment on function asyouwere.merge_changes is
-    'Change rows against an older base, as change rows against the latest (put, drop, append). Raises conflict, list_gap.';
+    'Change rows against an older base, as change rows against the latest (put, drop, append). Raises '
+    'conflict, list_gap.';
 revoke execute on function asyouwere.merge_changes from public;
 
 create function asyouwere.refuse_conflict(p_addresses text, p_latest int) returns void
@@ -171,5 +184,6 @@ begin
         p_detail => format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
 end;
 $$;
-comment on function asyouwere.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';
+comment on function asyouwere.refuse_conflict is
+    'Raises conflict; the addresses come as JSON strings with commas between.';
 revoke execute on function asyouwere.refuse_conflict from public;

@@ -7,8 +7,9 @@ as $$
 declare
     v_address text;
 begin
-    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a list to
-    -- which something is appended as well are no overlap: appended is last, after what the other rows leave.
+    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a
+    -- list to which something is appended as well are no overlap: appended is last, after what the other rows
+    -- leave.
     select asyouwere.pointer_json(n.path, n.item) into v_address
     from (
         select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
@@ -27,7 +28,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_overlaps is 'Raises overlapping_addresses: the rows of one save come in no order.';
+comment on function asyouwere.refuse_overlaps is
+    'Raises overlapping_addresses: the rows of one save come in no order.';
 revoke execute on function asyouwere.refuse_overlaps from public;
 
 create function asyouwere.refuse_loose_rows(p_rows asyouwere.change_rows) returns void
@@ -42,7 +44,9 @@ begin
     for i in 1 .. cardinality(v_ops) loop
         if v_ops[i] <> 'in' then
             v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
-        elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
+        elsif not coalesce(starts_with(v_paths[i], v_path), false)
+            or v_items[i] = -1 and v_paths[i] = v_path
+        then
             perform asyouwere.fail('invalid_changes',
                 'An "in" row lies inside the address of the "set" row before it.');
         end if;
@@ -55,10 +59,12 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_loose_rows is 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
+comment on function asyouwere.refuse_loose_rows is
+    'Raises invalid_changes for in rows that no set row opens, or that come twice.';
 revoke execute on function asyouwere.refuse_loose_rows from public;
 
-create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows) returns void
+create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -66,10 +72,11 @@ declare
     v_item int;
     v_part record;
 begin
-    -- What this save put where nothing was before: its container must be there, and no position may be missing.
-    -- Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
+    -- What this save put where nothing was before: its container must be there, and no position may be
+    -- missing. Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
     select n.path, n.item into v_path, v_item from (
-        select p.path, p.item, p.depth, p.kind from asyouwere.parts p where p.session = p_session and p.since = p_number
+        select p.path, p.item, p.depth, p.kind from asyouwere.parts p
+        where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
         select g.path, -1, asyouwere.path_depth(g.path), 'v'
@@ -103,7 +110,8 @@ begin
     into v_part
     from asyouwere.live_parts c
     where c.session = p_session and c.item = -1
-        and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
+        and c.path = any (asyouwere.path_ancestors(
+            case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
     if v_item >= 0 and v_part.path = v_path and v_part.kind = 'l' then
         perform asyouwere.fail('list_gap',
@@ -118,17 +126,19 @@ begin
     end if;
     perform asyouwere.fail('missing_parent',
         p_detail => format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
-            asyouwere.pointer_json(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
+            asyouwere.pointer_json(
+                case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
 end;
 $$;
 comment on function asyouwere.refuse_misplaced is
-    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it can''t be.';
+    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it '
+    'can''t be.';
 revoke execute on function asyouwere.refuse_misplaced from public;
 
 create function asyouwere.is_plain_part(p_path text, p_item int, p_body text) returns boolean
 language sql immutable parallel safe
--- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit can be
--- set so low that what passes here breaks it.
+-- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit
+-- can be set so low that what passes here breaks it.
 return octet_length(p_path) <= 2000
     and (left(p_body, 1) not in ('{', '[') or p_item >= 0 or p_body in ('{}', '[]'))
     and octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) <= 16
@@ -151,9 +161,12 @@ begin
         perform asyouwere.fail('invalid_changes',
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
-    if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
-        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall away, level by
-        -- level, and what is left over is deeper than allowed. replace() is a hundred times as quick as an expression.
+    if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level
+        > v_max_nesting
+    then
+        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall
+        -- away, level by level, and what is left over is deeper than allowed. replace() is a hundred times as
+        -- quick as an expression.
         v_bare := translate(regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g'), '{}', '[]');
         while v_bare <> '' and v_level < v_max_nesting loop
             v_bare := replace(v_bare, '[]', '');
@@ -201,7 +214,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_gaps is 'Raises list_gap if a save took items from the middle of a list.';
+comment on function asyouwere.refuse_gaps is
+    'Raises list_gap if a save took items from the middle of a list.';
 revoke execute on function asyouwere.refuse_gaps from public;
 
 create function asyouwere.refuse_size(p_size_bytes bigint) returns void
@@ -234,5 +248,6 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_base is 'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
+comment on function asyouwere.refuse_base is
+    'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
 revoke execute on function asyouwere.refuse_base from public;

@@ -1,13 +1,20 @@
--- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the other.
--- The four functions that every save runs through (save_snapshot, write_snapshot, append_items, replace_parts) have
--- no SET clause of their own, which would cost a tenth of a save: nobody may execute them but the two definers at
--- the end of this file, which pin search_path for all they call.
+-- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the
+-- other. The four functions that every save runs through (save_snapshot, write_snapshot, append_items,
+-- replace_parts) have no SET clause of their own, which would cost a tenth of a save: nobody may execute them
+-- but the two definers at the end of this file, which pin search_path for all they call.
 -- Breaks running code: no.
 
--- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether something
--- stands where nothing stood before, so that its container has to be looked at, and the bytes of all parts written.
+-- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether
+-- something stands where nothing stood before, so that its container has to be looked at, and the bytes of
+-- all parts written.
 create type asyouwere.step as (changed int, bytes bigint, messages int, new_places boolean, written bigint);
 comment on type asyouwere.step is 'What a step of a save did to the session''s parts.';
+
+create function asyouwere.no_step() returns asyouwere.step
+language sql immutable parallel safe
+return row(0, 0, 0, false, 0)::asyouwere.step;
+comment on function asyouwere.no_step is 'A step that did nothing, to count up from.';
+revoke execute on function asyouwere.no_step from public;
 
 create function asyouwere.append_items(p_session bigint, p_number int, p_rows asyouwere.change_rows)
 returns asyouwere.step
@@ -18,7 +25,7 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_bodies text[] := p_rows.bodies;
-    v_step asyouwere.step := (0, 0, 0, false, 0);
+    v_step asyouwere.step := asyouwere.no_step();
     v_path text;
     v_depth int;
     v_item int;
@@ -34,11 +41,14 @@ begin
             where p.session = p_session and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
-                insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'), now(), v_path,
-                    '[]');
+                insert into asyouwere.parts (
+                    session, since, item, ord, size, depth, kind, created_at, path, body)
+                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'),
+                    now(), v_path, '[]');
                 v_item := -1;
-                v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
+                v_step.changed := v_step.changed + 1;
+                v_step.bytes := v_step.bytes + 2;
+                v_step.new_places := true;
             elsif v_kind not in ('l', 'i') then
                 perform asyouwere.fail('not_a_list',
                     p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
@@ -49,7 +59,8 @@ begin
             perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path, v_bodies[i]);
+        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path,
+            v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
@@ -68,11 +79,11 @@ as $$
 declare
     v_ops text[] := p_rows.ops;
     v_bodies text[] := p_rows.bodies;
-    v_step asyouwere.step := (0, 0, 0, false, 0);
+    v_step asyouwere.step := asyouwere.no_step();
     v_old record;
 begin
-    -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
-    -- replace_parts() may then run over all of it: what is done here is no change any more.
+    -- The common case made quick: a few values in place of a few values. What is not of that kind is left
+    -- over, and replace_parts() may then run over all of it: what is done here is no change any more.
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] = 'append';
         update asyouwere.live_parts p set until = p_number
@@ -85,8 +96,8 @@ begin
             perform asyouwere.refuse_part(v_old.path, v_old.item, v_bodies[i]);
         end if;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind, v_old.created_at,
-            v_old.path, v_bodies[i]);
+        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind,
+            v_old.created_at, v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
         v_step.written := v_step.written + octet_length(v_bodies[i]);
@@ -94,7 +105,8 @@ begin
     return v_step;
 end;
 $$;
-comment on function asyouwere.overwrite_parts is 'Does those set rows of a small save that put one value in place of another.';
+comment on function asyouwere.overwrite_parts is
+    'Does those set rows of a small save that put one value in place of another.';
 revoke execute on function asyouwere.overwrite_parts from public;
 
 create function asyouwere.replace_parts(p_session bigint, p_number int, p_rows asyouwere.change_rows)
@@ -112,8 +124,8 @@ begin
             as g (op, path, item, body, position)
         where g.op <> 'append'
     ), standing as (
-        -- What is alive at and, for set and remove, under the addresses: one range of the live index for each,
-        -- whatever the statistics say.
+        -- What is alive at and, for set and remove, under the addresses: one range of the live index for
+        -- each, whatever the statistics say.
         select p.* from given g cross join lateral (
             select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from asyouwere.parts q
             where q.session = p_session and q.until = 2147483647
@@ -125,8 +137,12 @@ begin
         ) p
         where g.op <> 'in'
     ), changed as materialized (
-        select w.path, w.item, w.body, w.position, s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
-        from (select g.path, g.item, g.body, g.position from given g where g.op in ('set', 'in', 'put') and g.path <> '/') w
+        select w.path, w.item, w.body, w.position,
+            s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
+        from (
+            select g.path, g.item, g.body, g.position from given g
+            where g.op in ('set', 'in', 'put') and g.path <> '/'
+        ) w
         full join standing s on s.path = w.path and s.item = w.item
         where w.body is distinct from s.body
     ), closed as (
@@ -141,13 +157,15 @@ begin
         from changed c
         -- the old ones must be closed first, or the new ones meet them in the live index
         where c.path is not null and (select count(*) from closed) >= 0
-            and (asyouwere.is_plain_part(c.path, c.item, c.body) or asyouwere.refuse_part(c.path, c.item, c.body))
+            and (asyouwere.is_plain_part(c.path, c.item, c.body)
+                or asyouwere.refuse_part(c.path, c.item, c.body))
         returning size
     )
     select count(*), coalesce((select sum(i.size) from inserted i), 0) - coalesce(sum(c.old_size), 0),
         count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
             - count(*) filter (where c.old_path = '/messages/' and c.old_item >= 0 and c.path is null),
-        coalesce(bool_or(c.place is null or c.path is null), false) or (select bool_or(g.op = 'remove') from given g),
+        coalesce(bool_or(c.place is null or c.path is null), false)
+            or (select bool_or(g.op = 'remove') from given g),
         coalesce((select sum(i.size) from inserted i), 0),
         bool_or(c.path is null and c.old_item >= 0)
     into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_step.written, v_gap
@@ -195,7 +213,8 @@ begin
 
     if v_key is not null then
         v_content := asyouwere.digest_of_save(v_rows, p_base, p_label);
-        select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+        select * into v_earlier from asyouwere.save_keys k
+        where k.session = v_session.internal_id and k.key = v_key;
         if found then
             return asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
         end if;
@@ -215,7 +234,8 @@ begin
     end if;
     -- only an address that ends in a number can mean two things
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
-        v_rows := asyouwere.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
+        v_rows := asyouwere.resolve_addresses(
+            v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
     end if;
     v_merged := coalesce(p_base < v_session.latest_number, false) and p_on_conflict = 'merge';
     if v_merged then
@@ -230,7 +250,8 @@ begin
 end;
 $$;
 comment on function asyouwere.save_snapshot is
-    'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
+    'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, '
+    'idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
 revoke execute on function asyouwere.save_snapshot from public;
 
 create function asyouwere.write_snapshot(
@@ -241,9 +262,9 @@ language plpgsql volatile
 as $$
 declare
     v_number int := p_session.latest_number + 1;
-    v_appended asyouwere.step := (0, 0, 0, false, 0);
-    v_overwritten asyouwere.step := (0, 0, 0, false, 0);
-    v_replaced asyouwere.step := (0, 0, 0, false, 0);
+    v_appended asyouwere.step := asyouwere.no_step();
+    v_overwritten asyouwere.step := asyouwere.no_step();
+    v_replaced asyouwere.step := asyouwere.no_step();
     v_left_over boolean;
     v_caller uuid := auth.uid();
     v_written bigint;
@@ -265,10 +286,13 @@ begin
     if v_appended.new_places or v_replaced.new_places then
         perform asyouwere.refuse_misplaced(p_session.internal_id, v_number, p_rows);
     end if;
-    v_result := (
-        p_session.latest_number, false, false, p_merged, v_appended.changed + v_overwritten.changed + v_replaced.changed,
-        p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes,
-        p_session.message_count + v_appended.messages + v_replaced.messages, null);
+    v_result.number := p_session.latest_number;
+    v_result.created := false;
+    v_result.replayed := false;
+    v_result.merged := p_merged;
+    v_result.changed_parts := v_appended.changed + v_overwritten.changed + v_replaced.changed;
+    v_result.size_bytes := p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes;
+    v_result.message_count := p_session.message_count + v_appended.messages + v_replaced.messages;
     -- the limit can't be set lower than that, so smaller states need not know it
     if v_result.size_bytes > 1024 * 1024 then
         perform asyouwere.refuse_size(v_result.size_bytes);
@@ -285,15 +309,19 @@ begin
             v_prepaid := asyouwere.charge_save(p_session, v_written);
         end if;
         with made as (
-            insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
-            values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts, v_result.message_count,
-                nullif(v_caller, p_session.user_id))
+            insert into public.session_snapshots (
+                session_id, number, size_bytes, changed_parts, message_count, created_by)
+            values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts,
+                v_result.message_count, nullif(v_caller, p_session.user_id))
         )
         update public.free_agent_sessions s
-        set latest_number = v_number, size_bytes = v_result.size_bytes, message_count = v_result.message_count,
+        set latest_number = v_number, size_bytes = v_result.size_bytes,
+            message_count = v_result.message_count,
             stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
             updated_at = now(),
-            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
+            -- left alone for 30 seconds: it is indexed (see 02_sessions.sql)
+            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()
+                else s.last_activity_at end
         where s.id = p_session.id;
     end if;
     if p_key is not null and not v_result.created then
@@ -308,22 +336,29 @@ begin
     end if;
     if p_key is not null then
         insert into asyouwere.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
-        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created, p_merged);
+        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts,
+            v_result.created, p_merged);
     end if;
     return v_result;
 end;
 $$;
 comment on function asyouwere.write_snapshot is
-    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, label_taken and what the rows can be refused for.';
+    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the'
+    ' key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, '
+    'label_taken and what the rows can be refused for.';
 revoke execute on function asyouwere.write_snapshot from public;
 
 create function asyouwere.digest_of_save(p_rows asyouwere.change_rows, p_base int, p_label text) returns uuid
 language sql immutable set search_path = pg_catalog, pg_temp
 -- the label last: it may hold any character
-return md5(concat(array_to_string(p_rows.ops, E'\x02', '-'), E'\x01', array_to_string(p_rows.paths, E'\x02'), E'\x01',
-    array_to_string(p_rows.items, E'\x02', '-'), E'\x01', array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
+return md5(concat(
+    array_to_string(p_rows.ops, E'\x02', '-'), E'\x01',
+    array_to_string(p_rows.paths, E'\x02'), E'\x01',
+    array_to_string(p_rows.items, E'\x02', '-'), E'\x01',
+    array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
     p_base, E'\x01', '=' || p_label))::uuid;
-comment on function asyouwere.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
+comment on function asyouwere.digest_of_save is
+    'Tells two saves apart; JSON text and paths hold no control characters.';
 revoke execute on function asyouwere.digest_of_save from public;
 
 create function asyouwere.replay_save(
@@ -345,10 +380,11 @@ begin
     v_result.changed_parts := p_earlier.changed_parts;
     v_result.replayed := true;
     v_result.merged := p_earlier.merged;
-    -- The same as in the answer that may have been lost: what leads to that number and no further. A client that took
-    -- later changes for part of that number would send them as its own with the next save.
+    -- The same as in the answer that may have been lost: what leads to that number and no further. A client
+    -- that took later changes for part of that number would send them as its own with the next save.
     if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
-        and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
+        and (p_base = 0 or exists (
+            select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
         v_result.others := asyouwere.changes_text(p_session.internal_id, p_base, p_earlier.number);
     end if;
@@ -356,7 +392,8 @@ begin
 end;
 $$;
 comment on function asyouwere.replay_save is
-    'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or the base is: restore then. Raises idempotency_key_reused.';
+    'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or '
+    'the base is: restore then. Raises idempotency_key_reused.';
 revoke execute on function asyouwere.replay_save from public;
 
 -- What callers see -----------------------------------------------------------------------------------------
@@ -370,11 +407,15 @@ begin
     if (p_state is null) = (p_changes is null) then
         perform asyouwere.fail('invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
-    return next asyouwere.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
+    return next asyouwere.save_json(
+        p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
 comment on function public.create_session_snapshot is
-    'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and what changed since p_base (others). The same idempotency key answers the first result again. Older base: on_conflict merge (default), reject, overwrite.';
+    'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": '
+    '[pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and '
+    'what changed since p_base (others). The same idempotency key answers the first result again. Older '
+    'base: on_conflict merge (default), reject, overwrite.';
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
 
@@ -382,12 +423,14 @@ create function asyouwere.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
     return asyouwere.save_snapshot(p_session_id,
-        case when p_state is null then asyouwere.open_changes(p_changes) else asyouwere.open_state(p_state) end,
+        case when p_state is null then asyouwere.open_changes(p_changes)
+            else asyouwere.open_state(p_state) end,
         p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
@@ -407,7 +450,8 @@ begin
 end;
 $$;
 comment on function public.save_session_parts is
-    'The same save, opened by the caller into change rows (four arrays, see 06_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
+    'The same save, opened by the caller into change rows (four arrays, see 06_opening.sql): keeps any JSON'
+    ' exactly, \u0000 too. What the HTTPS functions call.';
 revoke execute on function public.save_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.save_session_parts to authenticated, service_role;
 
@@ -415,7 +459,8 @@ create function asyouwere.save_parts(
     p_session_id uuid, p_rows asyouwere.change_rows, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_count int := cardinality(p_rows.ops);
@@ -423,8 +468,8 @@ declare
     v_wrong boolean;
     v_not_json boolean;
 begin
-    -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
-    -- opening would have made sure of.
+    -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check
+    -- what opening would have made sure of.
     if v_count > 125000 then
         perform asyouwere.refuse_count(v_count);
     end if;
@@ -440,8 +485,9 @@ begin
         perform asyouwere.fail('invalid_json', 'A body is not JSON.');
     elsif v_wrong or v_count is null or v_count > 0
         -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
-        and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
-            is distinct from (v_dims, v_dims, v_dims, v_dims)
+        and not coalesce(
+            array_dims(p_rows.ops) = v_dims and array_dims(p_rows.paths) = v_dims
+            and array_dims(p_rows.items) = v_dims and array_dims(p_rows.bodies) = v_dims, false)
     then
         perform asyouwere.fail('invalid_changes',
             'These are no change rows: four arrays of one length, as documented.');

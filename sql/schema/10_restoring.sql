@@ -1,6 +1,6 @@
 -- Restoring: the parts alive at a number, put together as JSON text.
--- The text comes as rows to be joined: 32 items a row. One value of 1 MB costs more to build and copy than all the
--- rest, and no value may have 1 GB.
+-- The text comes as rows to be joined: 32 items a row. One value of 1 MB costs more to build and copy than
+-- all the rest, and no value may have 1 GB.
 -- Breaks running code: no.
 
 create function asyouwere.json_between(p_prior_depth int, p_prior_kind "char", p_depth int) returns text
@@ -12,23 +12,32 @@ language sql immutable parallel safe
 return case when p_prior_depth is null then '{' else
     case when p_prior_kind = 'l' then ']' else '' end
     || repeat('}', p_prior_depth + case when p_prior_kind = 'o' then 1 else 0 end - greatest(p_depth, 1))
-    || case when p_depth = 0 then '}' when p_prior_kind = 'o' and p_prior_depth = p_depth - 1 then '' else ',' end
+    || case
+        when p_depth = 0 then '}'
+        when p_prior_kind = 'o' and p_prior_depth = p_depth - 1 then ''
+        else ',' end
 end;
-comment on function asyouwere.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
+comment on function asyouwere.json_between is
+    'JSON text between two members in path order; depth 0: the end of the state.';
 revoke execute on function asyouwere.json_between from public;
 
 create function asyouwere.json_member(p_path text, p_kind "char", p_body text) returns text
 language sql immutable parallel safe
-return asyouwere.path_json_key(p_path) || case p_kind when 'o' then ':{' when 'l' then ':[' else ':' || p_body end;
-comment on function asyouwere.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
+return asyouwere.path_json_key(p_path)
+    || case p_kind when 'o' then ':{' when 'l' then ':[' else ':' || p_body end;
+comment on function asyouwere.json_member is
+    'A member''s key with its value, or with the opening bracket of its container.';
 revoke execute on function asyouwere.json_member from public;
 
 create function asyouwere.latest_state(p_session bigint) returns setof text
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off set enable_seqscan = off
 as $$
 begin
-    -- First the order, of members and of chunks of items; then the text of the chunks, so that it is never sorted.
-    -- All by the index of the living; a small table would be scanned, by a plan that stays when it has grown.
+    -- First the order, of members and of chunks of items; then the text of the chunks, so that it is never
+    -- sorted. All by the index of the living; a small table would be scanned, by a plan that stays when it
+    -- has grown.
     return query
     select case when f.chunk is null then f.text else (
         select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
@@ -41,10 +50,12 @@ begin
         ) i) end
     from (
         select m.path, null::int as chunk,
-            asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body) as text
+            asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth)
+                || asyouwere.json_member(m.path, m.kind, m.body) as text
         from (
             select p.path, p.kind, p.depth, p.body,
-                lag(p.depth) over (order by p.path) as prior_depth, lag(p.kind) over (order by p.path) as prior_kind
+                lag(p.depth) over (order by p.path) as prior_depth,
+                lag(p.kind) over (order by p.path) as prior_kind
             from asyouwere.live_parts p where p.session = p_session and p.item = -1
         ) m
         union all
@@ -75,13 +86,15 @@ revoke execute on function asyouwere.latest_state from public;
 
 create function asyouwere.state_at(p_session bigint, p_number int) returns setof text
 language plpgsql stable
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set work_mem = '64MB'
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off set work_mem = '64MB'
 as $$
 begin
     return query
     select string_agg(f.text, '' order by f.place) from (
         select m.place, concat(
-            case when m.kind <> 'i' then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
+            case when m.kind <> 'i' then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth)
+                    || asyouwere.json_member(m.path, m.kind, m.body)
                 when m.prior_kind = 'l' then m.body
                 else ',' || m.body end,
             case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end) as text
@@ -89,8 +102,10 @@ begin
             select p.path, p.kind, p.depth, p.body,
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
                 lag(p.depth) over w as prior_depth,
-                -- after an item the list is still open: json_between must see a list, the next item only a comma
-                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w end as prior_kind,
+                -- after an item the list is still open: json_between must see a list, the next item only a
+                -- comma
+                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l'
+                    else lag(p.kind) over w end as prior_kind,
                 case when p.kind = 'i' then 'l' else p.kind end as list_kind
             from asyouwere.parts_at(p_session, p_number) p
             window w as (order by p.path, p.item)
@@ -118,22 +133,30 @@ as $$
 declare
     v_header asyouwere.snapshot_header;
 begin
+    v_header.session_id := p_session.id;
+    v_header.status := p_session.status;
+    v_header.latest_number := p_session.latest_number;
     if p_label is not null then
-        select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
-        into v_header from public.session_snapshots n
+        select n.number, n.label, n.size_bytes, n.message_count, n.created_at
+        into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
+        from public.session_snapshots n
         where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
         if not found then
             perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this label.');
         end if;
         return v_header;
     end if;
-    select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
-    into v_header from public.session_snapshots n
+    select n.number, n.label, n.size_bytes, n.message_count, n.created_at
+    into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
+    from public.session_snapshots n
     where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
     if not found then
         if coalesce(p_number, p_session.latest_number) = 0 then
             -- before the first save there is the empty state
-            v_header := (p_session.id, 0, null, 0, 0, p_session.created_at, p_session.status, p_session.latest_number);
+            v_header.number := 0;
+            v_header.size_bytes := 0;
+            v_header.message_count := 0;
+            v_header.created_at := p_session.created_at;
         elsif p_number between 1 and p_session.latest_number then
             perform asyouwere.refuse_base(p_session, p_number);
         else
@@ -145,7 +168,8 @@ begin
 end;
 $$;
 comment on function asyouwere.find_snapshot is
-    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if it was pruned.';
+    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if '
+    'it was pruned.';
 revoke execute on function asyouwere.find_snapshot from public;
 
 create function asyouwere.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
@@ -168,8 +192,9 @@ comment on function asyouwere.read_snapshot is 'Header and state of a snapshot a
 revoke execute on function asyouwere.read_snapshot from public;
 grant execute on function asyouwere.read_snapshot to anon, authenticated, service_role;
 
-create function public.get_snapshot_chunks(p_session_id uuid, p_number int default null, p_label text default null)
-returns setof text
+create function public.get_snapshot_chunks(
+    p_session_id uuid, p_number int default null, p_label text default null
+) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -177,7 +202,8 @@ begin
 end;
 $$;
 comment on function public.get_snapshot_chunks is
-    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, all further rows joined are the JSON text of the state, exactly as it was saved.';
+    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, '
+    'all further rows joined are the JSON text of the state, exactly as it was saved.';
 revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
 
@@ -200,7 +226,8 @@ begin
 end;
 $$;
 comment on function public.get_snapshot is
-    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, '
+    'snapshot_not_found, snapshot_gone.';
 revoke execute on function public.get_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot to anon, authenticated, service_role;
 
@@ -216,6 +243,7 @@ begin
 end;
 $$;
 comment on function public.get_latest_snapshot is
-    'One row: the latest snapshot with its state; number 0 and {} before the first save. Raises session_not_found.';
+    'One row: the latest snapshot with its state; number 0 and {} before the first save. Raises '
+    'session_not_found.';
 revoke execute on function public.get_latest_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_latest_snapshot to anon, authenticated, service_role;

@@ -1,34 +1,47 @@
 -- Syncing and comparing: both are read off the parts' lifespans, nothing is replayed.
 -- Breaks running code: no.
 
-create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646) returns text
-language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
-    with begun as materialized (
+begin
+    -- plpgsql, so that a connection plans it once: planning takes longer than a poll's answer
+    return (with begun as materialized (
         select b.path, b.item, b.body from asyouwere.parts_begun(p_session, p_since, p_number) b
     ), gone as materialized (
         -- what was there at p_since and has no successor
         select e.path, e.item from asyouwere.parts_ended(p_session, p_since, p_number) e
         except select b.path, b.item from begun b
     ), gone_on_top as (
-        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might be a loop
+        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might
+        -- be a loop
         select g.path, g.item from gone g
         where not exists (
             select from unnest(asyouwere.path_ancestors(g.path)) above
             where (above <> g.path or g.item >= 0) and above in (select a.path from gone a where a.item = -1))
     )
-    select concat('{"set":{',
-        (select string_agg(concat(asyouwere.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
-        '},"remove":[',
-        (select string_agg(asyouwere.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
-        ']}')
+    select concat(
+        '{"set":{', (
+            select string_agg(
+                concat(asyouwere.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item)
+            from begun b),
+        '},"remove":[', (
+            select string_agg(asyouwere.pointer_json(g.path, g.item), ',' order by g.path, g.item desc)
+            from gone_on_top g),
+        ']}'));
+end;
 $$;
 comment on function asyouwere.changes_text is
-    'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
+    'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: '
+    'value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, '
+    'its inside follows.';
 revoke execute on function asyouwere.changes_text from public;
 
-create function asyouwere.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.read_changes(
+    p_session_id uuid, p_since int, out number int, out reset boolean, out changes json
+) language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -61,13 +74,16 @@ begin
 end;
 $$;
 comment on function public.get_session_changes is
-    'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": [pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. Raises session_not_found.';
+    'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": '
+    '[pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. '
+    'Raises session_not_found.';
 revoke execute on function public.get_session_changes from public, anon, authenticated, service_role;
 grant execute on function public.get_session_changes to anon, authenticated, service_role;
 
 create function asyouwere.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -110,6 +126,8 @@ begin
 end;
 $$;
 comment on function public.diff_snapshots is
-    'What differs between two snapshots, a row for each address: added, removed or changed, with the values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+    'What differs between two snapshots, a row for each address: added, removed or changed, with the '
+    'values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, '
+    'snapshot_gone.';
 revoke execute on function public.diff_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.diff_snapshots to anon, authenticated, service_role;

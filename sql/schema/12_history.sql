@@ -12,7 +12,8 @@ begin
     then
         perform asyouwere.fail('label_taken');
     end if;
-    update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
+    update public.session_snapshots n set label = p_label
+    where n.session_id = p_session_id and n.number = p_number;
     if p_label is null then
         -- the clean-up has passed it by; let it come back for it
         update public.free_agent_sessions s set pruned_through = p_number - 1
@@ -20,10 +21,12 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.set_label is 'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
+comment on function asyouwere.set_label is
+    'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
 revoke execute on function asyouwere.set_label from public;
 
-create function asyouwere.label(p_session_id uuid, p_number int, p_label text) returns public.session_snapshots
+create function asyouwere.label(p_session_id uuid, p_number int, p_label text)
+returns public.session_snapshots
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -57,12 +60,15 @@ begin
 end;
 $$;
 comment on function public.label_snapshot is
-    'Name a snapshot; clean-up never takes it then. Null takes the name away. Raises snapshot_not_found, snapshot_gone, label_taken, forbidden.';
+    'Name a snapshot; clean-up never takes it then. Null takes the name away. Raises snapshot_not_found, '
+    'snapshot_gone, label_taken, forbidden.';
 revoke execute on function public.label_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.label_snapshot to authenticated, service_role;
 
-create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text)
+returns asyouwere.save_result
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
@@ -76,7 +82,8 @@ begin
         perform asyouwere.fail('invalid_argument',
             'Say which number to go back to. An idempotency key has 1 to 255 characters.');
     end if;
-    select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+    select * into v_earlier from asyouwere.save_keys k
+    where k.session = v_session.internal_id and k.key = v_key;
     if found then
         return asyouwere.replay_save(v_session, v_earlier, v_content, null);
     end if;
@@ -107,17 +114,21 @@ begin
 end;
 $$;
 comment on function public.revert_session is
-    'A new snapshot with the content of an old one; nothing in between is lost. 0 empties the state. Answers as create_session_snapshot. Raises snapshot_not_found, snapshot_gone, forbidden.';
+    'A new snapshot with the content of an old one; nothing in between is lost. 0 empties the state. '
+    'Answers as create_session_snapshot. Raises snapshot_not_found, snapshot_gone, forbidden.';
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function asyouwere.fork(p_session_id uuid, p_number int, p_name text) returns public.free_agent_sessions
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create function asyouwere.fork(p_session_id uuid, p_number int, p_name text)
+returns public.free_agent_sessions
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_source public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_source, p_number, null);
-    v_owner uuid := coalesce(auth.uid(), case when current_setting('role') = 'service_role' then v_source.user_id end);
+    v_owner uuid := coalesce(
+        auth.uid(), case when current_setting('role') = 'service_role' then v_source.user_id end);
     v_fork public.free_agent_sessions;
     v_parts int;
 begin
@@ -133,13 +144,13 @@ begin
     returning * into v_fork;
     perform asyouwere.charge_copy(v_owner, v_header.size_bytes);
     insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-    select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth, p.kind,
-        p.created_at, p.path, p.body
+    select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth,
+        p.kind, p.created_at, p.path, p.body
     from asyouwere.parts_at(v_source.internal_id, v_header.number) p;
     get diagnostics v_parts = row_count;
-    -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a snapshot and
-    -- its parts at once, and so does who deletes the session: if the snapshot is still there now, its parts were all
-    -- there when they were copied.
+    -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a
+    -- snapshot and its parts at once, and so does who deletes the session: if the snapshot is still there
+    -- now, its parts were all there when they were copied.
     perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
     if v_header.number > 0 then
         insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
@@ -161,6 +172,8 @@ begin
 end;
 $$;
 comment on function public.fork_session is
-    'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+    'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
+    'latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, '
+    'snapshot_gone.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;

@@ -1,5 +1,5 @@
--- Messages: the items of the state's list "messages", as a table. There is one copy: a message inserted here is in
--- the next restore, a message saved with a snapshot is here.
+-- Messages: the items of the state's list "messages", as a table. There is one copy: a message inserted here
+-- is in the next restore, a message saved with a snapshot is here.
 -- Breaks running code: no.
 
 create function asyouwere.message_id(p_session_id uuid, p_position int) returns uuid
@@ -37,9 +37,11 @@ from public.free_agent_sessions s
 join asyouwere.live_parts p on p.session = s.internal_id
 where p.path = '/messages/' and p.item >= 0;
 comment on view public.session_messages is
-    'The live messages of every session one may read. Insert (session_id with role and content, or with body) to append one.';
+    'The live messages of every session one may read. Insert (session_id with role and content, or with '
+    'body) to append one.';
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
-comment on column public.session_messages.content is 'The message''s "content": a text as it is, anything else as JSON text.';
+comment on column public.session_messages.content is
+    'The message''s "content": a text as it is, anything else as JSON text.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
@@ -48,7 +50,8 @@ grant insert (session_id, role, content, body) on public.session_messages to aut
 
 create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
 returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_rows asyouwere.change_rows;
@@ -67,8 +70,9 @@ comment on function asyouwere.append_messages is 'Saves messages at the end of t
 revoke execute on function asyouwere.append_messages from public;
 grant execute on function asyouwere.append_messages to authenticated, service_role;
 
-create function public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text default null)
-returns table (number int, first_position int, last_position int, message_count int)
+create function public.append_session_messages(
+    p_session_id uuid, p_messages json, p_idempotency_key text default null
+) returns table (number int, first_position int, last_position int, message_count int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -79,7 +83,8 @@ begin
 end;
 $$;
 comment on function public.append_session_messages is
-    'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
+    'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many '
+    'messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
 revoke execute on function public.append_session_messages from public, anon, authenticated, service_role;
 grant execute on function public.append_session_messages to authenticated, service_role;
 
@@ -87,7 +92,8 @@ create function asyouwere.insert_message() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- not json_build_object(), which writes spaces: a client that saves the same message would seem to change it
+    -- not json_build_object(), which writes spaces: a client that saves the same message would seem to change
+    -- it
     v_body json := coalesce(new.body, (select row_to_json(m) from (select new.role, new.content) m));
     v_result asyouwere.save_result;
 begin
@@ -105,7 +111,8 @@ begin
     return new;
 end;
 $$;
-comment on function asyouwere.insert_message is 'An insert into session_messages appends to the state''s list.';
+comment on function asyouwere.insert_message is
+    'An insert into session_messages appends to the state''s list.';
 revoke execute on function asyouwere.insert_message from public;
 create trigger insert_message instead of insert on public.session_messages
     for each row execute function asyouwere.insert_message();
@@ -114,7 +121,8 @@ create function asyouwere.refuse_message_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
+    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete
+    -- from view".
     perform asyouwere.fail('forbidden', 'A message is changed by a save of its session.');
     return null;
 end;
@@ -126,16 +134,18 @@ create trigger refuse_message_change instead of update or delete on public.sessi
 
 create function asyouwere.read_messages(p_session_id uuid, p_after int, p_limit int)
 returns setof public.session_messages
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
-    -- definer: access is checked once, above. Not through the view: of its join the planner does not know that it
-    -- comes in the order of positions, and would read a long session whole for every page.
+    -- definer: access is checked once, above. Not through the view: of its join the planner does not know
+    -- that it comes in the order of positions, and would read a long session whole for every page.
     return query
     select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
-        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content', p.body::json, p.created_at
+        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content',
+        p.body::json, p.created_at
     from asyouwere.live_parts p
     where p.session = v_session.internal_id and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
@@ -167,6 +177,7 @@ begin
     perform asyouwere.session_to_read(p_session_id);
 end;
 $$;
-comment on function asyouwere.require_readable is 'Raises session_not_found unless the caller may read the session.';
+comment on function asyouwere.require_readable is
+    'Raises session_not_found unless the caller may read the session.';
 revoke execute on function asyouwere.require_readable from public;
 grant execute on function asyouwere.require_readable to anon, authenticated, service_role;

@@ -4,7 +4,8 @@
 create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 return concat('{"format":"asyouwere-session","version":1,"session":',
-        json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name, 'model', p_session.model, 'kind', p_session.kind,
+        json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
+            'model', p_session.model, 'kind', p_session.kind,
             'status', p_session.status, 'visibility', p_session.visibility, 'key', p_session.key,
             'upstream', p_session.upstream, 'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
@@ -15,14 +16,18 @@ return concat('{"format":"asyouwere-session","version":1,"session":',
             'size_bytes', p_session.size_bytes, 'message_count', p_session.message_count,
             -- whom a caller may see of them: all for the owner, a member only that one
             'members', (
-                select coalesce(json_agg(json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
+                select coalesce(json_agg(
+                    json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
                     order by m.created_at, m.user_id), '[]')
                 from public.session_members m
                 where m.session_id = p_session.id
-                    and (m.user_id = auth.uid() or p_session.user_id = auth.uid() or auth.role() = 'service_role'))),
+                    and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
+                        or auth.role() = 'service_role'))),
         ',"snapshots":[', (
-            select string_agg(json_build_object('number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
-                'message_count', n.message_count, 'changed_parts', n.changed_parts, 'created_by', n.created_by, 'created_at', n.created_at)::text,
+            select string_agg(json_build_object(
+                'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
+                'message_count', n.message_count, 'changed_parts', n.changed_parts,
+                'created_by', n.created_by, 'created_at', n.created_at)::text,
                 ',' order by n.number)
             from public.session_snapshots n where n.session_id = p_session.id),
         '],"parts":[');
@@ -39,7 +44,8 @@ comment on function asyouwere.export_line is 'A part as an export has it.';
 revoke execute on function asyouwere.export_line from public;
 
 create function asyouwere.read_export(p_session_id uuid) returns setof text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -72,7 +78,8 @@ begin
 end;
 $$;
 comment on function public.export_session is
-    'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
+    'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and '
+    'parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
 revoke execute on function public.export_session from public, anon, authenticated, service_role;
 grant execute on function public.export_session to anon, authenticated, service_role;
 
@@ -97,8 +104,10 @@ $$;
 comment on function asyouwere.export_place is 'Where a page of an export ended. Raises invalid_argument.';
 revoke execute on function asyouwere.export_place from public;
 
-create function asyouwere.read_export_page(p_session_id uuid, p_page json, p_latest_only boolean) returns setof text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create function asyouwere.read_export_page(p_session_id uuid, p_page json, p_latest_only boolean)
+returns setof text
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -106,10 +115,12 @@ declare
     v_snapshots bigint;
     v_page record;
 begin
-    -- definer: access is checked once a page, above. A page probes an index for at most 900 rows (with two more, as
-    -- many as hosted PostgREST hands out) or 2 MB; nothing is sorted, and nothing is kept for the next one.
+    -- definer: access is checked once a page, above. A page probes an index for at most 900 rows (with two
+    -- more, as many as hosted PostgREST hands out) or 2 MB; nothing is sorted, and nothing is kept for the
+    -- next one.
     if p_page is null then
-        select v_session.latest_number as number, null::bigint as snapshots, 0 as since, -2 as place, '' as path
+        select v_session.latest_number as number, null::bigint as snapshots,
+            0 as since, -2 as place, '' as path
         into v_from;
     else
         select * into v_from from asyouwere.export_place(p_page);
@@ -118,7 +129,8 @@ begin
     select count(*) into v_snapshots from public.session_snapshots n
     where n.session_id = p_session_id and n.number <= v_from.number;
     if v_snapshots <> v_from.snapshots then
-        perform asyouwere.fail('snapshot_gone', 'Clean-up has removed snapshots meanwhile. Begin the export again.');
+        perform asyouwere.fail('snapshot_gone',
+            'Clean-up has removed snapshots meanwhile. Begin the export again.');
     end if;
     if p_latest_only then
         with alive as (
@@ -130,7 +142,8 @@ begin
             ) union all (
                 -- what ended since: little
                 select p.* from asyouwere.ended_parts p
-                where p.session = v_session.internal_id and p.until > v_from.number and p.since <= v_from.number
+                where p.session = v_session.internal_id
+                    and p.until > v_from.number and p.since <= v_from.number
                     and (p.path, p.item) > (v_from.path, v_from.place)
                 order by p.path, p.item limit 901
             )
@@ -141,7 +154,8 @@ begin
             select * from counted c where c.n = 1 or c.n <= 900 and c.before < 2000000
         )
         select array_agg(
-                asyouwere.export_line(g.path, g.item, g.since, 2147483647, g.created_at, g.body) order by g.n) as lines,
+                asyouwere.export_line(g.path, g.item, g.since, null, g.created_at, g.body)
+                order by g.n) as lines,
             (array_agg(g.path order by g.n desc))[1] as path,
             (array_agg(g.item order by g.n desc))[1] as place,
             0 as since, count(*) < (select count(*) from alive) as more
@@ -160,7 +174,7 @@ begin
             select * from counted c where c.n = 1 or c.n <= 900 and c.before < 2000000
         )
         select array_agg(asyouwere.export_line(g.path, g.item, g.since,
-                case when g.until <= v_from.number then g.until else 2147483647 end, g.created_at, g.body)
+                case when g.until <= v_from.number then g.until end, g.created_at, g.body)
                 order by g.n) as lines,
             '' as path,
             (array_agg(g.ord order by g.n desc))[1] as place,
@@ -191,17 +205,200 @@ begin
 end;
 $$;
 comment on function public.export_session_page is
-    'An export in pages of about 2 MB. First row: p_page of the next page, or null; on the first page the document up to '
-    'its parts; then a part a row. p_latest_only: no history, ordered by address. Raises session_not_found, snapshot_gone.';
+    'An export in pages of about 2 MB. First row: p_page of the next page, or null; on the first page the '
+    'document up to its parts; then a part a row. p_latest_only: no history, ordered by address. Raises '
+    'session_not_found, snapshot_gone.';
 revoke execute on function public.export_session_page from public, anon, authenticated, service_role;
 grant execute on function public.export_session_page to anon, authenticated, service_role;
 
-create function asyouwere.believable_time(p_time timestamptz) returns timestamptz
+-- Importing, step by step. The document comes from outside, so everything that saving would have made sure
+-- of is checked: it can spoil nothing but the new session, and not even that.
+
+create function asyouwere.clamp_time(p_time timestamptz) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp
 -- infinity, and years that no calendar of a client's has, would spoil every list that the row is in
 return case when p_time is not null then greatest(least(p_time, now()), timestamptz '1970-01-01 00:00Z') end;
-comment on function asyouwere.believable_time is 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
-revoke execute on function asyouwere.believable_time from public;
+comment on function asyouwere.clamp_time is
+    'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
+revoke execute on function asyouwere.clamp_time from public;
+
+create function asyouwere.refuse_import(p_problem text default null) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.fail('invalid_argument',
+        concat('This is no export of a session', ': ' || p_problem, '.'));
+end;
+$$;
+comment on function asyouwere.refuse_import is
+    'Raises invalid_argument; the problem in a few words, if known.';
+revoke execute on function asyouwere.refuse_import from public;
+
+create function asyouwere.insert_imported_session(p_session json) returns public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_fields record;
+    v_session public.free_agent_sessions;
+begin
+    begin
+        select * into v_fields from json_to_record(p_session) as f (
+            name text, model text, kind text, status text, upstream jsonb, metadata jsonb,
+            expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz,
+            latest_number int, pruned_through int);
+    exception when data_exception or invalid_parameter_value then
+        perform asyouwere.refuse_import();
+    end;
+    insert into public.free_agent_sessions (
+        user_id, name, model, kind, status, upstream, metadata, expires_after,
+        archived_at, created_at, latest_number, pruned_through)
+    values (
+        auth.uid(), v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
+        coalesce(nullif(v_fields.status, 'expired'), 'idle'),
+        v_fields.upstream, coalesce(v_fields.metadata, '{}'),
+        -- without expiry it had none: 0, or a chat would get the default; a number too large for an interval
+        -- becomes one that is refused
+        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
+        asyouwere.clamp_time(v_fields.archived_at),
+        asyouwere.clamp_time(coalesce(v_fields.created_at, now())),
+        coalesce(v_fields.latest_number, 0),
+        greatest(0, least(coalesce(v_fields.pruned_through, 0), coalesce(v_fields.latest_number, 0) - 1)))
+    returning * into v_session;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.insert_imported_session is
+    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded.';
+revoke execute on function asyouwere.insert_imported_session from public;
+
+create function asyouwere.insert_imported_history(
+    p_session public.free_agent_sessions, p_snapshots json, p_paths text[], p_items int[],
+    p_since int[], p_until int[], p_created_at timestamptz[], p_bodies text[]
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.session_snapshots (
+        session_id, number, label, created_at, size_bytes, changed_parts, message_count)
+    select p_session.id, s.number, s.label, asyouwere.clamp_time(coalesce(s.created_at, now())),
+        0, greatest(s.changed_parts, 0), 0
+    from json_to_recordset(p_snapshots) as s (
+        number int, label text, created_at timestamptz, changed_parts int);
+
+    insert into asyouwere.parts (
+        session, since, until, item, ord, size, depth, kind, created_at, path, body)
+    select p_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
+        row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
+        asyouwere.path_depth(g.path),
+        asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
+        asyouwere.clamp_time(coalesce(g.created_at, now())), g.path, g.body
+    from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies)
+        as g (path, item, since, until, created_at, body);
+exception
+    when data_exception or integrity_constraint_violation or invalid_parameter_value
+        or program_limit_exceeded
+    then
+        perform asyouwere.refuse_import('numbers or addresses do not fit');
+end;
+$$;
+comment on function asyouwere.insert_imported_history is
+    'Snapshots and parts of an export, as they are; import_problem() says whether they may stay.';
+revoke execute on function asyouwere.insert_imported_history from public;
+
+create function asyouwere.import_problem(p_session public.free_agent_sessions) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_session.latest_number <> coalesce(
+        (select max(n.number) from public.session_snapshots n where n.session_id = p_session.id), 0)
+    then
+        return 'the latest number has no snapshot';
+    elsif exists (
+        select from public.session_snapshots n where n.session_id = p_session.id and n.number < 1)
+    then
+        return 'a number is below 1';
+    elsif exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session.id and length(n.label) not between 1 and 200)
+    then
+        return 'a label has not 1 to 200 characters';
+    elsif exists (
+        select from asyouwere.parts p
+        where p.session = p_session.internal_id
+            and (not asyouwere.is_path(p.path) or p.depth not between 1 and 3 or p.item < -1
+                or p.since < 1 or p.since >= p.until or p.since > p_session.latest_number
+                -- a container that should have been opened
+                or p.kind = 'v' and p.depth < 3 and left(p.body, 1) in ('{', '[')
+                or not asyouwere.refuse_part(p.path, p.item, p.body)))
+        or exists (
+            select from asyouwere.ended_parts p
+            where p.session = p_session.internal_id and p.until > p_session.latest_number)
+    then
+        return 'a part is not well formed';
+    elsif exists (
+        select from (
+            select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
+            from asyouwere.parts p where p.session = p_session.internal_id
+        ) o
+        where o.prior_until > o.since)
+    then
+        return 'two lifespans of an address overlap';
+    elsif exists (
+        -- a part never outlives its container
+        select from asyouwere.parts p
+        where p.session = p_session.internal_id and (p.item >= 0 or p.depth > 1)
+            and not exists (
+                select from asyouwere.parts c
+                where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
+                    and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
+                    and c.kind = case when p.item >= 0 then 'l'::"char" else 'o'::"char" end))
+    then
+        return 'a part has no container';
+    elsif exists (
+        select from public.session_snapshots n
+        cross join lateral asyouwere.parts_at(p_session.internal_id, n.number) p
+        where n.session_id = p_session.id and p.item >= 0
+        group by n.number, p.path having count(*) <> max(p.item) + 1)
+    then
+        return 'a list has a gap';
+    end if;
+    return null;
+end;
+$$;
+comment on function asyouwere.import_problem is
+    'What keeps the snapshots and parts of an imported session from being a history, or null. Raises what a '
+    'part can be refused for.';
+revoke execute on function asyouwere.import_problem from public;
+
+create function asyouwere.count_imported_sizes(p_session public.free_agent_sessions)
+returns public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions;
+begin
+    update public.session_snapshots n
+    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
+    from (
+        select k.number, sum(p.size) as bytes,
+            count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
+        from public.session_snapshots k
+        left join lateral asyouwere.parts_at(p_session.internal_id, k.number) p on true
+        where k.session_id = p_session.id group by k.number
+    ) t
+    where n.session_id = p_session.id and n.number = t.number;
+    update public.free_agent_sessions s
+    set size_bytes = n.size_bytes, message_count = n.message_count,
+        stored_bytes = asyouwere.stored_bytes(s.internal_id)
+    from public.session_snapshots n
+    where s.id = p_session.id and n.session_id = s.id and n.number = s.latest_number;
+    select * into v_session from public.free_agent_sessions s where s.id = p_session.id;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.count_imported_sizes is
+    'Counts bytes and messages of an imported session and its snapshots anew; the session with them.';
+revoke execute on function asyouwere.count_imported_sizes from public;
 
 create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
@@ -210,115 +407,34 @@ create function asyouwere.write_import(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_fields record;
     v_session public.free_agent_sessions;
-    v_latest int;
     v_problem text;
 begin
-    -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
-    -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
+    -- definer: nobody writes parts but through here
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
     end if;
-    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
-        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
+    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
+        or exists (select from unnest(p_bodies) b where not asyouwere.is_json(b))
+    then
+        perform asyouwere.refuse_import();
     end if;
-    begin
-        select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
-            f.upstream, coalesce(f.metadata, '{}') as metadata, f.expires_after_seconds, f.archived_at,
-            coalesce(f.created_at, now()) as created_at, coalesce(f.latest_number, 0) as latest_number,
-            coalesce(f.pruned_through, 0) as pruned_through
-        into v_fields
-        from json_to_record(p_session) as f (name text, model text, kind text, status text, upstream jsonb, metadata jsonb,
-            expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
-        perform json_typeof(b::json) from unnest(p_bodies) b;
-    exception when data_exception or invalid_parameter_value or undefined_function then
-        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
-    end;
-
-    insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
-        archived_at, created_at, latest_number, pruned_through)
-    values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
-        case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
-        -- without expiry it had none: 0, or a chat would get the default; nor may the number be too large to be refused
-        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
-        asyouwere.believable_time(v_fields.archived_at), asyouwere.believable_time(v_fields.created_at),
-        v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
-    returning * into v_session;
-
-    begin
-        insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
-        select v_session.id, s.number, s.label, asyouwere.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
-        from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
-        insert into asyouwere.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
-        select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
-            row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
-            asyouwere.path_depth(g.path),
-            asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
-            asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
-        from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
-    exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
-        perform asyouwere.fail('invalid_argument',
-            'This is no export of a session: numbers or addresses do not fit.');
-    end;
-
-    select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
-    select case
-        when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
-        when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
-        when exists (select from public.session_snapshots n
-            where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
-        when (select bool_or(not asyouwere.is_path(p.path) or p.depth not between 1 and 3
-                or p.item < -1 or p.since < 1 or p.since >= p.until
-                or p.since > v_session.latest_number
-                or p.kind = 'v' and p.depth < 3 and left(p.body, 1) in ('{', '[')
-                or not asyouwere.refuse_part(p.path, p.item, p.body))
-            from asyouwere.parts p where p.session = v_session.internal_id)
-            or exists (select from asyouwere.ended_parts p
-                where p.session = v_session.internal_id and p.until > v_session.latest_number)
-            then 'a part is not well formed'
-        when exists (
-            select from (
-                select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
-                from asyouwere.parts p where p.session = v_session.internal_id) o
-            where o.prior_until > o.since) then 'two lifespans of an address overlap'
-        when exists (
-            -- a part never outlives its container
-            select from asyouwere.parts p
-            where p.session = v_session.internal_id and (p.item >= 0 or p.depth > 1)
-                and not exists (select from asyouwere.parts c
-                    where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
-                        and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
-                        and c.kind = case when p.item >= 0 then 'l'::"char" else 'o' end)) then 'a part has no container'
-        when exists (
-            select from public.session_snapshots n
-            cross join lateral asyouwere.parts_at(v_session.internal_id, n.number) p
-            where n.session_id = v_session.id and p.item >= 0
-            group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
-        end into v_problem;
+    v_session := asyouwere.insert_imported_session(p_session);
+    perform asyouwere.insert_imported_history(
+        v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
-        perform asyouwere.fail('invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+        perform asyouwere.refuse_import(v_problem);
     end if;
-
-    update public.session_snapshots n
-    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
-    from (
-        select k.number, sum(p.size) as bytes, count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
-        from public.session_snapshots k left join lateral asyouwere.parts_at(v_session.internal_id, k.number) p on true
-        where k.session_id = v_session.id group by k.number
-    ) t
-    where n.session_id = v_session.id and n.number = t.number;
-    update public.free_agent_sessions s
-    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = asyouwere.stored_bytes(s.internal_id)
-    from public.session_snapshots n
-    where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
-    perform asyouwere.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
-    select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+    v_session := asyouwere.count_imported_sizes(v_session);
+    perform asyouwere.refuse_size(
+        (select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     perform asyouwere.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;
-comment on function asyouwere.write_import is 'Checks an export and writes it as a new session of the caller''s.';
+comment on function asyouwere.write_import is
+    'Checks an export and writes it as a new session of the caller''s.';
 revoke execute on function asyouwere.write_import from public;
 grant execute on function asyouwere.write_import to authenticated;
 
@@ -329,10 +445,13 @@ create function public.import_session(
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next asyouwere.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    return next asyouwere.write_import(
+        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
 end;
 $$;
 comment on function public.import_session is
-    'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument, too_large.';
+    'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
+    'its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument,'
+    ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;

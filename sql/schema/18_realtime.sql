@@ -1,7 +1,9 @@
--- Realtime: whoever may read a session can hear of its snapshots as they are made, where Supabase Realtime is there.
--- The database sends {session, number} to the private topic asyouwere:<session id>, event snapshot. Nothing of the content
+-- Realtime: whoever may read a session can hear of its snapshots as they are made, where Supabase Realtime is
+-- there. The database sends {session, number} to the private topic asyouwere:<session id>, event snapshot.
+-- Nothing of the content
 -- travels: clients pull by number, and those who poll miss nothing but the hurry.
--- Where there is no Realtime there is no trigger, so it costs nothing; enable_realtime() can be called again later.
+-- Where there is no Realtime there is no trigger, so it costs nothing; enable_realtime() can be called again
+-- later.
 -- Breaks running code: no.
 
 create function asyouwere.may_listen(p_topic text) returns boolean
@@ -14,10 +16,12 @@ begin
     end if;
     return coalesce((
         select asyouwere.role_of(s.id, s.user_id, s.visibility) is not null
-        from public.free_agent_sessions s where s.id = substr(p_topic, length('asyouwere:') + 1)::uuid), false);
+        from public.free_agent_sessions s
+        where s.id = substr(p_topic, length('asyouwere:') + 1)::uuid), false);
 end;
 $$;
-comment on function asyouwere.may_listen is 'Whether the caller may read the session that the topic asyouwere:<id> is about.';
+comment on function asyouwere.may_listen is
+    'Whether the caller may read the session that the topic asyouwere:<id> is about.';
 revoke execute on function asyouwere.may_listen from public;
 grant execute on function asyouwere.may_listen to anon, authenticated, service_role;
 
@@ -25,19 +29,22 @@ create function asyouwere.announce_snapshots() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '250ms'
 as $$
 begin
-    -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import writes.
+    -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import
+    -- writes.
     perform realtime.send(
-        jsonb_build_object('session', m.session_id, 'number', m.number), 'snapshot', 'asyouwere:' || m.session_id, true)
+        jsonb_build_object('session', m.session_id, 'number', m.number),
+        'snapshot', 'asyouwere:' || m.session_id, true)
     from (select n.session_id, max(n.number) as number from made n group by n.session_id) m;
     return null;
 exception when others then
-    -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come free or
-    -- a Realtime that was taken away. Never is a save lost for it.
+    -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come
+    -- free or a Realtime that was taken away. Never is a save lost for it.
     raise warning 'asyouwere: snapshot saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
     return null;
 end;
 $$;
-comment on function asyouwere.announce_snapshots is 'Tells listeners the number of a new snapshot; never fails a save.';
+comment on function asyouwere.announce_snapshots is
+    'Tells listeners the number of a new snapshot; never fails a save.';
 revoke execute on function asyouwere.announce_snapshots from public;
 
 create function asyouwere.disable_realtime() returns text
@@ -69,11 +76,13 @@ begin
         on realtime.messages for select to anon, authenticated
         -- not presence. Realtime asks with a row of the topic that somebody joins.
         using (extension = 'broadcast' and topic = (select realtime.topic()) and asyouwere.may_listen(topic));
-    -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these topics.
+    -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these
+    -- topics.
     create policy "Only the database speaks on asyouwere's topics"
         on realtime.messages as restrictive for all to anon, authenticated
         using (topic not like 'asyouwere:%' or asyouwere.may_listen(topic))
-        with check (topic not like 'asyouwere:%' and coalesce((select realtime.topic()) not like 'asyouwere:%', true));
+        with check (topic not like 'asyouwere:%'
+            and coalesce((select realtime.topic()) not like 'asyouwere:%', true));
     create trigger announce_snapshots after insert on public.session_snapshots
         referencing new table as made
         for each statement execute function asyouwere.announce_snapshots();
@@ -84,7 +93,8 @@ exception when insufficient_privilege then
 end;
 $$;
 comment on function asyouwere.enable_realtime is
-    'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+    'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be '
+    'called again at any time; for the owner of the database.';
 revoke execute on function asyouwere.enable_realtime from public;
 
 select asyouwere.enable_realtime();
