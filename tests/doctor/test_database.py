@@ -82,6 +82,15 @@ BREAKAGES = {
     "a function is gone": (
         "drop function public.delete_my_data", "functions", "fail", "public.delete_my_data() is missing",
     ),
+    "a bound body was changed": (
+        "create or replace function asyouwere.path_depth(p_path text) returns int language sql immutable strict "
+        "parallel safe return 1",
+        "functions", "fail", "asyouwere.path_depth(text): body differs",
+    ),
+    "a function is parallel unsafe": (
+        "alter function asyouwere.path_end parallel unsafe", "functions", "fail",
+        "asyouwere.path_end(text): parallel differs: u, not s",
+    ),
     "a function too many": (
         "create function asyouwere.extra() returns int language sql return 1", "functions", "fail", "asyouwere.extra() is none of asyouwere's",
     ),
@@ -119,6 +128,76 @@ BREAKAGES = {
     ),
     "a trigger is off": (
         "alter table public.free_agent_sessions disable trigger leave_to_sweep", "triggers", "fail", "leave_to_sweep: enabled differs",
+    ),
+    "a trigger fires at another time": (
+        "create or replace trigger delete_parts after delete on public.free_agent_sessions referencing old table as gone "
+        "for each statement when (false) execute function asyouwere.delete_parts_of_sessions()",
+        "triggers", "fail", "public.free_agent_sessions: delete_parts: definition differs",
+    ),
+    "a column is of another type": (
+        "alter table asyouwere.cleanup_runs alter column took_ms type numeric(9, 1)", "columns", "fail",
+        "asyouwere.cleanup_runs.took_ms: type differs: numeric(9,1), not numeric(12,1)",
+    ),
+    "a column may be null": (
+        "alter table asyouwere.save_keys alter column merged drop not null", "columns", "fail",
+        "asyouwere.save_keys.merged: not null differs: false, not true",
+    ),
+    "a default is gone": (
+        "alter table asyouwere.parts alter column item drop default", "columns", "fail",
+        "asyouwere.parts.item: default differs: none, not '-1'::integer",
+    ),
+    "a column too many": (
+        "alter table asyouwere.save_keys add column extra int", "columns", "fail",
+        "asyouwere.save_keys.extra is none of asyouwere's",
+    ),
+    "a type's field too many": (
+        "alter type asyouwere.step add attribute extra int", "columns", "fail", "asyouwere.step.extra is none of asyouwere's",
+    ),
+    "a type too many": ("create domain asyouwere.extra as int", "relations", "fail", "asyouwere.extra is none of asyouwere's"),
+    "a constraint is gone": (
+        "alter table asyouwere.settings drop constraint settings_keep_snapshots_check", "constraints", "fail",
+        "asyouwere.settings: settings_keep_snapshots_check is missing",
+    ),
+    "a constraint allows more": (
+        "alter table public.session_members drop constraint session_members_role_check, "
+        "add constraint session_members_role_check check (role <> '')",
+        "constraints", "fail", "public.session_members: session_members_role_check: definition differs",
+    ),
+    "a constraint too many": (
+        "alter table public.session_members add constraint extra check (role <> '')", "constraints", "fail",
+        "public.session_members: extra is none of asyouwere's",
+    ),
+    "an index is of other columns": (
+        "drop index public.session_members_by_user; "
+        "create index session_members_by_user on public.session_members (user_id)",
+        "indexes", "fail", "public.session_members_by_user: definition differs",
+    ),
+    "an index lost its condition": (
+        "drop index public.session_snapshots_by_member; "
+        "create index session_snapshots_by_member on public.session_snapshots (created_by)",
+        "indexes", "fail", "public.session_snapshots_by_member: definition differs",
+    ),
+    "a view shows more": (
+        "create or replace view asyouwere.live_parts with (security_invoker = true) as select * from asyouwere.parts",
+        "relations", "fail", "asyouwere.live_parts: definition differs",
+    ),
+    "a view reads as its owner": (
+        "alter view asyouwere.described_sessions set (security_invoker = false)", "relations", "fail",
+        "asyouwere.described_sessions: options differs: security_invoker=false, not security_invoker=true",
+    ),
+    "a table forgets in a crash": (
+        "alter table asyouwere.save_keys set unlogged", "relations", "fail",
+        "asyouwere.save_keys: persistence differs: u, not p",
+    ),
+    "a comment was changed": (
+        "comment on column asyouwere.parts.until is 'something'", "comments", "warn",
+        "asyouwere.parts.until: comment differs",
+    ),
+    "a comment is gone": (
+        "comment on function asyouwere.new_id is null", "comments", "warn", "asyouwere.new_id(): comment differs",
+    ),
+    "a schema may be filled": (
+        "grant create on schema asyouwere to authenticated", "grants", "fail", "asyouwere: authenticated CREATE too much",
     ),
     "an index is gone": ("drop index asyouwere.parts_dead", "indexes", "fail", "asyouwere.parts_dead is missing"),
     "a view is gone": ("drop view public.session_messages cascade", "relations", "fail", "session_messages is missing"),
