@@ -15,17 +15,21 @@ grant usage on schema asyouwere to anon, authenticated, service_role;
 -- away. We live in someone else's database, so we do not change its defaults: every function revokes its own.
 -- Those in public revoke from the API's roles, too: Supabase's defaults grant them everything made there.
 --
--- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in pg_temp
--- first, and a caller's own type named uuid, with a check, would run the caller's code as the function's owner.
+-- Every function pins its search_path to pg_catalog, pg_temp. Not to '': Postgres then looks for types in
+-- pg_temp first, and a caller's own type named uuid, with a check, would run the caller's code as the
+-- function's owner.
 
 create function asyouwere.new_id() returns uuid
 language sql volatile parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on only.
+    -- UUID version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random. Postgres has uuidv7() from 18 on
+    -- only.
     select encode(
         set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+            overlay(
+                uuid_send(gen_random_uuid())
+                placing substring(
+                    int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
                 from 1 for 6),
             52, 1), 53, 1),
         'hex')::uuid
@@ -34,7 +38,8 @@ comment on function asyouwere.new_id is 'A time-ordered id (UUID version 7).';
 revoke execute on function asyouwere.new_id from public;
 grant execute on function asyouwere.new_id to authenticated, service_role;
 
-create function asyouwere.fail(p_code text, p_message text default null, p_detail text default '{}') returns void
+create function asyouwere.fail(p_code text, p_message text default null, p_detail text default '{}')
+returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -52,7 +57,8 @@ begin
 end;
 $$;
 comment on function asyouwere.fail is
-    'Raise an error of error_codes(), with its sentence or one that says more (never content) and data as JSON text.';
+    'Raise an error of error_codes(), with its sentence or one that says more (never content) and data as '
+    'JSON text.';
 revoke execute on function asyouwere.fail from public;
 grant execute on function asyouwere.fail to anon, authenticated, service_role;
 
@@ -61,13 +67,10 @@ create table asyouwere.settings (
     max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes >= 1024 * 1024),
     max_nesting int not null default 64 check (max_nesting between 20 and 1000),
     keep_snapshots int not null default 100 check (keep_snapshots >= 1),
-    keep_for interval not null default '7 days' check (keep_for between '0' and '300 years'),
-    keep_hourly_for interval not null default '30 days' check (keep_hourly_for between '0' and '300 years'),
-    keep_daily_for interval not null default '365 days' check (keep_daily_for between '0' and '300 years'),
-    keep_monthly_for interval check (keep_monthly_for between '0' and '300 years'),
-    keep_keys_for interval not null default '30 days' check (keep_keys_for between '0' and '300 years'),
-    chat_expires_after interval not null default '30 minutes' check (chat_expires_after between '0' and '60 years'),
-    delete_expired_after interval not null default '7 days' check (delete_expired_after between '0' and '300 years'),
+    keep_for interval not null default '7 days',
+    keep_keys_for interval not null default '30 days',
+    chat_expires_after interval not null default '30 minutes',
+    delete_expired_after interval not null default '7 days',
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
@@ -79,22 +82,25 @@ create table asyouwere.settings (
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
-comment on column asyouwere.settings.max_state_bytes is 'A save that makes the state larger is refused (too_large).';
-comment on column asyouwere.settings.max_nesting is 'Containers within containers, the state itself being the first.';
-comment on column asyouwere.settings.keep_snapshots is 'Clean-up keeps at least this many of the newest snapshots.';
+comment on column asyouwere.settings.max_state_bytes is
+    'A save that makes the state larger is refused (too_large).';
+comment on column asyouwere.settings.max_nesting is
+    'Containers within containers, the state itself being the first.';
+comment on column asyouwere.settings.keep_snapshots is
+    'Clean-up keeps at least this many of the newest snapshots.';
 comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
-comment on column asyouwere.settings.keep_hourly_for is 'Up to this age it keeps the last one of each hour (UTC).';
-comment on column asyouwere.settings.keep_daily_for is 'Up to this age it keeps the last one of each day.';
-comment on column asyouwere.settings.keep_monthly_for is 'Up to this age it keeps the last one of each month; null: for ever.';
 comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
 comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
 comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
 comment on column asyouwere.settings.writes_per_second is
     'How fast a person''s bucket fills; a write takes one token, one more for each MB. Null: no limit.';
-comment on column asyouwere.settings.writes_at_once is 'What a full bucket holds: so many writes may come at once.';
+comment on column asyouwere.settings.writes_at_once is
+    'What a full bucket holds: so many writes may come at once.';
 comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
-comment on column asyouwere.settings.max_stored_bytes_per_user is 'JSON of all kept versions of the sessions one owns. Null: no limit.';
-comment on column asyouwere.settings.max_members_per_session is 'Members and open invitations. Null: no limit.';
+comment on column asyouwere.settings.max_stored_bytes_per_user is
+    'JSON of all kept versions of the sessions one owns. Null: no limit.';
+comment on column asyouwere.settings.max_members_per_session is
+    'Members and open invitations. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_received is
     'Open ones to one person, sessions offered to take over among them. Null: no limit.';
@@ -244,7 +250,7 @@ comment on column public.free_agent_sessions.last_activity_at is
     'Last save, exact to 30 seconds: it is indexed, and leaving it alone between keeps a save''s update on its page.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
 comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
-comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
+comment on column public.free_agent_sessions.pruned_through is 'Up to this number only labelled snapshots are kept.';
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
@@ -257,6 +263,9 @@ create index free_agent_sessions_by_activity
     on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
 create index free_agent_sessions_public
     on public.free_agent_sessions (last_activity_at desc, id desc) where visibility = 'public';
+-- idle ones to expire (expired_at is null, by last activity) and expired ones to delete (by expired_at)
+create index free_agent_sessions_expiring
+    on public.free_agent_sessions (expired_at, last_activity_at) where expires_after is not null;
 
 create table public.session_members (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -459,7 +468,6 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
-        new.prepaid_saves := 0; -- else updated_at would say that they are of this minute
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -474,11 +482,7 @@ begin
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
-    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is safe
-    if new.expires_after is not null then
-        new.expires_after := nullif(make_interval(
-            secs => greatest(-1, least(extract(epoch from new.expires_after), 2000000001))), interval '0');
-    end if;
+    new.expires_after := nullif(new.expires_after, interval '0');
     perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
         case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end,
         new.visibility, new.key, new.upstream, new.metadata, extract(epoch from new.expires_after));
@@ -528,8 +532,8 @@ create trigger charge_changed_session
 
 -- 03_parts.sql
 
--- Where the content lives. A part is one address of the state with one body and a lifespan in snapshot numbers:
--- it belongs to snapshot N if since <= N and until > N.
+-- Where the content lives. A part is one address of the state with one body and a lifespan in snapshot
+-- numbers: it belongs to snapshot N if since <= N and until > N.
 -- Breaks running code: no.
 
 create table asyouwere.parts (
@@ -547,23 +551,29 @@ create table asyouwere.parts (
     primary key (session, since, ord)
 );
 comment on table asyouwere.parts is 'The states of all sessions, one row for each part and lifespan.';
-comment on column asyouwere.parts.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
-comment on column asyouwere.parts.created_at is 'When this address came into being; later versions of the part keep it.';
+comment on column asyouwere.parts.session is
+    'free_agent_sessions.internal_id. No foreign key: every writer holds the session''s row lock.';
+comment on column asyouwere.parts.created_at is
+    'When this address came into being; later versions of the part keep it.';
 comment on column asyouwere.parts.since is 'First snapshot number it belongs to.';
-comment on column asyouwere.parts.until is 'First snapshot number it no longer belongs to; the largest int while it is live.';
+comment on column asyouwere.parts.until is
+    'First snapshot number it no longer belongs to; the largest int while it is live.';
 comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
-comment on column asyouwere.parts.ord is 'Tells the parts of one save apart, so that the key also answers "changed since".';
+comment on column asyouwere.parts.ord is
+    'Tells the parts of one save apart, so that the key also answers "changed since".';
 comment on column asyouwere.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
 comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
-comment on column asyouwere.parts.kind is 'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
+comment on column asyouwere.parts.kind is
+    'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
 comment on column asyouwere.parts.path is
-    'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first order, a subtree is one range, and any key can be stored.';
+    'JSON Pointer with a closing /, its keys written as inside a JSON string: byte order is depth-first '
+    'order, a subtree is one range, and any key can be stored.';
 comment on column asyouwere.parts.body is 'JSON text as it was sent; {} or [] for an opened container.';
 
 -- "Alive at an address" and "everything alive under an address": one probe, one range.
 create unique index parts_live on asyouwere.parts (session, path, item) where until = 2147483647;
--- "What ended after N", for older numbers, for sync, for pruning; `since` tells without a look at the row that one began
--- later still, and lies where Postgres would leave a gap of four bytes.
+-- "What ended after N", for older numbers, for sync, for pruning; `since` tells without a look at the row
+-- that one began later still, and lies where Postgres would leave a gap of four bytes.
 create index parts_dead on asyouwere.parts (session, until, since) where until < 2147483647;
 
 -- Ordinary messages stay in the row: fetching them from TOAST made a restore half as slow again.
@@ -573,11 +583,12 @@ alter table asyouwere.parts set (
     autovacuum_vacuum_insert_scale_factor = 0.1
 );
 
--- Invoker, like every view: the row level security of parts decides who sees what. `until` is in it, so that a row of
--- the view is a row of the table, and a part is ended by an update of it.
+-- Invoker, like every view: the row level security of parts decides who sees what. `until` is in it, so that
+-- a row of the view is a row of the table, and a part is ended by an update of it.
 create view asyouwere.live_parts with (security_invoker = true) as
 select * from asyouwere.parts where until = 2147483647;
-comment on view asyouwere.live_parts is 'The parts of all latest states. The planner sees through it, to the index of the living.';
+comment on view asyouwere.live_parts is
+    'The parts of all latest states. The planner sees through it, to the index of the living.';
 
 create view asyouwere.ended_parts with (security_invoker = true) as
 select * from asyouwere.parts where until < 2147483647;
@@ -597,8 +608,9 @@ create function asyouwere.parts_at(p_session bigint, p_number int) returns setof
 language sql stable parallel safe rows 1000
 begin atomic
     -- Two branches because "alive" and "ended" have an index each. No SET clause, so that the planner can see
-    -- inside; the names were bound when the function was made, so no search_path can change them. So was the list
-    -- of columns: a migration that adds one makes the views and the functions that return whole parts anew.
+    -- inside; the names were bound when the function was made, so no search_path can change them. So was the
+    -- list of columns: a migration that adds one makes the views and the functions that return whole parts
+    -- anew.
     select * from asyouwere.live_parts where session = p_session and since <= p_number
     union all
     select * from asyouwere.ended_parts where session = p_session and until > p_number and since <= p_number;
@@ -606,11 +618,14 @@ end;
 comment on function asyouwere.parts_at is 'The parts that belong to a snapshot number.';
 revoke execute on function asyouwere.parts_at from public;
 
--- What tells two numbers apart, read off two short index ranges: it costs what has changed, not what there is.
-create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int default 2147483646) returns setof asyouwere.parts
+-- What tells two numbers apart, read off two short index ranges: it costs what has changed, not what there
+-- is.
+create function asyouwere.parts_begun(p_session bigint, p_from int, p_to int default 2147483646)
+returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
-    -- by the primary key; "until > p_to" also says "alive", but keeps the index of all the living out of the plan
+    -- by the primary key; "until > p_to" also says "alive", but keeps the index of all the living out of the
+    -- plan
     select * from asyouwere.parts
     where session = p_session and since > p_from and since <= p_to and until > p_to;
 end;
@@ -618,7 +633,8 @@ comment on function asyouwere.parts_begun is
     'The parts that belong to the later number p_to (default: the latest, whatever it is) and not to p_from.';
 revoke execute on function asyouwere.parts_begun from public;
 
-create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int default 2147483646) returns setof asyouwere.parts
+create function asyouwere.parts_ended(p_session bigint, p_from int, p_to int default 2147483646)
+returns setof asyouwere.parts
 language sql stable parallel safe rows 100
 begin atomic
     select * from asyouwere.ended_parts
@@ -627,6 +643,24 @@ end;
 comment on function asyouwere.parts_ended is
     'The parts that belong to p_from and not to the later number p_to (default: the latest, whatever it is).';
 revoke execute on function asyouwere.parts_ended from public;
+
+create function asyouwere.delete_parts_of_sessions() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- definer: nobody may delete parts
+    delete from asyouwere.parts where session = any (array(select internal_id from gone));
+    delete from asyouwere.save_keys where session = any (array(select internal_id from gone));
+    return null;
+end;
+$$;
+comment on function asyouwere.delete_parts_of_sessions is
+    'When sessions go, their parts and keys go with them.';
+revoke execute on function asyouwere.delete_parts_of_sessions from public;
+create trigger delete_parts after delete on public.free_agent_sessions
+    referencing old table as gone
+    for each statement execute function asyouwere.delete_parts_of_sessions();
 
 create table asyouwere.save_keys (
     session bigint not null,
@@ -640,13 +674,16 @@ create table asyouwere.save_keys (
     primary key (session, key)
 );
 comment on table asyouwere.save_keys is
-    'Saves that carried an idempotency key. Apart from the snapshots, so that a retry is known after they are pruned.';
+    'Saves that carried an idempotency key. Apart from the snapshots, so that a retry is known after they '
+    'are pruned.';
 comment on column asyouwere.save_keys.key is 'MD5 of the key: sixteen bytes whatever people use as keys.';
-comment on column asyouwere.save_keys.content is 'MD5 of what was asked, to tell a retry from another save under the same key.';
+comment on column asyouwere.save_keys.content is
+    'MD5 of what was asked, to tell a retry from another save under the same key.';
 comment on column asyouwere.save_keys.number is 'The number that was answered.';
 comment on column asyouwere.save_keys.changed_parts is 'What was answered.';
 comment on column asyouwere.save_keys.merged is 'What was answered.';
-comment on column asyouwere.save_keys.made_snapshot is 'False: nothing had changed and number was the latest then.';
+comment on column asyouwere.save_keys.made_snapshot is
+    'False: nothing had changed and number was the latest then.';
 
 -- 04_access.sql
 
@@ -848,18 +885,20 @@ revoke execute on function asyouwere.session_to_write from public;
 -- Addresses: JSON Pointers (RFC 6901) as people write them, and paths as parts keep them.
 --   pointer  /memory/a~1b        path  /memory/a~1b/
 -- A path's keys are written as inside a JSON string and it ends in "/", so that (1) byte order is depth-first
--- order, (2) everything at and under it is the range [path, path_end(path)), (3) NUL and lone surrogates, which
--- text can't hold, are plain letters, and (4) it can be put between quotes as it is.
--- Helpers that run once for each part have no SET clause, so that the planner can inline them (it does not if they
--- are strict and hold a case, either); their bodies name built-in functions only.
+-- order, (2) everything at and under it is the range [path, path_end(path)), (3) NUL and lone surrogates,
+-- which text can't hold, are plain letters, and (4) it can be put between quotes as it is. Helpers that run
+-- once for each part have no SET clause, so that the planner can inline them (it does not if they are strict
+-- and hold a case, either); their bodies name built-in functions only.
 -- Breaks running code: no.
 
 create function asyouwere.path_key(p_key text) returns text
 language sql immutable parallel safe
 return case when p_key ~ '[~/"\\\x01-\x1f]'
-    then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2), '~', '~0'), '/', '~1')
+    then replace(replace(substr(to_json(p_key)::text, 2, length(to_json(p_key)::text) - 2),
+        '~', '~0'), '/', '~1')
     else p_key end;
-comment on function asyouwere.path_key is 'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
+comment on function asyouwere.path_key is
+    'A key as it stands in a path: escaped as in a JSON string, then as in a pointer.';
 revoke execute on function asyouwere.path_key from public;
 
 create function asyouwere.is_path(p_path text) returns boolean
@@ -867,7 +906,8 @@ language sql immutable strict parallel safe
 -- one spelling for each key: two of them would be two members with one name
 return p_path ~ ('^/(?:(?:[^"\\~/\x01-\x1f]|~[01]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f])'
     '|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|\\ud[c-f][0-9a-f]{2})*/)*$');
-comment on function asyouwere.is_path is 'Whether a text is a path; one that is not could break the JSON it is put into.';
+comment on function asyouwere.is_path is
+    'Whether a text is a path; one that is not could break the JSON it is put into.';
 revoke execute on function asyouwere.is_path from public;
 
 create function asyouwere.path_end(p_path text) returns text
@@ -896,9 +936,11 @@ return case asyouwere.path_depth(p_path)
     when 2 then array['/' || split_part(p_path, '/', 2) || '/', p_path]
     else array['/' || split_part(p_path, '/', 2) || '/',
         '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/',
-        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3) || '/' || split_part(p_path, '/', 4) || '/']
+        '/' || split_part(p_path, '/', 2) || '/' || split_part(p_path, '/', 3)
+            || '/' || split_part(p_path, '/', 4) || '/']
 end;
-comment on function asyouwere.path_ancestors is 'The members on the way to a path, itself included, down to depth 3, where parts end.';
+comment on function asyouwere.path_ancestors is
+    'The members on the way to a path, itself included, down to depth 3, where parts end.';
 revoke execute on function asyouwere.path_ancestors from public;
 
 create function asyouwere.path_json_key(p_path text) returns text
@@ -937,14 +979,17 @@ revoke execute on function asyouwere.path_of_pointer from public;
 
 create function asyouwere.readable_json(p_body text) returns json
 language sql immutable parallel safe
--- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them
--- by U+FFFD where, and only where, somebody wants to look.
+-- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace
+-- them by U+FFFD where, and only where, somebody wants to look.
 return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
     else regexp_replace(regexp_replace(p_body,
-        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))', '\1' || U&'\FFFD', 'g'),
-        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || U&'\FFFD', 'g')::json
+        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))',
+        '\1' || U&'\FFFD', 'g'),
+        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}',
+        '\1' || U&'\FFFD', 'g')::json
     end;
-comment on function asyouwere.readable_json is 'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
+comment on function asyouwere.readable_json is
+    'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
 revoke execute on function asyouwere.readable_json from public;
 grant execute on function asyouwere.readable_json to anon, authenticated, service_role;
 
@@ -985,9 +1030,9 @@ revoke execute on function asyouwere.is_json from public;
 --   append  put this body after the list's last item; makes the list where nothing is
 --   put     like set, but this one part only   (made by merging, refused from callers)
 --   drop    like remove, but this one part only (made by merging, refused from callers)
--- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL callers send
--- json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that has \u0000 or half a
--- character; for such the escapes are masked while it looks.
+-- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL
+-- callers send json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that
+-- has \u0000 or half a character; for such the escapes are masked while it looks.
 -- Breaks running code: no.
 
 create type asyouwere.change_rows as (ops text[], paths text[], items int[], bodies text[]);
@@ -997,8 +1042,9 @@ create function asyouwere.refuse_count(p_count int) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of 10 MB
-    -- is as quick to write with five million items as with ten thousand, and costs hundreds of times as much.
+    -- The functions have the same number, so that no list of millions of items gets as far as here. A body of
+    -- 10 MB is as quick to write with five million items as with ten thousand, and costs hundreds of times as
+    -- much.
     if p_count > 125000 then
         perform asyouwere.fail('too_large', 'One save may write 125,000 parts. Send them in several saves.',
             '{"max_parts": 125000}');
@@ -1017,7 +1063,8 @@ as $$
         union all
         select inside.path, inside.depth, inside.item, inside.value, json_typeof(inside.value)
         from opened o cross join lateral (
-            select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item, m.value
+            select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item,
+                m.value
             from (
                 -- of a key written twice the last counts, as in JSON.parse
                 select distinct on (e.key) e.key, e.value
@@ -1038,52 +1085,61 @@ as $$
              else o.value::text end
     from opened o
 $$;
-comment on function asyouwere.open_value is 'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+comment on function asyouwere.open_value is
+    'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
 revoke execute on function asyouwere.open_value from public;
 
 create function asyouwere.masked_escapes(p_body text) returns text
 language sql immutable strict parallel safe
--- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters that
--- it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside first, in
--- place of them a control character, which no JSON has: every backslash that is left begins an escape.
+-- Postgres reads JSON with \u0000 or half a character but can't look into it. So these are written as letters
+-- that it can, \u0001 and one more; and so is the letter \u0001 itself. Pairs of backslashes are put aside
+-- first, in place of them a control character, which no JSON has: every backslash that is left begins an
+-- escape.
 return replace(replace(replace(replace(replace(p_body, '\\', E'\x01'),
     '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'), '\ud', '\u0001\u0004d'), E'\x01', '\\');
-comment on function asyouwere.masked_escapes is 'A body that json functions can look into; unmasked_escapes() is the way back.';
+comment on function asyouwere.masked_escapes is
+    'A body that json functions can look into; unmasked_escapes() is the way back.';
 revoke execute on function asyouwere.masked_escapes from public;
 
 create function asyouwere.unmasked_escapes(p_text text) returns text
 language sql immutable strict parallel safe
 return replace(replace(replace(replace(replace(p_text, '\\', E'\x01'),
     '\u0001\u0004', '\u'), '\u0001\u0003', '\u0000'), '\u0001\u0002', '\u0001'), E'\x01', '\\');
-comment on function asyouwere.unmasked_escapes is 'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
+comment on function asyouwere.unmasked_escapes is
+    'The way back from masked_escapes(), for bodies and for keys as they stand in a path.';
 revoke execute on function asyouwere.unmasked_escapes from public;
 
 create function asyouwere.masked_json(p_value json) returns json
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only \u0000
-    -- and halves without their other half are masked, so that every key keeps its one spelling.
-    select replace(regexp_replace(regexp_replace(replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
+    -- The same for JSON as people write it, where two escapes may be one character, spelled in any case: only
+    -- \u0000 and halves without their other half are masked, so that every key keeps its one spelling.
+    select replace(regexp_replace(regexp_replace(
+        replace(replace(small.text, '\u0001', '\u0001\u0002'), '\u0000', '\u0001\u0003'),
         '\\u(d[89ab][0-9a-f]{2})(?!\\ud[c-f])', '\\u0001\\u0004\1', 'g'),
         '(?<!\\ud[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})', '\\u0001\\u0004\1', 'g'), E'\x01', '\\')::json
     from (
         select case when aside.text ~ '\\u(?:D|d[0-9a-f]{0,2}[A-F])' then (
                 select string_agg(m[1] || lower(m[2]), '' order by position)
-                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g') with ordinality as r (m, position)
+                from regexp_matches(aside.text, '(.*?)(\\u[dD][0-9a-fA-F]{3}|$)', 'g')
+                    with ordinality as r (m, position)
             ) else aside.text end as text
         from (select replace(p_value::text, '\\', E'\x01') as text) aside
     ) small
 $$;
-comment on function asyouwere.masked_json is 'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
+comment on function asyouwere.masked_json is
+    'JSON from a caller that json functions can look into; unmasked_rows() is the way back.';
 revoke execute on function asyouwere.masked_json from public;
 
 create function asyouwere.unmasked_rows(p_rows asyouwere.change_rows) returns asyouwere.change_rows
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     select row(p_rows.ops,
-        array(select asyouwere.unmasked_escapes(u.path) from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
+        array(select asyouwere.unmasked_escapes(u.path)
+            from unnest(p_rows.paths) with ordinality u (path, position) order by u.position),
         p_rows.items,
-        array(select asyouwere.unmasked_escapes(u.body) from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
+        array(select asyouwere.unmasked_escapes(u.body)
+            from unnest(p_rows.bodies) with ordinality u (body, position) order by u.position)
     )::asyouwere.change_rows
 $$;
 comment on function asyouwere.unmasked_rows is 'Change rows that were opened from masked_json().';
@@ -1111,7 +1167,8 @@ exception when untranslatable_character or invalid_text_representation then
     return asyouwere.unmasked_rows(asyouwere.open_state(asyouwere.masked_json(p_state)));
 end;
 $$;
-comment on function asyouwere.open_state is 'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
+comment on function asyouwere.open_state is
+    'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
 revoke execute on function asyouwere.open_state from public;
 
 create function asyouwere.is_index(p_key text) returns boolean
@@ -1134,13 +1191,16 @@ begin
     into v_well_formed
     from json_each(case json_typeof(p_changes) when 'object' then p_changes else '{}' end) e;
     if v_well_formed then
-        select not exists (select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
-            and not exists (select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
+        select not exists (
+                select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
+            and not exists (
+                select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
         into v_well_formed;
     end if;
     if v_well_formed is not true then
         perform asyouwere.fail('invalid_changes',
-            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, each optional.');
+            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, '
+            'each optional.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
         perform asyouwere.fail('invalid_state');
@@ -1161,7 +1221,8 @@ begin
         select a.op, a.path, null::int as item, a.value::text as body
         from asked a where a.op <> 'set' or asyouwere.is_index(split_part(a.path, '/', -2))
         union all
-        -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens those
+        -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens
+        -- those
         select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
             case when o.path = a.path and o.item = -1 then null else o.item end, o.body
         from asked a, asyouwere.open_value(a.path, asyouwere.path_depth(a.path), a.value) o
@@ -1179,7 +1240,8 @@ exception when untranslatable_character or invalid_text_representation then
 end;
 $$;
 comment on function asyouwere.open_changes is
-    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, not_representable, too_large.';
+    'Changes as a caller sends them, as change rows. Raises invalid_changes, invalid_address, '
+    'not_representable, too_large.';
 revoke execute on function asyouwere.open_changes from public;
 
 create function asyouwere.open_body(p_path text, p_body text)
@@ -1189,8 +1251,10 @@ as $$
 begin
     if p_body ~ '\\u(?:0000|d)' then
         return query
-        select p_path || asyouwere.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item, asyouwere.unmasked_escapes(o.body)
-        from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), asyouwere.masked_escapes(p_body)::json) o;
+        select p_path || asyouwere.unmasked_escapes(substr(o.path, length(p_path) + 1)), o.item,
+            asyouwere.unmasked_escapes(o.body)
+        from asyouwere.open_value(
+            p_path, asyouwere.path_depth(p_path), asyouwere.masked_escapes(p_body)::json) o;
     else
         return query select * from asyouwere.open_value(p_path, asyouwere.path_depth(p_path), p_body::json);
     end if;
@@ -1226,8 +1290,10 @@ begin
         where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
             or asyouwere.path_depth(g.path) >= 3
         union all
-        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end, o.path, o.item, o.body
-        from given g, asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
+        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end,
+            o.path, o.item, o.body
+        from given g,
+            asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
         where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
             and asyouwere.path_depth(g.path) < 3
     )
@@ -1241,7 +1307,8 @@ begin
 end;
 $$;
 comment on function asyouwere.resolve_addresses is
-    'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the base, else a member.';
+    'Change rows whose addresses end in a number, made sure of: an item if the parent is a list at the '
+    'base, else a member.';
 revoke execute on function asyouwere.resolve_addresses from public;
 
 -- 07_merging.sql
@@ -1256,8 +1323,9 @@ revoke execute on function asyouwere.resolve_addresses from public;
 --   2. one is at a member that the other lies in (a container made, removed or replaced under a change), or
 --   3. mine cuts items off the end of a list that theirs made longer.
 -- Two who both make a container agree only if all that is in it agrees, too.
--- Items of mine past the end that a list had at the base are appends. They never conflict while the list lives,
--- however short it is by now: they go after what is there. On any conflict nothing is written and the addresses are named.
+-- Items of mine past the end that a list had at the base are appends. They never conflict while the list
+-- lives, however short it is by now: they go after what is there. On any conflict nothing is written and the
+-- addresses are named.
 -- Breaks running code: no.
 
 create function asyouwere.changes_of_others(p_session bigint, p_base int)
@@ -1270,7 +1338,8 @@ as $$
     where b.body is distinct from l.body
 $$;
 comment on function asyouwere.changes_of_others is
-    'Addresses whose body now differs from the one at the base; old or new is null where there was or is none.';
+    'Addresses whose body now differs from the one at the base; old or new is null where there was or is '
+    'none.';
 revoke execute on function asyouwere.changes_of_others from public;
 
 create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
@@ -1283,12 +1352,13 @@ as $$
         where g.op <> 'append'
     ), places as (
         -- each address as the range of what is at and under it; no path has a control character
-        select g.path, case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
+        select g.path,
+            case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
             g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
         from given g where g.op <> 'in'
     ), before as (
-        -- What was there at the base: the alive that are old enough, a range of their index for each address, and what
-        -- has ended since. Asking parts_at() would read the whole session.
+        -- What was there at the base: the alive that are old enough, a range of their index for each address,
+        -- and what has ended since. Asking parts_at() would read the whole session.
         select alive.* from places l cross join lateral (
             select p.path, p.item, p.body from asyouwere.live_parts p
             where p.session = p_session and p.since <= p_base
@@ -1310,8 +1380,9 @@ comment on function asyouwere.changes_of_caller is
     'The same for what a caller wants, against the base. Appends are not in it.';
 revoke execute on function asyouwere.changes_of_caller from public;
 
-create function asyouwere.merge_changes(p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows)
-returns asyouwere.change_rows
+create function asyouwere.merge_changes(
+    p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows
+) returns asyouwere.change_rows
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1324,15 +1395,18 @@ begin
     ), theirs as materialized (
         select * from asyouwere.changes_of_others(p_session, p_base)
     ), lists as (
-        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base: one more
-        -- than the last item that was there then, which is alive or has ended since.
+        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base:
+        -- one more than the last item that was there then, which is alive or has ended since.
         select l.path, 1 + greatest(e.last_item, (
             select p.item from asyouwere.live_parts p
             where p.session = p_session and p.path = l.path and p.since <= p_base
             order by p.path desc, p.item desc limit 1)) as length
-        from (select path from mine where item >= 0 except select path from mine where item = -1 or new is null) l
+        from (
+            select path from mine where item >= 0
+            except select path from mine where item = -1 or new is null) l
         left join (
-            select p.path, max(p.item) as last_item from asyouwere.parts_ended(p_session, p_base) p group by p.path
+            select p.path, max(p.item) as last_item
+            from asyouwere.parts_ended(p_session, p_base) p group by p.path
         ) e on e.path = l.path
     ), mine_placed as materialized (
         select m.*, l.length, m.item >= l.length is true as is_append
@@ -1341,7 +1415,8 @@ begin
         select m.path, m.item from mine_placed m join theirs t on t.path = m.path and t.item = m.item
         where not m.is_append and m.new is not distinct from t.new
     ), meetings as (
-        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with each.
+        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each
+        -- with each.
         -- 1. at the same address
         select m.path, m.item, t.path as their_path, t.item as their_item
         from mine_placed m join theirs t on t.path = m.path and t.item = m.item where not m.is_append
@@ -1368,7 +1443,9 @@ begin
         union
         -- appending to a list that was there and is gone or something else now
         select g.path, -1
-        from (select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
+        from (
+            select distinct u.path
+            from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
         cross join unnest(asyouwere.path_ancestors(g.path)) above
         join theirs t on t.path = above and t.item = -1 and t.old is not null
     ), merged as (
@@ -1393,8 +1470,10 @@ begin
                 and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
                 and (select true from asyouwere.parts_at(p_session, p_base) p
                     where p.path = m.path and p.item = m.item + 1) is true),
-        array_agg(op order by position, path, item_order), array_agg(path order by position, path, item_order),
-        array_agg(item order by position, path, item_order), array_agg(body order by position, path, item_order)
+        array_agg(op order by position, path, item_order),
+        array_agg(path order by position, path, item_order),
+        array_agg(item order by position, path, item_order),
+        array_agg(body order by position, path, item_order)
     into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
     from merged;
 
@@ -1408,7 +1487,8 @@ begin
 end;
 $$;
 comment on function asyouwere.merge_changes is
-    'Change rows against an older base, as change rows against the latest (put, drop, append). Raises conflict, list_gap.';
+    'Change rows against an older base, as change rows against the latest (put, drop, append). Raises '
+    'conflict, list_gap.';
 revoke execute on function asyouwere.merge_changes from public;
 
 create function asyouwere.refuse_conflict(p_addresses text, p_latest int) returns void
@@ -1419,7 +1499,8 @@ begin
         p_detail => format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
 end;
 $$;
-comment on function asyouwere.refuse_conflict is 'Raises conflict; the addresses come as JSON strings with commas between.';
+comment on function asyouwere.refuse_conflict is
+    'Raises conflict; the addresses come as JSON strings with commas between.';
 revoke execute on function asyouwere.refuse_conflict from public;
 
 -- 08_checks.sql
@@ -1433,8 +1514,9 @@ as $$
 declare
     v_address text;
 begin
-    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a list to
-    -- which something is appended as well are no overlap: appended is last, after what the other rows leave.
+    -- In path order whatever lies in an address comes right after it, so neighbours tell it all. Items of a
+    -- list to which something is appended as well are no overlap: appended is last, after what the other rows
+    -- leave.
     select asyouwere.pointer_json(n.path, n.item) into v_address
     from (
         select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
@@ -1453,7 +1535,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_overlaps is 'Raises overlapping_addresses: the rows of one save come in no order.';
+comment on function asyouwere.refuse_overlaps is
+    'Raises overlapping_addresses: the rows of one save come in no order.';
 revoke execute on function asyouwere.refuse_overlaps from public;
 
 create function asyouwere.refuse_loose_rows(p_rows asyouwere.change_rows) returns void
@@ -1468,7 +1551,9 @@ begin
     for i in 1 .. cardinality(v_ops) loop
         if v_ops[i] <> 'in' then
             v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
-        elsif not coalesce(starts_with(v_paths[i], v_path), false) or v_items[i] = -1 and v_paths[i] = v_path then
+        elsif not coalesce(starts_with(v_paths[i], v_path), false)
+            or v_items[i] = -1 and v_paths[i] = v_path
+        then
             perform asyouwere.fail('invalid_changes',
                 'An "in" row lies inside the address of the "set" row before it.');
         end if;
@@ -1481,10 +1566,12 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_loose_rows is 'Raises invalid_changes for in rows that no set row opens, or that come twice.';
+comment on function asyouwere.refuse_loose_rows is
+    'Raises invalid_changes for in rows that no set row opens, or that come twice.';
 revoke execute on function asyouwere.refuse_loose_rows from public;
 
-create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows) returns void
+create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows)
+returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1492,10 +1579,11 @@ declare
     v_item int;
     v_part record;
 begin
-    -- What this save put where nothing was before: its container must be there, and no position may be missing.
-    -- Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
+    -- What this save put where nothing was before: its container must be there, and no position may be
+    -- missing. Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
     select n.path, n.item into v_path, v_item from (
-        select p.path, p.item, p.depth, p.kind from asyouwere.parts p where p.session = p_session and p.since = p_number
+        select p.path, p.item, p.depth, p.kind from asyouwere.parts p
+        where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
         select g.path, -1, asyouwere.path_depth(g.path), 'v'
@@ -1529,7 +1617,8 @@ begin
     into v_part
     from asyouwere.live_parts c
     where c.session = p_session and c.item = -1
-        and c.path = any (asyouwere.path_ancestors(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
+        and c.path = any (asyouwere.path_ancestors(
+            case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
     order by c.path desc limit 1;
     if v_item >= 0 and v_part.path = v_path and v_part.kind = 'l' then
         perform asyouwere.fail('list_gap',
@@ -1544,17 +1633,19 @@ begin
     end if;
     perform asyouwere.fail('missing_parent',
         p_detail => format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
-            asyouwere.pointer_json(case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
+            asyouwere.pointer_json(
+                case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
 end;
 $$;
 comment on function asyouwere.refuse_misplaced is
-    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it can''t be.';
+    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it '
+    'can''t be.';
 revoke execute on function asyouwere.refuse_misplaced from public;
 
 create function asyouwere.is_plain_part(p_path text, p_item int, p_body text) returns boolean
 language sql immutable parallel safe
--- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit can be
--- set so low that what passes here breaks it.
+-- A cheap look, inlined by the planner. Hardly any part needs the closer one, nor then the settings: no limit
+-- can be set so low that what passes here breaks it.
 return octet_length(p_path) <= 2000
     and (left(p_body, 1) not in ('{', '[') or p_item >= 0 or p_body in ('{}', '[]'))
     and octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) <= 16
@@ -1577,9 +1668,12 @@ begin
         perform asyouwere.fail('invalid_changes',
             'A container at this depth is sent opened, its inside as rows of its own.');
     end if;
-    if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level > v_max_nesting then
-        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall away, level by
-        -- level, and what is left over is deeper than allowed. replace() is a hundred times as quick as an expression.
+    if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level
+        > v_max_nesting
+    then
+        -- Brackets of one kind do, as the body is known to be JSON; pairs of them that hold nothing fall
+        -- away, level by level, and what is left over is deeper than allowed. replace() is a hundred times as
+        -- quick as an expression.
         v_bare := translate(regexp_replace(p_body, '"(?:[^"\\]|\\.)*"|[^][{}"]+', '', 'g'), '{}', '[]');
         while v_bare <> '' and v_level < v_max_nesting loop
             v_bare := replace(v_bare, '[]', '');
@@ -1627,7 +1721,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_gaps is 'Raises list_gap if a save took items from the middle of a list.';
+comment on function asyouwere.refuse_gaps is
+    'Raises list_gap if a save took items from the middle of a list.';
 revoke execute on function asyouwere.refuse_gaps from public;
 
 create function asyouwere.refuse_size(p_size_bytes bigint) returns void
@@ -1660,21 +1755,29 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_base is 'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
+comment on function asyouwere.refuse_base is
+    'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
 revoke execute on function asyouwere.refuse_base from public;
 
 -- 09_saving.sql
 
--- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the other.
--- The four functions that every save runs through (save_snapshot, write_snapshot, append_items, replace_parts) have
--- no SET clause of their own, which would cost a tenth of a save: nobody may execute them but the two definers at
--- the end of this file, which pin search_path for all they call.
+-- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the
+-- other. The four functions that every save runs through (save_snapshot, write_snapshot, append_items,
+-- replace_parts) have no SET clause of their own, which would cost a tenth of a save: nobody may execute them
+-- but the two definers at the end of this file, which pin search_path for all they call.
 -- Breaks running code: no.
 
--- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether something
--- stands where nothing stood before, so that its container has to be looked at, and the bytes of all parts written.
+-- What a step of a save did: parts written or ended, the difference in bytes and in messages, whether
+-- something stands where nothing stood before, so that its container has to be looked at, and the bytes of
+-- all parts written.
 create type asyouwere.step as (changed int, bytes bigint, messages int, new_places boolean, written bigint);
 comment on type asyouwere.step is 'What a step of a save did to the session''s parts.';
+
+create function asyouwere.no_step() returns asyouwere.step
+language sql immutable parallel safe
+return row(0, 0, 0, false, 0)::asyouwere.step;
+comment on function asyouwere.no_step is 'A step that did nothing, to count up from.';
+revoke execute on function asyouwere.no_step from public;
 
 create function asyouwere.append_items(p_session bigint, p_number int, p_rows asyouwere.change_rows)
 returns asyouwere.step
@@ -1685,7 +1788,7 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_bodies text[] := p_rows.bodies;
-    v_step asyouwere.step := (0, 0, 0, false, 0);
+    v_step asyouwere.step := asyouwere.no_step();
     v_path text;
     v_depth int;
     v_item int;
@@ -1701,11 +1804,14 @@ begin
             where p.session = p_session and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
-                insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'), now(), v_path,
-                    '[]');
+                insert into asyouwere.parts (
+                    session, since, item, ord, size, depth, kind, created_at, path, body)
+                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'),
+                    now(), v_path, '[]');
                 v_item := -1;
-                v_step := (v_step.changed + 1, v_step.bytes + 2, v_step.messages, true);
+                v_step.changed := v_step.changed + 1;
+                v_step.bytes := v_step.bytes + 2;
+                v_step.new_places := true;
             elsif v_kind not in ('l', 'i') then
                 perform asyouwere.fail('not_a_list',
                     p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
@@ -1716,7 +1822,8 @@ begin
             perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path, v_bodies[i]);
+        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path,
+            v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
@@ -1735,11 +1842,11 @@ as $$
 declare
     v_ops text[] := p_rows.ops;
     v_bodies text[] := p_rows.bodies;
-    v_step asyouwere.step := (0, 0, 0, false, 0);
+    v_step asyouwere.step := asyouwere.no_step();
     v_old record;
 begin
-    -- The common case made quick: a few values in place of a few values. What is not of that kind is left over, and
-    -- replace_parts() may then run over all of it: what is done here is no change any more.
+    -- The common case made quick: a few values in place of a few values. What is not of that kind is left
+    -- over, and replace_parts() may then run over all of it: what is done here is no change any more.
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] = 'append';
         update asyouwere.live_parts p set until = p_number
@@ -1752,8 +1859,8 @@ begin
             perform asyouwere.refuse_part(v_old.path, v_old.item, v_bodies[i]);
         end if;
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind, v_old.created_at,
-            v_old.path, v_bodies[i]);
+        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind,
+            v_old.created_at, v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
         v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
         v_step.written := v_step.written + octet_length(v_bodies[i]);
@@ -1761,7 +1868,8 @@ begin
     return v_step;
 end;
 $$;
-comment on function asyouwere.overwrite_parts is 'Does those set rows of a small save that put one value in place of another.';
+comment on function asyouwere.overwrite_parts is
+    'Does those set rows of a small save that put one value in place of another.';
 revoke execute on function asyouwere.overwrite_parts from public;
 
 create function asyouwere.replace_parts(p_session bigint, p_number int, p_rows asyouwere.change_rows)
@@ -1779,8 +1887,8 @@ begin
             as g (op, path, item, body, position)
         where g.op <> 'append'
     ), standing as (
-        -- What is alive at and, for set and remove, under the addresses: one range of the live index for each,
-        -- whatever the statistics say.
+        -- What is alive at and, for set and remove, under the addresses: one range of the live index for
+        -- each, whatever the statistics say.
         select p.* from given g cross join lateral (
             select q.ctid as place, q.path, q.item, q.body, q.size, q.created_at from asyouwere.parts q
             where q.session = p_session and q.until = 2147483647
@@ -1792,8 +1900,12 @@ begin
         ) p
         where g.op <> 'in'
     ), changed as materialized (
-        select w.path, w.item, w.body, w.position, s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
-        from (select g.path, g.item, g.body, g.position from given g where g.op in ('set', 'in', 'put') and g.path <> '/') w
+        select w.path, w.item, w.body, w.position,
+            s.place, s.path as old_path, s.item as old_item, s.size as old_size, s.created_at
+        from (
+            select g.path, g.item, g.body, g.position from given g
+            where g.op in ('set', 'in', 'put') and g.path <> '/'
+        ) w
         full join standing s on s.path = w.path and s.item = w.item
         where w.body is distinct from s.body
     ), closed as (
@@ -1808,13 +1920,15 @@ begin
         from changed c
         -- the old ones must be closed first, or the new ones meet them in the live index
         where c.path is not null and (select count(*) from closed) >= 0
-            and (asyouwere.is_plain_part(c.path, c.item, c.body) or asyouwere.refuse_part(c.path, c.item, c.body))
+            and (asyouwere.is_plain_part(c.path, c.item, c.body)
+                or asyouwere.refuse_part(c.path, c.item, c.body))
         returning size
     )
     select count(*), coalesce((select sum(i.size) from inserted i), 0) - coalesce(sum(c.old_size), 0),
         count(*) filter (where c.path = '/messages/' and c.item >= 0 and c.place is null)
             - count(*) filter (where c.old_path = '/messages/' and c.old_item >= 0 and c.path is null),
-        coalesce(bool_or(c.place is null or c.path is null), false) or (select bool_or(g.op = 'remove') from given g),
+        coalesce(bool_or(c.place is null or c.path is null), false)
+            or (select bool_or(g.op = 'remove') from given g),
         coalesce((select sum(i.size) from inserted i), 0),
         bool_or(c.path is null and c.old_item >= 0)
     into v_step.changed, v_step.bytes, v_step.messages, v_step.new_places, v_step.written, v_gap
@@ -1862,7 +1976,8 @@ begin
 
     if v_key is not null then
         v_content := asyouwere.digest_of_save(v_rows, p_base, p_label);
-        select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+        select * into v_earlier from asyouwere.save_keys k
+        where k.session = v_session.internal_id and k.key = v_key;
         if found then
             return asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
         end if;
@@ -1882,7 +1997,8 @@ begin
     end if;
     -- only an address that ends in a number can mean two things
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
-        v_rows := asyouwere.resolve_addresses(v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
+        v_rows := asyouwere.resolve_addresses(
+            v_session.internal_id, coalesce(p_base, v_session.latest_number), v_rows);
     end if;
     v_merged := coalesce(p_base < v_session.latest_number, false) and p_on_conflict = 'merge';
     if v_merged then
@@ -1897,7 +2013,8 @@ begin
 end;
 $$;
 comment on function asyouwere.save_snapshot is
-    'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
+    'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, '
+    'idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
 revoke execute on function asyouwere.save_snapshot from public;
 
 create function asyouwere.write_snapshot(
@@ -1908,9 +2025,9 @@ language plpgsql volatile
 as $$
 declare
     v_number int := p_session.latest_number + 1;
-    v_appended asyouwere.step := (0, 0, 0, false, 0);
-    v_overwritten asyouwere.step := (0, 0, 0, false, 0);
-    v_replaced asyouwere.step := (0, 0, 0, false, 0);
+    v_appended asyouwere.step := asyouwere.no_step();
+    v_overwritten asyouwere.step := asyouwere.no_step();
+    v_replaced asyouwere.step := asyouwere.no_step();
     v_left_over boolean;
     v_caller uuid := auth.uid();
     v_written bigint;
@@ -1932,10 +2049,13 @@ begin
     if v_appended.new_places or v_replaced.new_places then
         perform asyouwere.refuse_misplaced(p_session.internal_id, v_number, p_rows);
     end if;
-    v_result := (
-        p_session.latest_number, false, false, p_merged, v_appended.changed + v_overwritten.changed + v_replaced.changed,
-        p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes,
-        p_session.message_count + v_appended.messages + v_replaced.messages, null);
+    v_result.number := p_session.latest_number;
+    v_result.created := false;
+    v_result.replayed := false;
+    v_result.merged := p_merged;
+    v_result.changed_parts := v_appended.changed + v_overwritten.changed + v_replaced.changed;
+    v_result.size_bytes := p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes;
+    v_result.message_count := p_session.message_count + v_appended.messages + v_replaced.messages;
     -- the limit can't be set lower than that, so smaller states need not know it
     if v_result.size_bytes > 1024 * 1024 then
         perform asyouwere.refuse_size(v_result.size_bytes);
@@ -1945,26 +2065,25 @@ begin
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written;
         v_prepaid := p_session.prepaid_saves - 1;
-        -- the common case without a call: the owner has paid ahead, in this minute
-        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id
-            or p_session.updated_at < date_trunc('minute', clock_timestamp())
-        then
+        -- the common case without a call: the owner has paid ahead
+        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
             v_prepaid := asyouwere.charge_save(p_session, v_written);
         end if;
         with made as (
-            insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, created_by)
-            values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts, v_result.message_count,
-                nullif(v_caller, p_session.user_id))
+            insert into public.session_snapshots (
+                session_id, number, size_bytes, changed_parts, message_count, created_by)
+            values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts,
+                v_result.message_count, nullif(v_caller, p_session.user_id))
         )
         update public.free_agent_sessions s
-        set latest_number = v_number, size_bytes = v_result.size_bytes, message_count = v_result.message_count,
+        set latest_number = v_number, size_bytes = v_result.size_bytes,
+            message_count = v_result.message_count,
             stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
             updated_at = now(),
-            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now() else s.last_activity_at end
+            -- left alone for 30 seconds: it is indexed (see 02_sessions.sql)
+            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()
+                else s.last_activity_at end
         where s.id = p_session.id;
-    end if;
-    if p_key is not null and not v_result.created then
-        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
     end if;
     if p_session.expired_at is not null then
         -- an expired session lives again with the first save, also with one that changes nothing
@@ -1975,22 +2094,29 @@ begin
     end if;
     if p_key is not null then
         insert into asyouwere.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
-        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts, v_result.created, p_merged);
+        values (p_session.internal_id, p_key, p_content, v_result.number, v_result.changed_parts,
+            v_result.created, p_merged);
     end if;
     return v_result;
 end;
 $$;
 comment on function asyouwere.write_snapshot is
-    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, label_taken and what the rows can be refused for.';
+    'Writes change rows against the latest as the next snapshot, if they change anything, and remembers the'
+    ' key. The caller holds the session''s lock. Raises too_large, rate_limited, quota_exceeded, '
+    'label_taken and what the rows can be refused for.';
 revoke execute on function asyouwere.write_snapshot from public;
 
 create function asyouwere.digest_of_save(p_rows asyouwere.change_rows, p_base int, p_label text) returns uuid
 language sql immutable set search_path = pg_catalog, pg_temp
 -- the label last: it may hold any character
-return md5(concat(array_to_string(p_rows.ops, E'\x02', '-'), E'\x01', array_to_string(p_rows.paths, E'\x02'), E'\x01',
-    array_to_string(p_rows.items, E'\x02', '-'), E'\x01', array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
+return md5(concat(
+    array_to_string(p_rows.ops, E'\x02', '-'), E'\x01',
+    array_to_string(p_rows.paths, E'\x02'), E'\x01',
+    array_to_string(p_rows.items, E'\x02', '-'), E'\x01',
+    array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
     p_base, E'\x01', '=' || p_label))::uuid;
-comment on function asyouwere.digest_of_save is 'Tells two saves apart; JSON text and paths hold no control characters.';
+comment on function asyouwere.digest_of_save is
+    'Tells two saves apart; JSON text and paths hold no control characters.';
 revoke execute on function asyouwere.digest_of_save from public;
 
 create function asyouwere.replay_save(
@@ -2012,10 +2138,11 @@ begin
     v_result.changed_parts := p_earlier.changed_parts;
     v_result.replayed := true;
     v_result.merged := p_earlier.merged;
-    -- The same as in the answer that may have been lost: what leads to that number and no further. A client that took
-    -- later changes for part of that number would send them as its own with the next save.
+    -- The same as in the answer that may have been lost: what leads to that number and no further. A client
+    -- that took later changes for part of that number would send them as its own with the next save.
     if p_base < p_earlier.number - p_earlier.made_snapshot::int and v_result.size_bytes is not null
-        and (p_base = 0 or exists (select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
+        and (p_base = 0 or exists (
+            select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
         v_result.others := asyouwere.changes_text(p_session.internal_id, p_base, p_earlier.number);
     end if;
@@ -2023,7 +2150,8 @@ begin
 end;
 $$;
 comment on function asyouwere.replay_save is
-    'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or the base is: restore then. Raises idempotency_key_reused.';
+    'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or '
+    'the base is: restore then. Raises idempotency_key_reused.';
 revoke execute on function asyouwere.replay_save from public;
 
 -- What callers see -----------------------------------------------------------------------------------------
@@ -2037,11 +2165,15 @@ begin
     if (p_state is null) = (p_changes is null) then
         perform asyouwere.fail('invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
-    return next asyouwere.save_json(p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
+    return next asyouwere.save_json(
+        p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
 comment on function public.create_session_snapshot is
-    'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and what changed since p_base (others). The same idempotency key answers the first result again. Older base: on_conflict merge (default), reject, overwrite.';
+    'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": '
+    '[pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and '
+    'what changed since p_base (others). The same idempotency key answers the first result again. Older '
+    'base: on_conflict merge (default), reject, overwrite.';
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
 
@@ -2049,12 +2181,14 @@ create function asyouwere.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
     return asyouwere.save_snapshot(p_session_id,
-        case when p_state is null then asyouwere.open_changes(p_changes) else asyouwere.open_state(p_state) end,
+        case when p_state is null then asyouwere.open_changes(p_changes)
+            else asyouwere.open_state(p_state) end,
         p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
@@ -2074,7 +2208,8 @@ begin
 end;
 $$;
 comment on function public.save_session_parts is
-    'The same save, opened by the caller into change rows (four arrays, see 06_opening.sql): keeps any JSON exactly, \u0000 too. What the HTTPS functions call.';
+    'The same save, opened by the caller into change rows (four arrays, see 06_opening.sql): keeps any JSON'
+    ' exactly, \u0000 too. What the HTTPS functions call.';
 revoke execute on function public.save_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.save_session_parts to authenticated, service_role;
 
@@ -2082,7 +2217,8 @@ create function asyouwere.save_parts(
     p_session_id uuid, p_rows asyouwere.change_rows, p_base int,
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_count int := cardinality(p_rows.ops);
@@ -2090,8 +2226,8 @@ declare
     v_wrong boolean;
     v_not_json boolean;
 begin
-    -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check what
-    -- opening would have made sure of.
+    -- definer: nobody writes parts but through here and save_json(). Rows from outside are not trusted: check
+    -- what opening would have made sure of.
     if v_count > 125000 then
         perform asyouwere.refuse_count(v_count);
     end if;
@@ -2107,8 +2243,9 @@ begin
         perform asyouwere.fail('invalid_json', 'A body is not JSON.');
     elsif v_wrong or v_count is null or v_count > 0
         -- also not of two dimensions, nor counted from elsewhere than 1: further on they are read by number
-        and (array_dims(p_rows.ops), array_dims(p_rows.paths), array_dims(p_rows.items), array_dims(p_rows.bodies))
-            is distinct from (v_dims, v_dims, v_dims, v_dims)
+        and not coalesce(
+            array_dims(p_rows.ops) = v_dims and array_dims(p_rows.paths) = v_dims
+            and array_dims(p_rows.items) = v_dims and array_dims(p_rows.bodies) = v_dims, false)
     then
         perform asyouwere.fail('invalid_changes',
             'These are no change rows: four arrays of one length, as documented.');
@@ -2126,8 +2263,8 @@ grant execute on function asyouwere.save_parts to authenticated, service_role;
 -- 10_restoring.sql
 
 -- Restoring: the parts alive at a number, put together as JSON text.
--- The text comes as rows to be joined: 32 items a row. One value of 1 MB costs more to build and copy than all the
--- rest, and no value may have 1 GB.
+-- The text comes as rows to be joined: 32 items a row. One value of 1 MB costs more to build and copy than
+-- all the rest, and no value may have 1 GB.
 -- Breaks running code: no.
 
 create function asyouwere.json_between(p_prior_depth int, p_prior_kind "char", p_depth int) returns text
@@ -2139,23 +2276,32 @@ language sql immutable parallel safe
 return case when p_prior_depth is null then '{' else
     case when p_prior_kind = 'l' then ']' else '' end
     || repeat('}', p_prior_depth + case when p_prior_kind = 'o' then 1 else 0 end - greatest(p_depth, 1))
-    || case when p_depth = 0 then '}' when p_prior_kind = 'o' and p_prior_depth = p_depth - 1 then '' else ',' end
+    || case
+        when p_depth = 0 then '}'
+        when p_prior_kind = 'o' and p_prior_depth = p_depth - 1 then ''
+        else ',' end
 end;
-comment on function asyouwere.json_between is 'JSON text between two members in path order; depth 0: the end of the state.';
+comment on function asyouwere.json_between is
+    'JSON text between two members in path order; depth 0: the end of the state.';
 revoke execute on function asyouwere.json_between from public;
 
 create function asyouwere.json_member(p_path text, p_kind "char", p_body text) returns text
 language sql immutable parallel safe
-return asyouwere.path_json_key(p_path) || case p_kind when 'o' then ':{' when 'l' then ':[' else ':' || p_body end;
-comment on function asyouwere.json_member is 'A member''s key with its value, or with the opening bracket of its container.';
+return asyouwere.path_json_key(p_path)
+    || case p_kind when 'o' then ':{' when 'l' then ':[' else ':' || p_body end;
+comment on function asyouwere.json_member is
+    'A member''s key with its value, or with the opening bracket of its container.';
 revoke execute on function asyouwere.json_member from public;
 
 create function asyouwere.latest_state(p_session bigint) returns setof text
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off set enable_seqscan = off
 as $$
 begin
-    -- First the order, of members and of chunks of items; then the text of the chunks, so that it is never sorted.
-    -- All by the index of the living; a small table would be scanned, by a plan that stays when it has grown.
+    -- First the order, of members and of chunks of items; then the text of the chunks, so that it is never
+    -- sorted. All by the index of the living; a small table would be scanned, by a plan that stays when it
+    -- has grown.
     return query
     select case when f.chunk is null then f.text else (
         select case when f.chunk > 0 then ',' || i.bodies else i.bodies end from (
@@ -2168,10 +2314,12 @@ begin
         ) i) end
     from (
         select m.path, null::int as chunk,
-            asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body) as text
+            asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth)
+                || asyouwere.json_member(m.path, m.kind, m.body) as text
         from (
             select p.path, p.kind, p.depth, p.body,
-                lag(p.depth) over (order by p.path) as prior_depth, lag(p.kind) over (order by p.path) as prior_kind
+                lag(p.depth) over (order by p.path) as prior_depth,
+                lag(p.kind) over (order by p.path) as prior_kind
             from asyouwere.live_parts p where p.session = p_session and p.item = -1
         ) m
         union all
@@ -2202,13 +2350,15 @@ revoke execute on function asyouwere.latest_state from public;
 
 create function asyouwere.state_at(p_session bigint, p_number int) returns setof text
 language plpgsql stable
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set work_mem = '64MB'
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off set work_mem = '64MB'
 as $$
 begin
     return query
     select string_agg(f.text, '' order by f.place) from (
         select m.place, concat(
-            case when m.kind <> 'i' then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth) || asyouwere.json_member(m.path, m.kind, m.body)
+            case when m.kind <> 'i' then asyouwere.json_between(m.prior_depth, m.prior_kind, m.depth)
+                    || asyouwere.json_member(m.path, m.kind, m.body)
                 when m.prior_kind = 'l' then m.body
                 else ',' || m.body end,
             case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end) as text
@@ -2216,8 +2366,10 @@ begin
             select p.path, p.kind, p.depth, p.body,
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
                 lag(p.depth) over w as prior_depth,
-                -- after an item the list is still open: json_between must see a list, the next item only a comma
-                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w end as prior_kind,
+                -- after an item the list is still open: json_between must see a list, the next item only a
+                -- comma
+                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l'
+                    else lag(p.kind) over w end as prior_kind,
                 case when p.kind = 'i' then 'l' else p.kind end as list_kind
             from asyouwere.parts_at(p_session, p_number) p
             window w as (order by p.path, p.item)
@@ -2245,22 +2397,30 @@ as $$
 declare
     v_header asyouwere.snapshot_header;
 begin
+    v_header.session_id := p_session.id;
+    v_header.status := p_session.status;
+    v_header.latest_number := p_session.latest_number;
     if p_label is not null then
-        select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
-        into v_header from public.session_snapshots n
+        select n.number, n.label, n.size_bytes, n.message_count, n.created_at
+        into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
+        from public.session_snapshots n
         where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
         if not found then
             perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this label.');
         end if;
         return v_header;
     end if;
-    select p_session.id, n.number, n.label, n.size_bytes, n.message_count, n.created_at, p_session.status, p_session.latest_number
-    into v_header from public.session_snapshots n
+    select n.number, n.label, n.size_bytes, n.message_count, n.created_at
+    into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
+    from public.session_snapshots n
     where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
     if not found then
         if coalesce(p_number, p_session.latest_number) = 0 then
             -- before the first save there is the empty state
-            v_header := (p_session.id, 0, null, 0, 0, p_session.created_at, p_session.status, p_session.latest_number);
+            v_header.number := 0;
+            v_header.size_bytes := 0;
+            v_header.message_count := 0;
+            v_header.created_at := p_session.created_at;
         elsif p_number between 1 and p_session.latest_number then
             perform asyouwere.refuse_base(p_session, p_number);
         else
@@ -2272,7 +2432,8 @@ begin
 end;
 $$;
 comment on function asyouwere.find_snapshot is
-    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if it was pruned.';
+    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if '
+    'it was pruned.';
 revoke execute on function asyouwere.find_snapshot from public;
 
 create function asyouwere.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
@@ -2295,8 +2456,9 @@ comment on function asyouwere.read_snapshot is 'Header and state of a snapshot a
 revoke execute on function asyouwere.read_snapshot from public;
 grant execute on function asyouwere.read_snapshot to anon, authenticated, service_role;
 
-create function public.get_snapshot_chunks(p_session_id uuid, p_number int default null, p_label text default null)
-returns setof text
+create function public.get_snapshot_chunks(
+    p_session_id uuid, p_number int default null, p_label text default null
+) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -2304,7 +2466,8 @@ begin
 end;
 $$;
 comment on function public.get_snapshot_chunks is
-    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, all further rows joined are the JSON text of the state, exactly as it was saved.';
+    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, '
+    'all further rows joined are the JSON text of the state, exactly as it was saved.';
 revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
 
@@ -2327,7 +2490,8 @@ begin
 end;
 $$;
 comment on function public.get_snapshot is
-    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, '
+    'snapshot_not_found, snapshot_gone.';
 revoke execute on function public.get_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot to anon, authenticated, service_role;
 
@@ -2343,7 +2507,8 @@ begin
 end;
 $$;
 comment on function public.get_latest_snapshot is
-    'One row: the latest snapshot with its state; number 0 and {} before the first save. Raises session_not_found.';
+    'One row: the latest snapshot with its state; number 0 and {} before the first save. Raises '
+    'session_not_found.';
 revoke execute on function public.get_latest_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_latest_snapshot to anon, authenticated, service_role;
 
@@ -2352,34 +2517,47 @@ grant execute on function public.get_latest_snapshot to anon, authenticated, ser
 -- Syncing and comparing: both are read off the parts' lifespans, nothing is replayed.
 -- Breaks running code: no.
 
-create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646) returns text
-language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
-    with begun as materialized (
+begin
+    -- plpgsql, so that a connection plans it once: planning takes longer than a poll's answer
+    return (with begun as materialized (
         select b.path, b.item, b.body from asyouwere.parts_begun(p_session, p_since, p_number) b
     ), gone as materialized (
         -- what was there at p_since and has no successor
         select e.path, e.item from asyouwere.parts_ended(p_session, p_since, p_number) e
         except select b.path, b.item from begun b
     ), gone_on_top as (
-        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might be a loop
+        -- under a container that went or changed kind only that; "in" is one look into a hash, a join might
+        -- be a loop
         select g.path, g.item from gone g
         where not exists (
             select from unnest(asyouwere.path_ancestors(g.path)) above
             where (above <> g.path or g.item >= 0) and above in (select a.path from gone a where a.item = -1))
     )
-    select concat('{"set":{',
-        (select string_agg(concat(asyouwere.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item) from begun b),
-        '},"remove":[',
-        (select string_agg(asyouwere.pointer_json(g.path, g.item), ',' order by g.path, g.item desc) from gone_on_top g),
-        ']}')
+    select concat(
+        '{"set":{', (
+            select string_agg(
+                concat(asyouwere.pointer_json(b.path, b.item), ':', b.body), ',' order by b.path, b.item)
+            from begun b),
+        '},"remove":[', (
+            select string_agg(asyouwere.pointer_json(g.path, g.item), ',' order by g.path, g.item desc)
+            from gone_on_top g),
+        ']}'));
+end;
 $$;
 comment on function asyouwere.changes_text is
-    'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, its inside follows.';
+    'What makes the state at a kept number that at a later one (default: the latest): {"set": {pointer: '
+    'value}, "remove": [pointer]}. Apply remove, then set, in the order given; a set container is empty, '
+    'its inside follows.';
 revoke execute on function asyouwere.changes_text from public;
 
-create function asyouwere.read_changes(p_session_id uuid, p_since int, out number int, out reset boolean, out changes json)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.read_changes(
+    p_session_id uuid, p_since int, out number int, out reset boolean, out changes json
+) language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -2412,13 +2590,16 @@ begin
 end;
 $$;
 comment on function public.get_session_changes is
-    'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": [pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. Raises session_not_found.';
+    'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": '
+    '[pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. '
+    'Raises session_not_found.';
 revoke execute on function public.get_session_changes from public, anon, authenticated, service_role;
 grant execute on function public.get_session_changes to anon, authenticated, service_role;
 
 create function asyouwere.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -2461,7 +2642,9 @@ begin
 end;
 $$;
 comment on function public.diff_snapshots is
-    'What differs between two snapshots, a row for each address: added, removed or changed, with the values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+    'What differs between two snapshots, a row for each address: added, removed or changed, with the '
+    'values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, '
+    'snapshot_gone.';
 revoke execute on function public.diff_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.diff_snapshots to anon, authenticated, service_role;
 
@@ -2481,7 +2664,8 @@ begin
     then
         perform asyouwere.fail('label_taken');
     end if;
-    update public.session_snapshots n set label = p_label where n.session_id = p_session_id and n.number = p_number;
+    update public.session_snapshots n set label = p_label
+    where n.session_id = p_session_id and n.number = p_number;
     if p_label is null then
         -- the clean-up has passed it by; let it come back for it
         update public.free_agent_sessions s set pruned_through = p_number - 1
@@ -2489,10 +2673,12 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.set_label is 'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
+comment on function asyouwere.set_label is
+    'Gives a snapshot a label, or takes it away (null). Raises label_taken.';
 revoke execute on function asyouwere.set_label from public;
 
-create function asyouwere.label(p_session_id uuid, p_number int, p_label text) returns public.session_snapshots
+create function asyouwere.label(p_session_id uuid, p_number int, p_label text)
+returns public.session_snapshots
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2526,12 +2712,15 @@ begin
 end;
 $$;
 comment on function public.label_snapshot is
-    'Name a snapshot; clean-up never takes it then. Null takes the name away. Raises snapshot_not_found, snapshot_gone, label_taken, forbidden.';
+    'Name a snapshot; clean-up never takes it then. Null takes the name away. Raises snapshot_not_found, '
+    'snapshot_gone, label_taken, forbidden.';
 revoke execute on function public.label_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.label_snapshot to authenticated, service_role;
 
-create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text)
+returns asyouwere.save_result
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
@@ -2545,7 +2734,8 @@ begin
         perform asyouwere.fail('invalid_argument',
             'Say which number to go back to. An idempotency key has 1 to 255 characters.');
     end if;
-    select * into v_earlier from asyouwere.save_keys k where k.session = v_session.internal_id and k.key = v_key;
+    select * into v_earlier from asyouwere.save_keys k
+    where k.session = v_session.internal_id and k.key = v_key;
     if found then
         return asyouwere.replay_save(v_session, v_earlier, v_content, null);
     end if;
@@ -2576,17 +2766,21 @@ begin
 end;
 $$;
 comment on function public.revert_session is
-    'A new snapshot with the content of an old one; nothing in between is lost. 0 empties the state. Answers as create_session_snapshot. Raises snapshot_not_found, snapshot_gone, forbidden.';
+    'A new snapshot with the content of an old one; nothing in between is lost. 0 empties the state. '
+    'Answers as create_session_snapshot. Raises snapshot_not_found, snapshot_gone, forbidden.';
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function asyouwere.fork(p_session_id uuid, p_number int, p_name text) returns public.free_agent_sessions
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create function asyouwere.fork(p_session_id uuid, p_number int, p_name text)
+returns public.free_agent_sessions
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_source public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_source, p_number, null);
-    v_owner uuid := coalesce(auth.uid(), case when current_setting('role') = 'service_role' then v_source.user_id end);
+    v_owner uuid := coalesce(
+        auth.uid(), case when current_setting('role') = 'service_role' then v_source.user_id end);
     v_fork public.free_agent_sessions;
     v_parts int;
 begin
@@ -2602,13 +2796,13 @@ begin
     returning * into v_fork;
     perform asyouwere.charge_copy(v_owner, v_header.size_bytes);
     insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-    select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth, p.kind,
-        p.created_at, p.path, p.body
+    select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth,
+        p.kind, p.created_at, p.path, p.body
     from asyouwere.parts_at(v_source.internal_id, v_header.number) p;
     get diagnostics v_parts = row_count;
-    -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a snapshot and
-    -- its parts at once, and so does who deletes the session: if the snapshot is still there now, its parts were all
-    -- there when they were copied.
+    -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a
+    -- snapshot and its parts at once, and so does who deletes the session: if the snapshot is still there
+    -- now, its parts were all there when they were copied.
     perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
     if v_header.number > 0 then
         insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
@@ -2630,14 +2824,16 @@ begin
 end;
 $$;
 comment on function public.fork_session is
-    'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, snapshot_gone.';
+    'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
+    'latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, '
+    'snapshot_gone.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;
 
 -- 13_messages.sql
 
--- Messages: the items of the state's list "messages", as a table. There is one copy: a message inserted here is in
--- the next restore, a message saved with a snapshot is here.
+-- Messages: the items of the state's list "messages", as a table. There is one copy: a message inserted here
+-- is in the next restore, a message saved with a snapshot is here.
 -- Breaks running code: no.
 
 create function asyouwere.message_id(p_session_id uuid, p_position int) returns uuid
@@ -2675,9 +2871,11 @@ from public.free_agent_sessions s
 join asyouwere.live_parts p on p.session = s.internal_id
 where p.path = '/messages/' and p.item >= 0;
 comment on view public.session_messages is
-    'The live messages of every session one may read. Insert (session_id with role and content, or with body) to append one.';
+    'The live messages of every session one may read. Insert (session_id with role and content, or with '
+    'body) to append one.';
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
-comment on column public.session_messages.content is 'The message''s "content": a text as it is, anything else as JSON text.';
+comment on column public.session_messages.content is
+    'The message''s "content": a text as it is, anything else as JSON text.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
@@ -2686,7 +2884,8 @@ grant insert (session_id, role, content, body) on public.session_messages to aut
 
 create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
 returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     v_rows asyouwere.change_rows;
@@ -2705,8 +2904,9 @@ comment on function asyouwere.append_messages is 'Saves messages at the end of t
 revoke execute on function asyouwere.append_messages from public;
 grant execute on function asyouwere.append_messages to authenticated, service_role;
 
-create function public.append_session_messages(p_session_id uuid, p_messages json, p_idempotency_key text default null)
-returns table (number int, first_position int, last_position int, message_count int)
+create function public.append_session_messages(
+    p_session_id uuid, p_messages json, p_idempotency_key text default null
+) returns table (number int, first_position int, last_position int, message_count int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2717,7 +2917,8 @@ begin
 end;
 $$;
 comment on function public.append_session_messages is
-    'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
+    'Append messages, all or none, as one snapshot. One row: its number, the positions they got, how many '
+    'messages there are (null if that snapshot is pruned when a retry asks). Never conflicts.';
 revoke execute on function public.append_session_messages from public, anon, authenticated, service_role;
 grant execute on function public.append_session_messages to authenticated, service_role;
 
@@ -2725,7 +2926,8 @@ create function asyouwere.insert_message() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- not json_build_object(), which writes spaces: a client that saves the same message would seem to change it
+    -- not json_build_object(), which writes spaces: a client that saves the same message would seem to change
+    -- it
     v_body json := coalesce(new.body, (select row_to_json(m) from (select new.role, new.content) m));
     v_result asyouwere.save_result;
 begin
@@ -2743,7 +2945,8 @@ begin
     return new;
 end;
 $$;
-comment on function asyouwere.insert_message is 'An insert into session_messages appends to the state''s list.';
+comment on function asyouwere.insert_message is
+    'An insert into session_messages appends to the state''s list.';
 revoke execute on function asyouwere.insert_message from public;
 create trigger insert_message instead of insert on public.session_messages
     for each row execute function asyouwere.insert_message();
@@ -2752,7 +2955,8 @@ create function asyouwere.refuse_message_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete from view".
+    -- Nobody is granted it. Without a trigger that would not even be looked at: Postgres says "cannot delete
+    -- from view".
     perform asyouwere.fail('forbidden', 'A message is changed by a save of its session.');
     return null;
 end;
@@ -2764,16 +2968,18 @@ create trigger refuse_message_change instead of update or delete on public.sessi
 
 create function asyouwere.read_messages(p_session_id uuid, p_after int, p_limit int)
 returns setof public.session_messages
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
-    -- definer: access is checked once, above. Not through the view: of its join the planner does not know that it
-    -- comes in the order of positions, and would read a long session whole for every page.
+    -- definer: access is checked once, above. Not through the view: of its join the planner does not know
+    -- that it comes in the order of positions, and would read a long session whole for every page.
     return query
     select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
-        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content', p.body::json, p.created_at
+        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content',
+        p.body::json, p.created_at
     from asyouwere.live_parts p
     where p.session = v_session.internal_id and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
@@ -2805,7 +3011,8 @@ begin
     perform asyouwere.session_to_read(p_session_id);
 end;
 $$;
-comment on function asyouwere.require_readable is 'Raises session_not_found unless the caller may read the session.';
+comment on function asyouwere.require_readable is
+    'Raises session_not_found unless the caller may read the session.';
 revoke execute on function asyouwere.require_readable from public;
 grant execute on function asyouwere.require_readable to anon, authenticated, service_role;
 
@@ -3067,54 +3274,48 @@ grant execute on function public.delete_session to authenticated, service_role;
 -- Taking a session along: everything that is kept of it, and back in.
 -- Breaks running code: no.
 
-create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
-language sql stable set search_path = pg_catalog, pg_temp
-return concat('{"format":"asyouwere-session","version":1,"session":',
-        json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name, 'model', p_session.model, 'kind', p_session.kind,
-            'status', p_session.status, 'visibility', p_session.visibility, 'key', p_session.key,
-            'upstream', p_session.upstream, 'metadata', p_session.metadata,
-            'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
-            'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,
-            'created_at', p_session.created_at, 'updated_at', p_session.updated_at,
-            'last_activity_at', p_session.last_activity_at, 'latest_number', p_session.latest_number,
-            'pruned_through', p_session.pruned_through,
-            'size_bytes', p_session.size_bytes, 'message_count', p_session.message_count,
-            -- whom a caller may see of them: all for the owner, a member only that one
-            'members', (
-                select coalesce(json_agg(json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
-                    order by m.created_at, m.user_id), '[]')
-                from public.session_members m
-                where m.session_id = p_session.id
-                    and (m.user_id = auth.uid() or p_session.user_id = auth.uid() or auth.role() = 'service_role'))),
-        ',"snapshots":[', (
-            select string_agg(json_build_object('number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
-                'message_count', n.message_count, 'changed_parts', n.changed_parts, 'created_by', n.created_by, 'created_at', n.created_at)::text,
-                ',' order by n.number)
-            from public.session_snapshots n where n.session_id = p_session.id),
-        '],"parts":[');
-comment on function asyouwere.export_head is 'An export up to its first part.';
-revoke execute on function asyouwere.export_head from public;
-
-create function asyouwere.export_line(
-    p_path text, p_item int, p_since int, p_until int, p_created_at timestamptz, p_body text
-) returns text
-language sql stable set search_path = pg_catalog, pg_temp
-return concat('[', to_json(p_path), ',', p_item, ',', p_since, ',',
-    coalesce(nullif(p_until, 2147483647)::text, 'null'), ',', to_json(p_created_at), ',', p_body, ']');
-comment on function asyouwere.export_line is 'A part as an export has it.';
-revoke execute on function asyouwere.export_line from public;
-
 create function asyouwere.read_export(p_session_id uuid) returns setof text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
-    return next asyouwere.export_head(v_session);
+    return next concat('{"format":"asyouwere-session","version":1,"session":',
+        json_build_object('id', v_session.id, 'user_id', v_session.user_id, 'name', v_session.name,
+            'model', v_session.model, 'kind', v_session.kind,
+            'status', v_session.status, 'visibility', v_session.visibility, 'key', v_session.key,
+            'upstream', v_session.upstream, 'metadata', v_session.metadata,
+            'expires_after_seconds', extract(epoch from v_session.expires_after)::bigint,
+            'archived_at', v_session.archived_at, 'expired_at', v_session.expired_at,
+            'created_at', v_session.created_at, 'updated_at', v_session.updated_at,
+            'last_activity_at', v_session.last_activity_at, 'latest_number', v_session.latest_number,
+            'pruned_through', v_session.pruned_through,
+            'size_bytes', v_session.size_bytes, 'message_count', v_session.message_count,
+            -- whom a caller may see of them: all for the owner, a member only that one
+            'members', (
+                select coalesce(json_agg(
+                    json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
+                    order by m.created_at, m.user_id), '[]')
+                from public.session_members m
+                where m.session_id = v_session.id
+                    and (m.user_id = auth.uid() or v_session.user_id = auth.uid()
+                        or auth.role() = 'service_role'))),
+        ',"snapshots":[', (
+            select string_agg(json_build_object(
+                'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
+                'message_count', n.message_count, 'changed_parts', n.changed_parts,
+                'created_by', n.created_by, 'created_at', n.created_at)::text,
+                ',' order by n.number)
+            from public.session_snapshots n where n.session_id = v_session.id),
+        '],"parts":[');
     return query
     select concat(case when g.chunk > 0 then ',' end, string_agg(
-        asyouwere.export_line(g.path, g.item, g.since, g.until, g.created_at, g.body), ',' order by g.place))
+        concat('[', to_json(g.path), ',', g.item, ',', g.since, ',',
+            coalesce(nullif(g.until, 2147483647)::text, 'null'), ',', to_json(g.created_at), ',',
+            g.body, ']'),
+        ',' order by g.place))
     from (
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
@@ -3138,136 +3339,199 @@ begin
 end;
 $$;
 comment on function public.export_session is
-    'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
+    'A session with all kept snapshots. The rows joined are one JSON document: session, snapshots, and '
+    'parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
 revoke execute on function public.export_session from public, anon, authenticated, service_role;
 grant execute on function public.export_session to anon, authenticated, service_role;
 
-create function asyouwere.export_place(
-    p_page json, out number int, out snapshots bigint, out since int, out place int, out path text
-)
-language plpgsql immutable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    number := p_page ->> 0;
-    snapshots := p_page ->> 1;
-    since := p_page ->> 2;
-    place := p_page ->> 3;
-    path := p_page ->> 4;
-    if number is null or snapshots is null or since is null or place is null or path is null then
-        perform asyouwere.fail('invalid_argument', 'p_page is the first row of the page before.');
-    end if;
-exception when data_exception or invalid_parameter_value then
-    perform asyouwere.fail('invalid_argument', 'p_page is the first row of the page before.');
-end;
-$$;
-comment on function asyouwere.export_place is 'Where a page of an export ended. Raises invalid_argument.';
-revoke execute on function asyouwere.export_place from public;
+-- Importing, step by step. The document comes from outside, so everything that saving would have made sure
+-- of is checked: it can spoil nothing but the new session, and not even that.
 
-create function asyouwere.read_export_page(p_session_id uuid, p_page json, p_latest_only boolean) returns setof text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-declare
-    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
-    v_from record;
-    v_snapshots bigint;
-    v_page record;
-begin
-    -- definer: access is checked once a page, above. A page probes an index for at most 900 rows (with two more, as
-    -- many as hosted PostgREST hands out) or 2 MB; nothing is sorted, and nothing is kept for the next one.
-    if p_page is null then
-        select v_session.latest_number as number, null::bigint as snapshots, 0 as since, -2 as place, '' as path
-        into v_from;
-    else
-        select * into v_from from asyouwere.export_place(p_page);
-    end if;
-    -- Saves in between don't show: read is what there was at that number. What clean-up takes away is missed.
-    select count(*) into v_snapshots from public.session_snapshots n
-    where n.session_id = p_session_id and n.number <= v_from.number;
-    if v_snapshots <> v_from.snapshots then
-        perform asyouwere.fail('snapshot_gone', 'Clean-up has removed snapshots meanwhile. Begin the export again.');
-    end if;
-    if p_latest_only then
-        with alive as (
-            (
-                select p.* from asyouwere.live_parts p
-                where p.session = v_session.internal_id and p.since <= v_from.number
-                    and (p.path, p.item) > (v_from.path, v_from.place)
-                order by p.path, p.item limit 901
-            ) union all (
-                -- what ended since: little
-                select p.* from asyouwere.ended_parts p
-                where p.session = v_session.internal_id and p.until > v_from.number and p.since <= v_from.number
-                    and (p.path, p.item) > (v_from.path, v_from.place)
-                order by p.path, p.item limit 901
-            )
-        ), counted as (
-            select a.*, row_number() over w as n, sum(a.size) over w - a.size as before
-            from alive a window w as (order by a.path, a.item)
-        ), page as (
-            select * from counted c where c.n = 1 or c.n <= 900 and c.before < 2000000
-        )
-        select array_agg(
-                asyouwere.export_line(g.path, g.item, g.since, 2147483647, g.created_at, g.body) order by g.n) as lines,
-            (array_agg(g.path order by g.n desc))[1] as path,
-            (array_agg(g.item order by g.n desc))[1] as place,
-            0 as since, count(*) < (select count(*) from alive) as more
-        into v_page from page g;
-    else
-        with counted as (
-            select p.*, row_number() over w as n, sum(p.size) over w - p.size as before
-            from (
-                select * from asyouwere.parts p
-                where p.session = v_session.internal_id and (p.since, p.ord) > (v_from.since, v_from.place)
-                    and p.since <= v_from.number
-                order by p.since, p.ord limit 901
-            ) p
-            window w as (order by p.since, p.ord)
-        ), page as (
-            select * from counted c where c.n = 1 or c.n <= 900 and c.before < 2000000
-        )
-        select array_agg(asyouwere.export_line(g.path, g.item, g.since,
-                case when g.until <= v_from.number then g.until else 2147483647 end, g.created_at, g.body)
-                order by g.n) as lines,
-            '' as path,
-            (array_agg(g.ord order by g.n desc))[1] as place,
-            (array_agg(g.since order by g.n desc))[1] as since,
-            count(*) < (select count(*) from counted) as more
-        into v_page from page g;
-    end if;
-    return next case when v_page.more
-        then json_build_array(v_from.number, v_snapshots, v_page.since, v_page.place, v_page.path)::text
-        else 'null' end;
-    if p_page is null then
-        return next asyouwere.export_head(v_session);
-    end if;
-    return query select unnest(v_page.lines);
-end;
-$$;
-comment on function asyouwere.read_export_page is 'One page of an export, in rows.';
-revoke execute on function asyouwere.read_export_page from public;
-grant execute on function asyouwere.read_export_page to anon, authenticated, service_role;
-
-create function public.export_session_page(
-    p_session_id uuid, p_page json default null, p_latest_only boolean default false
-) returns setof text
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query select asyouwere.read_export_page(p_session_id, p_page, p_latest_only);
-end;
-$$;
-comment on function public.export_session_page is
-    'An export in pages of about 2 MB. First row: p_page of the next page, or null; on the first page the document up to '
-    'its parts; then a part a row. p_latest_only: no history, ordered by address. Raises session_not_found, snapshot_gone.';
-revoke execute on function public.export_session_page from public, anon, authenticated, service_role;
-grant execute on function public.export_session_page to anon, authenticated, service_role;
-
-create function asyouwere.believable_time(p_time timestamptz) returns timestamptz
+create function asyouwere.clamp_time(p_time timestamptz) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp
 -- infinity, and years that no calendar of a client's has, would spoil every list that the row is in
 return case when p_time is not null then greatest(least(p_time, now()), timestamptz '1970-01-01 00:00Z') end;
-comment on function asyouwere.believable_time is 'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
-revoke execute on function asyouwere.believable_time from public;
+comment on function asyouwere.clamp_time is
+    'A time from outside, if it lies between 1970 and now; else the nearer of the two.';
+revoke execute on function asyouwere.clamp_time from public;
+
+create function asyouwere.refuse_import(p_problem text default null) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.fail('invalid_argument',
+        concat('This is no export of a session', ': ' || p_problem, '.'));
+end;
+$$;
+comment on function asyouwere.refuse_import is
+    'Raises invalid_argument; the problem in a few words, if known.';
+revoke execute on function asyouwere.refuse_import from public;
+
+create function asyouwere.insert_imported_session(p_session json) returns public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_fields record;
+    v_session public.free_agent_sessions;
+begin
+    begin
+        select * into v_fields from json_to_record(p_session) as f (
+            name text, model text, kind text, status text, upstream jsonb, metadata jsonb,
+            expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz,
+            latest_number int, pruned_through int);
+    exception when data_exception or invalid_parameter_value then
+        perform asyouwere.refuse_import();
+    end;
+    insert into public.free_agent_sessions (
+        user_id, name, model, kind, status, upstream, metadata, expires_after,
+        archived_at, created_at, latest_number, pruned_through)
+    values (
+        auth.uid(), v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
+        coalesce(nullif(v_fields.status, 'expired'), 'idle'),
+        v_fields.upstream, coalesce(v_fields.metadata, '{}'),
+        -- without expiry it had none: 0, or a chat would get the default; a number too large for an interval
+        -- becomes one that is refused
+        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
+        asyouwere.clamp_time(v_fields.archived_at),
+        asyouwere.clamp_time(coalesce(v_fields.created_at, now())),
+        coalesce(v_fields.latest_number, 0),
+        greatest(0, least(coalesce(v_fields.pruned_through, 0), coalesce(v_fields.latest_number, 0) - 1)))
+    returning * into v_session;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.insert_imported_session is
+    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded.';
+revoke execute on function asyouwere.insert_imported_session from public;
+
+create function asyouwere.insert_imported_history(
+    p_session public.free_agent_sessions, p_snapshots json, p_paths text[], p_items int[],
+    p_since int[], p_until int[], p_created_at timestamptz[], p_bodies text[]
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.session_snapshots (
+        session_id, number, label, created_at, size_bytes, changed_parts, message_count)
+    select p_session.id, s.number, s.label, asyouwere.clamp_time(coalesce(s.created_at, now())),
+        0, greatest(s.changed_parts, 0), 0
+    from json_to_recordset(p_snapshots) as s (
+        number int, label text, created_at timestamptz, changed_parts int);
+
+    insert into asyouwere.parts (
+        session, since, until, item, ord, size, depth, kind, created_at, path, body)
+    select p_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
+        row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
+        asyouwere.path_depth(g.path),
+        asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
+        asyouwere.clamp_time(coalesce(g.created_at, now())), g.path, g.body
+    from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies)
+        as g (path, item, since, until, created_at, body);
+exception
+    when data_exception or integrity_constraint_violation or invalid_parameter_value
+        or program_limit_exceeded
+    then
+        perform asyouwere.refuse_import('numbers or addresses do not fit');
+end;
+$$;
+comment on function asyouwere.insert_imported_history is
+    'Snapshots and parts of an export, as they are; import_problem() says whether they may stay.';
+revoke execute on function asyouwere.insert_imported_history from public;
+
+create function asyouwere.import_problem(p_session public.free_agent_sessions) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_session.latest_number <> coalesce(
+        (select max(n.number) from public.session_snapshots n where n.session_id = p_session.id), 0)
+    then
+        return 'the latest number has no snapshot';
+    elsif exists (
+        select from public.session_snapshots n where n.session_id = p_session.id and n.number < 1)
+    then
+        return 'a number is below 1';
+    elsif exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session.id and length(n.label) not between 1 and 200)
+    then
+        return 'a label has not 1 to 200 characters';
+    elsif exists (
+        select from asyouwere.parts p
+        where p.session = p_session.internal_id
+            and (not asyouwere.is_path(p.path) or p.depth not between 1 and 3 or p.item < -1
+                or p.since < 1 or p.since >= p.until or p.since > p_session.latest_number
+                -- a container that should have been opened
+                or p.kind = 'v' and p.depth < 3 and left(p.body, 1) in ('{', '[')
+                or not asyouwere.refuse_part(p.path, p.item, p.body)))
+        or exists (
+            select from asyouwere.ended_parts p
+            where p.session = p_session.internal_id and p.until > p_session.latest_number)
+    then
+        return 'a part is not well formed';
+    elsif exists (
+        select from (
+            select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
+            from asyouwere.parts p where p.session = p_session.internal_id
+        ) o
+        where o.prior_until > o.since)
+    then
+        return 'two lifespans of an address overlap';
+    elsif exists (
+        -- a part never outlives its container
+        select from asyouwere.parts p
+        where p.session = p_session.internal_id and (p.item >= 0 or p.depth > 1)
+            and not exists (
+                select from asyouwere.parts c
+                where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
+                    and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
+                    and c.kind = case when p.item >= 0 then 'l'::"char" else 'o'::"char" end))
+    then
+        return 'a part has no container';
+    elsif exists (
+        select from public.session_snapshots n
+        cross join lateral asyouwere.parts_at(p_session.internal_id, n.number) p
+        where n.session_id = p_session.id and p.item >= 0
+        group by n.number, p.path having count(*) <> max(p.item) + 1)
+    then
+        return 'a list has a gap';
+    end if;
+    return null;
+end;
+$$;
+comment on function asyouwere.import_problem is
+    'What keeps the snapshots and parts of an imported session from being a history, or null. Raises what a '
+    'part can be refused for.';
+revoke execute on function asyouwere.import_problem from public;
+
+create function asyouwere.count_imported_sizes(p_session public.free_agent_sessions)
+returns public.free_agent_sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions;
+begin
+    update public.session_snapshots n
+    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
+    from (
+        select k.number, sum(p.size) as bytes,
+            count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
+        from public.session_snapshots k
+        left join lateral asyouwere.parts_at(p_session.internal_id, k.number) p on true
+        where k.session_id = p_session.id group by k.number
+    ) t
+    where n.session_id = p_session.id and n.number = t.number;
+    update public.free_agent_sessions s
+    set size_bytes = n.size_bytes, message_count = n.message_count,
+        stored_bytes = asyouwere.stored_bytes(s.internal_id)
+    from public.session_snapshots n
+    where s.id = p_session.id and n.session_id = s.id and n.number = s.latest_number;
+    select * into v_session from public.free_agent_sessions s where s.id = p_session.id;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.count_imported_sizes is
+    'Counts bytes and messages of an imported session and its snapshots anew; the session with them.';
+revoke execute on function asyouwere.count_imported_sizes from public;
 
 create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
@@ -3276,115 +3540,34 @@ create function asyouwere.write_import(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_fields record;
     v_session public.free_agent_sessions;
-    v_latest int;
     v_problem text;
 begin
-    -- definer: nobody writes parts but through here. The document comes from outside, so everything that saving
-    -- would have made sure of is checked: it can spoil nothing but the new session, and not even that.
+    -- definer: nobody writes parts but through here
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
     end if;
-    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array' then
-        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
+    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
+        or exists (select from unnest(p_bodies) b where not asyouwere.is_json(b))
+    then
+        perform asyouwere.refuse_import();
     end if;
-    begin
-        select f.name, f.model, coalesce(f.kind, 'agent') as kind, coalesce(f.status, 'idle') as status,
-            f.upstream, coalesce(f.metadata, '{}') as metadata, f.expires_after_seconds, f.archived_at,
-            coalesce(f.created_at, now()) as created_at, coalesce(f.latest_number, 0) as latest_number,
-            coalesce(f.pruned_through, 0) as pruned_through
-        into v_fields
-        from json_to_record(p_session) as f (name text, model text, kind text, status text, upstream jsonb, metadata jsonb,
-            expires_after_seconds bigint, archived_at timestamptz, created_at timestamptz, latest_number int, pruned_through int);
-        perform json_typeof(b::json) from unnest(p_bodies) b;
-    exception when data_exception or invalid_parameter_value or undefined_function then
-        perform asyouwere.fail('invalid_argument', 'This is no export of a session.');
-    end;
-
-    insert into public.free_agent_sessions (user_id, name, model, kind, status, upstream, metadata, expires_after,
-        archived_at, created_at, latest_number, pruned_through)
-    values (auth.uid(), v_fields.name, v_fields.model, v_fields.kind,
-        case v_fields.status when 'expired' then 'idle' else v_fields.status end, v_fields.upstream, v_fields.metadata,
-        -- without expiry it had none: 0, or a chat would get the default; nor may the number be too large to be refused
-        make_interval(secs => least(coalesce(v_fields.expires_after_seconds, 0), 2000000001)),
-        asyouwere.believable_time(v_fields.archived_at), asyouwere.believable_time(v_fields.created_at),
-        v_fields.latest_number, greatest(0, least(v_fields.pruned_through, v_fields.latest_number - 1)))
-    returning * into v_session;
-
-    begin
-        insert into public.session_snapshots (session_id, number, label, created_at, size_bytes, changed_parts, message_count)
-        select v_session.id, s.number, s.label, asyouwere.believable_time(coalesce(s.created_at, now())), 0, greatest(s.changed_parts, 0), 0
-        from json_to_recordset(p_snapshots) as s (number int, label text, created_at timestamptz, changed_parts int);
-        insert into asyouwere.parts (session, since, until, item, ord, size, depth, kind, created_at, path, body)
-        select v_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
-            row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
-            asyouwere.path_depth(g.path),
-            asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
-            asyouwere.believable_time(coalesce(g.created_at, now())), g.path, g.body
-        from unnest(p_paths, p_items, p_since, p_until, p_created_at, p_bodies) as g (path, item, since, until, created_at, body);
-    exception when data_exception or integrity_constraint_violation or invalid_parameter_value or program_limit_exceeded then
-        perform asyouwere.fail('invalid_argument',
-            'This is no export of a session: numbers or addresses do not fit.');
-    end;
-
-    select max(n.number) into v_latest from public.session_snapshots n where n.session_id = v_session.id;
-    select case
-        when coalesce(v_latest, 0) <> v_session.latest_number then 'the latest number has no snapshot'
-        when exists (select from public.session_snapshots n where n.session_id = v_session.id and n.number < 1) then 'a number is below 1'
-        when exists (select from public.session_snapshots n
-            where n.session_id = v_session.id and length(n.label) not between 1 and 200) then 'a label has not 1 to 200 characters'
-        when (select bool_or(not asyouwere.is_path(p.path) or p.depth not between 1 and 3
-                or p.item < -1 or p.since < 1 or p.since >= p.until
-                or p.since > v_session.latest_number
-                or p.kind = 'v' and p.depth < 3 and left(p.body, 1) in ('{', '[')
-                or not asyouwere.refuse_part(p.path, p.item, p.body))
-            from asyouwere.parts p where p.session = v_session.internal_id)
-            or exists (select from asyouwere.ended_parts p
-                where p.session = v_session.internal_id and p.until > v_session.latest_number)
-            then 'a part is not well formed'
-        when exists (
-            select from (
-                select p.since, lag(p.until) over (partition by p.path, p.item order by p.since) as prior_until
-                from asyouwere.parts p where p.session = v_session.internal_id) o
-            where o.prior_until > o.since) then 'two lifespans of an address overlap'
-        when exists (
-            -- a part never outlives its container
-            select from asyouwere.parts p
-            where p.session = v_session.internal_id and (p.item >= 0 or p.depth > 1)
-                and not exists (select from asyouwere.parts c
-                    where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
-                        and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
-                        and c.kind = case when p.item >= 0 then 'l'::"char" else 'o' end)) then 'a part has no container'
-        when exists (
-            select from public.session_snapshots n
-            cross join lateral asyouwere.parts_at(v_session.internal_id, n.number) p
-            where n.session_id = v_session.id and p.item >= 0
-            group by n.number, p.path having count(*) <> max(p.item) + 1) then 'a list has a gap'
-        end into v_problem;
+    v_session := asyouwere.insert_imported_session(p_session);
+    perform asyouwere.insert_imported_history(
+        v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
-        perform asyouwere.fail('invalid_argument', 'This is no export of a session: ' || v_problem || '.');
+        perform asyouwere.refuse_import(v_problem);
     end if;
-
-    update public.session_snapshots n
-    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
-    from (
-        select k.number, sum(p.size) as bytes, count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
-        from public.session_snapshots k left join lateral asyouwere.parts_at(v_session.internal_id, k.number) p on true
-        where k.session_id = v_session.id group by k.number
-    ) t
-    where n.session_id = v_session.id and n.number = t.number;
-    update public.free_agent_sessions s
-    set size_bytes = n.size_bytes, message_count = n.message_count, stored_bytes = asyouwere.stored_bytes(s.internal_id)
-    from public.session_snapshots n
-    where s.id = v_session.id and n.session_id = s.id and n.number = s.latest_number;
-    perform asyouwere.refuse_size((select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
-    select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+    v_session := asyouwere.count_imported_sizes(v_session);
+    perform asyouwere.refuse_size(
+        (select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
     perform asyouwere.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;
-comment on function asyouwere.write_import is 'Checks an export and writes it as a new session of the caller''s.';
+comment on function asyouwere.write_import is
+    'Checks an export and writes it as a new session of the caller''s.';
 revoke execute on function asyouwere.write_import from public;
 grant execute on function asyouwere.write_import to authenticated;
 
@@ -3395,229 +3578,230 @@ create function public.import_session(
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next asyouwere.write_import(p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    return next asyouwere.write_import(
+        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
 end;
 $$;
 comment on function public.import_session is
-    'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument, too_large.';
+    'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
+    'its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument,'
+    ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;
 
--- 16_cleanup_runs.sql
+-- 16_cleanup.sql
 
--- What the clean-up remembers: how far its passes have come, and where it failed.
+-- Clean-up: old snapshots and the parts that only they could see, idle sessions, old keys.
+-- A snapshot goes if it is not among the newest K, older than an age, and has no label; the latest never goes.
+-- A part goes when no kept number lies in its lifespan. Nothing else depends on it.
+-- One call is one short transaction over a few sessions; whoever calls goes on until done is true. It holds the locks
+-- of the sessions it has come by, so it takes few at a time and stops after 50 ms: nobody who saves waits for longer.
 -- Breaks running code: no.
 
 create table asyouwere.cleanup_runs (
     id bigint generated always as identity primary key,
-    started_at timestamptz not null,
-    ran_at timestamptz not null,
-    calls int not null default 0,
-    took_ms numeric(14, 1) not null default 0,
-    longest_ms numeric(12, 1) not null default 0,
+    started_at timestamptz not null default clock_timestamp(),
+    took_ms numeric(12, 1) not null,
     kind text not null check (kind in ('snapshots', 'sessions')),
-    last_session bigint not null default 0,
-    sessions int not null default 0,
-    snapshots int not null default 0,
-    parts bigint not null default 0,
-    bytes bigint not null default 0,
-    done boolean not null default false
+    last_session bigint,
+    sessions int not null,
+    snapshots int not null,
+    parts int not null,
+    bytes bigint not null,
+    done boolean not null
 );
-comment on table asyouwere.cleanup_runs is 'What each pass of the clean-up over all sessions did, the calls of it together.';
-comment on column asyouwere.cleanup_runs.ran_at is 'When its latest call was.';
-comment on column asyouwere.cleanup_runs.last_session is 'internal_id up to which it has come; there the next call goes on.';
+comment on table asyouwere.cleanup_runs is 'What each call of the clean-up did; the last one says where the next goes on.';
+comment on column asyouwere.cleanup_runs.last_session is 'internal_id up to which this pass has come.';
 alter table asyouwere.cleanup_runs enable row level security;
 grant select on asyouwere.cleanup_runs to service_role;
 create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
 
-create table asyouwere.cleanup_failures (
-    session bigint not null,
-    kind text not null check (kind in ('snapshots', 'parts', 'sessions')),
-    sql_state text not null,
-    first_failed_at timestamptz not null default now(),
-    last_failed_at timestamptz not null default now(),
-    primary key (session, kind)
-);
-comment on table asyouwere.cleanup_failures is
-    'Sessions that a step of the clean-up could not be done for, at most 1,000; `asyouwere doctor` tells of them. No message: it might quote what people wrote.';
-alter table asyouwere.cleanup_failures enable row level security;
-grant select on asyouwere.cleanup_failures to service_role;
-
-create function asyouwere.note_failure(p_session bigint, p_kind text, p_sql_state text) returns void
-language sql volatile set search_path = pg_catalog, pg_temp
-as $$
-    insert into asyouwere.cleanup_failures (session, kind, sql_state)
-    select p_session, p_kind, p_sql_state where (select count(*) from asyouwere.cleanup_failures) < 1000
-    on conflict (session, kind) do update set sql_state = excluded.sql_state, last_failed_at = now()
-$$;
-comment on function asyouwere.note_failure is 'Remembers that a step failed for a session; it is tried again in the next pass.';
-revoke execute on function asyouwere.note_failure from public;
-
-create function asyouwere.last_session(p_kind text) returns bigint
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    select coalesce((
-        select case when r.done then 0 else r.last_session end from asyouwere.cleanup_runs r
-        where r.kind = p_kind order by r.id desc limit 1), 0)
-$$;
-comment on function asyouwere.last_session is 'Where a pass goes on: the internal_id up to which it has come, 0 for a new pass.';
-revoke execute on function asyouwere.last_session from public;
-
-create function asyouwere.note_run(p_call asyouwere.cleanup_runs) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+create function asyouwere.prune_sessions(
+    p_keep int, p_older_than interval, p_max_sessions int, p_after bigint,
+    out last_session bigint, out sessions int, out snapshots int, out parts int, out bytes bigint, out done boolean
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
-    v_took numeric := 1000 * extract(epoch from clock_timestamp() - p_call.started_at);
+    v_sessions bigint[];
+    v_ids uuid[];
+    v_from int[];
+    v_through int[];
 begin
-    update asyouwere.cleanup_runs r
-    set ran_at = clock_timestamp(), calls = r.calls + 1, took_ms = r.took_ms + v_took,
-        longest_ms = greatest(r.longest_ms, v_took), last_session = p_call.last_session,
-        sessions = r.sessions + p_call.sessions, snapshots = r.snapshots + p_call.snapshots,
-        parts = r.parts + p_call.parts, bytes = r.bytes + p_call.bytes, done = p_call.done
-    where not r.done and r.id = (
-        select l.id from asyouwere.cleanup_runs l where l.kind = p_call.kind order by l.id desc limit 1);
-    if not found then
-        insert into asyouwere.cleanup_runs (started_at, ran_at, calls, took_ms, longest_ms, kind, last_session,
-            sessions, snapshots, parts, bytes, done)
-        values (p_call.started_at, clock_timestamp(), 1, v_took, v_took, p_call.kind, p_call.last_session,
-            p_call.sessions, p_call.snapshots, p_call.parts, p_call.bytes, p_call.done);
-        delete from asyouwere.cleanup_runs r
-        where r.ran_at < now() - interval '30 days'
-            and r.id in (select o.id from asyouwere.cleanup_runs o order by o.id limit 100);
-    end if;
-end;
-$$;
-comment on function asyouwere.note_run is 'Adds what a call did to its pass, or begins one; forgets passes after 30 days.';
-revoke execute on function asyouwere.note_run from public;
-
--- 16_expiry.sql
-
--- Expiry: idle sessions are marked, and deleted after a time of grace. Works session by session, apart from pruning.
--- Breaks running code: no.
-
--- Never changes with a save, as an index by activity would.
-create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id) where expires_after is not null;
-
-create function asyouwere.next_to_expire(p_after bigint, out session bigint, out looked_through bigint)
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    -- by seconds: to subtract an interval of any kind from a time may fail
-    select min(l.internal_id) filter (where case
-            when l.expired_at is null then
-                extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
-            else extract(epoch from l.expired_at) + extract(epoch from t.delete_expired_after) < extract(epoch from now())
-                -- what somebody has named is not thrown away
-                and not exists (select from public.session_snapshots n where n.session_id = l.id and n.label is not null)
-            end),
-        max(l.internal_id)
+    -- Sessions somebody is saving into are left for the next pass. Of each session at most 100 numbers; the next call
+    -- then begins with the first one of which there is more.
+    select coalesce(min(d.internal_id) filter (where d.through is not null and d.bound < d.wanted) - 1, max(d.internal_id)),
+        count(*) filter (where d.through is null or d.bound >= d.wanted),
+        array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through)
+    into last_session, sessions, v_sessions, v_ids, v_from, v_through
     from (
-        select s.internal_id, s.id, s.expired_at, s.last_activity_at, s.expires_after
+        select s.internal_id, s.id, s.pruned_through, s.latest_number - p_keep as wanted, b.bound, (
+            select max(n.number) from public.session_snapshots n
+            where n.session_id = s.id and n.number > s.pruned_through
+                and n.number <= b.bound and n.created_at < now() - p_older_than) as through
         from public.free_agent_sessions s
-        where s.internal_id > p_after and s.expires_after is not null order by s.internal_id limit 500
-    ) l
-    cross join asyouwere.settings t
-$$;
-comment on function asyouwere.next_to_expire is
-    'Of the next 500 sessions that can expire the first one to be marked or deleted; looked_through is null after the last.';
-revoke execute on function asyouwere.next_to_expire from public;
+        cross join lateral (
+            -- counted from the first that is there: below it a label may have been taken away from an old one
+            select least(s.latest_number - p_keep, 99 + (
+                select min(n.number) from public.session_snapshots n
+                where n.session_id = s.id and n.number > s.pruned_through)) as bound
+            offset 0
+        ) b
+        where s.internal_id > p_after and s.latest_number - p_keep > s.pruned_through
+        order by s.internal_id limit p_max_sessions
+        for no key update of s skip locked
+    ) d;
+    -- fewer than asked for, and nothing left over in one of them
+    done := sessions < p_max_sessions and sessions = coalesce(cardinality(v_sessions), 0);
 
-create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int, out finished boolean)
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-declare
-    v_session public.free_agent_sessions;
-    v_last int;
-begin
-    expired := 0;
-    deleted := 0;
-    finished := true;
-    select * into v_session from public.free_agent_sessions s where s.internal_id = p_session for update skip locked;
-    if not found then
-        return; -- somebody is saving into it, so it lives
-    elsif v_session.expired_at is null then
-        -- it may have been saved into since it was found
-        if extract(epoch from v_session.last_activity_at) + extract(epoch from v_session.expires_after)
-            < extract(epoch from now())
-        then
-            update public.free_agent_sessions s set status = 'expired', expired_at = now() where s.internal_id = p_session;
-            expired := 1;
-        end if;
-        return;
-    end if;
-    -- thousands of snapshots go before the session does, some with each call
-    select max(n.number) into v_last from (
-        select q.number from public.session_snapshots q where q.session_id = v_session.id order by q.number limit 1000) n;
-    if v_last < v_session.latest_number then
-        delete from public.session_snapshots n where n.session_id = v_session.id and n.number <= v_last;
-        insert into asyouwere.unswept (session, until_through)
-        select p_session, min(n.number) from public.session_snapshots n
-        where n.session_id = v_session.id having min(n.number) is not null;
-        finished := false;
-        return;
-    end if;
-    delete from public.free_agent_sessions s where s.internal_id = p_session;
-    deleted := 1;
+    with gone as (
+        delete from public.session_snapshots t where t.ctid = any (array(
+            select n.place from unnest(v_ids, v_from, v_through) u (id, low, high) cross join lateral (
+                select q.ctid as place from public.session_snapshots q
+                where q.session_id = u.id and q.number > u.low and q.number <= u.high and q.label is null offset 0
+            ) n))
+        returning 1)
+    select count(*) into snapshots from gone;
+
+    with gone as (
+        delete from asyouwere.parts t where t.ctid = any (array(
+            select p.place from unnest(v_sessions, v_ids, v_from, v_through) u (session, id, low, high) cross join lateral (
+                select q.ctid as place from asyouwere.parts q
+                where q.session = u.session and q.until > u.low and q.until < 2147483647 and q.since <= u.high
+                    -- one probe; not exists() might be planned as a hash of all snapshots
+                    and (select true from public.session_snapshots n
+                        where n.session_id = u.id and n.number >= q.since and n.number < q.until limit 1) is null
+                offset 0
+            ) p))
+        returning t.session, t.size
+    ), freed as (
+        select g.session, count(*) as parts, sum(g.size) as bytes from gone g group by g.session
+    ), marked as (
+        update public.free_agent_sessions s
+        set pruned_through = u.high, stored_bytes = s.stored_bytes - coalesce(u.bytes, 0)
+        from (
+            select w.session, w.high, f.bytes from unnest(v_sessions, v_through) w (session, high)
+            left join freed f on f.session = w.session
+        ) u
+        where s.internal_id = u.session and u.high is not null
+    )
+    select coalesce(sum(f.parts), 0), coalesce(sum(f.bytes), 0) into parts, bytes from freed f;
+    delete from asyouwere.save_keys k
+    where k.session = any (v_sessions) and k.created_at < now() - (select t.keep_keys_for from asyouwere.settings t);
 end;
 $$;
-comment on function asyouwere.expire_session is
-    'Marks a session as expired, or deletes one whose time of grace is over, in as many calls as it needs.';
-revoke execute on function asyouwere.expire_session from public;
+comment on function asyouwere.prune_sessions is
+    'Prunes up to p_max_sessions sessions after an internal_id and counts those it has finished. done: there are no more.';
+revoke execute on function asyouwere.prune_sessions from public;
 
-create function asyouwere.run_expiry(p_max_sessions int)
-returns table (expired int, deleted int, done boolean)
+create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
+returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_started timestamptz := clock_timestamp();
+    v_settings asyouwere.settings;
     v_max_sessions int := coalesce(p_max_sessions, 200);
-    v_until timestamptz := clock_timestamp() + interval '50 ms';
-    v_call asyouwere.cleanup_runs;
-    v_next record;
+    v_last bigint;
     v_step record;
+begin
+    -- definer: nobody deletes parts but through here
+    select * into v_settings from asyouwere.settings;
+    if p_keep < 1 or p_older_than < interval '0' or v_max_sessions not between 1 and 10000 then
+        perform asyouwere.fail('invalid_argument',
+            'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
+    end if;
+    -- two at once: the second has nothing to do
+    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
+        return query select 0, 0, 0, 0::bigint, true;
+        return;
+    end if;
+    select case when r.done then 0 else r.last_session end into v_last
+    from asyouwere.cleanup_runs r where r.kind = 'snapshots' order by r.id desc limit 1;
+    v_last := coalesce(v_last, 0);
+    sessions := 0;
+    snapshots := 0;
+    parts := 0;
+    bytes := 0;
+    loop
+        select * into v_step from asyouwere.prune_sessions(
+            coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
+            least(5, v_max_sessions - sessions), v_last);
+        sessions := sessions + v_step.sessions;
+        snapshots := snapshots + v_step.snapshots;
+        parts := parts + v_step.parts;
+        bytes := bytes + v_step.bytes;
+        done := v_step.done;
+        v_last := coalesce(v_step.last_session, v_last);
+        exit when done or sessions >= v_max_sessions or clock_timestamp() > v_started + interval '50 ms';
+    end loop;
+    insert into asyouwere.cleanup_runs (started_at, took_ms, kind, last_session, sessions, snapshots, parts, bytes, done)
+    values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'snapshots', v_last, sessions, snapshots, parts, bytes, done);
+    delete from asyouwere.cleanup_runs r where r.started_at < now() - interval '30 days';
+    return next;
+end;
+$$;
+comment on function asyouwere.run_cleanup is 'One batch of the clean-up, logged.';
+revoke execute on function asyouwere.run_cleanup from public;
+grant execute on function asyouwere.run_cleanup to service_role;
+
+create function public.cleanup_old_snapshots(
+    p_keep int default null, p_older_than interval default null, p_max_sessions int default 200
+)
+returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.run_cleanup(p_keep, p_older_than, p_max_sessions);
+end;
+$$;
+comment on function public.cleanup_old_snapshots is
+    'Remove old snapshots: all but the newest p_keep, those younger than p_older_than, the labelled and the latest (defaults: asyouwere.settings). One batch a call, going on where the last one ended; call until done. Service only.';
+revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
+grant execute on function public.cleanup_old_snapshots to service_role;
+
+create function asyouwere.run_expiry(p_max_sessions int)
+returns table (expired int, deleted int, done boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_started timestamptz := clock_timestamp();
+    v_grace interval := (select s.delete_expired_after from asyouwere.settings s);
+    v_max_sessions int := coalesce(p_max_sessions, 200);
 begin
     -- definer: sessions of all people
     if v_max_sessions not between 1 and 10000 then
         perform asyouwere.fail('invalid_argument', 'Between 1 and 10,000 sessions a call.');
     end if;
-    expired := 0;
-    deleted := 0;
-    done := true;
-    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere expiry', 0)) then
-        return next;
-        return;
-    end if;
-    v_call.started_at := clock_timestamp();
-    v_call.kind := 'sessions';
-    v_call.last_session := asyouwere.last_session('sessions');
-    loop
-        select * into v_next from asyouwere.next_to_expire(v_call.last_session);
-        done := v_next.looked_through is null;
-        v_call.last_session := coalesce(v_next.session, v_next.looked_through, v_call.last_session);
-        if v_next.session is not null then
-            begin
-                select * into v_step from asyouwere.expire_session(v_next.session);
-                delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'sessions';
-                expired := expired + v_step.expired;
-                deleted := deleted + v_step.deleted;
-                if not v_step.finished then
-                    v_call.last_session := v_next.session - 1;
-                    exit;
-                end if;
-            exception when others then
-                perform asyouwere.note_failure(v_next.session, 'sessions', sqlstate);
-            end;
-        end if;
-        exit when done or expired >= v_max_sessions or deleted >= v_max_sessions or clock_timestamp() > v_until;
-    end loop;
-    v_call.sessions := expired + deleted;
-    v_call.snapshots := 0;
-    v_call.parts := 0;
-    v_call.bytes := 0;
-    v_call.done := done;
-    perform asyouwere.note_run(v_call);
+    with idle as (
+        select s.internal_id from public.free_agent_sessions s
+        where s.expires_after is not null and s.expired_at is null
+            and s.last_activity_at < now() - s.expires_after
+        order by s.last_activity_at limit v_max_sessions
+        for no key update skip locked
+    ), marked as (
+        update public.free_agent_sessions s set status = 'expired', expired_at = now()
+        from idle i where s.internal_id = i.internal_id returning 1
+    )
+    select count(*) into expired from marked;
+    with over as (
+        select s.internal_id from public.free_agent_sessions s
+        where s.expires_after is not null and s.expired_at < now() - v_grace
+            -- what somebody has named is not thrown away
+            and not exists (select from public.session_snapshots n where n.session_id = s.id and n.label is not null)
+        order by s.expired_at limit v_max_sessions
+        for update skip locked
+    ), gone as (
+        delete from public.free_agent_sessions s using over o where s.internal_id = o.internal_id returning 1
+    )
+    select count(*) into deleted from gone;
+    done := expired < v_max_sessions and deleted < v_max_sessions;
+    insert into asyouwere.cleanup_runs (started_at, took_ms, kind, sessions, snapshots, parts, bytes, done)
+    values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'sessions', expired + deleted, 0, 0, 0, done);
     return next;
 end;
 $$;
-comment on function asyouwere.run_expiry is 'One call of the expiry, noted in cleanup_runs.';
+comment on function asyouwere.run_expiry is 'Marks idle sessions as expired, deletes those whose grace time is over; logged.';
 revoke execute on function asyouwere.run_expiry from public;
 grant execute on function asyouwere.run_expiry to service_role;
 
@@ -3630,409 +3814,17 @@ begin
 end;
 $$;
 comment on function public.expire_idle_sessions is
-    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One short batch a call; call until done. Service only.';
+    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One batch a call; call until done. Service only.';
 revoke execute on function public.expire_idle_sessions from public, anon, authenticated, service_role;
 grant execute on function public.expire_idle_sessions to service_role;
 
--- 16_pruning.sql
-
--- Pruning: history that thins out. A snapshot is kept for as long as its rank says (asyouwere.settings):
---   any                       keep_for          7 days
---   the last one of an hour   keep_hourly_for   30 days
---   the last one of a day     keep_daily_for    a year
---   the last one of a month   keep_monthly_for  for ever
--- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are UTC's.
--- The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So a pass reads a
--- session's snapshots in order, once; what it keeps tells when to come back.
--- Breaks running code: no.
-
-create type asyouwere.retention as (
-    newest int, all_seconds float8, hourly_seconds float8, daily_seconds float8, monthly_seconds float8
-);
-comment on type asyouwere.retention is 'What clean-up keeps: how many, and for how long by rank; infinity: for ever.';
-
-create table asyouwere.thinned (
-    session bigint primary key,
-    due_at timestamptz not null,
-    retention int not null
-);
-comment on table asyouwere.thinned is 'Sessions of which old snapshots are kept that will go one day.';
-comment on column asyouwere.thinned.due_at is 'When the first of those that a pass has kept is to go.';
-comment on column asyouwere.thinned.retention is 'Hash of the retention that it was computed for; another one looks at all again.';
-alter table asyouwere.thinned enable row level security; -- no policy: the functions only
-
-create function asyouwere.retention_of(p_keep int, p_older_than interval) returns asyouwere.retention
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_settings asyouwere.settings;
-    v_retention asyouwere.retention;
-begin
-    -- seconds, not intervals: months and days of an interval can have opposite signs
-    select * into v_settings from asyouwere.settings;
-    v_retention.newest := coalesce(p_keep, v_settings.keep_snapshots);
-    if p_older_than is null then
-        v_retention.all_seconds := extract(epoch from v_settings.keep_for);
-        v_retention.hourly_seconds := greatest(v_retention.all_seconds, extract(epoch from v_settings.keep_hourly_for));
-        v_retention.daily_seconds := greatest(v_retention.hourly_seconds, extract(epoch from v_settings.keep_daily_for));
-        v_retention.monthly_seconds := greatest(v_retention.daily_seconds,
-            coalesce(extract(epoch from v_settings.keep_monthly_for), 'infinity'));
-    else
-        v_retention.all_seconds := extract(epoch from p_older_than);
-        v_retention.hourly_seconds := v_retention.all_seconds;
-        v_retention.daily_seconds := v_retention.all_seconds;
-        v_retention.monthly_seconds := v_retention.all_seconds;
-    end if;
-    if v_retention.newest < 1 or v_retention.all_seconds not between 0 and 1e10 then
-        perform asyouwere.fail('invalid_argument', 'Keep at least 1 snapshot, an age from 0 to 300 years.');
-    end if;
-    return v_retention;
-end;
-$$;
-comment on function asyouwere.retention_of is 'The retention of the settings, or of a call that has its own. Raises invalid_argument.';
-revoke execute on function asyouwere.retention_of from public;
-
-create function asyouwere.kept_until(p_at timestamptz, p_next timestamptz, p_retention asyouwere.retention)
-returns timestamptz
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    select case when k.seconds = 'infinity' then 'infinity' else p_at + make_interval(secs => k.seconds) end
-    from (
-        select case
-            when date_trunc('month', p_at, 'UTC') <> date_trunc('month', p_next, 'UTC') then p_retention.monthly_seconds
-            when date_trunc('day', p_at, 'UTC') <> date_trunc('day', p_next, 'UTC') then p_retention.daily_seconds
-            when date_trunc('hour', p_at, 'UTC') <> date_trunc('hour', p_next, 'UTC') then p_retention.hourly_seconds
-            else p_retention.all_seconds end as seconds
-    ) k
-$$;
-comment on function asyouwere.kept_until is 'How long a snapshot is kept that has no label, by its time and the next one''s.';
-revoke execute on function asyouwere.kept_until from public;
-
-create function asyouwere.next_to_prune(
-    p_after bigint, p_retention asyouwere.retention, out session bigint, out looked_through bigint
-)
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
-as $$
-declare
-    v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
-    v_retention int := hashtext(p_retention::text);
-begin
-    select max(l.internal_id),
-        min(l.internal_id) filter (where
-            t.due_at <= now() or t.retention <> v_retention
-            -- what has been added since the last time: is the first of it old enough?
-            or l.latest_number::bigint - p_retention.newest > l.pruned_through
-                and (
-                    select n.created_at from public.session_snapshots n
-                    where n.session_id = l.id and n.number > l.pruned_through order by n.number limit 1) < v_young)
-    into looked_through, session
-    from (
-        select s.internal_id, s.id, s.latest_number, s.pruned_through from public.free_agent_sessions s
-        where s.internal_id > p_after order by s.internal_id limit 500
-    ) l
-    left join asyouwere.thinned t on t.session = l.internal_id;
-end;
-$$;
-comment on function asyouwere.next_to_prune is
-    'Of the next 500 sessions the first one with something to prune; looked_through is null after the last session.';
-revoke execute on function asyouwere.next_to_prune from public;
-
-create function asyouwere.prune_session(
-    p_session bigint, p_retention asyouwere.retention, out snapshots int, out finished boolean
-)
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
-as $$
-declare
-    v_session public.free_agent_sessions;
-    v_thinned asyouwere.thinned;
-    v_retention int := hashtext(p_retention::text);
-    v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
-    v_bound bigint; -- the highest number that is not among the newest
-    v_from int;
-    v_due timestamptz;
-    v_listed int;
-    v_through int;
-    v_stopped_at int;
-begin
-    select * into v_session from public.free_agent_sessions s where s.internal_id = p_session
-    for no key update skip locked;
-    if not found then
-        return;
-    end if;
-    v_bound := v_session.latest_number::bigint - p_retention.newest;
-    select * into v_thinned from asyouwere.thinned t where t.session = p_session;
-    if v_thinned.due_at <= now() or v_thinned.retention <> v_retention then
-        v_from := 0; -- from the start again: something that was kept is to go now
-        v_due := null;
-    else
-        v_from := v_session.pruned_through;
-        v_due := v_thinned.due_at;
-    end if;
-
-    with listed as materialized (
-        select n.*, lead(n.number) over w as next_number, lead(n.created_at) over w as next_at,
-            bool_and(n.number <= v_bound and n.created_at < v_young) over w as is_ripe
-        from (
-            select q.ctid as place, q.number, q.created_at, q.label from public.session_snapshots q
-            where q.session_id = v_session.id and q.number > v_from order by q.number limit 501
-        ) n
-        window w as (order by n.number)
-    ), judged as materialized (
-        select l.place, l.number, l.next_number, l.label, k.kept_until,
-            l.label is null and k.kept_until <= now() as goes
-        from listed l
-        cross join lateral (select asyouwere.kept_until(l.created_at, l.next_at, p_retention)) k (kept_until)
-        where l.is_ripe and l.next_number is not null
-    ), neighbours as (
-        -- between which two that stay each one lies
-        select j.number, j.goes,
-            coalesce(max(j.number) filter (where not j.goes) over (order by j.number), (
-                select max(n.number) from public.session_snapshots n
-                where n.session_id = v_session.id and n.number <= v_from), 0) as before,
-            coalesce(min(j.number) filter (where not j.goes)
-                over (order by j.number rows between current row and unbounded following),
-                max(j.next_number) over ()) as behind
-        from judged j
-    ), removed as (
-        delete from public.session_snapshots t
-        where t.ctid = any (array(select j.place from judged j where j.goes)) returning 1
-    ), unseen as (
-        insert into asyouwere.unswept (session, since_after, until_after, until_through)
-        select p_session, n.before, min(n.number), n.behind from neighbours n where n.goes group by n.before, n.behind
-    )
-    select (select count(*) from removed), count(*), max(l.number) filter (where l.is_ripe and l.next_number is not null),
-        min(l.number) filter (where not l.is_ripe),
-        least(v_due, (select min(j.kept_until) from judged j where not j.goes and j.label is null))
-    into snapshots, v_listed, v_through, v_stopped_at, v_due
-    from listed l;
-
-    finished := v_listed <= 500 or v_stopped_at is not null;
-    update public.free_agent_sessions s
-    set pruned_through = case
-        when finished and coalesce(v_stopped_at, v_bound + 1) > v_bound then greatest(v_bound, v_from)
-        else coalesce(v_through, v_from) end
-    where s.internal_id = p_session;
-    if v_due is null then
-        delete from asyouwere.thinned t where t.session = p_session;
-    else
-        insert into asyouwere.thinned (session, due_at, retention) values (p_session, v_due, v_retention)
-        on conflict (session) do update set due_at = excluded.due_at, retention = excluded.retention;
-    end if;
-end;
-$$;
-comment on function asyouwere.prune_session is
-    'Judges up to 500 of a session''s snapshots and removes those that are to go; their parts are left to sweep(). finished: there are no more. snapshots is null if somebody else has the session''s lock.';
-revoke execute on function asyouwere.prune_session from public;
-
--- 16_sweeping.sql
-
--- Sweeping: parts that no kept snapshot can see are written down first, as a range of lifespans, and deleted later, a
--- bounded number at a time and without a session's lock: nobody reads them any more. So removing a snapshot, or a
--- session, costs the same however much is in it.
--- Breaks running code: no.
-
-create table asyouwere.unswept (
-    id bigint generated always as identity primary key,
-    session bigint not null,
-    since_after int not null default 0,
-    until_after int not null default 0,
-    until_through int not null default 2147483647,
-    freed_bytes bigint not null default 0,
-    is_swept boolean not null default false,
-    retry_at timestamptz not null default '-infinity'
-);
-comment on table asyouwere.unswept is
-    'Parts to be deleted: those of a session with since > since_after and until_after < until <= until_through.';
-comment on column asyouwere.unswept.until_through is '2147483647: the living as well, and the session''s keys: it is gone.';
-comment on column asyouwere.unswept.freed_bytes is 'Size of those deleted so far, to be taken off the session''s stored_bytes.';
-comment on column asyouwere.unswept.is_swept is 'All are deleted; only the session''s row has yet to be told.';
-comment on column asyouwere.unswept.retry_at is 'After a failure: not before this.';
-alter table asyouwere.unswept enable row level security; -- no policy: the functions only
-create index unswept_by_session on asyouwere.unswept (session);
-
-create index save_keys_by_age on asyouwere.save_keys (created_at);
-
-create function asyouwere.sweep_range(
-    inout p_range asyouwere.unswept, p_rows int, p_bytes bigint, p_one_anyway boolean, out parts int
-)
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
-as $$
-declare
-    v_is_gone boolean := p_range.until_through = 2147483647;
-    v_places tid[];
-    v_listed int;
-    v_last int;
-    v_bytes bigint;
-    v_keys int;
-begin
-    -- In the order of an index, so that the next step need not pass by what is deleted already.
-    with listed as (
-        select q.ctid as place, q.until as position, q.size from asyouwere.parts q
-        where not v_is_gone and q.session = p_range.session and q.until < 2147483647
-            and q.until > p_range.until_after and q.until <= p_range.until_through and q.since > p_range.since_after
-        order by q.session, q.until limit p_rows
-    ), listed_of_gone as (
-        select q.ctid as place, q.since as position, q.size from asyouwere.parts q
-        where v_is_gone and q.session = p_range.session and q.since > p_range.since_after
-        order by q.session, q.since limit p_rows
-    ), measured as (
-        select l.place, l.position, sum(l.size::bigint) over w <= p_bytes or p_one_anyway and row_number() over w = 1 as fits
-        from (select * from listed union all select * from listed_of_gone) l
-        window w as (order by l.position rows unbounded preceding)
-    )
-    select count(*), array_agg(m.place) filter (where m.fits), max(m.position) filter (where m.fits)
-    into v_listed, v_places, v_last from measured m;
-
-    with gone as (delete from asyouwere.parts t where t.ctid = any (v_places) returning t.size)
-    select count(*), coalesce(sum(g.size), 0) into parts, v_bytes from gone g;
-    p_range.freed_bytes := p_range.freed_bytes + v_bytes;
-    p_range.is_swept := v_listed < p_rows and parts = v_listed;
-    if not v_is_gone then
-        p_range.until_after := coalesce(v_last - 1, p_range.until_after);
-    else
-        p_range.since_after := coalesce(v_last - 1, p_range.since_after);
-        if p_range.is_swept then
-            delete from asyouwere.save_keys t where t.ctid = any (array(
-                select k.ctid from asyouwere.save_keys k where k.session = p_range.session limit p_rows));
-            get diagnostics v_keys = row_count;
-            p_range.is_swept := v_keys < p_rows;
-        end if;
-    end if;
-    update asyouwere.unswept u
-    set since_after = p_range.since_after, until_after = p_range.until_after, freed_bytes = p_range.freed_bytes,
-        is_swept = p_range.is_swept
-    where u.id = p_range.id;
-end;
-$$;
-comment on function asyouwere.sweep_range is
-    'Deletes up to p_rows parts of a range, of at most p_bytes in all (p_one_anyway: or one that is larger), and says what range is left.';
-revoke execute on function asyouwere.sweep_range from public;
-
-create function asyouwere.sweep(
-    p_rows int, p_bytes bigint, p_session bigint default null, out parts int, out bytes bigint, out finished boolean
-)
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_until timestamptz := clock_timestamp() + interval '50 ms';
-    v_range asyouwere.unswept;
-    v_step record;
-begin
-    parts := 0;
-    bytes := 0;
-    loop
-        if p_session is null then
-            select * into v_range from asyouwere.unswept u
-            where not u.is_swept and u.retry_at <= now() order by u.id limit 1;
-        else
-            select * into v_range from asyouwere.unswept u
-            where not u.is_swept and u.retry_at <= now() and u.session = p_session order by u.id limit 1;
-        end if;
-        finished := not found;
-        exit when finished or parts >= p_rows or bytes >= p_bytes or clock_timestamp() > v_until;
-        begin
-            -- who holds a session's lock never waits for one large part
-            select * into v_step from asyouwere.sweep_range(v_range, p_rows - parts, p_bytes - bytes,
-                p_session is null and parts = 0);
-        exception when others then
-            perform asyouwere.note_failure(v_range.session, 'parts', sqlstate);
-            update asyouwere.unswept u set retry_at = now() + interval '1 hour' where u.id = v_range.id;
-            continue;
-        end;
-        parts := parts + v_step.parts;
-        bytes := bytes + (v_step.p_range).freed_bytes - v_range.freed_bytes;
-        exit when v_step.parts = 0 and not (v_step.p_range).is_swept; -- the next one is too large for this call
-    end loop;
-end;
-$$;
-comment on function asyouwere.sweep is
-    'Deletes parts that nobody can see, of all sessions or of one, within limits and 50 ms. finished: there are no more.';
-revoke execute on function asyouwere.sweep from public;
-
-create function asyouwere.settle_sweeps() returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-declare
-    v_swept record;
-begin
-    for v_swept in
-        select u.session, sum(u.freed_bytes) as bytes, array_agg(u.id) as ids
-        from (select * from asyouwere.unswept o where o.is_swept order by o.id limit 500) u group by u.session
-    loop
-        perform from public.free_agent_sessions s where s.internal_id = v_swept.session
-        for no key update skip locked;
-        if found then
-            update public.free_agent_sessions s set stored_bytes = s.stored_bytes - v_swept.bytes
-            where s.internal_id = v_swept.session;
-        else
-            -- somebody is saving into it: next time
-            continue when exists (select from public.free_agent_sessions s where s.internal_id = v_swept.session);
-        end if;
-        delete from asyouwere.unswept u where u.id = any (v_swept.ids);
-        delete from asyouwere.cleanup_failures f where f.session = v_swept.session and f.kind = 'parts';
-    end loop;
-end;
-$$;
-comment on function asyouwere.settle_sweeps is 'Takes what was freed off the sessions'' stored_bytes: the last, short step of a call.';
-revoke execute on function asyouwere.settle_sweeps from public;
-
-create function asyouwere.leave_to_sweep() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-declare
-    v_until timestamptz := clock_timestamp() + interval '50 ms';
-    v_sessions bigint[] := array(select g.internal_id from gone g order by g.internal_id);
-    v_rows int := 2000;
-    v_swept record;
-begin
-    -- definer: nobody may delete parts
-    insert into asyouwere.unswept (session) select u.session from unnest(v_sessions) u (session);
-    delete from asyouwere.thinned t where t.session = any (v_sessions);
-    delete from asyouwere.cleanup_failures f where f.session = any (v_sessions);
-    -- what is small is deleted at once
-    for i in 1 .. cardinality(v_sessions) loop
-        select * into v_swept from asyouwere.sweep(v_rows, 4 * 1024 * 1024, v_sessions[i]);
-        v_rows := v_rows - v_swept.parts;
-        exit when v_rows <= 0 or not v_swept.finished or clock_timestamp() > v_until;
-    end loop;
-    delete from asyouwere.unswept u where u.session = any (v_sessions) and u.is_swept;
-    return null;
-end;
-$$;
-comment on function asyouwere.leave_to_sweep is
-    'When sessions go, nobody can read their parts from then on; up to 2,000 are deleted with them, the others by the clean-up.';
-revoke execute on function asyouwere.leave_to_sweep from public;
-create trigger leave_to_sweep after delete on public.free_agent_sessions
-    referencing old table as gone
-    for each statement execute function asyouwere.leave_to_sweep();
-
-create function asyouwere.forget_keys(p_rows int) returns boolean
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
-as $$
-declare
-    v_keys int;
-begin
-    delete from asyouwere.save_keys t where t.ctid = any (array(
-        select k.ctid from asyouwere.save_keys k
-        where k.created_at < now() - (select s.keep_keys_for from asyouwere.settings s)
-        order by k.created_at limit p_rows));
-    get diagnostics v_keys = row_count;
-    return v_keys = p_rows;
-end;
-$$;
-comment on function asyouwere.forget_keys is 'Deletes old idempotency keys, whatever their sessions; true if there are more.';
-revoke execute on function asyouwere.forget_keys from public;
-
 -- 17_embeds.sql
 
--- Embeds: what PostgREST (11 and up) can't read off foreign keys, because views have none and sessions_list stands on a
--- view it does not see. A function of one row, named as what it leads to, is a relationship to it.
--- Their bodies were bound when they were made and they have no SET clause, so that the planner can see inside: an embed
--- of a table is then a join (not one of sessions_list: its rows hold sub-selects, which keep the planner out). They run as the caller; the rows' policies decide.
+-- Embeds: what PostgREST (11 and up) can't read off foreign keys, because views have none and sessions_list
+-- stands on a view it does not see. A function of one row, named as what it leads to, is a relationship to
+-- it. Their bodies were bound when they were made and they have no SET clause, so that the planner can see
+-- inside: an embed of a table is then a join (not one of sessions_list: its rows hold sub-selects, which keep
+-- the planner out). They run as the caller; the rows' policies decide.
 -- Breaks running code: no.
 
 create function public.session_messages(public.free_agent_sessions) returns setof public.session_messages
@@ -4040,46 +3832,53 @@ language sql stable rows 100
 begin atomic
     -- not through the view: of its join the planner does not know that it comes in the order of positions
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
+        asyouwere.readable_json(p.body) ->> 'role' as role,
+        asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
     from asyouwere.live_parts p
     where p.session = $1.internal_id and p.path = '/messages/' and p.item >= 0;
 end;
-comment on function public.session_messages(public.free_agent_sessions) is 'The messages of a session, to be embedded.';
+comment on function public.session_messages(public.free_agent_sessions) is
+    'The messages of a session, to be embedded.';
 
 create function public.session_messages(public.sessions_list) returns setof public.session_messages
 language sql stable rows 100
 begin atomic
     -- a scalar sub-select, not a join, which would lose the order again
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        asyouwere.readable_json(p.body) ->> 'role' as role, asyouwere.readable_json(p.body) ->> 'content' as content,
+        asyouwere.readable_json(p.body) ->> 'role' as role,
+        asyouwere.readable_json(p.body) ->> 'content' as content,
         p.body::json as body, p.created_at
     from asyouwere.live_parts p
     where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)
         and p.path = '/messages/' and p.item >= 0;
 end;
-comment on function public.session_messages(public.sessions_list) is 'The messages of a session, to be embedded.';
+comment on function public.session_messages(public.sessions_list) is
+    'The messages of a session, to be embedded.';
 
 create function public.free_agent_sessions(public.session_messages) returns setof public.free_agent_sessions
 language sql stable rows 1 -- so PostgREST embeds one object, no list
 begin atomic
     select s.* from public.free_agent_sessions s where s.id = $1.session_id;
 end;
-comment on function public.free_agent_sessions(public.session_messages) is 'The session of a message, to be embedded.';
+comment on function public.free_agent_sessions(public.session_messages) is
+    'The session of a message, to be embedded.';
 
 create function public.session_snapshots(public.sessions_list) returns setof public.session_snapshots
 language sql stable rows 100
 begin atomic
     select n.* from public.session_snapshots n where n.session_id = $1.id;
 end;
-comment on function public.session_snapshots(public.sessions_list) is 'The kept snapshots of a session, to be embedded.';
+comment on function public.session_snapshots(public.sessions_list) is
+    'The kept snapshots of a session, to be embedded.';
 
 create function public.session_members(public.sessions_list) returns setof public.session_members
 language sql stable rows 10
 begin atomic
     select m.* from public.session_members m where m.session_id = $1.id;
 end;
-comment on function public.session_members(public.sessions_list) is 'The members of a session, to be embedded.';
+comment on function public.session_members(public.sessions_list) is
+    'The members of a session, to be embedded.';
 
 revoke execute on function
     public.session_messages(public.free_agent_sessions), public.session_messages(public.sessions_list),
@@ -4095,10 +3894,12 @@ grant execute on function public.session_members(public.sessions_list) to authen
 
 -- 18_realtime.sql
 
--- Realtime: whoever may read a session can hear of its snapshots as they are made, where Supabase Realtime is there.
--- The database sends {session, number} to the private topic asyouwere:<session id>, event snapshot. Nothing of the content
+-- Realtime: whoever may read a session can hear of its snapshots as they are made, where Supabase Realtime is
+-- there. The database sends {session, number} to the private topic asyouwere:<session id>, event snapshot.
+-- Nothing of the content
 -- travels: clients pull by number, and those who poll miss nothing but the hurry.
--- Where there is no Realtime there is no trigger, so it costs nothing; enable_realtime() can be called again later.
+-- Where there is no Realtime there is no trigger, so it costs nothing; enable_realtime() can be called again
+-- later.
 -- Breaks running code: no.
 
 create function asyouwere.may_listen(p_topic text) returns boolean
@@ -4111,10 +3912,12 @@ begin
     end if;
     return coalesce((
         select asyouwere.role_of(s.id, s.user_id, s.visibility) is not null
-        from public.free_agent_sessions s where s.id = substr(p_topic, length('asyouwere:') + 1)::uuid), false);
+        from public.free_agent_sessions s
+        where s.id = substr(p_topic, length('asyouwere:') + 1)::uuid), false);
 end;
 $$;
-comment on function asyouwere.may_listen is 'Whether the caller may read the session that the topic asyouwere:<id> is about.';
+comment on function asyouwere.may_listen is
+    'Whether the caller may read the session that the topic asyouwere:<id> is about.';
 revoke execute on function asyouwere.may_listen from public;
 grant execute on function asyouwere.may_listen to anon, authenticated, service_role;
 
@@ -4122,19 +3925,22 @@ create function asyouwere.announce_snapshots() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '250ms'
 as $$
 begin
-    -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import writes.
+    -- Definer: the owner sends, nobody else may. One message a session, however many numbers an import
+    -- writes.
     perform realtime.send(
-        jsonb_build_object('session', m.session_id, 'number', m.number), 'snapshot', 'asyouwere:' || m.session_id, true)
+        jsonb_build_object('session', m.session_id, 'number', m.number),
+        'snapshot', 'asyouwere:' || m.session_id, true)
     from (select n.session_id, max(n.number) as number from made n group by n.session_id) m;
     return null;
 exception when others then
-    -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come free or
-    -- a Realtime that was taken away. Never is a save lost for it.
+    -- realtime.send() keeps most failures to itself; this is for the rest, such as a lock that doesn't come
+    -- free or a Realtime that was taken away. Never is a save lost for it.
     raise warning 'asyouwere: snapshot saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
     return null;
 end;
 $$;
-comment on function asyouwere.announce_snapshots is 'Tells listeners the number of a new snapshot; never fails a save.';
+comment on function asyouwere.announce_snapshots is
+    'Tells listeners the number of a new snapshot; never fails a save.';
 revoke execute on function asyouwere.announce_snapshots from public;
 
 create function asyouwere.disable_realtime() returns text
@@ -4166,11 +3972,13 @@ begin
         on realtime.messages for select to anon, authenticated
         -- not presence. Realtime asks with a row of the topic that somebody joins.
         using (extension = 'broadcast' and topic = (select realtime.topic()) and asyouwere.may_listen(topic));
-    -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these topics.
+    -- Restrictive: an app's own policy that lets everybody hear or say everything does not reach these
+    -- topics.
     create policy "Only the database speaks on asyouwere's topics"
         on realtime.messages as restrictive for all to anon, authenticated
         using (topic not like 'asyouwere:%' or asyouwere.may_listen(topic))
-        with check (topic not like 'asyouwere:%' and coalesce((select realtime.topic()) not like 'asyouwere:%', true));
+        with check (topic not like 'asyouwere:%'
+            and coalesce((select realtime.topic()) not like 'asyouwere:%', true));
     create trigger announce_snapshots after insert on public.session_snapshots
         referencing new table as made
         for each statement execute function asyouwere.announce_snapshots();
@@ -4181,183 +3989,51 @@ exception when insufficient_privilege then
 end;
 $$;
 comment on function asyouwere.enable_realtime is
-    'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+    'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be '
+    'called again at any time; for the owner of the database.';
 revoke execute on function asyouwere.enable_realtime from public;
 
 select asyouwere.enable_realtime();
 
--- 19_cleanup.sql
-
--- Clean-up: what one call of it is. What goes and why is in 16_pruning.sql (old snapshots), 16_sweeping.sql (parts that
--- nobody can see, old keys) and 16_expiry.sql (idle sessions).
--- A call is one short transaction, bounded in rows, bytes and time; whoever calls goes on until done is true. One that
--- is broken off has done no harm. A session that can't be cleaned up is noted, passed by, and in nobody's way.
--- Breaks running code: no.
-
-create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sessions int, inout p_call asyouwere.cleanup_runs)
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_until timestamptz := clock_timestamp() + interval '50 ms';
-    v_next record;
-    v_step record;
-    v_swept record;
-begin
-    loop
-        select * into v_next from asyouwere.next_to_prune(p_call.last_session, p_retention);
-        p_call.last_session := coalesce(v_next.session, v_next.looked_through, p_call.last_session);
-        if v_next.session is null then
-            p_call.done := v_next.looked_through is null;
-            exit when p_call.done or clock_timestamp() > v_until;
-            continue;
-        end if;
-        begin
-            select * into v_step from asyouwere.prune_session(v_next.session, p_retention);
-            delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'snapshots';
-        exception when others then
-            perform asyouwere.note_failure(v_next.session, 'snapshots', sqlstate);
-            continue;
-        end;
-        continue when v_step.snapshots is null; -- somebody is saving into it; there will be another pass
-        -- its lock is held from here to the end of the call: only what is quick
-        select * into v_swept from asyouwere.sweep(2000, 1024 * 1024, v_next.session);
-        p_call.sessions := p_call.sessions + v_step.finished::int;
-        p_call.snapshots := p_call.snapshots + v_step.snapshots;
-        p_call.parts := p_call.parts + v_swept.parts;
-        p_call.bytes := p_call.bytes + v_swept.bytes;
-        if not v_step.finished then
-            p_call.last_session := v_next.session - 1; -- there is more of it
-            exit;
-        end if;
-        exit when not v_swept.finished or p_call.sessions >= p_max_sessions or clock_timestamp() > v_until;
-    end loop;
-end;
-$$;
-comment on function asyouwere.prune_next is
-    'Prunes sessions, going on behind p_call.last_session; done if there are no more. Holds the lock of each it has pruned.';
-revoke execute on function asyouwere.prune_next from public;
-
-create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
-returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_retention asyouwere.retention := asyouwere.retention_of(p_keep, p_older_than);
-    v_max_sessions int := coalesce(p_max_sessions, 1);
-    v_call asyouwere.cleanup_runs;
-    v_more_keys boolean;
-    v_swept record;
-begin
-    -- definer: nobody deletes parts but through here
-    if v_max_sessions not between 1 and 10000 then
-        perform asyouwere.fail('invalid_argument', '1 to 10,000 sessions a call.');
-    end if;
-    -- two at once: the second has nothing to do
-    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
-        return query select 0, 0, 0, 0::bigint, true;
-        return;
-    end if;
-    v_call.started_at := clock_timestamp();
-    v_call.kind := 'snapshots';
-    v_call.last_session := asyouwere.last_session('snapshots');
-    v_call.sessions := 0;
-    v_call.snapshots := 0;
-    -- first what needs no session's lock
-    v_more_keys := asyouwere.forget_keys(2000);
-    select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024);
-    v_call.parts := v_swept.parts;
-    v_call.bytes := v_swept.bytes;
-    v_call.done := false;
-    if v_swept.finished then
-        v_call := asyouwere.prune_next(v_retention, v_max_sessions, v_call);
-    end if;
-    perform asyouwere.settle_sweeps();
-    if v_call.done then
-        perform asyouwere.forget_buckets(1000);
-        -- a window may be left of the last session
-        v_call.done := not v_more_keys and not exists (select from asyouwere.unswept u where u.retry_at <= now());
-    end if;
-    perform asyouwere.note_run(v_call);
-    return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;
-end;
-$$;
-comment on function asyouwere.run_cleanup is 'One call of the clean-up, noted in cleanup_runs.';
-revoke execute on function asyouwere.run_cleanup from public;
-grant execute on function asyouwere.run_cleanup to service_role;
-
-create function public.cleanup_old_snapshots(
-    p_keep int default null, p_older_than interval default null, p_max_sessions int default 1
-)
-returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query select * from asyouwere.run_cleanup(p_keep, p_older_than, p_max_sessions);
-end;
-$$;
-comment on function public.cleanup_old_snapshots is
-    'Thin out old snapshots as asyouwere.settings say; with p_older_than all older than that go instead. The newest p_keep, the labelled and the latest stay. One short batch a call, going on where the last one ended; call until done. Service only.';
-revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
-grant execute on function public.cleanup_old_snapshots to service_role;
-
 -- 19_schedule.sql
 
 -- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up and expiry
--- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no
--- harm.
+-- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no harm.
 -- Breaks running code: no.
-
-create function asyouwere.attempt_cleanup(p_kind text) returns boolean
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_done boolean;
-begin
-    if p_kind = 'snapshots' then
-        select r.done into v_done from asyouwere.run_cleanup(null, null, null) r;
-    elsif p_kind = 'sessions' then
-        select r.done into v_done from asyouwere.run_expiry(null) r;
-    else
-        select r.done into v_done from asyouwere.erase_next() r;
-    end if;
-    return v_done;
-exception when others then
-    -- one kind never keeps the other from its turn
-    raise warning 'asyouwere: clean-up of % failed (%)', p_kind, sqlstate;
-    return true;
-end;
-$$;
-comment on function asyouwere.attempt_cleanup is 'One call of a kind of clean-up: whether it is done, or can''t be.';
-revoke execute on function asyouwere.attempt_cleanup from public;
 
 create procedure asyouwere.clean_up(p_seconds int default 60)
 language plpgsql
 as $$
 declare
     v_until timestamptz;
-    v_kinds text[] := array['snapshots', 'sessions', 'accounts'];
-    v_kind text;
     v_over boolean;
 begin
-    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
+    -- Each batch in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
     -- a SET clause; instead each transaction begins by setting the search_path for itself.
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_until := clock_timestamp() + make_interval(secs => p_seconds);
     loop
-        foreach v_kind in array v_kinds loop
-            perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-            if asyouwere.attempt_cleanup(v_kind) then
-                v_kinds := array_remove(v_kinds, v_kind);
-            end if;
-            v_over := v_kinds = '{}' or clock_timestamp() > v_until;
-            commit;
-        end loop;
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_cleanup(null, null, null) r;
+        commit;
+        exit when v_over;
+    end loop;
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_expiry(200) r;
+        commit;
+        exit when v_over;
+    end loop;
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select r.done or clock_timestamp() > v_until into v_over from asyouwere.erase_next() r;
+        commit;
         exit when v_over;
     end loop;
 end;
 $$;
 comment on procedure asyouwere.clean_up is
-    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are over. For the owner of the database, and its schedule.';
+    'Clean-up and expiry in batches of their own until there is nothing left or p_seconds are over (then one batch more). For the owner of the database, and its schedule.';
 revoke execute on procedure asyouwere.clean_up from public;
 
 create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
@@ -4385,10 +4061,8 @@ select asyouwere.schedule_cleanup();
 -- How much one person may do: a token bucket for writes, and quotas for sessions and stored bytes.
 -- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost a second
 -- row update, so a session's owner takes some tokens ahead and keeps them in the session's row, which a save writes
--- anyway. They lapse with the minute, and until then the bucket fills up to that much less: however many sessions one
--- has, never more pass at once than a full bucket holds. When it runs low, none are taken ahead.
--- A call that is refused takes nothing, because its transaction leaves nothing behind. So what can be refused for what
--- others did costs little: a conflict looks at, and answers, a bounded number of addresses.
+-- anyway. They have left the bucket, so never more pass than it holds; when it runs low, none are taken ahead.
+-- A call that is refused takes nothing, because its transaction leaves nothing behind.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -4398,16 +4072,9 @@ create unlogged table asyouwere.rate_buckets (
     filled_at timestamptz not null default clock_timestamp(),
     sessions int not null default 0,
     stored_bytes bigint not null default 0,
-    counted_at timestamptz not null default '-infinity',
-    ahead int not null default 0,
-    ahead_minute timestamptz not null default '-infinity',
-    forget_at timestamptz
+    counted_at timestamptz not null default '-infinity'
 ) with (fillfactor = 50);
 comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
-comment on column asyouwere.rate_buckets.ahead is 'Taken ahead for sessions in ahead_minute; void afterwards.';
-comment on column asyouwere.rate_buckets.forget_at is
-    'The person''s data was deleted: the row goes once the bucket is full again, as a new one would be.';
-create index rate_buckets_to_forget on asyouwere.rate_buckets (forget_at) where forget_at is not null;
 comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
 comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
 comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
@@ -4438,8 +4105,6 @@ as $$
 declare
     v_settings asyouwere.settings;
     v_bucket asyouwere.rate_buckets;
-    v_minute timestamptz := date_trunc('minute', clock_timestamp());
-    v_most int; -- tokens there can be besides those taken ahead
     v_tokens double precision;
     v_cost bigint;
     v_ahead int;
@@ -4449,25 +4114,17 @@ begin
         return p_ahead;
     end if;
     v_bucket := asyouwere.locked_bucket(p_user);
-    if v_bucket.ahead_minute <> v_minute then
-        v_bucket.ahead := 0;
-    end if;
-    v_most := greatest(v_settings.writes_at_once - v_bucket.ahead, 1);
     -- what costs more than a full bucket passes with a full one
-    v_cost := least(p_cost, v_most);
-    v_tokens := least(v_most,
+    v_cost := least(p_cost, v_settings.writes_at_once);
+    v_tokens := least(v_settings.writes_at_once,
         v_bucket.tokens + v_settings.writes_per_second
             * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
     if v_tokens < v_cost then
         perform asyouwere.fail('rate_limited',
-            'Too many writes in a short time. Wait, then send the same again.',
-            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+            p_detail => format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
     end if;
-    v_ahead := greatest(0, least(p_ahead, floor((v_tokens - v_cost) / 64),
-        v_settings.writes_at_once / 2 - v_bucket.ahead));
-    update asyouwere.rate_buckets b
-    set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp(),
-        ahead = v_bucket.ahead + v_ahead, ahead_minute = v_minute
+    v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
+    update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
     where b.user_id = p_user;
     return v_ahead;
 end;
@@ -4504,9 +4161,7 @@ as $$
 declare
     v_caller uuid := auth.uid();
     v_cost bigint := 1 + p_written_bytes / (1024 * 1024);
-    -- those of an earlier minute have lapsed
-    v_left int := case when p_session.updated_at >= date_trunc('minute', clock_timestamp())
-        then p_session.prepaid_saves else 0 end;
+    v_left int := p_session.prepaid_saves;
 begin
     if not asyouwere.is_limited() then
         return v_left;
@@ -4552,8 +4207,7 @@ begin
         or v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user
         or v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user
     then
-        select count(*), coalesce(sum(s.stored_bytes), 0)
-        into v_bucket.sessions, v_bucket.stored_bytes
+        select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
         from public.free_agent_sessions s where s.user_id = p_owner;
         v_bucket.counted_at := clock_timestamp();
         if p_are_counted then -- the new ones are in the table by now
@@ -4576,8 +4230,7 @@ begin
     where b.user_id = v_bucket.user_id; -- not if it was left out as locked
 end;
 $$;
-comment on function asyouwere.refuse_quota is
-    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they are in the table already.';
+comment on function asyouwere.refuse_quota is 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
 revoke execute on function asyouwere.refuse_quota from public;
 
 create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
@@ -4599,30 +4252,6 @@ language sql stable set search_path = pg_catalog, pg_temp
 return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
 comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
 revoke execute on function asyouwere.stored_bytes from public;
-
-create function asyouwere.forget_bucket(p_user uuid) returns void
-language sql volatile set search_path = pg_catalog, pg_temp
-as $$
-    -- not deleted: a new one would be full
-    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0, counted_at = '-infinity'
-    where b.user_id = p_user
-$$;
-comment on function asyouwere.forget_bucket is 'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
-revoke execute on function asyouwere.forget_bucket from public;
-
-create function asyouwere.forget_buckets(p_rows int) returns void
-language sql volatile set search_path = pg_catalog, pg_temp
-as $$
-    delete from asyouwere.rate_buckets t where t.ctid = any (array(
-        select b.ctid from asyouwere.rate_buckets b cross join asyouwere.settings s
-        where b.forget_at <= now()
-            and b.filled_at <= now() - make_interval(
-                secs => coalesce((s.writes_at_once / s.writes_per_second)::double precision, 0))
-        order by b.forget_at limit p_rows
-        for update of b skip locked))
-$$;
-comment on function asyouwere.forget_buckets is 'Deletes the buckets of people whose data is deleted, those that are full.';
-revoke execute on function asyouwere.forget_buckets from public;
 
 -- 21_members.sql
 
@@ -5017,18 +4646,12 @@ revoke execute on function asyouwere.erase from public;
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_erased asyouwere.erased;
 begin
-    -- Definer: counts parts before they go. The bucket stays until it is full, as a new one would be.
+    -- Definer: counts parts before they go. The bucket stays: a new one would be full.
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    v_erased := asyouwere.erase(auth.uid());
-    if v_erased.done then
-        perform asyouwere.forget_bucket(auth.uid());
-    end if;
-    return v_erased;
+    return asyouwere.erase(auth.uid());
 end;
 $$;
 comment on function asyouwere.forget_caller is 'Deletes a step''s worth of all that belongs to the caller and counts it.';

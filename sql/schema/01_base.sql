@@ -100,7 +100,8 @@ comment on column asyouwere.settings.writes_at_once is
 comment on column asyouwere.settings.max_sessions_per_user is 'Null: no limit.';
 comment on column asyouwere.settings.max_stored_bytes_per_user is
     'JSON of all kept versions of the sessions one owns. Null: no limit.';
-comment on column asyouwere.settings.max_members_per_session is 'Members and open invitations. Null: no limit.';
+comment on column asyouwere.settings.max_members_per_session is
+    'Members and open invitations. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_received is
     'Open ones to one person, sessions offered to take over among them. Null: no limit.';
