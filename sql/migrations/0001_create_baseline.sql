@@ -3274,6 +3274,48 @@ grant execute on function public.delete_session to authenticated, service_role;
 -- Taking a session along: everything that is kept of it, and back in.
 -- Breaks running code: no.
 
+create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+return concat('{"format":"asyouwere-session","version":1,"session":',
+        json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
+            'model', p_session.model, 'kind', p_session.kind,
+            'status', p_session.status, 'visibility', p_session.visibility, 'key', p_session.key,
+            'upstream', p_session.upstream, 'metadata', p_session.metadata,
+            'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
+            'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,
+            'created_at', p_session.created_at, 'updated_at', p_session.updated_at,
+            'last_activity_at', p_session.last_activity_at, 'latest_number', p_session.latest_number,
+            'pruned_through', p_session.pruned_through,
+            'size_bytes', p_session.size_bytes, 'message_count', p_session.message_count,
+            -- whom a caller may see of them: all for the owner, a member only that one
+            'members', (
+                select coalesce(json_agg(
+                    json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
+                    order by m.created_at, m.user_id), '[]')
+                from public.session_members m
+                where m.session_id = p_session.id
+                    and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
+                        or auth.role() = 'service_role'))),
+        ',"snapshots":[', (
+            select string_agg(json_build_object(
+                'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
+                'message_count', n.message_count, 'changed_parts', n.changed_parts,
+                'created_by', n.created_by, 'created_at', n.created_at)::text,
+                ',' order by n.number)
+            from public.session_snapshots n where n.session_id = p_session.id),
+        '],"parts":[');
+comment on function asyouwere.export_head is 'An export up to its first part.';
+revoke execute on function asyouwere.export_head from public;
+
+create function asyouwere.export_line(
+    p_path text, p_item int, p_since int, p_until int, p_created_at timestamptz, p_body text
+) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+return concat('[', to_json(p_path), ',', p_item, ',', p_since, ',',
+    coalesce(nullif(p_until, 2147483647)::text, 'null'), ',', to_json(p_created_at), ',', p_body, ']');
+comment on function asyouwere.export_line is 'A part as an export has it.';
+revoke execute on function asyouwere.export_line from public;
+
 create function asyouwere.read_export(p_session_id uuid) returns setof text
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -3282,40 +3324,10 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
-    return next concat('{"format":"asyouwere-session","version":1,"session":',
-        json_build_object('id', v_session.id, 'user_id', v_session.user_id, 'name', v_session.name,
-            'model', v_session.model, 'kind', v_session.kind,
-            'status', v_session.status, 'visibility', v_session.visibility, 'key', v_session.key,
-            'upstream', v_session.upstream, 'metadata', v_session.metadata,
-            'expires_after_seconds', extract(epoch from v_session.expires_after)::bigint,
-            'archived_at', v_session.archived_at, 'expired_at', v_session.expired_at,
-            'created_at', v_session.created_at, 'updated_at', v_session.updated_at,
-            'last_activity_at', v_session.last_activity_at, 'latest_number', v_session.latest_number,
-            'pruned_through', v_session.pruned_through,
-            'size_bytes', v_session.size_bytes, 'message_count', v_session.message_count,
-            -- whom a caller may see of them: all for the owner, a member only that one
-            'members', (
-                select coalesce(json_agg(
-                    json_build_object('user_id', m.user_id, 'role', m.role, 'created_at', m.created_at)
-                    order by m.created_at, m.user_id), '[]')
-                from public.session_members m
-                where m.session_id = v_session.id
-                    and (m.user_id = auth.uid() or v_session.user_id = auth.uid()
-                        or auth.role() = 'service_role'))),
-        ',"snapshots":[', (
-            select string_agg(json_build_object(
-                'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
-                'message_count', n.message_count, 'changed_parts', n.changed_parts,
-                'created_by', n.created_by, 'created_at', n.created_at)::text,
-                ',' order by n.number)
-            from public.session_snapshots n where n.session_id = v_session.id),
-        '],"parts":[');
+    return next asyouwere.export_head(v_session);
     return query
     select concat(case when g.chunk > 0 then ',' end, string_agg(
-        concat('[', to_json(g.path), ',', g.item, ',', g.since, ',',
-            coalesce(nullif(g.until, 2147483647)::text, 'null'), ',', to_json(g.created_at), ',',
-            g.body, ']'),
-        ',' order by g.place))
+        asyouwere.export_line(g.path, g.item, g.since, g.until, g.created_at, g.body), ',' order by g.place))
     from (
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
@@ -3343,6 +3355,134 @@ comment on function public.export_session is
     'parts as [path, item, since, until (null: alive), created_at, body]. Raises session_not_found.';
 revoke execute on function public.export_session from public, anon, authenticated, service_role;
 grant execute on function public.export_session to anon, authenticated, service_role;
+
+create function asyouwere.export_place(
+    p_page json, out number int, out snapshots bigint, out since int, out place int, out path text
+)
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    number := p_page ->> 0;
+    snapshots := p_page ->> 1;
+    since := p_page ->> 2;
+    place := p_page ->> 3;
+    path := p_page ->> 4;
+    if number is null or snapshots is null or since is null or place is null or path is null then
+        perform asyouwere.fail('invalid_argument', 'p_page is the first row of the page before.');
+    end if;
+exception when data_exception or invalid_parameter_value then
+    perform asyouwere.fail('invalid_argument', 'p_page is the first row of the page before.');
+end;
+$$;
+comment on function asyouwere.export_place is 'Where a page of an export ended. Raises invalid_argument.';
+revoke execute on function asyouwere.export_place from public;
+
+create function asyouwere.read_export_page(p_session_id uuid, p_page json, p_latest_only boolean)
+returns setof text
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_from record;
+    v_snapshots bigint;
+    v_page record;
+begin
+    -- definer: access is checked once a page, above. A page probes an index for at most 900 rows (with two
+    -- more, as many as hosted PostgREST hands out) or 2 MB; nothing is sorted, and nothing is kept for the
+    -- next one.
+    if p_page is null then
+        select v_session.latest_number as number, null::bigint as snapshots,
+            0 as since, -2 as place, '' as path
+        into v_from;
+    else
+        select * into v_from from asyouwere.export_place(p_page);
+    end if;
+    -- Saves in between don't show: read is what there was at that number. What clean-up takes away is missed.
+    select count(*) into v_snapshots from public.session_snapshots n
+    where n.session_id = p_session_id and n.number <= v_from.number;
+    if v_snapshots <> v_from.snapshots then
+        perform asyouwere.fail('snapshot_gone',
+            'Clean-up has removed snapshots meanwhile. Begin the export again.');
+    end if;
+    if p_latest_only then
+        with alive as (
+            (
+                select p.* from asyouwere.live_parts p
+                where p.session = v_session.internal_id and p.since <= v_from.number
+                    and (p.path, p.item) > (v_from.path, v_from.place)
+                order by p.path, p.item limit 901
+            ) union all (
+                -- what ended since: little
+                select p.* from asyouwere.ended_parts p
+                where p.session = v_session.internal_id
+                    and p.until > v_from.number and p.since <= v_from.number
+                    and (p.path, p.item) > (v_from.path, v_from.place)
+                order by p.path, p.item limit 901
+            )
+        ), counted as (
+            select a.*, row_number() over w as n, sum(a.size) over w - a.size as before
+            from alive a window w as (order by a.path, a.item)
+        ), page as (
+            select * from counted c where c.n = 1 or c.n <= 900 and c.before < 2000000
+        )
+        select array_agg(
+                asyouwere.export_line(g.path, g.item, g.since, null, g.created_at, g.body)
+                order by g.n) as lines,
+            (array_agg(g.path order by g.n desc))[1] as path,
+            (array_agg(g.item order by g.n desc))[1] as place,
+            0 as since, count(*) < (select count(*) from alive) as more
+        into v_page from page g;
+    else
+        with counted as (
+            select p.*, row_number() over w as n, sum(p.size) over w - p.size as before
+            from (
+                select * from asyouwere.parts p
+                where p.session = v_session.internal_id and (p.since, p.ord) > (v_from.since, v_from.place)
+                    and p.since <= v_from.number
+                order by p.since, p.ord limit 901
+            ) p
+            window w as (order by p.since, p.ord)
+        ), page as (
+            select * from counted c where c.n = 1 or c.n <= 900 and c.before < 2000000
+        )
+        select array_agg(asyouwere.export_line(g.path, g.item, g.since,
+                case when g.until <= v_from.number then g.until end, g.created_at, g.body)
+                order by g.n) as lines,
+            '' as path,
+            (array_agg(g.ord order by g.n desc))[1] as place,
+            (array_agg(g.since order by g.n desc))[1] as since,
+            count(*) < (select count(*) from counted) as more
+        into v_page from page g;
+    end if;
+    return next case when v_page.more
+        then json_build_array(v_from.number, v_snapshots, v_page.since, v_page.place, v_page.path)::text
+        else 'null' end;
+    if p_page is null then
+        return next asyouwere.export_head(v_session);
+    end if;
+    return query select unnest(v_page.lines);
+end;
+$$;
+comment on function asyouwere.read_export_page is 'One page of an export, in rows.';
+revoke execute on function asyouwere.read_export_page from public;
+grant execute on function asyouwere.read_export_page to anon, authenticated, service_role;
+
+create function public.export_session_page(
+    p_session_id uuid, p_page json default null, p_latest_only boolean default false
+) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select asyouwere.read_export_page(p_session_id, p_page, p_latest_only);
+end;
+$$;
+comment on function public.export_session_page is
+    'An export in pages of about 2 MB. First row: p_page of the next page, or null; on the first page the '
+    'document up to its parts; then a part a row. p_latest_only: no history, ordered by address. Raises '
+    'session_not_found, snapshot_gone.';
+revoke execute on function public.export_session_page from public, anon, authenticated, service_role;
+grant execute on function public.export_session_page to anon, authenticated, service_role;
 
 -- Importing, step by step. The document comes from outside, so everything that saving would have made sure
 -- of is checked: it can spoil nothing but the new session, and not even that.
