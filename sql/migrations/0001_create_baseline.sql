@@ -67,10 +67,13 @@ create table asyouwere.settings (
     max_state_bytes bigint not null default 64 * 1024 * 1024 check (max_state_bytes >= 1024 * 1024),
     max_nesting int not null default 64 check (max_nesting between 20 and 1000),
     keep_snapshots int not null default 100 check (keep_snapshots >= 1),
-    keep_for interval not null default '7 days',
-    keep_keys_for interval not null default '30 days',
-    chat_expires_after interval not null default '30 minutes',
-    delete_expired_after interval not null default '7 days',
+    keep_for interval not null default '7 days' check (keep_for between '0' and '300 years'),
+    keep_hourly_for interval not null default '30 days' check (keep_hourly_for between '0' and '300 years'),
+    keep_daily_for interval not null default '365 days' check (keep_daily_for between '0' and '300 years'),
+    keep_monthly_for interval check (keep_monthly_for between '0' and '300 years'),
+    keep_keys_for interval not null default '30 days' check (keep_keys_for between '0' and '300 years'),
+    chat_expires_after interval not null default '30 minutes' check (chat_expires_after between '0' and '60 years'),
+    delete_expired_after interval not null default '7 days' check (delete_expired_after between '0' and '300 years'),
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
@@ -89,6 +92,9 @@ comment on column asyouwere.settings.max_nesting is
 comment on column asyouwere.settings.keep_snapshots is
     'Clean-up keeps at least this many of the newest snapshots.';
 comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
+comment on column asyouwere.settings.keep_hourly_for is 'Up to this age it keeps the last one of each hour (UTC).';
+comment on column asyouwere.settings.keep_daily_for is 'Up to this age it keeps the last one of each day.';
+comment on column asyouwere.settings.keep_monthly_for is 'Up to this age it keeps the last one of each month; null: for ever.';
 comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
 comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
 comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
@@ -250,7 +256,7 @@ comment on column public.free_agent_sessions.last_activity_at is
     'Last save, exact to 30 seconds: it is indexed, and leaving it alone between keeps a save''s update on its page.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
 comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
-comment on column public.free_agent_sessions.pruned_through is 'Up to this number only labelled snapshots are kept.';
+comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
@@ -263,9 +269,6 @@ create index free_agent_sessions_by_activity
     on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
 create index free_agent_sessions_public
     on public.free_agent_sessions (last_activity_at desc, id desc) where visibility = 'public';
--- idle ones to expire (expired_at is null, by last activity) and expired ones to delete (by expired_at)
-create index free_agent_sessions_expiring
-    on public.free_agent_sessions (expired_at, last_activity_at) where expires_after is not null;
 
 create table public.session_members (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -468,6 +471,7 @@ begin
     -- definer: reads the settings, which no caller may
     if tg_op = 'UPDATE' then
         new.updated_at := now();
+        new.prepaid_saves := 0; -- else updated_at would say that they are of this minute
         if new.archived_at is distinct from old.archived_at and new.archived_at is not null then
             new.archived_at := now(); -- whatever time was sent, infinity for one
         end if;
@@ -482,7 +486,11 @@ begin
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
-    new.expires_after := nullif(new.expires_after, interval '0');
+    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is safe
+    if new.expires_after is not null then
+        new.expires_after := nullif(make_interval(
+            secs => greatest(-1, least(extract(epoch from new.expires_after), 2000000001))), interval '0');
+    end if;
     perform asyouwere.refuse_session_fields(new.name, new.model, new.kind,
         case when new.expired_at is not null and new.status = 'expired' then 'idle' else new.status end,
         new.visibility, new.key, new.upstream, new.metadata, extract(epoch from new.expires_after));
@@ -643,24 +651,6 @@ end;
 comment on function asyouwere.parts_ended is
     'The parts that belong to p_from and not to the later number p_to (default: the latest, whatever it is).';
 revoke execute on function asyouwere.parts_ended from public;
-
-create function asyouwere.delete_parts_of_sessions() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-as $$
-begin
-    -- definer: nobody may delete parts
-    delete from asyouwere.parts where session = any (array(select internal_id from gone));
-    delete from asyouwere.save_keys where session = any (array(select internal_id from gone));
-    return null;
-end;
-$$;
-comment on function asyouwere.delete_parts_of_sessions is
-    'When sessions go, their parts and keys go with them.';
-revoke execute on function asyouwere.delete_parts_of_sessions from public;
-create trigger delete_parts after delete on public.free_agent_sessions
-    referencing old table as gone
-    for each statement execute function asyouwere.delete_parts_of_sessions();
 
 create table asyouwere.save_keys (
     session bigint not null,
@@ -2065,8 +2055,10 @@ begin
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written;
         v_prepaid := p_session.prepaid_saves - 1;
-        -- the common case without a call: the owner has paid ahead
-        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id then
+        -- the common case without a call: the owner has paid ahead, in this minute
+        if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id
+            or p_session.updated_at < date_trunc('minute', clock_timestamp())
+        then
             v_prepaid := asyouwere.charge_save(p_session, v_written);
         end if;
         with made as (
@@ -2084,6 +2076,9 @@ begin
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()
                 else s.last_activity_at end
         where s.id = p_session.id;
+    end if;
+    if p_key is not null and not v_result.created then
+        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
     end if;
     if p_session.expired_at is not null then
         -- an expired session lives again with the first save, also with one that changes nothing
@@ -3729,219 +3724,221 @@ comment on function public.import_session is
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;
 
--- 16_cleanup.sql
+-- 16_cleanup_runs.sql
 
--- Clean-up: old snapshots and the parts that only they could see, idle sessions, old keys.
--- A snapshot goes if it is not among the newest K, older than an age, and has no label; the latest never goes.
--- A part goes when no kept number lies in its lifespan. Nothing else depends on it.
--- One call is one short transaction over a few sessions; whoever calls goes on until done is true. It holds the locks
--- of the sessions it has come by, so it takes few at a time and stops after 50 ms: nobody who saves waits for longer.
+-- What the clean-up remembers: how far its passes have come, and where it failed.
 -- Breaks running code: no.
 
 create table asyouwere.cleanup_runs (
     id bigint generated always as identity primary key,
-    started_at timestamptz not null default clock_timestamp(),
-    took_ms numeric(12, 1) not null,
+    started_at timestamptz not null,
+    ran_at timestamptz not null,
+    calls int not null default 0,
+    took_ms numeric(14, 1) not null default 0,
+    longest_ms numeric(12, 1) not null default 0,
     kind text not null check (kind in ('snapshots', 'sessions')),
-    last_session bigint,
-    sessions int not null,
-    snapshots int not null,
-    parts int not null,
-    bytes bigint not null,
-    done boolean not null
+    last_session bigint not null default 0,
+    sessions int not null default 0,
+    snapshots int not null default 0,
+    parts bigint not null default 0,
+    bytes bigint not null default 0,
+    done boolean not null default false
 );
-comment on table asyouwere.cleanup_runs is 'What each call of the clean-up did; the last one says where the next goes on.';
-comment on column asyouwere.cleanup_runs.last_session is 'internal_id up to which this pass has come.';
+comment on table asyouwere.cleanup_runs is 'What each pass of the clean-up over all sessions did, the calls of it together.';
+comment on column asyouwere.cleanup_runs.ran_at is 'When its latest call was.';
+comment on column asyouwere.cleanup_runs.last_session is 'internal_id up to which it has come; there the next call goes on.';
 alter table asyouwere.cleanup_runs enable row level security;
 grant select on asyouwere.cleanup_runs to service_role;
 create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
 
-create function asyouwere.prune_sessions(
-    p_keep int, p_older_than interval, p_max_sessions int, p_after bigint,
-    out last_session bigint, out sessions int, out snapshots int, out parts int, out bytes bigint, out done boolean
-)
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+create table asyouwere.cleanup_failures (
+    session bigint not null,
+    kind text not null check (kind in ('snapshots', 'parts', 'sessions')),
+    sql_state text not null,
+    first_failed_at timestamptz not null default now(),
+    last_failed_at timestamptz not null default now(),
+    primary key (session, kind)
+);
+comment on table asyouwere.cleanup_failures is
+    'Sessions that a step of the clean-up could not be done for, at most 1,000; `asyouwere doctor` tells of them. No message: it might quote what people wrote.';
+alter table asyouwere.cleanup_failures enable row level security;
+grant select on asyouwere.cleanup_failures to service_role;
+
+create function asyouwere.note_failure(p_session bigint, p_kind text, p_sql_state text) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_sessions bigint[];
-    v_ids uuid[];
-    v_from int[];
-    v_through int[];
-begin
-    -- Sessions somebody is saving into are left for the next pass. Of each session at most 100 numbers; the next call
-    -- then begins with the first one of which there is more.
-    select coalesce(min(d.internal_id) filter (where d.through is not null and d.bound < d.wanted) - 1, max(d.internal_id)),
-        count(*) filter (where d.through is null or d.bound >= d.wanted),
-        array_agg(d.internal_id), array_agg(d.id), array_agg(d.pruned_through), array_agg(d.through)
-    into last_session, sessions, v_sessions, v_ids, v_from, v_through
-    from (
-        select s.internal_id, s.id, s.pruned_through, s.latest_number - p_keep as wanted, b.bound, (
-            select max(n.number) from public.session_snapshots n
-            where n.session_id = s.id and n.number > s.pruned_through
-                and n.number <= b.bound and n.created_at < now() - p_older_than) as through
-        from public.free_agent_sessions s
-        cross join lateral (
-            -- counted from the first that is there: below it a label may have been taken away from an old one
-            select least(s.latest_number - p_keep, 99 + (
-                select min(n.number) from public.session_snapshots n
-                where n.session_id = s.id and n.number > s.pruned_through)) as bound
-            offset 0
-        ) b
-        where s.internal_id > p_after and s.latest_number - p_keep > s.pruned_through
-        order by s.internal_id limit p_max_sessions
-        for no key update of s skip locked
-    ) d;
-    -- fewer than asked for, and nothing left over in one of them
-    done := sessions < p_max_sessions and sessions = coalesce(cardinality(v_sessions), 0);
-
-    with gone as (
-        delete from public.session_snapshots t where t.ctid = any (array(
-            select n.place from unnest(v_ids, v_from, v_through) u (id, low, high) cross join lateral (
-                select q.ctid as place from public.session_snapshots q
-                where q.session_id = u.id and q.number > u.low and q.number <= u.high and q.label is null offset 0
-            ) n))
-        returning 1)
-    select count(*) into snapshots from gone;
-
-    with gone as (
-        delete from asyouwere.parts t where t.ctid = any (array(
-            select p.place from unnest(v_sessions, v_ids, v_from, v_through) u (session, id, low, high) cross join lateral (
-                select q.ctid as place from asyouwere.parts q
-                where q.session = u.session and q.until > u.low and q.until < 2147483647 and q.since <= u.high
-                    -- one probe; not exists() might be planned as a hash of all snapshots
-                    and (select true from public.session_snapshots n
-                        where n.session_id = u.id and n.number >= q.since and n.number < q.until limit 1) is null
-                offset 0
-            ) p))
-        returning t.session, t.size
-    ), freed as (
-        select g.session, count(*) as parts, sum(g.size) as bytes from gone g group by g.session
-    ), marked as (
-        update public.free_agent_sessions s
-        set pruned_through = u.high, stored_bytes = s.stored_bytes - coalesce(u.bytes, 0)
-        from (
-            select w.session, w.high, f.bytes from unnest(v_sessions, v_through) w (session, high)
-            left join freed f on f.session = w.session
-        ) u
-        where s.internal_id = u.session and u.high is not null
-    )
-    select coalesce(sum(f.parts), 0), coalesce(sum(f.bytes), 0) into parts, bytes from freed f;
-    delete from asyouwere.save_keys k
-    where k.session = any (v_sessions) and k.created_at < now() - (select t.keep_keys_for from asyouwere.settings t);
-end;
+    insert into asyouwere.cleanup_failures (session, kind, sql_state)
+    select p_session, p_kind, p_sql_state where (select count(*) from asyouwere.cleanup_failures) < 1000
+    on conflict (session, kind) do update set sql_state = excluded.sql_state, last_failed_at = now()
 $$;
-comment on function asyouwere.prune_sessions is
-    'Prunes up to p_max_sessions sessions after an internal_id and counts those it has finished. done: there are no more.';
-revoke execute on function asyouwere.prune_sessions from public;
+comment on function asyouwere.note_failure is 'Remembers that a step failed for a session; it is tried again in the next pass.';
+revoke execute on function asyouwere.note_failure from public;
 
-create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
-returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.last_session(p_kind text) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_started timestamptz := clock_timestamp();
-    v_settings asyouwere.settings;
-    v_max_sessions int := coalesce(p_max_sessions, 200);
-    v_last bigint;
-    v_step record;
-begin
-    -- definer: nobody deletes parts but through here
-    select * into v_settings from asyouwere.settings;
-    if p_keep < 1 or p_older_than < interval '0' or v_max_sessions not between 1 and 10000 then
-        perform asyouwere.fail('invalid_argument',
-            'Keep at least 1 snapshot, an age of 0 or more, 1 to 10,000 sessions a call.');
-    end if;
-    -- two at once: the second has nothing to do
-    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
-        return query select 0, 0, 0, 0::bigint, true;
-        return;
-    end if;
-    select case when r.done then 0 else r.last_session end into v_last
-    from asyouwere.cleanup_runs r where r.kind = 'snapshots' order by r.id desc limit 1;
-    v_last := coalesce(v_last, 0);
-    sessions := 0;
-    snapshots := 0;
-    parts := 0;
-    bytes := 0;
-    loop
-        select * into v_step from asyouwere.prune_sessions(
-            coalesce(p_keep, v_settings.keep_snapshots), coalesce(p_older_than, v_settings.keep_for),
-            least(5, v_max_sessions - sessions), v_last);
-        sessions := sessions + v_step.sessions;
-        snapshots := snapshots + v_step.snapshots;
-        parts := parts + v_step.parts;
-        bytes := bytes + v_step.bytes;
-        done := v_step.done;
-        v_last := coalesce(v_step.last_session, v_last);
-        exit when done or sessions >= v_max_sessions or clock_timestamp() > v_started + interval '50 ms';
-    end loop;
-    insert into asyouwere.cleanup_runs (started_at, took_ms, kind, last_session, sessions, snapshots, parts, bytes, done)
-    values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'snapshots', v_last, sessions, snapshots, parts, bytes, done);
-    delete from asyouwere.cleanup_runs r where r.started_at < now() - interval '30 days';
-    return next;
-end;
+    select coalesce((
+        select case when r.done then 0 else r.last_session end from asyouwere.cleanup_runs r
+        where r.kind = p_kind order by r.id desc limit 1), 0)
 $$;
-comment on function asyouwere.run_cleanup is 'One batch of the clean-up, logged.';
-revoke execute on function asyouwere.run_cleanup from public;
-grant execute on function asyouwere.run_cleanup to service_role;
+comment on function asyouwere.last_session is 'Where a pass goes on: the internal_id up to which it has come, 0 for a new pass.';
+revoke execute on function asyouwere.last_session from public;
 
-create function public.cleanup_old_snapshots(
-    p_keep int default null, p_older_than interval default null, p_max_sessions int default 200
-)
-returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
+create function asyouwere.note_run(p_call asyouwere.cleanup_runs) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_took numeric := 1000 * extract(epoch from clock_timestamp() - p_call.started_at);
 begin
-    return query select * from asyouwere.run_cleanup(p_keep, p_older_than, p_max_sessions);
+    update asyouwere.cleanup_runs r
+    set ran_at = clock_timestamp(), calls = r.calls + 1, took_ms = r.took_ms + v_took,
+        longest_ms = greatest(r.longest_ms, v_took), last_session = p_call.last_session,
+        sessions = r.sessions + p_call.sessions, snapshots = r.snapshots + p_call.snapshots,
+        parts = r.parts + p_call.parts, bytes = r.bytes + p_call.bytes, done = p_call.done
+    where not r.done and r.id = (
+        select l.id from asyouwere.cleanup_runs l where l.kind = p_call.kind order by l.id desc limit 1);
+    if not found then
+        insert into asyouwere.cleanup_runs (started_at, ran_at, calls, took_ms, longest_ms, kind, last_session,
+            sessions, snapshots, parts, bytes, done)
+        values (p_call.started_at, clock_timestamp(), 1, v_took, v_took, p_call.kind, p_call.last_session,
+            p_call.sessions, p_call.snapshots, p_call.parts, p_call.bytes, p_call.done);
+        delete from asyouwere.cleanup_runs r
+        where r.ran_at < now() - interval '30 days'
+            and r.id in (select o.id from asyouwere.cleanup_runs o order by o.id limit 100);
+    end if;
 end;
 $$;
-comment on function public.cleanup_old_snapshots is
-    'Remove old snapshots: all but the newest p_keep, those younger than p_older_than, the labelled and the latest (defaults: asyouwere.settings). One batch a call, going on where the last one ended; call until done. Service only.';
-revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
-grant execute on function public.cleanup_old_snapshots to service_role;
+comment on function asyouwere.note_run is 'Adds what a call did to its pass, or begins one; forgets passes after 30 days.';
+revoke execute on function asyouwere.note_run from public;
+
+-- 16_expiry.sql
+
+-- Expiry: idle sessions are marked, and deleted after a time of grace. Works session by session, apart from pruning.
+-- Breaks running code: no.
+
+-- Never changes with a save, as an index by activity would.
+create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id) where expires_after is not null;
+
+create function asyouwere.next_to_expire(p_after bigint, out session bigint, out looked_through bigint)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- by seconds: to subtract an interval of any kind from a time may fail
+    select min(l.internal_id) filter (where case
+            when l.expired_at is null then
+                extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
+            else extract(epoch from l.expired_at) + extract(epoch from t.delete_expired_after) < extract(epoch from now())
+                -- what somebody has named is not thrown away
+                and not exists (select from public.session_snapshots n where n.session_id = l.id and n.label is not null)
+            end),
+        max(l.internal_id)
+    from (
+        select s.internal_id, s.id, s.expired_at, s.last_activity_at, s.expires_after
+        from public.free_agent_sessions s
+        where s.internal_id > p_after and s.expires_after is not null order by s.internal_id limit 500
+    ) l
+    cross join asyouwere.settings t
+$$;
+comment on function asyouwere.next_to_expire is
+    'Of the next 500 sessions that can expire the first one to be marked or deleted; looked_through is null after the last.';
+revoke execute on function asyouwere.next_to_expire from public;
+
+create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int, out finished boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_last int;
+begin
+    expired := 0;
+    deleted := 0;
+    finished := true;
+    select * into v_session from public.free_agent_sessions s where s.internal_id = p_session for update skip locked;
+    if not found then
+        return; -- somebody is saving into it, so it lives
+    elsif v_session.expired_at is null then
+        -- it may have been saved into since it was found
+        if extract(epoch from v_session.last_activity_at) + extract(epoch from v_session.expires_after)
+            < extract(epoch from now())
+        then
+            update public.free_agent_sessions s set status = 'expired', expired_at = now() where s.internal_id = p_session;
+            expired := 1;
+        end if;
+        return;
+    end if;
+    -- thousands of snapshots go before the session does, some with each call
+    select max(n.number) into v_last from (
+        select q.number from public.session_snapshots q where q.session_id = v_session.id order by q.number limit 1000) n;
+    if v_last < v_session.latest_number then
+        delete from public.session_snapshots n where n.session_id = v_session.id and n.number <= v_last;
+        insert into asyouwere.unswept (session, until_through)
+        select p_session, min(n.number) from public.session_snapshots n
+        where n.session_id = v_session.id having min(n.number) is not null;
+        finished := false;
+        return;
+    end if;
+    delete from public.free_agent_sessions s where s.internal_id = p_session;
+    deleted := 1;
+end;
+$$;
+comment on function asyouwere.expire_session is
+    'Marks a session as expired, or deletes one whose time of grace is over, in as many calls as it needs.';
+revoke execute on function asyouwere.expire_session from public;
 
 create function asyouwere.run_expiry(p_max_sessions int)
 returns table (expired int, deleted int, done boolean)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_started timestamptz := clock_timestamp();
-    v_grace interval := (select s.delete_expired_after from asyouwere.settings s);
     v_max_sessions int := coalesce(p_max_sessions, 200);
+    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    v_call asyouwere.cleanup_runs;
+    v_next record;
+    v_step record;
 begin
     -- definer: sessions of all people
     if v_max_sessions not between 1 and 10000 then
         perform asyouwere.fail('invalid_argument', 'Between 1 and 10,000 sessions a call.');
     end if;
-    with idle as (
-        select s.internal_id from public.free_agent_sessions s
-        where s.expires_after is not null and s.expired_at is null
-            and s.last_activity_at < now() - s.expires_after
-        order by s.last_activity_at limit v_max_sessions
-        for no key update skip locked
-    ), marked as (
-        update public.free_agent_sessions s set status = 'expired', expired_at = now()
-        from idle i where s.internal_id = i.internal_id returning 1
-    )
-    select count(*) into expired from marked;
-    with over as (
-        select s.internal_id from public.free_agent_sessions s
-        where s.expires_after is not null and s.expired_at < now() - v_grace
-            -- what somebody has named is not thrown away
-            and not exists (select from public.session_snapshots n where n.session_id = s.id and n.label is not null)
-        order by s.expired_at limit v_max_sessions
-        for update skip locked
-    ), gone as (
-        delete from public.free_agent_sessions s using over o where s.internal_id = o.internal_id returning 1
-    )
-    select count(*) into deleted from gone;
-    done := expired < v_max_sessions and deleted < v_max_sessions;
-    insert into asyouwere.cleanup_runs (started_at, took_ms, kind, sessions, snapshots, parts, bytes, done)
-    values (v_started, 1000 * extract(epoch from clock_timestamp() - v_started), 'sessions', expired + deleted, 0, 0, 0, done);
+    expired := 0;
+    deleted := 0;
+    done := true;
+    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere expiry', 0)) then
+        return next;
+        return;
+    end if;
+    v_call.started_at := clock_timestamp();
+    v_call.kind := 'sessions';
+    v_call.last_session := asyouwere.last_session('sessions');
+    loop
+        select * into v_next from asyouwere.next_to_expire(v_call.last_session);
+        done := v_next.looked_through is null;
+        v_call.last_session := coalesce(v_next.session, v_next.looked_through, v_call.last_session);
+        if v_next.session is not null then
+            begin
+                select * into v_step from asyouwere.expire_session(v_next.session);
+                delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'sessions';
+                expired := expired + v_step.expired;
+                deleted := deleted + v_step.deleted;
+                if not v_step.finished then
+                    v_call.last_session := v_next.session - 1;
+                    exit;
+                end if;
+            exception when others then
+                perform asyouwere.note_failure(v_next.session, 'sessions', sqlstate);
+            end;
+        end if;
+        exit when done or expired >= v_max_sessions or deleted >= v_max_sessions or clock_timestamp() > v_until;
+    end loop;
+    v_call.sessions := expired + deleted;
+    v_call.snapshots := 0;
+    v_call.parts := 0;
+    v_call.bytes := 0;
+    v_call.done := done;
+    perform asyouwere.note_run(v_call);
     return next;
 end;
 $$;
-comment on function asyouwere.run_expiry is 'Marks idle sessions as expired, deletes those whose grace time is over; logged.';
+comment on function asyouwere.run_expiry is 'One call of the expiry, noted in cleanup_runs.';
 revoke execute on function asyouwere.run_expiry from public;
 grant execute on function asyouwere.run_expiry to service_role;
 
@@ -3954,9 +3951,402 @@ begin
 end;
 $$;
 comment on function public.expire_idle_sessions is
-    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One batch a call; call until done. Service only.';
+    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One short batch a call; call until done. Service only.';
 revoke execute on function public.expire_idle_sessions from public, anon, authenticated, service_role;
 grant execute on function public.expire_idle_sessions to service_role;
+
+-- 16_pruning.sql
+
+-- Pruning: history that thins out. A snapshot is kept for as long as its rank says (asyouwere.settings):
+--   any                       keep_for          7 days
+--   the last one of an hour   keep_hourly_for   30 days
+--   the last one of a day     keep_daily_for    a year
+--   the last one of a month   keep_monthly_for  for ever
+-- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are UTC's.
+-- The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So a pass reads a
+-- session's snapshots in order, once; what it keeps tells when to come back.
+-- Breaks running code: no.
+
+create type asyouwere.retention as (
+    newest int, all_seconds float8, hourly_seconds float8, daily_seconds float8, monthly_seconds float8
+);
+comment on type asyouwere.retention is 'What clean-up keeps: how many, and for how long by rank; infinity: for ever.';
+
+create table asyouwere.thinned (
+    session bigint primary key,
+    due_at timestamptz not null,
+    retention int not null
+);
+comment on table asyouwere.thinned is 'Sessions of which old snapshots are kept that will go one day.';
+comment on column asyouwere.thinned.due_at is 'When the first of those that a pass has kept is to go.';
+comment on column asyouwere.thinned.retention is 'Hash of the retention that it was computed for; another one looks at all again.';
+alter table asyouwere.thinned enable row level security; -- no policy: the functions only
+
+create function asyouwere.retention_of(p_keep int, p_older_than interval) returns asyouwere.retention
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_retention asyouwere.retention;
+begin
+    -- seconds, not intervals: months and days of an interval can have opposite signs
+    select * into v_settings from asyouwere.settings;
+    v_retention.newest := coalesce(p_keep, v_settings.keep_snapshots);
+    if p_older_than is null then
+        v_retention.all_seconds := extract(epoch from v_settings.keep_for);
+        v_retention.hourly_seconds := greatest(v_retention.all_seconds, extract(epoch from v_settings.keep_hourly_for));
+        v_retention.daily_seconds := greatest(v_retention.hourly_seconds, extract(epoch from v_settings.keep_daily_for));
+        v_retention.monthly_seconds := greatest(v_retention.daily_seconds,
+            coalesce(extract(epoch from v_settings.keep_monthly_for), 'infinity'));
+    else
+        v_retention.all_seconds := extract(epoch from p_older_than);
+        v_retention.hourly_seconds := v_retention.all_seconds;
+        v_retention.daily_seconds := v_retention.all_seconds;
+        v_retention.monthly_seconds := v_retention.all_seconds;
+    end if;
+    if v_retention.newest < 1 or v_retention.all_seconds not between 0 and 1e10 then
+        perform asyouwere.fail('invalid_argument', 'Keep at least 1 snapshot, an age from 0 to 300 years.');
+    end if;
+    return v_retention;
+end;
+$$;
+comment on function asyouwere.retention_of is 'The retention of the settings, or of a call that has its own. Raises invalid_argument.';
+revoke execute on function asyouwere.retention_of from public;
+
+create function asyouwere.kept_until(p_at timestamptz, p_next timestamptz, p_retention asyouwere.retention)
+returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select case when k.seconds = 'infinity' then 'infinity' else p_at + make_interval(secs => k.seconds) end
+    from (
+        select case
+            when date_trunc('month', p_at, 'UTC') <> date_trunc('month', p_next, 'UTC') then p_retention.monthly_seconds
+            when date_trunc('day', p_at, 'UTC') <> date_trunc('day', p_next, 'UTC') then p_retention.daily_seconds
+            when date_trunc('hour', p_at, 'UTC') <> date_trunc('hour', p_next, 'UTC') then p_retention.hourly_seconds
+            else p_retention.all_seconds end as seconds
+    ) k
+$$;
+comment on function asyouwere.kept_until is 'How long a snapshot is kept that has no label, by its time and the next one''s.';
+revoke execute on function asyouwere.kept_until from public;
+
+create function asyouwere.next_to_prune(
+    p_after bigint, p_retention asyouwere.retention, out session bigint, out looked_through bigint
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
+    v_retention int := hashtext(p_retention::text);
+begin
+    select max(l.internal_id),
+        min(l.internal_id) filter (where
+            t.due_at <= now() or t.retention <> v_retention
+            -- what has been added since the last time: is the first of it old enough?
+            or l.latest_number::bigint - p_retention.newest > l.pruned_through
+                and (
+                    select n.created_at from public.session_snapshots n
+                    where n.session_id = l.id and n.number > l.pruned_through order by n.number limit 1) < v_young)
+    into looked_through, session
+    from (
+        select s.internal_id, s.id, s.latest_number, s.pruned_through from public.free_agent_sessions s
+        where s.internal_id > p_after order by s.internal_id limit 500
+    ) l
+    left join asyouwere.thinned t on t.session = l.internal_id;
+end;
+$$;
+comment on function asyouwere.next_to_prune is
+    'Of the next 500 sessions the first one with something to prune; looked_through is null after the last session.';
+revoke execute on function asyouwere.next_to_prune from public;
+
+create function asyouwere.prune_session(
+    p_session bigint, p_retention asyouwere.retention, out snapshots int, out finished boolean
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_thinned asyouwere.thinned;
+    v_retention int := hashtext(p_retention::text);
+    v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
+    v_bound bigint; -- the highest number that is not among the newest
+    v_from int;
+    v_due timestamptz;
+    v_listed int;
+    v_through int;
+    v_stopped_at int;
+begin
+    select * into v_session from public.free_agent_sessions s where s.internal_id = p_session
+    for no key update skip locked;
+    if not found then
+        return;
+    end if;
+    v_bound := v_session.latest_number::bigint - p_retention.newest;
+    select * into v_thinned from asyouwere.thinned t where t.session = p_session;
+    if v_thinned.due_at <= now() or v_thinned.retention <> v_retention then
+        v_from := 0; -- from the start again: something that was kept is to go now
+        v_due := null;
+    else
+        v_from := v_session.pruned_through;
+        v_due := v_thinned.due_at;
+    end if;
+
+    with listed as materialized (
+        select n.*, lead(n.number) over w as next_number, lead(n.created_at) over w as next_at,
+            bool_and(n.number <= v_bound and n.created_at < v_young) over w as is_ripe
+        from (
+            select q.ctid as place, q.number, q.created_at, q.label from public.session_snapshots q
+            where q.session_id = v_session.id and q.number > v_from order by q.number limit 501
+        ) n
+        window w as (order by n.number)
+    ), judged as materialized (
+        select l.place, l.number, l.next_number, l.label, k.kept_until,
+            l.label is null and k.kept_until <= now() as goes
+        from listed l
+        cross join lateral (select asyouwere.kept_until(l.created_at, l.next_at, p_retention)) k (kept_until)
+        where l.is_ripe and l.next_number is not null
+    ), neighbours as (
+        -- between which two that stay each one lies
+        select j.number, j.goes,
+            coalesce(max(j.number) filter (where not j.goes) over (order by j.number), (
+                select max(n.number) from public.session_snapshots n
+                where n.session_id = v_session.id and n.number <= v_from), 0) as before,
+            coalesce(min(j.number) filter (where not j.goes)
+                over (order by j.number rows between current row and unbounded following),
+                max(j.next_number) over ()) as behind
+        from judged j
+    ), removed as (
+        delete from public.session_snapshots t
+        where t.ctid = any (array(select j.place from judged j where j.goes)) returning 1
+    ), unseen as (
+        insert into asyouwere.unswept (session, since_after, until_after, until_through)
+        select p_session, n.before, min(n.number), n.behind from neighbours n where n.goes group by n.before, n.behind
+    )
+    select (select count(*) from removed), count(*), max(l.number) filter (where l.is_ripe and l.next_number is not null),
+        min(l.number) filter (where not l.is_ripe),
+        least(v_due, (select min(j.kept_until) from judged j where not j.goes and j.label is null))
+    into snapshots, v_listed, v_through, v_stopped_at, v_due
+    from listed l;
+
+    finished := v_listed <= 500 or v_stopped_at is not null;
+    update public.free_agent_sessions s
+    set pruned_through = case
+        when finished and coalesce(v_stopped_at, v_bound + 1) > v_bound then greatest(v_bound, v_from)
+        else coalesce(v_through, v_from) end
+    where s.internal_id = p_session;
+    if v_due is null then
+        delete from asyouwere.thinned t where t.session = p_session;
+    else
+        insert into asyouwere.thinned (session, due_at, retention) values (p_session, v_due, v_retention)
+        on conflict (session) do update set due_at = excluded.due_at, retention = excluded.retention;
+    end if;
+end;
+$$;
+comment on function asyouwere.prune_session is
+    'Judges up to 500 of a session''s snapshots and removes those that are to go; their parts are left to sweep(). finished: there are no more. snapshots is null if somebody else has the session''s lock.';
+revoke execute on function asyouwere.prune_session from public;
+
+-- 16_sweeping.sql
+
+-- Sweeping: parts that no kept snapshot can see are written down first, as a range of lifespans, and deleted later, a
+-- bounded number at a time and without a session's lock: nobody reads them any more. So removing a snapshot, or a
+-- session, costs the same however much is in it.
+-- Breaks running code: no.
+
+create table asyouwere.unswept (
+    id bigint generated always as identity primary key,
+    session bigint not null,
+    since_after int not null default 0,
+    until_after int not null default 0,
+    until_through int not null default 2147483647,
+    freed_bytes bigint not null default 0,
+    is_swept boolean not null default false,
+    retry_at timestamptz not null default '-infinity'
+);
+comment on table asyouwere.unswept is
+    'Parts to be deleted: those of a session with since > since_after and until_after < until <= until_through.';
+comment on column asyouwere.unswept.until_through is '2147483647: the living as well, and the session''s keys: it is gone.';
+comment on column asyouwere.unswept.freed_bytes is 'Size of those deleted so far, to be taken off the session''s stored_bytes.';
+comment on column asyouwere.unswept.is_swept is 'All are deleted; only the session''s row has yet to be told.';
+comment on column asyouwere.unswept.retry_at is 'After a failure: not before this.';
+alter table asyouwere.unswept enable row level security; -- no policy: the functions only
+create index unswept_by_session on asyouwere.unswept (session);
+
+create index save_keys_by_age on asyouwere.save_keys (created_at);
+
+create function asyouwere.sweep_range(
+    inout p_range asyouwere.unswept, p_rows int, p_bytes bigint, p_one_anyway boolean, out parts int
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_is_gone boolean := p_range.until_through = 2147483647;
+    v_places tid[];
+    v_listed int;
+    v_last int;
+    v_bytes bigint;
+    v_keys int;
+begin
+    -- In the order of an index, so that the next step need not pass by what is deleted already.
+    with listed as (
+        select q.ctid as place, q.until as position, q.size from asyouwere.parts q
+        where not v_is_gone and q.session = p_range.session and q.until < 2147483647
+            and q.until > p_range.until_after and q.until <= p_range.until_through and q.since > p_range.since_after
+        order by q.session, q.until limit p_rows
+    ), listed_of_gone as (
+        select q.ctid as place, q.since as position, q.size from asyouwere.parts q
+        where v_is_gone and q.session = p_range.session and q.since > p_range.since_after
+        order by q.session, q.since limit p_rows
+    ), measured as (
+        select l.place, l.position, sum(l.size::bigint) over w <= p_bytes or p_one_anyway and row_number() over w = 1 as fits
+        from (select * from listed union all select * from listed_of_gone) l
+        window w as (order by l.position rows unbounded preceding)
+    )
+    select count(*), array_agg(m.place) filter (where m.fits), max(m.position) filter (where m.fits)
+    into v_listed, v_places, v_last from measured m;
+
+    with gone as (delete from asyouwere.parts t where t.ctid = any (v_places) returning t.size)
+    select count(*), coalesce(sum(g.size), 0) into parts, v_bytes from gone g;
+    p_range.freed_bytes := p_range.freed_bytes + v_bytes;
+    p_range.is_swept := v_listed < p_rows and parts = v_listed;
+    if not v_is_gone then
+        p_range.until_after := coalesce(v_last - 1, p_range.until_after);
+    else
+        p_range.since_after := coalesce(v_last - 1, p_range.since_after);
+        if p_range.is_swept then
+            delete from asyouwere.save_keys t where t.ctid = any (array(
+                select k.ctid from asyouwere.save_keys k where k.session = p_range.session limit p_rows));
+            get diagnostics v_keys = row_count;
+            p_range.is_swept := v_keys < p_rows;
+        end if;
+    end if;
+    update asyouwere.unswept u
+    set since_after = p_range.since_after, until_after = p_range.until_after, freed_bytes = p_range.freed_bytes,
+        is_swept = p_range.is_swept
+    where u.id = p_range.id;
+end;
+$$;
+comment on function asyouwere.sweep_range is
+    'Deletes up to p_rows parts of a range, of at most p_bytes in all (p_one_anyway: or one that is larger), and says what range is left.';
+revoke execute on function asyouwere.sweep_range from public;
+
+create function asyouwere.sweep(
+    p_rows int, p_bytes bigint, p_session bigint default null, out parts int, out bytes bigint, out finished boolean
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    v_range asyouwere.unswept;
+    v_step record;
+begin
+    parts := 0;
+    bytes := 0;
+    loop
+        if p_session is null then
+            select * into v_range from asyouwere.unswept u
+            where not u.is_swept and u.retry_at <= now() order by u.id limit 1;
+        else
+            select * into v_range from asyouwere.unswept u
+            where not u.is_swept and u.retry_at <= now() and u.session = p_session order by u.id limit 1;
+        end if;
+        finished := not found;
+        exit when finished or parts >= p_rows or bytes >= p_bytes or clock_timestamp() > v_until;
+        begin
+            -- who holds a session's lock never waits for one large part
+            select * into v_step from asyouwere.sweep_range(v_range, p_rows - parts, p_bytes - bytes,
+                p_session is null and parts = 0);
+        exception when others then
+            perform asyouwere.note_failure(v_range.session, 'parts', sqlstate);
+            update asyouwere.unswept u set retry_at = now() + interval '1 hour' where u.id = v_range.id;
+            continue;
+        end;
+        parts := parts + v_step.parts;
+        bytes := bytes + (v_step.p_range).freed_bytes - v_range.freed_bytes;
+        exit when v_step.parts = 0 and not (v_step.p_range).is_swept; -- the next one is too large for this call
+    end loop;
+end;
+$$;
+comment on function asyouwere.sweep is
+    'Deletes parts that nobody can see, of all sessions or of one, within limits and 50 ms. finished: there are no more.';
+revoke execute on function asyouwere.sweep from public;
+
+create function asyouwere.settle_sweeps() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_swept record;
+begin
+    for v_swept in
+        select u.session, sum(u.freed_bytes) as bytes, array_agg(u.id) as ids
+        from (select * from asyouwere.unswept o where o.is_swept order by o.id limit 500) u group by u.session
+    loop
+        perform from public.free_agent_sessions s where s.internal_id = v_swept.session
+        for no key update skip locked;
+        if found then
+            update public.free_agent_sessions s set stored_bytes = s.stored_bytes - v_swept.bytes
+            where s.internal_id = v_swept.session;
+        else
+            -- somebody is saving into it: next time
+            continue when exists (select from public.free_agent_sessions s where s.internal_id = v_swept.session);
+        end if;
+        delete from asyouwere.unswept u where u.id = any (v_swept.ids);
+        delete from asyouwere.cleanup_failures f where f.session = v_swept.session and f.kind = 'parts';
+    end loop;
+end;
+$$;
+comment on function asyouwere.settle_sweeps is 'Takes what was freed off the sessions'' stored_bytes: the last, short step of a call.';
+revoke execute on function asyouwere.settle_sweeps from public;
+
+create function asyouwere.leave_to_sweep() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    v_sessions bigint[] := array(select g.internal_id from gone g order by g.internal_id);
+    v_rows int := 2000;
+    v_swept record;
+begin
+    -- definer: nobody may delete parts
+    insert into asyouwere.unswept (session) select u.session from unnest(v_sessions) u (session);
+    delete from asyouwere.thinned t where t.session = any (v_sessions);
+    delete from asyouwere.cleanup_failures f where f.session = any (v_sessions);
+    -- what is small is deleted at once
+    for i in 1 .. cardinality(v_sessions) loop
+        select * into v_swept from asyouwere.sweep(v_rows, 4 * 1024 * 1024, v_sessions[i]);
+        v_rows := v_rows - v_swept.parts;
+        exit when v_rows <= 0 or not v_swept.finished or clock_timestamp() > v_until;
+    end loop;
+    delete from asyouwere.unswept u where u.session = any (v_sessions) and u.is_swept;
+    return null;
+end;
+$$;
+comment on function asyouwere.leave_to_sweep is
+    'When sessions go, nobody can read their parts from then on; up to 2,000 are deleted with them, the others by the clean-up.';
+revoke execute on function asyouwere.leave_to_sweep from public;
+create trigger leave_to_sweep after delete on public.free_agent_sessions
+    referencing old table as gone
+    for each statement execute function asyouwere.leave_to_sweep();
+
+create function asyouwere.forget_keys(p_rows int) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_keys int;
+begin
+    delete from asyouwere.save_keys t where t.ctid = any (array(
+        select k.ctid from asyouwere.save_keys k
+        where k.created_at < now() - (select s.keep_keys_for from asyouwere.settings s)
+        order by k.created_at limit p_rows));
+    get diagnostics v_keys = row_count;
+    return v_keys = p_rows;
+end;
+$$;
+comment on function asyouwere.forget_keys is 'Deletes old idempotency keys, whatever their sessions; true if there are more.';
+revoke execute on function asyouwere.forget_keys from public;
 
 -- 17_embeds.sql
 
@@ -4135,45 +4525,178 @@ revoke execute on function asyouwere.enable_realtime from public;
 
 select asyouwere.enable_realtime();
 
+-- 19_cleanup.sql
+
+-- Clean-up: what one call of it is. What goes and why is in 16_pruning.sql (old snapshots), 16_sweeping.sql (parts that
+-- nobody can see, old keys) and 16_expiry.sql (idle sessions).
+-- A call is one short transaction, bounded in rows, bytes and time; whoever calls goes on until done is true. One that
+-- is broken off has done no harm. A session that can't be cleaned up is noted, passed by, and in nobody's way.
+-- Breaks running code: no.
+
+create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sessions int, inout p_call asyouwere.cleanup_runs)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    v_next record;
+    v_step record;
+    v_swept record;
+begin
+    loop
+        select * into v_next from asyouwere.next_to_prune(p_call.last_session, p_retention);
+        p_call.last_session := coalesce(v_next.session, v_next.looked_through, p_call.last_session);
+        if v_next.session is null then
+            p_call.done := v_next.looked_through is null;
+            exit when p_call.done or clock_timestamp() > v_until;
+            continue;
+        end if;
+        begin
+            select * into v_step from asyouwere.prune_session(v_next.session, p_retention);
+            delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'snapshots';
+        exception when others then
+            perform asyouwere.note_failure(v_next.session, 'snapshots', sqlstate);
+            continue;
+        end;
+        continue when v_step.snapshots is null; -- somebody is saving into it; there will be another pass
+        -- its lock is held from here to the end of the call: only what is quick
+        select * into v_swept from asyouwere.sweep(2000, 1024 * 1024, v_next.session);
+        p_call.sessions := p_call.sessions + v_step.finished::int;
+        p_call.snapshots := p_call.snapshots + v_step.snapshots;
+        p_call.parts := p_call.parts + v_swept.parts;
+        p_call.bytes := p_call.bytes + v_swept.bytes;
+        if not v_step.finished then
+            p_call.last_session := v_next.session - 1; -- there is more of it
+            exit;
+        end if;
+        exit when not v_swept.finished or p_call.sessions >= p_max_sessions or clock_timestamp() > v_until;
+    end loop;
+end;
+$$;
+comment on function asyouwere.prune_next is
+    'Prunes sessions, going on behind p_call.last_session; done if there are no more. Holds the lock of each it has pruned.';
+revoke execute on function asyouwere.prune_next from public;
+
+create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
+returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_retention asyouwere.retention := asyouwere.retention_of(p_keep, p_older_than);
+    v_max_sessions int := coalesce(p_max_sessions, 1);
+    v_call asyouwere.cleanup_runs;
+    v_more_keys boolean;
+    v_swept record;
+begin
+    -- definer: nobody deletes parts but through here
+    if v_max_sessions not between 1 and 10000 then
+        perform asyouwere.fail('invalid_argument', '1 to 10,000 sessions a call.');
+    end if;
+    -- two at once: the second has nothing to do
+    if not pg_try_advisory_xact_lock(hashtextextended('asyouwere cleanup', 0)) then
+        return query select 0, 0, 0, 0::bigint, true;
+        return;
+    end if;
+    v_call.started_at := clock_timestamp();
+    v_call.kind := 'snapshots';
+    v_call.last_session := asyouwere.last_session('snapshots');
+    v_call.sessions := 0;
+    v_call.snapshots := 0;
+    -- first what needs no session's lock
+    v_more_keys := asyouwere.forget_keys(2000);
+    select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024);
+    v_call.parts := v_swept.parts;
+    v_call.bytes := v_swept.bytes;
+    v_call.done := false;
+    if v_swept.finished then
+        v_call := asyouwere.prune_next(v_retention, v_max_sessions, v_call);
+    end if;
+    perform asyouwere.settle_sweeps();
+    if v_call.done then
+        perform asyouwere.forget_buckets(1000);
+        -- a window may be left of the last session
+        v_call.done := not v_more_keys and not exists (select from asyouwere.unswept u where u.retry_at <= now());
+    end if;
+    perform asyouwere.note_run(v_call);
+    return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;
+end;
+$$;
+comment on function asyouwere.run_cleanup is 'One call of the clean-up, noted in cleanup_runs.';
+revoke execute on function asyouwere.run_cleanup from public;
+grant execute on function asyouwere.run_cleanup to service_role;
+
+create function public.cleanup_old_snapshots(
+    p_keep int default null, p_older_than interval default null, p_max_sessions int default 1
+)
+returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.run_cleanup(p_keep, p_older_than, p_max_sessions);
+end;
+$$;
+comment on function public.cleanup_old_snapshots is
+    'Thin out old snapshots as asyouwere.settings say; with p_older_than all older than that go instead. The newest p_keep, the labelled and the latest stay. One short batch a call, going on where the last one ended; call until done. Service only.';
+revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
+grant execute on function public.cleanup_old_snapshots to service_role;
+
 -- 19_schedule.sql
 
 -- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up and expiry
--- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no harm.
+-- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no
+-- harm.
 -- Breaks running code: no.
+
+create function asyouwere.attempt_cleanup(p_kind text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_done boolean;
+begin
+    if p_kind = 'snapshots' then
+        select r.done into v_done from asyouwere.run_cleanup(null, null, null) r;
+    elsif p_kind = 'sessions' then
+        select r.done into v_done from asyouwere.run_expiry(null) r;
+    else
+        select r.done into v_done from asyouwere.erase_next() r;
+    end if;
+    return v_done;
+exception when others then
+    -- one kind never keeps the other from its turn
+    raise warning 'asyouwere: clean-up of % failed (%)', p_kind, sqlstate;
+    return true;
+end;
+$$;
+comment on function asyouwere.attempt_cleanup is 'One call of a kind of clean-up: whether it is done, or can''t be.';
+revoke execute on function asyouwere.attempt_cleanup from public;
 
 create procedure asyouwere.clean_up(p_seconds int default 60)
 language plpgsql
 as $$
 declare
     v_until timestamptz;
+    v_kinds text[] := array['snapshots', 'sessions', 'accounts'];
+    v_kind text;
     v_over boolean;
 begin
-    -- Each batch in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
+    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
     -- a SET clause; instead each transaction begins by setting the search_path for itself.
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_until := clock_timestamp() + make_interval(secs => p_seconds);
     loop
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_cleanup(null, null, null) r;
-        commit;
-        exit when v_over;
-    end loop;
-    loop
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from asyouwere.run_expiry(200) r;
-        commit;
-        exit when v_over;
-    end loop;
-    loop
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        select r.done or clock_timestamp() > v_until into v_over from asyouwere.erase_next() r;
-        commit;
+        foreach v_kind in array v_kinds loop
+            perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            if asyouwere.attempt_cleanup(v_kind) then
+                v_kinds := array_remove(v_kinds, v_kind);
+            end if;
+            v_over := v_kinds = '{}' or clock_timestamp() > v_until;
+            commit;
+        end loop;
         exit when v_over;
     end loop;
 end;
 $$;
 comment on procedure asyouwere.clean_up is
-    'Clean-up and expiry in batches of their own until there is nothing left or p_seconds are over (then one batch more). For the owner of the database, and its schedule.';
+    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are over. For the owner of the database, and its schedule.';
 revoke execute on procedure asyouwere.clean_up from public;
 
 create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
@@ -4201,8 +4724,10 @@ select asyouwere.schedule_cleanup();
 -- How much one person may do: a token bucket for writes, and quotas for sessions and stored bytes.
 -- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost a second
 -- row update, so a session's owner takes some tokens ahead and keeps them in the session's row, which a save writes
--- anyway. They have left the bucket, so never more pass than it holds; when it runs low, none are taken ahead.
--- A call that is refused takes nothing, because its transaction leaves nothing behind.
+-- anyway. They lapse with the minute, and until then the bucket fills up to that much less: however many sessions one
+-- has, never more pass at once than a full bucket holds. When it runs low, none are taken ahead.
+-- A call that is refused takes nothing, because its transaction leaves nothing behind. So what can be refused for what
+-- others did costs little: a conflict looks at, and answers, a bounded number of addresses.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -4212,9 +4737,16 @@ create unlogged table asyouwere.rate_buckets (
     filled_at timestamptz not null default clock_timestamp(),
     sessions int not null default 0,
     stored_bytes bigint not null default 0,
-    counted_at timestamptz not null default '-infinity'
+    counted_at timestamptz not null default '-infinity',
+    ahead int not null default 0,
+    ahead_minute timestamptz not null default '-infinity',
+    forget_at timestamptz
 ) with (fillfactor = 50);
 comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
+comment on column asyouwere.rate_buckets.ahead is 'Taken ahead for sessions in ahead_minute; void afterwards.';
+comment on column asyouwere.rate_buckets.forget_at is
+    'The person''s data was deleted: the row goes once the bucket is full again, as a new one would be.';
+create index rate_buckets_to_forget on asyouwere.rate_buckets (forget_at) where forget_at is not null;
 comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
 comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
 comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
@@ -4245,6 +4777,8 @@ as $$
 declare
     v_settings asyouwere.settings;
     v_bucket asyouwere.rate_buckets;
+    v_minute timestamptz := date_trunc('minute', clock_timestamp());
+    v_most int; -- tokens there can be besides those taken ahead
     v_tokens double precision;
     v_cost bigint;
     v_ahead int;
@@ -4254,17 +4788,25 @@ begin
         return p_ahead;
     end if;
     v_bucket := asyouwere.locked_bucket(p_user);
+    if v_bucket.ahead_minute <> v_minute then
+        v_bucket.ahead := 0;
+    end if;
+    v_most := greatest(v_settings.writes_at_once - v_bucket.ahead, 1);
     -- what costs more than a full bucket passes with a full one
-    v_cost := least(p_cost, v_settings.writes_at_once);
-    v_tokens := least(v_settings.writes_at_once,
+    v_cost := least(p_cost, v_most);
+    v_tokens := least(v_most,
         v_bucket.tokens + v_settings.writes_per_second
             * greatest(0, extract(epoch from clock_timestamp() - v_bucket.filled_at))::double precision);
     if v_tokens < v_cost then
         perform asyouwere.fail('rate_limited',
-            p_detail => format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
+            'Too many writes in a short time. Wait, then send the same again.',
+            format('{"retry_after": %s}', ceil((v_cost - v_tokens) / v_settings.writes_per_second)));
     end if;
-    v_ahead := least(p_ahead, floor((v_tokens - v_cost) / 64));
-    update asyouwere.rate_buckets b set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp()
+    v_ahead := greatest(0, least(p_ahead, floor((v_tokens - v_cost) / 64),
+        v_settings.writes_at_once / 2 - v_bucket.ahead));
+    update asyouwere.rate_buckets b
+    set tokens = v_tokens - v_cost - v_ahead, filled_at = clock_timestamp(),
+        ahead = v_bucket.ahead + v_ahead, ahead_minute = v_minute
     where b.user_id = p_user;
     return v_ahead;
 end;
@@ -4301,7 +4843,9 @@ as $$
 declare
     v_caller uuid := auth.uid();
     v_cost bigint := 1 + p_written_bytes / (1024 * 1024);
-    v_left int := p_session.prepaid_saves;
+    -- those of an earlier minute have lapsed
+    v_left int := case when p_session.updated_at >= date_trunc('minute', clock_timestamp())
+        then p_session.prepaid_saves else 0 end;
 begin
     if not asyouwere.is_limited() then
         return v_left;
@@ -4347,7 +4891,8 @@ begin
         or v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user
         or v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user
     then
-        select count(*), coalesce(sum(s.stored_bytes), 0) into v_bucket.sessions, v_bucket.stored_bytes
+        select count(*), coalesce(sum(s.stored_bytes), 0)
+        into v_bucket.sessions, v_bucket.stored_bytes
         from public.free_agent_sessions s where s.user_id = p_owner;
         v_bucket.counted_at := clock_timestamp();
         if p_are_counted then -- the new ones are in the table by now
@@ -4370,7 +4915,8 @@ begin
     where b.user_id = v_bucket.user_id; -- not if it was left out as locked
 end;
 $$;
-comment on function asyouwere.refuse_quota is 'Raises quota_exceeded if the owner would have too many sessions or stored bytes.';
+comment on function asyouwere.refuse_quota is
+    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they are in the table already.';
 revoke execute on function asyouwere.refuse_quota from public;
 
 create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
@@ -4392,6 +4938,30 @@ language sql stable set search_path = pg_catalog, pg_temp
 return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
 comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
 revoke execute on function asyouwere.stored_bytes from public;
+
+create function asyouwere.forget_bucket(p_user uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    -- not deleted: a new one would be full
+    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0, counted_at = '-infinity'
+    where b.user_id = p_user
+$$;
+comment on function asyouwere.forget_bucket is 'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
+revoke execute on function asyouwere.forget_bucket from public;
+
+create function asyouwere.forget_buckets(p_rows int) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    delete from asyouwere.rate_buckets t where t.ctid = any (array(
+        select b.ctid from asyouwere.rate_buckets b cross join asyouwere.settings s
+        where b.forget_at <= now()
+            and b.filled_at <= now() - make_interval(
+                secs => coalesce((s.writes_at_once / s.writes_per_second)::double precision, 0))
+        order by b.forget_at limit p_rows
+        for update of b skip locked))
+$$;
+comment on function asyouwere.forget_buckets is 'Deletes the buckets of people whose data is deleted, those that are full.';
+revoke execute on function asyouwere.forget_buckets from public;
 
 -- 21_members.sql
 
@@ -4786,12 +5356,18 @@ revoke execute on function asyouwere.erase from public;
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_erased asyouwere.erased;
 begin
-    -- Definer: counts parts before they go. The bucket stays: a new one would be full.
+    -- Definer: counts parts before they go. The bucket stays until it is full, as a new one would be.
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    return asyouwere.erase(auth.uid());
+    v_erased := asyouwere.erase(auth.uid());
+    if v_erased.done then
+        perform asyouwere.forget_bucket(auth.uid());
+    end if;
+    return v_erased;
 end;
 $$;
 comment on function asyouwere.forget_caller is 'Deletes a step''s worth of all that belongs to the caller and counts it.';
