@@ -7,7 +7,8 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 begin
-    -- plpgsql, so that a connection plans it once: planning takes longer than a poll's answer
+    -- plpgsql, so that a connection plans it once; before Postgres 18 an sql function is planned anew for
+    -- each query that calls it
     return (with begun as materialized (
         select b.path, b.item, b.body from asyouwere.parts_begun(p_session, p_since, p_number) b
     ), gone as materialized (
