@@ -28,6 +28,7 @@ create table public.free_agent_sessions (
     message_count int not null default 0,
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
+    last_message text,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
@@ -46,6 +47,8 @@ comment on column public.free_agent_sessions.pruned_through is 'Up to this numbe
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
+comment on column public.free_agent_sessions.last_message is
+    'First 140 characters of what the last message says, see message_preview: kept by every save, so that no list reads bodies.';
 comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well

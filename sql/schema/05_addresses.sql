@@ -95,19 +95,71 @@ revoke execute on function asyouwere.path_of_pointer from public;
 
 create function asyouwere.readable_json(p_body text) returns json
 language sql immutable parallel safe
--- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace
--- them by U+FFFD where, and only where, somebody wants to look.
+-- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them by U+FFFD
+-- where, and only where, somebody wants to look. Escaped backslashes go first (JSON text holds no control characters
+-- that could be in their place), so that each backslash that is left begins an escape; then the pairs of surrogates.
 return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
-    else regexp_replace(regexp_replace(p_body,
-        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))',
-        '\1' || U&'\FFFD', 'g'),
-        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}',
-        '\1' || U&'\FFFD', 'g')::json
+    else replace(replace(
+        regexp_replace(
+            regexp_replace(replace(p_body, '\\', E'\x01'),
+                '\\u([dD][89abAB]..)\\u([dD][c-fC-F]..)', E'\x02u\\1\x02u\\2', 'g'),
+            '\\u(?:0000|[dD][89a-fA-F]..)', U&'\FFFD', 'g'),
+        E'\x02', '\'), E'\x01', '\\')::json
     end;
 comment on function asyouwere.readable_json is
     'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
 revoke execute on function asyouwere.readable_json from public;
 grant execute on function asyouwere.readable_json to anon, authenticated, service_role;
+
+create function asyouwere.json_head(p_body text, p_characters int) returns json
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text;
+    v_bare text;
+    v_open text;
+    v_inside boolean;
+    v_is_key boolean;
+begin
+    if octet_length(p_body) <= p_characters then
+        return asyouwere.readable_json(p_body);
+    end if;
+    -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in readable_json,
+    -- no half escape at the end, and of what is in strings nothing left to mislead.
+    v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'), '\\(?:u[0-9a-fA-F]{0,3})?$', '');
+    v_bare := regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', E'\x02', 'g');
+    v_inside := strpos(v_bare, '"') > 0;
+    if v_inside then
+        v_bare := regexp_replace(v_bare, '\s*".*$', '');
+    else
+        v_bare := regexp_replace(v_bare, E'[^][{}\x02",:]+$', '');
+        v_text := regexp_replace(v_text, '[^][{}",:]+$', '');
+    end if;
+    v_open := regexp_replace(v_bare, '[^][{}]+', '', 'g');
+    while v_open ~ '\{\}|\[\]' loop
+        v_open := replace(replace(v_open, '{}', ''), '[]', '');
+    end loop;
+    v_is_key := right(v_open, 1) = '{'
+        and regexp_replace(v_bare, E'\\s*\x02$', '') ~ '[{,]\s*$' and (v_inside or v_bare ~ E'\x02$');
+    if v_inside and v_is_key then
+        v_text := regexp_replace(v_text, '[\s,]*"(?:[^"\\]|\\.)*$', '');
+    elsif v_inside then
+        v_text := v_text || '"';
+    elsif v_is_key then
+        v_text := v_text || ':null';
+    elsif v_bare ~ ':$' then
+        v_text := v_text || 'null';
+    else
+        v_text := regexp_replace(v_text, '[\s,]+$', '');
+    end if;
+    v_text := replace(v_text || reverse(translate(v_open, '{[', '}]')), E'\x01', '\\');
+    return asyouwere.readable_json(coalesce(nullif(v_text, ''), 'null')); -- nothing is left of half a number
+end;
+$$;
+comment on function asyouwere.json_head is
+    'A body one can look into; of one that has more bytes than that, as many characters, closed so that they are JSON.';
+revoke execute on function asyouwere.json_head from public;
+grant execute on function asyouwere.json_head to anon, authenticated, service_role;
 
 do $$
 begin

@@ -318,6 +318,8 @@ begin
         set latest_number = v_number, size_bytes = v_result.size_bytes,
             message_count = v_result.message_count,
             stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
+            last_message = case when '/messages/' = any (p_rows.paths) or '/' = any (p_rows.paths)
+                then asyouwere.last_message(p_session.internal_id) else s.last_message end,
             updated_at = now(),
             -- left alone for 30 seconds: it is indexed (see 02_sessions.sql)
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()

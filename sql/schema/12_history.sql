@@ -148,6 +148,8 @@ begin
         p.kind, p.created_at, p.path, p.body
     from asyouwere.parts_at(v_source.internal_id, v_header.number) p;
     get diagnostics v_parts = row_count;
+    update public.free_agent_sessions s set last_message = asyouwere.last_message(s.internal_id)
+    where s.id = v_fork.id returning * into v_fork;
     -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a
     -- snapshot and its parts at once, and so does who deletes the session: if the snapshot is still there
     -- now, its parts were all there when they were copied.

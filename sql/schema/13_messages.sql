@@ -9,29 +9,184 @@ comment on function asyouwere.message_id is 'A message''s id: the same for as lo
 revoke execute on function asyouwere.message_id from public;
 grant execute on function asyouwere.message_id to anon, authenticated, service_role;
 
+create type asyouwere.message_fields as (
+    type json, content_type json, role json, sender json, author json, data json, kwargs json, id json,
+    message json, choices json, candidates json, parts json, content json, text json, refusal json, thought json,
+    output json, result json
+);
+comment on type asyouwere.message_fields is 'What the rules of message_text and message_role look at.';
+
+create function asyouwere.speaker(p_word text) returns text
+language sql immutable parallel safe
+return case
+    when p_word in ('human', 'user', 'HumanMessage', 'HumanMessageChunk') then 'user'
+    when p_word in ('ai', 'assistant', 'model', 'AIMessage', 'AIMessageChunk') then 'assistant'
+    when p_word in ('system', 'SystemMessage') then 'system'
+    when p_word = 'developer' then 'developer'
+    when p_word in ('tool', 'ToolMessage', 'function', 'FunctionMessage') then 'tool' end;
+comment on function asyouwere.speaker is 'Who speaks, by the word of a format that has no "role"; null for any other word.';
+revoke execute on function asyouwere.speaker from public;
+
+create function asyouwere.json_string(p_value json) returns text
+language sql immutable parallel safe
+return case when json_typeof(p_value) = 'string' then p_value #>> '{}' end;
+comment on function asyouwere.json_string is 'The text of a JSON string; null for any other value.';
+revoke execute on function asyouwere.json_string from public;
+
+create function asyouwere.message_inside(p_fields asyouwere.message_fields) returns json
+language sql immutable parallel safe
+-- LangChain's two forms, a node of ChatGPT's export, an answer of Ollama
+return case
+    when json_typeof(p_fields.data) = 'object'
+        and asyouwere.speaker(asyouwere.json_string(p_fields.type)) is not null and p_fields.data -> 'content' is not null then p_fields.data
+    when json_typeof(p_fields.kwargs) = 'object' and json_typeof(p_fields.id) = 'array' then p_fields.kwargs
+    when json_typeof(p_fields.message) = 'object'
+        and coalesce(p_fields.content, p_fields.parts, p_fields.text, p_fields.role) is null
+        then p_fields.message end;
+comment on function asyouwere.message_inside is 'The message in an envelope; null if there is none around it.';
+revoke execute on function asyouwere.message_inside from public;
+
+create function asyouwere.message_role(p_message json) returns text
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v asyouwere.message_fields;
+    v_inside json;
+    v_type text;
+    v_word text;
+begin
+    if json_typeof(p_message) <> 'object' then
+        return null;
+    end if;
+    v := json_populate_record(null::asyouwere.message_fields, p_message);
+    v_type := asyouwere.json_string(v.type);
+    v_inside := asyouwere.message_inside(v);
+    if v_inside is not null then
+        return coalesce(asyouwere.message_role(v_inside), asyouwere.speaker(v_type),
+            asyouwere.speaker(case when json_typeof(v.id) = 'array' then v.id ->> -1 end));
+    end if;
+    v_word := coalesce(asyouwere.json_string(v.sender), asyouwere.json_string(v.author),
+        case when json_typeof(v.author) = 'object' then asyouwere.json_string(v.author -> 'role') end);
+    return coalesce(asyouwere.json_string(v.role), asyouwere.speaker(v_word), v_word,
+        case when coalesce(v.content, v.parts, v.text) is not null then asyouwere.speaker(v_type) end,
+        case when v_type ~ '(?:_output|_result)$' then 'tool' when v_type <> 'message' then 'assistant' end);
+end;
+$$;
+comment on function asyouwere.message_role is
+    'Who says a message: its "role" as it is, else user, assistant, system, developer or tool; null if it does not say.';
+revoke execute on function asyouwere.message_role from public;
+
+create function asyouwere.message_text(p_message json, p_levels int default 6) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v asyouwere.message_fields;
+    v_inside json;
+    v_type text;
+    v_source json;
+    v_text text;
+    v_texts text[] := '{}';
+begin
+    case json_typeof(p_message)
+        when 'string' then
+            return nullif(p_message #>> '{}', '');
+        when 'array' then
+            if p_levels > 0 then
+                select string_agg(t.text, E'\n') into v_text from (
+                    select asyouwere.message_text(e.value, p_levels - 1) as text
+                    from (select value from json_array_elements(p_message) limit 1000) e
+                ) t;
+            end if;
+            return v_text;
+        when 'object' then
+            if p_levels <= 0 then
+                return null;
+            end if;
+        else
+            return null;
+    end case;
+    v := json_populate_record(null::asyouwere.message_fields, p_message);
+    v_inside := asyouwere.message_inside(v);
+    if v_inside is not null then
+        return asyouwere.message_text(v_inside, p_levels - 1);
+    end if;
+    v_type := coalesce(asyouwere.json_string(v.type), asyouwere.json_string(v.content_type));
+    -- what a tool says is its answer; in a message of somebody else's it is not what that one says
+    if p_levels = 6 and v_type ~ '(?:_output|_result)$' and v.role is null then
+        return asyouwere.message_text(coalesce(v.output, v.result, v.content), p_levels - 1);
+    elsif v.thought::text = 'true' or v.role is null and v.sender is null and v.author is null
+        and v_type not in ('message', 'text', 'input_text', 'output_text', 'refusal', 'markdown',
+            'multimodal_text', 'audio_transcription') and asyouwere.speaker(v_type) is null then
+        return null;
+    end if;
+    foreach v_source in array array[v.parts, v.content, v.text, v.refusal] loop
+        if json_typeof(v_source) = 'object' and json_typeof(v_source -> 'value') = 'string' then
+            v_source := v_source -> 'value'; -- OpenAI's threads
+        end if;
+        v_text := asyouwere.message_text(v_source, p_levels - 1);
+        -- some say in one field what they say in another
+        if v_text is not null
+            and not regexp_replace(v_text, '\s+', '', 'g') = any (array(
+                select regexp_replace(t, '\s+', '', 'g') from unnest(v_texts) t)) then
+            v_texts := v_texts || v_text;
+        end if;
+    end loop;
+    if cardinality(v_texts) = 0 then
+        return asyouwere.message_text(coalesce(v.choices, v.candidates), p_levels - 1);
+    end if;
+    return array_to_string(v_texts, E'\n');
+end;
+$$;
+comment on function asyouwere.message_text is
+    'What a message says: its texts, a line each, without reasoning, tool calls and attachments; null if it has no words.';
+revoke execute on function asyouwere.message_text from public;
+
+create function asyouwere.body_role(p_body text) returns text
+language sql immutable parallel safe
+return asyouwere.message_role(asyouwere.json_head(p_body, 1000000));
+comment on function asyouwere.body_role is 'Who says a stored message.';
+revoke execute on function asyouwere.body_role from public;
+
+create function asyouwere.body_text(p_body text) returns text
+language sql immutable parallel safe
+return asyouwere.message_text(asyouwere.json_head(p_body, 1000000));
+comment on function asyouwere.body_text is 'What a stored message says; of one with more than a million bytes, its beginning.';
+revoke execute on function asyouwere.body_text from public;
+
 create function asyouwere.message_preview(p_body text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_content json := asyouwere.readable_json(p_body) -> 'content';
-    v_text text;
+    v_text text := left(asyouwere.message_text(asyouwere.json_head(p_body, 4000)), 1000);
 begin
-    -- content is a text, or a list of blocks of which some have a text (the shapes of the large APIs)
-    v_text := case json_typeof(v_content)
-        when 'string' then v_content #>> '{}'
-        when 'array' then (select string_agg(b ->> 'text', ' ') from json_array_elements(v_content) b
-            where json_typeof(b -> 'text') = 'string') end;
+    v_text := btrim(regexp_replace(v_text, '\s+', ' ', 'g'));
     return case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
 end;
 $$;
-comment on function asyouwere.message_preview is 'The first 140 characters of what a message says.';
+comment on function asyouwere.message_preview is
+    'The first 140 characters, on one line, of what a message says in the first 4,000 of its body.';
 revoke execute on function asyouwere.message_preview from public;
-grant execute on function asyouwere.message_preview to anon, authenticated, service_role;
+create function asyouwere.last_message(p_session bigint) returns text
+language sql stable
+begin atomic
+    select asyouwere.message_preview(p.body) from asyouwere.live_parts p
+    where p.session = p_session and p.path = '/messages/' and p.item >= 0
+    order by p.path desc, p.item desc limit 1;
+end;
+comment on function asyouwere.last_message is 'The preview of a session''s last message, to be kept with the session.';
+revoke execute on function asyouwere.last_message from public;
+
+-- Whoever reads the view runs them.
+grant execute on function
+    asyouwere.speaker(text), asyouwere.json_string(json), asyouwere.message_inside(asyouwere.message_fields),
+    asyouwere.message_role(json), asyouwere.message_text(json, int),
+    asyouwere.body_role(text), asyouwere.body_text(text)
+to anon, authenticated, service_role;
 
 create view public.session_messages with (security_invoker = true) as
 select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as position,
-    asyouwere.readable_json(p.body) ->> 'role' as role,
-    asyouwere.readable_json(p.body) ->> 'content' as content,
+    asyouwere.body_role(p.body) as role,
+    asyouwere.body_text(p.body) as content,
     p.body::json as body, p.created_at
 from public.free_agent_sessions s
 join asyouwere.live_parts p on p.session = s.internal_id
@@ -40,8 +195,9 @@ comment on view public.session_messages is
     'The live messages of every session one may read. Insert (session_id with role and content, or with '
     'body) to append one.';
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
+comment on column public.session_messages.role is 'Who says it, whatever the format: see message_role.';
 comment on column public.session_messages.content is
-    'The message''s "content": a text as it is, anything else as JSON text.';
+    'What it says, whatever the format; of a body of more than a million bytes, in its beginning. Null: no words.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
@@ -104,8 +260,8 @@ begin
     v_result := asyouwere.append_messages(new.session_id, json_build_array(v_body), null);
     new.position := v_result.message_count - 1;
     new.id := asyouwere.message_id(new.session_id, new.position);
-    new.role := asyouwere.readable_json(v_body::text) ->> 'role';
-    new.content := asyouwere.readable_json(v_body::text) ->> 'content';
+    new.role := asyouwere.body_role(v_body::text);
+    new.content := asyouwere.body_text(v_body::text);
     new.body := v_body;
     new.created_at := now();
     return new;
@@ -144,8 +300,7 @@ begin
     -- that it comes in the order of positions, and would read a long session whole for every page.
     return query
     select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
-        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content',
-        p.body::json, p.created_at
+        asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
     from asyouwere.live_parts p
     where p.session = v_session.internal_id and p.path = '/messages/'
         and p.item > greatest(p_after, -1)

@@ -5,11 +5,7 @@ create view asyouwere.described_sessions with (security_invoker = true) as
 select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
-    (
-        select asyouwere.message_preview(p.body) from asyouwere.live_parts p
-        where p.session = s.internal_id and p.path = '/messages/' and p.item >= 0
-        order by p.path desc, p.item desc limit 1
-    ) as last_message,
+    s.last_message,
     (
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
@@ -115,7 +111,7 @@ create function public.get_or_create_session(
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
-    created boolean
+    last_message text, created boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$

@@ -10,8 +10,7 @@ language sql stable rows 100
 begin atomic
     -- not through the view: of its join the planner does not know that it comes in the order of positions
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        asyouwere.readable_json(p.body) ->> 'role' as role,
-        asyouwere.readable_json(p.body) ->> 'content' as content,
+        asyouwere.body_role(p.body) as role, asyouwere.body_text(p.body) as content,
         p.body::json as body, p.created_at
     from asyouwere.live_parts p
     where p.session = $1.internal_id and p.path = '/messages/' and p.item >= 0;
@@ -24,8 +23,7 @@ language sql stable rows 100
 begin atomic
     -- a scalar sub-select, not a join, which would lose the order again
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        asyouwere.readable_json(p.body) ->> 'role' as role,
-        asyouwere.readable_json(p.body) ->> 'content' as content,
+        asyouwere.body_role(p.body) as role, asyouwere.body_text(p.body) as content,
         p.body::json as body, p.created_at
     from asyouwere.live_parts p
     where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.sql.states import change, save_text, state_of, text_of
 from tests.support.database import Db, Row
@@ -99,7 +102,7 @@ def test_view__a_message_saved_with_a_snapshot_is_in_the_table(db: Db, session_i
     assert [row["body"] for row in rows] == state
     assert [row["position"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["role"] for row in rows] == ["user", "assistant", None, None, None]
-    assert [row["content"] for row in rows] == ["hi", '[{"type":"text","text":"hello"}]', None, None, None]
+    assert [row["content"] for row in rows] == ["hi", "hello", None, "text", None]
     assert len({row["id"] for row in rows}) == 5
 
 
@@ -238,3 +241,113 @@ def test_insert__from_eight_connections_at_once(db: Db, session_id) -> None:
     session = db.one("get_session", p_session_id=session_id)
     # The first number is the empty append above.
     assert (session["latest_number"], session["message_count"]) == (8 * each + 1, 8 * each)
+
+
+CASES = json.loads((Path(__file__).parents[2] / "spec/cases/messages.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_session_messages__role_and_content_are_those_of_the_cases(shared: Db, case: dict[str, Any]) -> None:
+    body = case["body"] if "body" in case else json.dumps(case["message"])
+    session_id = shared.session("ada")
+    with shared.acting_as("ada"):
+        save_text(shared, session_id, f'{{"messages":[{body}]}}')
+        (row,) = messages(shared, session_id)
+        assert (row["role"], row["content"]) == (case["role"], case["text"])
+        assert shared.one("get_session", p_session_id=session_id)["last_message"] == (
+            " ".join(case["text"].split()) if case["text"] else None
+        )
+        assert shared.one("list_messages", p_session_id=session_id)["content"] == case["text"]
+
+
+#: Pieces that meet badly: escapes of every kind, whole and halved, among what has a meaning in JSON.
+odd_texts = st.lists(
+    st.sampled_from(["\\", '"', "\x00", "\ud83d", "\ude00", "\U0001f600", "u0000", "ud83d", "a", "{", "]", ",", ":", "\n", "é"]),
+    max_size=12,
+).map("".join)
+odd_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | odd_texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(odd_texts | st.sampled_from(["role", "content"]), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(odd_json, st.booleans(), st.integers(1, 200))
+def test_json_head__any_beginning_of_any_json_can_be_looked_into(
+    shared: Db, value: Any, spaced: bool, characters: int
+) -> None:
+    """As escapes, since Postgres takes no half of a character itself."""
+    body = json.dumps(value, indent=1 if spaced else None, separators=None if spaced else (",", ":"))
+    (row,) = shared.superuser.execute(
+        "select asyouwere.json_head(%s, %s)::text as head, asyouwere.readable_json(%s)::text as whole, "
+        "asyouwere.json_head(%s, %s) #>> '{}' as inside, asyouwere.readable_json(%s) #>> '{}' as whole_inside, "
+        "asyouwere.message_text(asyouwere.json_head(%s, %s)) as said, asyouwere.message_preview(%s) as preview",
+        (body, characters, body, body, characters, body, body, characters, body),
+    ).fetchall()
+    assert json.loads(row["whole"]) == readable(value)
+    if len(body) <= characters:
+        assert row["head"] == row["whole"]
+    # Postgres itself looks everywhere: every string of it is taken out of its escapes.
+    shared.superuser.execute("select json_strip_nulls(asyouwere.json_head(%s, %s))", (body, characters))
+
+
+def readable(value: Any) -> Any:
+    """The value with U+FFFD for what Postgres can't hold. A pair is one character in JSON text."""
+    if isinstance(value, str):
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return "".join("\ufffd" if character == "\0" else character for character in whole)
+    if isinstance(value, list):
+        return [readable(inner) for inner in value]
+    return {readable(key): readable(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+ODD_BODIES = [
+    '{"role":"user","content":"\\\\ud83d\\ude00"}',
+    '{"role":"\\u0000","content":"\\ud83d"}',
+    '{"content":"' + "\\\\\\\\a\\u0000" * 2000 + '"}',
+    '{"n":1e308,"content":[' + ",".join(['{"type":"text","text":"x"}'] * 2000) + "]}",
+    '{"content":' + "[" * 60 + "]" * 60 + "}",
+    '"\\ude00\\ud83d"',
+]
+
+
+@pytest.mark.parametrize("body", ODD_BODIES, ids=range(len(ODD_BODIES)))
+def test_lists__whatever_is_stored_in_one_session_they_are_answered(shared: Db, body: str) -> None:
+    """Members see their own list, with previews, messages and embeds, next to whatever somebody else has saved."""
+    session_id = shared.session("ada", visibility="public")
+    with shared.acting_as("ada"):
+        save_text(shared, session_id, f'{{"messages":[{body}]}}')
+    for who in ("bob", None):
+        with shared.acting_as(who):
+            shared.one("get_session", p_session_id=session_id)
+            (row,) = shared.sql("select role, content, body::text from session_messages where session_id = %s", (session_id,))
+            assert row["body"] == body
+            assert shared.sql(
+                "select m.role, m.content from free_agent_sessions s, session_messages(s) m where s.id = %s", (session_id,)
+            )
+            assert shared.call("list_messages", p_session_id=session_id)
+
+
+def test_last_message__follows_the_last_message(db: Db, session_id) -> None:
+    """Saved, changed, removed, reverted, copied, taken along: the preview is that of the last message."""
+
+    def last(session: Any = session_id) -> Any:
+        return db.one("get_session", p_session_id=session)["last_message"]
+
+    db.save(session_id, {"messages": [{"content": "one"}], "step": 1})
+    assert last() == "one"
+    change(db, session_id, {"append": {"/messages": [{"content": "two"}]}})
+    assert last() == "two"
+    change(db, session_id, {"set": {"/step": 2}})
+    assert last() == "two"
+    change(db, session_id, {"set": {"/messages/1": {"content": "changed"}}})
+    assert last() == "changed"
+    change(db, session_id, {"remove": ["/messages/1"]})
+    assert last() == "one"
+    assert last(db.one("fork_session", p_session_id=session_id, p_number=2)["id"]) == "two"
+    db.one("revert_session", p_session_id=session_id, p_number=2)
+    assert last() == "two"
+    change(db, session_id, {"set": {"/messages": [{"content": "new list"}]}})
+    assert last() == "new list"
+    change(db, session_id, {"remove": ["/messages"]})
+    assert last() is None

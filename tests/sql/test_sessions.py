@@ -51,6 +51,7 @@ def test_create__defaults(db: Db) -> None:
         "message_count": 0,
         "stored_bytes": 0,
         "prepaid_saves": 0,
+        "last_message": None,
         "created": True,
     }
 
@@ -252,10 +253,10 @@ def test_get_session__as_a_list_shows_it(db: Db, session_id) -> None:
         ({"content": "plain"}, "plain"),
         ({"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}, "a b"),
         ({"content": []}, None),
-        ({"content": {"text": "x"}}, None),
+        ({"content": {"text": "x"}}, "x"),
         ({"content": None}, None),
-        ({"text": "no content"}, None),
-        ("a string", None),
+        ({"text": "no content"}, "no content"),
+        ("a string", "a string"),
         (17, None),
         ([1], None),
         ({"content": "x" * 140}, "x" * 140),
