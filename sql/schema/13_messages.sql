@@ -60,7 +60,9 @@ begin
     end if;
     v := json_populate_record(null::asyouwere.message_fields, p_message);
     v_type := asyouwere.json_string(v.type);
-    v_inside := asyouwere.message_inside(v);
+    if v.content is null or v.data is not null or v.kwargs is not null then
+        v_inside := asyouwere.message_inside(v);
+    end if;
     if v_inside is not null then
         return coalesce(asyouwere.message_role(v_inside), asyouwere.speaker(v_type),
             asyouwere.speaker(case when json_typeof(v.id) = 'array' then v.id ->> -1 end));
@@ -106,7 +108,9 @@ begin
             return null;
     end case;
     v := json_populate_record(null::asyouwere.message_fields, p_message);
-    v_inside := asyouwere.message_inside(v);
+    if v.content is null or v.data is not null or v.kwargs is not null then
+        v_inside := asyouwere.message_inside(v);
+    end if;
     if v_inside is not null then
         return asyouwere.message_text(v_inside, p_levels - 1);
     end if;
@@ -123,9 +127,13 @@ begin
         if json_typeof(v_source) = 'object' and json_typeof(v_source -> 'value') = 'string' then
             v_source := v_source -> 'value'; -- OpenAI's threads
         end if;
-        v_text := asyouwere.message_text(v_source, p_levels - 1);
+        continue when v_source is null;
+        v_text := case json_typeof(v_source) when 'string' then nullif(v_source #>> '{}', '')
+            else asyouwere.message_text(v_source, p_levels - 1) end;
         -- some say in one field what they say in another
-        if v_text is not null
+        if v_text is not null and cardinality(v_texts) = 0 then
+            v_texts := array[v_text];
+        elsif v_text is not null
             and not regexp_replace(v_text, '\s+', '', 'g') = any (array(
                 select regexp_replace(t, '\s+', '', 'g') from unnest(v_texts) t)) then
             v_texts := v_texts || v_text;
@@ -143,24 +151,23 @@ revoke execute on function asyouwere.message_text from public;
 
 create function asyouwere.body_role(p_body text) returns text
 language sql immutable parallel safe
-return asyouwere.message_role(asyouwere.json_head(p_body, 1000000));
+return asyouwere.message_role(asyouwere.json_head(p_body, 200000));
 comment on function asyouwere.body_role is 'Who says a stored message.';
 revoke execute on function asyouwere.body_role from public;
 
 create function asyouwere.body_text(p_body text) returns text
 language sql immutable parallel safe
-return asyouwere.message_text(asyouwere.json_head(p_body, 1000000));
-comment on function asyouwere.body_text is 'What a stored message says; of one with more than a million bytes, its beginning.';
+return asyouwere.message_text(asyouwere.json_head(p_body, 200000));
+comment on function asyouwere.body_text is 'What a stored message says; of one with more than 200,000 bytes, its beginning.';
 revoke execute on function asyouwere.body_text from public;
 
 create function asyouwere.message_preview(p_body text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := left(asyouwere.message_text(asyouwere.json_head(p_body, 4000)), 1000);
+    v_text text := asyouwere.message_text(asyouwere.json_head(p_body, 4000));
 begin
-    v_text := btrim(regexp_replace(v_text, '\s+', ' ', 'g'));
-    return case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
+    return translate(case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end, E'\n\r\t', '   ');
 end;
 $$;
 comment on function asyouwere.message_preview is
@@ -197,7 +204,7 @@ comment on view public.session_messages is
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
 comment on column public.session_messages.role is 'Who says it, whatever the format: see message_role.';
 comment on column public.session_messages.content is
-    'What it says, whatever the format; of a body of more than a million bytes, in its beginning. Null: no words.';
+    'What it says, whatever the format; of a body of more than 200,000 bytes, in its beginning. Null: no words.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
