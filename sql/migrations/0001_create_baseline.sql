@@ -242,6 +242,7 @@ create table public.free_agent_sessions (
     message_count int not null default 0,
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
+    last_message text,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
@@ -260,6 +261,8 @@ comment on column public.free_agent_sessions.pruned_through is 'Up to this numbe
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
+comment on column public.free_agent_sessions.last_message is
+    'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
 comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
@@ -970,18 +973,71 @@ revoke execute on function asyouwere.path_of_pointer from public;
 create function asyouwere.readable_json(p_body text) returns json
 language sql immutable parallel safe
 -- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace
--- them by U+FFFD where, and only where, somebody wants to look.
+-- them by U+FFFD where, and only where, somebody wants to look. Escaped backslashes go first (JSON text holds
+-- no control characters that could be in their place), so that each backslash that is left begins an escape;
+-- then the pairs of surrogates.
 return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
-    else regexp_replace(regexp_replace(p_body,
-        '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F]))',
-        '\1' || U&'\FFFD', 'g'),
-        '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}',
-        '\1' || U&'\FFFD', 'g')::json
+    else replace(replace(
+        regexp_replace(
+            regexp_replace(replace(p_body, '\\', E'\x01'),
+                '\\u([dD][89abAB]..)\\u([dD][c-fC-F]..)', E'\x02u\\1\x02u\\2', 'g'),
+            '\\u(?:0000|[dD][89a-fA-F]..)', U&'\FFFD', 'g'),
+        E'\x02', '\'), E'\x01', '\\')::json
     end;
 comment on function asyouwere.readable_json is
     'A body one can look into: NUL and lone surrogates shown as U+FFFD.';
 revoke execute on function asyouwere.readable_json from public;
 grant execute on function asyouwere.readable_json to anon, authenticated, service_role;
+
+create function asyouwere.json_head(p_body text, p_characters int) returns json
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text;
+    v_bare text;
+    v_open text;
+    v_inside boolean;
+    v_is_key boolean;
+begin
+    if octet_length(p_body) <= p_characters then
+        return asyouwere.readable_json(p_body);
+    end if;
+    -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in readable_json,
+    -- no half escape at the end, and of what is in strings nothing left to mislead.
+    v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'), '\\(?:u[0-9a-fA-F]{0,3})?$', '');
+    v_bare := regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', E'\x02', 'g');
+    v_inside := strpos(v_bare, '"') > 0;
+    if v_inside then
+        v_bare := regexp_replace(v_bare, '\s*".*$', '');
+    else
+        v_bare := regexp_replace(v_bare, E'[^][{}\x02",:]+$', '');
+        v_text := regexp_replace(v_text, '[^][{}",:]+$', '');
+    end if;
+    v_open := regexp_replace(v_bare, '[^][{}]+', '', 'g');
+    while v_open ~ '\{\}|\[\]' loop
+        v_open := replace(replace(v_open, '{}', ''), '[]', '');
+    end loop;
+    v_is_key := right(v_open, 1) = '{'
+        and regexp_replace(v_bare, E'\\s*\x02$', '') ~ '[{,]\s*$' and (v_inside or v_bare ~ E'\x02$');
+    if v_inside and v_is_key then
+        v_text := regexp_replace(v_text, '[\s,]*"(?:[^"\\]|\\.)*$', '');
+    elsif v_inside then
+        v_text := v_text || '"';
+    elsif v_is_key then
+        v_text := v_text || ':null';
+    elsif v_bare ~ ':$' then
+        v_text := v_text || 'null';
+    else
+        v_text := regexp_replace(v_text, '[\s,]+$', '');
+    end if;
+    v_text := replace(v_text || reverse(translate(v_open, '{[', '}]')), E'\x01', '\\');
+    return asyouwere.readable_json(coalesce(nullif(v_text, ''), 'null')); -- nothing is left of half a number
+end;
+$$;
+comment on function asyouwere.json_head is
+    'A body one can look into; of one that has more bytes than that, as many characters, closed so that they are JSON.';
+revoke execute on function asyouwere.json_head from public;
+grant execute on function asyouwere.json_head to anon, authenticated, service_role;
 
 do $$
 begin
@@ -2071,6 +2127,8 @@ begin
         set latest_number = v_number, size_bytes = v_result.size_bytes,
             message_count = v_result.message_count,
             stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
+            last_message = case when '/messages/' = any (p_rows.paths) or '/' = any (p_rows.paths)
+                then asyouwere.last_message(p_session.internal_id) else s.last_message end,
             updated_at = now(),
             -- left alone for 30 seconds: it is indexed (see 02_sessions.sql)
             last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()
@@ -2796,6 +2854,8 @@ begin
         p.kind, p.created_at, p.path, p.body
     from asyouwere.parts_at(v_source.internal_id, v_header.number) p;
     get diagnostics v_parts = row_count;
+    update public.free_agent_sessions s set last_message = asyouwere.last_message(s.internal_id)
+    where s.id = v_fork.id returning * into v_fork;
     -- A reader takes no lock, and each statement sees what is there when it begins. The clean-up takes a
     -- snapshot and its parts at once, and so does who deletes the session: if the snapshot is still there
     -- now, its parts were all there when they were copied.
@@ -2839,29 +2899,194 @@ comment on function asyouwere.message_id is 'A message''s id: the same for as lo
 revoke execute on function asyouwere.message_id from public;
 grant execute on function asyouwere.message_id to anon, authenticated, service_role;
 
+create type asyouwere.message_fields as (
+    type json, content_type json, role json, sender json, author json, data json, kwargs json, id json,
+    message json, choices json, candidates json, parts json, content json, text json, refusal json, thought json,
+    output json, result json
+);
+comment on type asyouwere.message_fields is 'What the rules of message_text and message_role look at.';
+
+create function asyouwere.speaker(p_word text) returns text
+language sql immutable parallel safe
+return case
+    when p_word in ('human', 'user', 'HumanMessage', 'HumanMessageChunk') then 'user'
+    when p_word in ('ai', 'assistant', 'model', 'AIMessage', 'AIMessageChunk') then 'assistant'
+    when p_word in ('system', 'SystemMessage') then 'system'
+    when p_word = 'developer' then 'developer'
+    when p_word in ('tool', 'ToolMessage', 'function', 'FunctionMessage') then 'tool' end;
+comment on function asyouwere.speaker is
+    'Who speaks, by the word of a format that has no "role"; null for any other word.';
+revoke execute on function asyouwere.speaker from public;
+
+create function asyouwere.json_string(p_value json) returns text
+language sql immutable parallel safe
+return case when json_typeof(p_value) = 'string' then p_value #>> '{}' end;
+comment on function asyouwere.json_string is 'The text of a JSON string; null for any other value.';
+revoke execute on function asyouwere.json_string from public;
+
+create function asyouwere.message_inside(p_fields asyouwere.message_fields) returns json
+language sql immutable parallel safe
+-- LangChain's two forms, a node of ChatGPT's export, an answer of Ollama
+return case
+    when json_typeof(p_fields.data) = 'object'
+        and asyouwere.speaker(asyouwere.json_string(p_fields.type)) is not null
+        and p_fields.data -> 'content' is not null then p_fields.data
+    when json_typeof(p_fields.kwargs) = 'object' and json_typeof(p_fields.id) = 'array' then p_fields.kwargs
+    when json_typeof(p_fields.message) = 'object'
+        and coalesce(p_fields.content, p_fields.parts, p_fields.text, p_fields.role) is null
+        then p_fields.message end;
+comment on function asyouwere.message_inside is 'The message in an envelope; null if there is none around it.';
+revoke execute on function asyouwere.message_inside from public;
+
+create function asyouwere.message_role(p_message json) returns text
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v asyouwere.message_fields;
+    v_inside json;
+    v_type text;
+    v_word text;
+begin
+    if json_typeof(p_message) <> 'object' then
+        return null;
+    end if;
+    v := json_populate_record(null::asyouwere.message_fields, p_message);
+    v_type := asyouwere.json_string(v.type);
+    if v.content is null or v.data is not null or v.kwargs is not null then
+        v_inside := asyouwere.message_inside(v);
+    end if;
+    if v_inside is not null then
+        return coalesce(asyouwere.message_role(v_inside), asyouwere.speaker(v_type),
+            asyouwere.speaker(case when json_typeof(v.id) = 'array' then v.id ->> -1 end));
+    end if;
+    v_word := coalesce(asyouwere.json_string(v.sender), asyouwere.json_string(v.author),
+        case when json_typeof(v.author) = 'object' then asyouwere.json_string(v.author -> 'role') end);
+    return coalesce(asyouwere.json_string(v.role), asyouwere.speaker(v_word), v_word,
+        case when coalesce(v.content, v.parts, v.text) is not null then asyouwere.speaker(v_type) end,
+        case when v_type ~ '(?:_output|_result)$' then 'tool' when v_type <> 'message' then 'assistant' end);
+end;
+$$;
+comment on function asyouwere.message_role is
+    'Who says a message: its "role", else user, assistant, system, developer or tool; null if it does not say.';
+revoke execute on function asyouwere.message_role from public;
+
+create function asyouwere.message_text(p_message json, p_levels int default 6) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v asyouwere.message_fields;
+    v_inside json;
+    v_type text;
+    v_source json;
+    v_text text;
+    v_texts text[] := '{}';
+begin
+    case json_typeof(p_message)
+        when 'string' then
+            return nullif(p_message #>> '{}', '');
+        when 'array' then
+            if p_levels > 0 then
+                select string_agg(t.text, E'\n') into v_text from (
+                    select asyouwere.message_text(e.value, p_levels - 1) as text
+                    from (select value from json_array_elements(p_message) limit 1000) e
+                ) t;
+            end if;
+            return v_text;
+        when 'object' then
+            if p_levels <= 0 then
+                return null;
+            end if;
+        else
+            return null;
+    end case;
+    v := json_populate_record(null::asyouwere.message_fields, p_message);
+    if v.content is null or v.data is not null or v.kwargs is not null then
+        v_inside := asyouwere.message_inside(v);
+    end if;
+    if v_inside is not null then
+        return asyouwere.message_text(v_inside, p_levels - 1);
+    end if;
+    v_type := coalesce(asyouwere.json_string(v.type), asyouwere.json_string(v.content_type));
+    -- what a tool says is its answer; in a message of somebody else's it is not what that one says
+    if p_levels = 6 and v_type ~ '(?:_output|_result)$' and v.role is null then
+        return asyouwere.message_text(coalesce(v.output, v.result, v.content), p_levels - 1);
+    elsif v.thought::text = 'true' or v.role is null and v.sender is null and v.author is null
+        and v_type not in ('message', 'text', 'input_text', 'output_text', 'refusal', 'markdown',
+            'multimodal_text', 'audio_transcription') and asyouwere.speaker(v_type) is null then
+        return null;
+    end if;
+    foreach v_source in array array[v.parts, v.content, v.text, v.refusal] loop
+        if json_typeof(v_source) = 'object' and json_typeof(v_source -> 'value') = 'string' then
+            v_source := v_source -> 'value'; -- OpenAI's threads
+        end if;
+        continue when v_source is null;
+        v_text := case json_typeof(v_source) when 'string' then nullif(v_source #>> '{}', '')
+            else asyouwere.message_text(v_source, p_levels - 1) end;
+        -- some say in one field what they say in another
+        if v_text is not null and cardinality(v_texts) = 0 then
+            v_texts := array[v_text];
+        elsif v_text is not null
+            and not regexp_replace(v_text, '\s+', '', 'g') = any (array(
+                select regexp_replace(t, '\s+', '', 'g') from unnest(v_texts) t)) then
+            v_texts := v_texts || v_text;
+        end if;
+    end loop;
+    if cardinality(v_texts) = 0 then
+        return asyouwere.message_text(coalesce(v.choices, v.candidates), p_levels - 1);
+    end if;
+    return array_to_string(v_texts, E'\n');
+end;
+$$;
+comment on function asyouwere.message_text is
+    'What a message says: its texts, a line each, no reasoning, tool calls, attachments; null: no words.';
+revoke execute on function asyouwere.message_text from public;
+
+create function asyouwere.body_role(p_body text) returns text
+language sql immutable parallel safe
+return asyouwere.message_role(asyouwere.json_head(p_body, 200000));
+comment on function asyouwere.body_role is 'Who says a stored message.';
+revoke execute on function asyouwere.body_role from public;
+
+create function asyouwere.body_text(p_body text) returns text
+language sql immutable parallel safe
+return asyouwere.message_text(asyouwere.json_head(p_body, 200000));
+comment on function asyouwere.body_text is 'What a stored message says; of one with more than 200,000 bytes, its beginning.';
+revoke execute on function asyouwere.body_text from public;
+
 create function asyouwere.message_preview(p_body text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_content json := asyouwere.readable_json(p_body) -> 'content';
-    v_text text;
+    v_text text := asyouwere.message_text(asyouwere.json_head(p_body, 4000));
 begin
-    -- content is a text, or a list of blocks of which some have a text (the shapes of the large APIs)
-    v_text := case json_typeof(v_content)
-        when 'string' then v_content #>> '{}'
-        when 'array' then (select string_agg(b ->> 'text', ' ') from json_array_elements(v_content) b
-            where json_typeof(b -> 'text') = 'string') end;
-    return case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
+    v_text := case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
+    return translate(v_text, E'\n\r\t', '   ');
 end;
 $$;
-comment on function asyouwere.message_preview is 'The first 140 characters of what a message says.';
+comment on function asyouwere.message_preview is
+    'The first 140 characters, on one line, of what a message says in the first 4,000 of its body.';
 revoke execute on function asyouwere.message_preview from public;
-grant execute on function asyouwere.message_preview to anon, authenticated, service_role;
+create function asyouwere.last_message(p_session bigint) returns text
+language sql stable
+begin atomic
+    select asyouwere.message_preview(p.body) from asyouwere.live_parts p
+    where p.session = p_session and p.path = '/messages/' and p.item >= 0
+    order by p.path desc, p.item desc limit 1;
+end;
+comment on function asyouwere.last_message is 'The preview of a session''s last message, to be kept with the session.';
+revoke execute on function asyouwere.last_message from public;
+
+-- Whoever reads the view runs them.
+grant execute on function
+    asyouwere.speaker(text), asyouwere.json_string(json), asyouwere.message_inside(asyouwere.message_fields),
+    asyouwere.message_role(json), asyouwere.message_text(json, int),
+    asyouwere.body_role(text), asyouwere.body_text(text)
+to anon, authenticated, service_role;
 
 create view public.session_messages with (security_invoker = true) as
 select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as position,
-    asyouwere.readable_json(p.body) ->> 'role' as role,
-    asyouwere.readable_json(p.body) ->> 'content' as content,
+    asyouwere.body_role(p.body) as role,
+    asyouwere.body_text(p.body) as content,
     p.body::json as body, p.created_at
 from public.free_agent_sessions s
 join asyouwere.live_parts p on p.session = s.internal_id
@@ -2870,8 +3095,9 @@ comment on view public.session_messages is
     'The live messages of every session one may read. Insert (session_id with role and content, or with '
     'body) to append one.';
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
+comment on column public.session_messages.role is 'Who says it, whatever the format: see message_role.';
 comment on column public.session_messages.content is
-    'The message''s "content": a text as it is, anything else as JSON text.';
+    'What it says, whatever the format; of a body of more than 200,000 bytes, in its beginning. Null: no words.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
@@ -2934,8 +3160,8 @@ begin
     v_result := asyouwere.append_messages(new.session_id, json_build_array(v_body), null);
     new.position := v_result.message_count - 1;
     new.id := asyouwere.message_id(new.session_id, new.position);
-    new.role := asyouwere.readable_json(v_body::text) ->> 'role';
-    new.content := asyouwere.readable_json(v_body::text) ->> 'content';
+    new.role := asyouwere.body_role(v_body::text);
+    new.content := asyouwere.body_text(v_body::text);
     new.body := v_body;
     new.created_at := now();
     return new;
@@ -2974,8 +3200,7 @@ begin
     -- that it comes in the order of positions, and would read a long session whole for every page.
     return query
     select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
-        asyouwere.readable_json(p.body) ->> 'role', asyouwere.readable_json(p.body) ->> 'content',
-        p.body::json, p.created_at
+        asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
     from asyouwere.live_parts p
     where p.session = v_session.internal_id and p.path = '/messages/'
         and p.item > greatest(p_after, -1)
@@ -3021,11 +3246,7 @@ create view asyouwere.described_sessions with (security_invoker = true) as
 select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
-    (
-        select asyouwere.message_preview(p.body) from asyouwere.live_parts p
-        where p.session = s.internal_id and p.path = '/messages/' and p.item >= 0
-        order by p.path desc, p.item desc limit 1
-    ) as last_message,
+    s.last_message,
     (
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
@@ -3131,7 +3352,7 @@ create function public.get_or_create_session(
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
-    created boolean
+    last_message text, created boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -3658,7 +3879,8 @@ begin
     where n.session_id = p_session.id and n.number = t.number;
     update public.free_agent_sessions s
     set size_bytes = n.size_bytes, message_count = n.message_count,
-        stored_bytes = asyouwere.stored_bytes(s.internal_id)
+        stored_bytes = asyouwere.stored_bytes(s.internal_id),
+        last_message = asyouwere.last_message(s.internal_id)
     from public.session_snapshots n
     where s.id = p_session.id and n.session_id = s.id and n.number = s.latest_number;
     select * into v_session from public.free_agent_sessions s where s.id = p_session.id;
@@ -4363,8 +4585,7 @@ language sql stable rows 100
 begin atomic
     -- not through the view: of its join the planner does not know that it comes in the order of positions
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        asyouwere.readable_json(p.body) ->> 'role' as role,
-        asyouwere.readable_json(p.body) ->> 'content' as content,
+        asyouwere.body_role(p.body) as role, asyouwere.body_text(p.body) as content,
         p.body::json as body, p.created_at
     from asyouwere.live_parts p
     where p.session = $1.internal_id and p.path = '/messages/' and p.item >= 0;
@@ -4377,8 +4598,7 @@ language sql stable rows 100
 begin atomic
     -- a scalar sub-select, not a join, which would lose the order again
     select asyouwere.message_id($1.id, p.item) as id, $1.id as session_id, p.item as position,
-        asyouwere.readable_json(p.body) ->> 'role' as role,
-        asyouwere.readable_json(p.body) ->> 'content' as content,
+        asyouwere.body_role(p.body) as role, asyouwere.body_text(p.body) as content,
         p.body::json as body, p.created_at
     from asyouwere.live_parts p
     where p.session = (select s.internal_id from public.free_agent_sessions s where s.id = $1.id)

@@ -48,7 +48,7 @@ comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
 comment on column public.free_agent_sessions.last_message is
-    'First 140 characters of what the last message says, see message_preview: kept by every save, so that no list reads bodies.';
+    'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
 comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well

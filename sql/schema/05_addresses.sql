@@ -95,9 +95,10 @@ revoke execute on function asyouwere.path_of_pointer from public;
 
 create function asyouwere.readable_json(p_body text) returns json
 language sql immutable parallel safe
--- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace them by U+FFFD
--- where, and only where, somebody wants to look. Escaped backslashes go first (JSON text holds no control characters
--- that could be in their place), so that each backslash that is left begins an escape; then the pairs of surrogates.
+-- Postgres can hold JSON text with \u0000 or a lone surrogate but not look inside it (->> fails). Replace
+-- them by U+FFFD where, and only where, somebody wants to look. Escaped backslashes go first (JSON text holds
+-- no control characters that could be in their place), so that each backslash that is left begins an escape;
+-- then the pairs of surrogates.
 return case when p_body !~ '\\u(?:0000|[dD][89a-fA-F])' then p_body::json
     else replace(replace(
         regexp_replace(

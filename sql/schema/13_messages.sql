@@ -24,7 +24,8 @@ return case
     when p_word in ('system', 'SystemMessage') then 'system'
     when p_word = 'developer' then 'developer'
     when p_word in ('tool', 'ToolMessage', 'function', 'FunctionMessage') then 'tool' end;
-comment on function asyouwere.speaker is 'Who speaks, by the word of a format that has no "role"; null for any other word.';
+comment on function asyouwere.speaker is
+    'Who speaks, by the word of a format that has no "role"; null for any other word.';
 revoke execute on function asyouwere.speaker from public;
 
 create function asyouwere.json_string(p_value json) returns text
@@ -38,7 +39,8 @@ language sql immutable parallel safe
 -- LangChain's two forms, a node of ChatGPT's export, an answer of Ollama
 return case
     when json_typeof(p_fields.data) = 'object'
-        and asyouwere.speaker(asyouwere.json_string(p_fields.type)) is not null and p_fields.data -> 'content' is not null then p_fields.data
+        and asyouwere.speaker(asyouwere.json_string(p_fields.type)) is not null
+        and p_fields.data -> 'content' is not null then p_fields.data
     when json_typeof(p_fields.kwargs) = 'object' and json_typeof(p_fields.id) = 'array' then p_fields.kwargs
     when json_typeof(p_fields.message) = 'object'
         and coalesce(p_fields.content, p_fields.parts, p_fields.text, p_fields.role) is null
@@ -75,7 +77,7 @@ begin
 end;
 $$;
 comment on function asyouwere.message_role is
-    'Who says a message: its "role" as it is, else user, assistant, system, developer or tool; null if it does not say.';
+    'Who says a message: its "role", else user, assistant, system, developer or tool; null if it does not say.';
 revoke execute on function asyouwere.message_role from public;
 
 create function asyouwere.message_text(p_message json, p_levels int default 6) returns text
@@ -146,7 +148,7 @@ begin
 end;
 $$;
 comment on function asyouwere.message_text is
-    'What a message says: its texts, a line each, without reasoning, tool calls and attachments; null if it has no words.';
+    'What a message says: its texts, a line each, no reasoning, tool calls, attachments; null: no words.';
 revoke execute on function asyouwere.message_text from public;
 
 create function asyouwere.body_role(p_body text) returns text
@@ -167,7 +169,8 @@ as $$
 declare
     v_text text := asyouwere.message_text(asyouwere.json_head(p_body, 4000));
 begin
-    return translate(case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end, E'\n\r\t', '   ');
+    v_text := case when length(v_text) > 140 then left(v_text, 139) || '…' else v_text end;
+    return translate(v_text, E'\n\r\t', '   ');
 end;
 $$;
 comment on function asyouwere.message_preview is

@@ -389,7 +389,8 @@ begin
     where n.session_id = p_session.id and n.number = t.number;
     update public.free_agent_sessions s
     set size_bytes = n.size_bytes, message_count = n.message_count,
-        stored_bytes = asyouwere.stored_bytes(s.internal_id)
+        stored_bytes = asyouwere.stored_bytes(s.internal_id),
+        last_message = asyouwere.last_message(s.internal_id)
     from public.session_snapshots n
     where s.id = p_session.id and n.session_id = s.id and n.number = s.latest_number;
     select * into v_session from public.free_agent_sessions s where s.id = p_session.id;
