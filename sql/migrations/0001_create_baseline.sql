@@ -319,7 +319,7 @@ create function asyouwere.refuse_session_fields(
     p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
     p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric
 ) returns void
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_problem text := case
@@ -331,21 +331,20 @@ declare
         when p_visibility is null or p_visibility not in ('private', 'shared', 'public')
             then 'visibility is private, shared or public'
         when length(p_key) not between 1 and 500 then 'key has 1 to 500 characters'
-        when jsonb_typeof(p_upstream) <> 'object' or pg_column_size(p_upstream) > 8192
-            then 'upstream is an object of at most 8 KB'
-        when jsonb_typeof(p_metadata) is distinct from 'object' or pg_column_size(p_metadata) > 65536
-            then 'metadata is an object of at most 64 KB'
+        when jsonb_typeof(p_upstream) <> 'object' then 'upstream is an object of at most 8 KB'
+        when jsonb_typeof(p_metadata) is distinct from 'object' then 'metadata is an object of at most 64 KB'
         when p_expires_after_seconds not between 0 and 2000000000
             then 'expires_after is 0 (never) or more, in seconds' end;
 begin
     if v_problem is not null then
         perform asyouwere.fail('invalid_argument', v_problem || '.');
     end if;
+    perform asyouwere.refuse_document('upstream', p_upstream, 8192);
+    perform asyouwere.refuse_document('metadata', p_metadata, 65536);
 end;
 $$;
-comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field.';
+comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field, and what a document is refused for.';
 revoke execute on function asyouwere.refuse_session_fields from public;
-grant execute on function asyouwere.refuse_session_fields to authenticated, service_role;
 
 -- Ids and people that are no more ---------------------------------------------------------------------------
 create table asyouwere.used_ids (
@@ -1746,6 +1745,43 @@ $$;
 comment on function asyouwere.refuse_part is
     'True, or raises nesting_too_deep, number_out_of_range, address_too_long, invalid_changes.';
 revoke execute on function asyouwere.refuse_part from public;
+
+create function asyouwere.refuse_document(p_field text, p_value jsonb, p_max_bytes int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_numbers record;
+begin
+    if p_value is null or p_value = '{}' then
+        return;
+    end if;
+    -- jsonb keeps 1e131071 in a dozen bytes and shows it as 131,072 digits, so it is looked at number by number, in
+    -- binary, before any text is made of it. Its binary form is never eight times as large as its text.
+    if pg_column_size(p_value) <= 8 * p_max_bytes then
+        select coalesce(bool_or(not n.fits), false) as out_of_range,
+            coalesce(sum(case when n.fits then length(n.number::text) end), 0) as digits
+        into v_numbers
+        from (
+            select v::numeric as number, abs(v::numeric) < 1.797693134862315808e308 and scale(v::numeric) <= 1000 as fits
+            from jsonb_path_query(p_value, 'strict $.** ? (@.type() == "number")') v
+        ) n;
+        if v_numbers.out_of_range then
+            perform asyouwere.fail('number_out_of_range',
+                format('In %s a number is outside the range of a double, or written absurdly long.', p_field));
+        elsif v_numbers.digits <= p_max_bytes and octet_length(p_value::text) <= p_max_bytes then
+            -- as if it were a member of a state
+            perform asyouwere.refuse_part('/', 0, p_value::text);
+            return;
+        end if;
+    end if;
+    perform asyouwere.fail('invalid_argument', format('%s is an object of at most %s KB.', p_field, p_max_bytes / 1024));
+exception when statement_too_complex then
+    perform asyouwere.fail('nesting_too_deep', format('The containers in %s lie too deep in one another.', p_field));
+end;
+$$;
+comment on function asyouwere.refuse_document is
+    'Holds jsonb that people send to the rules of parts. Raises number_out_of_range, nesting_too_deep, invalid_argument.';
+revoke execute on function asyouwere.refuse_document from public;
 
 create function asyouwere.refuse_gaps(p_session bigint, p_number int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp

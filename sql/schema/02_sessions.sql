@@ -105,7 +105,7 @@ create function asyouwere.refuse_session_fields(
     p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
     p_upstream jsonb, p_metadata jsonb, p_expires_after_seconds numeric
 ) returns void
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_problem text := case
@@ -117,21 +117,20 @@ declare
         when p_visibility is null or p_visibility not in ('private', 'shared', 'public')
             then 'visibility is private, shared or public'
         when length(p_key) not between 1 and 500 then 'key has 1 to 500 characters'
-        when jsonb_typeof(p_upstream) <> 'object' or pg_column_size(p_upstream) > 8192
-            then 'upstream is an object of at most 8 KB'
-        when jsonb_typeof(p_metadata) is distinct from 'object' or pg_column_size(p_metadata) > 65536
-            then 'metadata is an object of at most 64 KB'
+        when jsonb_typeof(p_upstream) <> 'object' then 'upstream is an object of at most 8 KB'
+        when jsonb_typeof(p_metadata) is distinct from 'object' then 'metadata is an object of at most 64 KB'
         when p_expires_after_seconds not between 0 and 2000000000
             then 'expires_after is 0 (never) or more, in seconds' end;
 begin
     if v_problem is not null then
         perform asyouwere.fail('invalid_argument', v_problem || '.');
     end if;
+    perform asyouwere.refuse_document('upstream', p_upstream, 8192);
+    perform asyouwere.refuse_document('metadata', p_metadata, 65536);
 end;
 $$;
-comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field.';
+comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field, and what a document is refused for.';
 revoke execute on function asyouwere.refuse_session_fields from public;
-grant execute on function asyouwere.refuse_session_fields to authenticated, service_role;
 
 -- Ids and people that are no more ---------------------------------------------------------------------------
 create table asyouwere.used_ids (

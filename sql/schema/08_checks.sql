@@ -194,6 +194,43 @@ comment on function asyouwere.refuse_part is
     'True, or raises nesting_too_deep, number_out_of_range, address_too_long, invalid_changes.';
 revoke execute on function asyouwere.refuse_part from public;
 
+create function asyouwere.refuse_document(p_field text, p_value jsonb, p_max_bytes int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_numbers record;
+begin
+    if p_value is null or p_value = '{}' then
+        return;
+    end if;
+    -- jsonb keeps 1e131071 in a dozen bytes and shows it as 131,072 digits, so it is looked at number by number, in
+    -- binary, before any text is made of it. Its binary form is never eight times as large as its text.
+    if pg_column_size(p_value) <= 8 * p_max_bytes then
+        select coalesce(bool_or(not n.fits), false) as out_of_range,
+            coalesce(sum(case when n.fits then length(n.number::text) end), 0) as digits
+        into v_numbers
+        from (
+            select v::numeric as number, abs(v::numeric) < 1.797693134862315808e308 and scale(v::numeric) <= 1000 as fits
+            from jsonb_path_query(p_value, 'strict $.** ? (@.type() == "number")') v
+        ) n;
+        if v_numbers.out_of_range then
+            perform asyouwere.fail('number_out_of_range',
+                format('In %s a number is outside the range of a double, or written absurdly long.', p_field));
+        elsif v_numbers.digits <= p_max_bytes and octet_length(p_value::text) <= p_max_bytes then
+            -- as if it were a member of a state
+            perform asyouwere.refuse_part('/', 0, p_value::text);
+            return;
+        end if;
+    end if;
+    perform asyouwere.fail('invalid_argument', format('%s is an object of at most %s KB.', p_field, p_max_bytes / 1024));
+exception when statement_too_complex then
+    perform asyouwere.fail('nesting_too_deep', format('The containers in %s lie too deep in one another.', p_field));
+end;
+$$;
+comment on function asyouwere.refuse_document is
+    'Holds jsonb that people send to the rules of parts. Raises number_out_of_range, nesting_too_deep, invalid_argument.';
+revoke execute on function asyouwere.refuse_document from public;
+
 create function asyouwere.refuse_gaps(p_session bigint, p_number int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$

@@ -142,6 +142,21 @@ def test_texts_of_the_database__hold_neither_nul_nor_half_characters(ada: Person
     refused(ada.post("sessions", f"{{{text}:1}}"), "invalid_request")
 
 
+def test_metadata__is_held_to_the_rules_of_parts(ada: Person) -> None:
+    session_id = ada.session()
+    deep = '{"b":' * 65 + "1" + "}" * 65
+    for text, code in (
+        (deep, "nesting_too_deep"),
+        ('{"a":' + "[" * 7_000 + "]" * 7_000 + "}", "nesting_too_deep"),
+        ('{"a":[1e-500]}', "number_out_of_range"),
+        ('{"a":[' + ",".join(["1e300"] * 300) + "]}", "invalid_argument"),
+    ):
+        body = f'{{"metadata":{text}}}'
+        refused(ada.post("sessions", body), code)
+        json_type = {"Content-Type": "application/json"}
+        refused(ada.request("PATCH", "sessions", f"/{session_id}", content=body, headers=json_type), code)
+
+
 def test_metadata__keeps_its_digits(ada: Person) -> None:
     text = '{"big":1234567890123456789012345678901234567890,"exact":1.10}'
     answer = ada.post("sessions", f'{{"metadata":{text}}}')

@@ -159,6 +159,22 @@ def test_messages__are_read_in_pages_of_a_thousand(people: People) -> None:
     assert [row["body"] for row in rest.json()] == list(range(2000, 2500))
 
 
+def test_session__written_with_metadata_that_no_list_should_show(people: People) -> None:
+    """PostgREST hands jsonb on as it came: the table's own check refuses it."""
+    owner = people.owner
+    session_id = owner.session()
+    json_type = {"Content-Type": "application/json"}
+    for text, code in (
+        ('{"a":[' + ",".join(["2e120000"] * 500) + "]}", "number_out_of_range"),
+        ('{"a":' + "[" * 200 + "]" * 200 + "}", "nesting_too_deep"),
+    ):
+        for field in ("metadata", "upstream"):
+            body = f'{{"{field}":{text}}}'
+            refused(owner.http.post("/free_agent_sessions", content=body, headers=json_type), 422, code)
+            where = {"id": f"eq.{session_id}"}
+            refused(owner.http.patch("/free_agent_sessions", params=where, content=body, headers=json_type), 422, code)
+
+
 def test_session__inserted_changed_and_deleted(people: People) -> None:
     owner = people.owner
     created = owner.http.post(

@@ -245,21 +245,6 @@ FUNCTIONS: dict[str, Call] = {
         but=dict.fromkeys(CALLERS, "not_found"),
     ),
     "asyouwere.error_codes": Call(HELPER, lambda scene, session: {}),
-    "asyouwere.refuse_session_fields": Call(
-        HELPER,
-        lambda scene, session: {
-            "p_name": None,
-            "p_model": None,
-            "p_kind": "agent",
-            "p_status": "idle",
-            "p_visibility": "private",
-            "p_key": None,
-            "p_upstream": None,
-            "p_metadata": "{}",
-            "p_expires_after_seconds": None,
-        },
-        but={ANONYMOUS: "denied", CLAIMLESS: "denied"},
-    ),
 }
 
 # Those whose answer could tell that a session exists; message_id() is but a digest of its arguments.

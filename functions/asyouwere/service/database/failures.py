@@ -49,6 +49,8 @@ def to_error(failure: Failure) -> AsYouWereError:
         return unavailable()
     if state == "42501":
         return Forbidden("forbidden")
+    if state == "54001":  # the stack: of what we send, only JSON can be that deep
+        return Invalid("nesting_too_deep")
     if state.startswith("22"):
         return Invalid("invalid_argument")
     return AsYouWereError("internal")
