@@ -77,7 +77,7 @@ CODES: Final[dict[str, Code]] = {
         409,
         "Changed by someone else",
         "Somebody else changed the same part since your base. Nothing was written: catch up, then save again.",
-        ("addresses", "latest",),
+        ("addresses", "count", "latest",),
     ),
     "idempotency_key_reused": Code(
         409,

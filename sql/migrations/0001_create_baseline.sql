@@ -571,7 +571,7 @@ comment on column asyouwere.parts.until is
 comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
 comment on column asyouwere.parts.ord is
     'Tells the parts of one save apart, so that the key also answers "changed since".';
-comment on column asyouwere.parts.size is 'Bytes of body, so that no sum has to fetch bodies.';
+comment on column asyouwere.parts.size is 'What it counts as, see part_size(): so no sum has to fetch bodies.';
 comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
 comment on column asyouwere.parts.kind is
     'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
@@ -613,6 +613,14 @@ return case
     else 'v'::"char" end;
 comment on function asyouwere.part_kind is 'What parts.kind must be.';
 revoke execute on function asyouwere.part_kind from public;
+
+create function asyouwere.part_size(p_path text, p_body text) returns int
+language sql immutable parallel safe
+-- A row of two index entries takes some 100 bytes besides: without them, and the address, thousands of small parts with
+-- long keys would be a state of no size.
+return octet_length(p_path) + octet_length(p_body) + 100;
+comment on function asyouwere.part_size is 'What a part counts as, in bytes: address, body and a row.';
+revoke execute on function asyouwere.part_size from public;
 
 create function asyouwere.parts_at(p_session bigint, p_number int) returns setof asyouwere.parts
 language sql stable parallel safe rows 1000
@@ -1432,7 +1440,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 as $$
 declare
     v_rows asyouwere.change_rows;
-    v_addresses text;
+    v_conflicts int;
+    v_addresses text[];
     v_gap boolean;
 begin
     with mine as materialized (
@@ -1505,7 +1514,8 @@ begin
         where g.op = 'append'
     )
     select
-        (select string_agg(asyouwere.pointer_json(path, item), ',' order by path, item) from clashes),
+        (select count(*) from clashes),
+        array(select asyouwere.pointer_json(path, item) from clashes order by path, item limit 100),
         (select bool_or(g.missing) from (
             select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
             from mine_placed where is_append group by path) g)
@@ -1519,11 +1529,11 @@ begin
         array_agg(path order by position, path, item_order),
         array_agg(item order by position, path, item_order),
         array_agg(body order by position, path, item_order)
-    into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
+    into v_conflicts, v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
     from merged;
 
-    if v_addresses is not null then
-        perform asyouwere.refuse_conflict(v_addresses, p_latest);
+    if v_conflicts > 0 then
+        perform asyouwere.refuse_conflict(v_addresses, v_conflicts, p_latest);
     end if;
     if v_gap then
         perform asyouwere.fail('list_gap');
@@ -1536,17 +1546,47 @@ comment on function asyouwere.merge_changes is
     'conflict, list_gap.';
 revoke execute on function asyouwere.merge_changes from public;
 
-create function asyouwere.refuse_conflict(p_addresses text, p_latest int) returns void
+create function asyouwere.refuse_conflict(p_addresses text[], p_count int, p_latest int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.fail('conflict',
-        p_detail => format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
+    -- Bounded, as it goes into the answer and into Postgres' log: 100 addresses, 4 kB of them, and how many there are.
+    perform asyouwere.fail('conflict', p_detail => format('{"addresses": [%s], "count": %s, "latest": %s}', (
+        select string_agg(a.address, ',' order by a.position) from (
+            select u.address, u.position, sum(octet_length(u.address)) over (order by u.position) as bytes
+            from unnest(p_addresses) with ordinality u (address, position) where u.position <= 100
+        ) a
+        where a.bytes <= 4096 or a.position = 1), least(p_count, 1000), p_latest));
 end;
 $$;
 comment on function asyouwere.refuse_conflict is
-    'Raises conflict; the addresses come as JSON strings with commas between.';
+    'Raises conflict. p_addresses: the first of them, as JSON strings; p_count: of all, told up to 1,000.';
 revoke execute on function asyouwere.refuse_conflict from public;
+
+create function asyouwere.refuse_any_change(p_session bigint, p_base int, p_latest int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_count int;
+    v_addresses text[];
+begin
+    -- no more than a thousand are looked at: who is refused pays nothing, so it must cost little
+    with changed as (
+        select coalesce(b.path, e.path) as path, coalesce(b.item, e.item) as item
+        from (select * from asyouwere.parts_begun(p_session, p_base) limit 1000) b
+        full join (select * from asyouwere.parts_ended(p_session, p_base) limit 1000) e
+            on e.path = b.path and e.item = b.item
+        where b.body is distinct from e.body
+    )
+    select (select count(*) from changed),
+        array(select asyouwere.pointer_json(c.path, c.item) from changed c order by c.path, c.item limit 100)
+    into v_count, v_addresses;
+    perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
+end;
+$$;
+comment on function asyouwere.refuse_any_change is 'Raises conflict for a save that bears no change by others since its base.';
+revoke execute on function asyouwere.refuse_any_change from public;
 
 -- 08_checks.sql
 
@@ -1875,6 +1915,7 @@ declare
     v_depth int;
     v_item int;
     v_kind "char";
+    v_size int;
 begin
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] <> 'append';
@@ -1888,11 +1929,11 @@ begin
             if not found then
                 insert into asyouwere.parts (
                     session, since, item, ord, size, depth, kind, created_at, path, body)
-                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'),
-                    now(), v_path, '[]');
+                values (p_session, p_number, -1, -i, asyouwere.part_size(v_path, '[]'), v_depth,
+                    asyouwere.part_kind(v_depth, -1, '[]'), now(), v_path, '[]');
                 v_item := -1;
                 v_step.changed := v_step.changed + 1;
-                v_step.bytes := v_step.bytes + 2;
+                v_step.bytes := v_step.bytes + asyouwere.part_size(v_path, '[]');
                 v_step.new_places := true;
             elsif v_kind not in ('l', 'i') then
                 perform asyouwere.fail('not_a_list',
@@ -1903,11 +1944,12 @@ begin
         if not asyouwere.is_plain_part(v_path, v_item, v_bodies[i]) then
             perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
+        v_size := asyouwere.part_size(v_path, v_bodies[i]);
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path,
+        values (p_session, p_number, v_item, i, v_size, v_depth, 'i', now(), v_path,
             v_bodies[i]);
         v_step.changed := v_step.changed + 1;
-        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
+        v_step.bytes := v_step.bytes + v_size;
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
     end loop;
     v_step.written := v_step.bytes; -- nothing ends
@@ -1926,6 +1968,7 @@ declare
     v_bodies text[] := p_rows.bodies;
     v_step asyouwere.step := asyouwere.no_step();
     v_old record;
+    v_size int;
 begin
     -- The common case made quick: a few values in place of a few values. What is not of that kind is left
     -- over, and replace_parts() may then run over all of it: what is done here is no change any more.
@@ -1940,12 +1983,13 @@ begin
         if not asyouwere.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
             perform asyouwere.refuse_part(v_old.path, v_old.item, v_bodies[i]);
         end if;
+        v_size := asyouwere.part_size(v_old.path, v_bodies[i]);
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind,
+        values (p_session, p_number, v_old.item, i, v_size, v_old.depth, v_old.kind,
             v_old.created_at, v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
-        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
-        v_step.written := v_step.written + octet_length(v_bodies[i]);
+        v_step.bytes := v_step.bytes + v_size - v_old.size;
+        v_step.written := v_step.written + v_size;
     end loop;
     return v_step;
 end;
@@ -1996,7 +2040,7 @@ begin
         returning 1
     ), inserted as (
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        select p_session, p_number, c.item, c.position, octet_length(c.body),
+        select p_session, p_number, c.item, c.position, asyouwere.part_size(c.path, c.body),
             asyouwere.path_depth(c.path), asyouwere.part_kind(asyouwere.path_depth(c.path), c.item, c.body),
             coalesce(c.created_at, now()), c.path, c.body
         from changed c
@@ -2068,10 +2112,7 @@ begin
     if p_base is not null and p_base <> v_session.latest_number then
         perform asyouwere.refuse_base(v_session, p_base);
         if p_on_conflict = 'reject' then
-            perform asyouwere.refuse_conflict(
-                (select string_agg(asyouwere.pointer_json(c.path, c.item), ',' order by c.path, c.item)
-                    from asyouwere.changes_of_others(v_session.internal_id, p_base) c),
-                v_session.latest_number);
+            perform asyouwere.refuse_any_change(v_session.internal_id, p_base, v_session.latest_number);
         end if;
     end if;
     if cardinality(v_rows.ops) > 1 then
@@ -3585,7 +3626,12 @@ begin
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
             (row_number() over w - 1) / greatest(32, count(*) over () / 900) as chunk
-        from asyouwere.parts p where p.session = v_session.internal_id
+        from asyouwere.parts p
+        where p.session = v_session.internal_id
+            -- none that only waits to be deleted
+            and not exists (select from asyouwere.unswept u
+                where u.session = p.session and p.since > u.since_after
+                    and p.until > u.until_after and p.until <= u.until_through)
         window w as (order by p.path, p.item, p.since)
     ) g
     group by g.chunk order by g.chunk;
@@ -3693,6 +3739,10 @@ begin
                 select * from asyouwere.parts p
                 where p.session = v_session.internal_id and (p.since, p.ord) > (v_from.since, v_from.place)
                     and p.since <= v_from.number
+                    -- none that only waits to be deleted
+                    and not exists (select from asyouwere.unswept u
+                        where u.session = p.session and p.since > u.since_after
+                            and p.until > u.until_after and p.until <= u.until_through)
                 order by p.since, p.ord limit 901
             ) p
             window w as (order by p.since, p.ord)
@@ -3775,6 +3825,10 @@ begin
     exception when data_exception or invalid_parameter_value then
         perform asyouwere.refuse_import();
     end;
+    if v_fields.latest_number > 1000000000 then
+        -- numbers go on from there
+        perform asyouwere.refuse_import('a number is too large');
+    end if;
     insert into public.free_agent_sessions (
         user_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
@@ -3814,7 +3868,8 @@ begin
     insert into asyouwere.parts (
         session, since, until, item, ord, size, depth, kind, created_at, path, body)
     select p_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
-        row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
+        row_number() over (partition by g.since order by g.path, g.item),
+        asyouwere.part_size(g.path, g.body),
         asyouwere.path_depth(g.path),
         asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
         asyouwere.clamp_time(coalesce(g.created_at, now())), g.path, g.body
@@ -3946,6 +4001,10 @@ begin
     then
         perform asyouwere.refuse_import();
     end if;
+    -- before anything is written: what is refused costs little
+    perform asyouwere.charge_copy(auth.uid(), (
+        select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
+        from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots));
     v_session := asyouwere.insert_imported_session(p_session);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
@@ -3956,7 +4015,6 @@ begin
     v_session := asyouwere.count_imported_sizes(v_session);
     perform asyouwere.refuse_size(
         (select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
-    perform asyouwere.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;

@@ -72,7 +72,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 as $$
 declare
     v_rows asyouwere.change_rows;
-    v_addresses text;
+    v_conflicts int;
+    v_addresses text[];
     v_gap boolean;
 begin
     with mine as materialized (
@@ -145,7 +146,8 @@ begin
         where g.op = 'append'
     )
     select
-        (select string_agg(asyouwere.pointer_json(path, item), ',' order by path, item) from clashes),
+        (select count(*) from clashes),
+        array(select asyouwere.pointer_json(path, item) from clashes order by path, item limit 100),
         (select bool_or(g.missing) from (
             select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
             from mine_placed where is_append group by path) g)
@@ -159,11 +161,11 @@ begin
         array_agg(path order by position, path, item_order),
         array_agg(item order by position, path, item_order),
         array_agg(body order by position, path, item_order)
-    into v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
+    into v_conflicts, v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
     from merged;
 
-    if v_addresses is not null then
-        perform asyouwere.refuse_conflict(v_addresses, p_latest);
+    if v_conflicts > 0 then
+        perform asyouwere.refuse_conflict(v_addresses, v_conflicts, p_latest);
     end if;
     if v_gap then
         perform asyouwere.fail('list_gap');
@@ -176,14 +178,44 @@ comment on function asyouwere.merge_changes is
     'conflict, list_gap.';
 revoke execute on function asyouwere.merge_changes from public;
 
-create function asyouwere.refuse_conflict(p_addresses text, p_latest int) returns void
+create function asyouwere.refuse_conflict(p_addresses text[], p_count int, p_latest int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.fail('conflict',
-        p_detail => format('{"addresses": [%s], "latest": %s}', p_addresses, p_latest));
+    -- Bounded, as it goes into the answer and into Postgres' log: 100 addresses, 4 kB of them, and how many there are.
+    perform asyouwere.fail('conflict', p_detail => format('{"addresses": [%s], "count": %s, "latest": %s}', (
+        select string_agg(a.address, ',' order by a.position) from (
+            select u.address, u.position, sum(octet_length(u.address)) over (order by u.position) as bytes
+            from unnest(p_addresses) with ordinality u (address, position) where u.position <= 100
+        ) a
+        where a.bytes <= 4096 or a.position = 1), least(p_count, 1000), p_latest));
 end;
 $$;
 comment on function asyouwere.refuse_conflict is
-    'Raises conflict; the addresses come as JSON strings with commas between.';
+    'Raises conflict. p_addresses: the first of them, as JSON strings; p_count: of all, told up to 1,000.';
 revoke execute on function asyouwere.refuse_conflict from public;
+
+create function asyouwere.refuse_any_change(p_session bigint, p_base int, p_latest int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_count int;
+    v_addresses text[];
+begin
+    -- no more than a thousand are looked at: who is refused pays nothing, so it must cost little
+    with changed as (
+        select coalesce(b.path, e.path) as path, coalesce(b.item, e.item) as item
+        from (select * from asyouwere.parts_begun(p_session, p_base) limit 1000) b
+        full join (select * from asyouwere.parts_ended(p_session, p_base) limit 1000) e
+            on e.path = b.path and e.item = b.item
+        where b.body is distinct from e.body
+    )
+    select (select count(*) from changed),
+        array(select asyouwere.pointer_json(c.path, c.item) from changed c order by c.path, c.item limit 100)
+    into v_count, v_addresses;
+    perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
+end;
+$$;
+comment on function asyouwere.refuse_any_change is 'Raises conflict for a save that bears no change by others since its base.';
+revoke execute on function asyouwere.refuse_any_change from public;

@@ -30,6 +30,7 @@ declare
     v_depth int;
     v_item int;
     v_kind "char";
+    v_size int;
 begin
     for i in 1 .. cardinality(v_ops) loop
         continue when v_ops[i] <> 'append';
@@ -43,11 +44,11 @@ begin
             if not found then
                 insert into asyouwere.parts (
                     session, since, item, ord, size, depth, kind, created_at, path, body)
-                values (p_session, p_number, -1, -i, 2, v_depth, asyouwere.part_kind(v_depth, -1, '[]'),
-                    now(), v_path, '[]');
+                values (p_session, p_number, -1, -i, asyouwere.part_size(v_path, '[]'), v_depth,
+                    asyouwere.part_kind(v_depth, -1, '[]'), now(), v_path, '[]');
                 v_item := -1;
                 v_step.changed := v_step.changed + 1;
-                v_step.bytes := v_step.bytes + 2;
+                v_step.bytes := v_step.bytes + asyouwere.part_size(v_path, '[]');
                 v_step.new_places := true;
             elsif v_kind not in ('l', 'i') then
                 perform asyouwere.fail('not_a_list',
@@ -58,11 +59,12 @@ begin
         if not asyouwere.is_plain_part(v_path, v_item, v_bodies[i]) then
             perform asyouwere.refuse_part(v_path, v_item, v_bodies[i]);
         end if;
+        v_size := asyouwere.part_size(v_path, v_bodies[i]);
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_item, i, octet_length(v_bodies[i]), v_depth, 'i', now(), v_path,
+        values (p_session, p_number, v_item, i, v_size, v_depth, 'i', now(), v_path,
             v_bodies[i]);
         v_step.changed := v_step.changed + 1;
-        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]);
+        v_step.bytes := v_step.bytes + v_size;
         v_step.messages := v_step.messages + case v_path when '/messages/' then 1 else 0 end;
     end loop;
     v_step.written := v_step.bytes; -- nothing ends
@@ -81,6 +83,7 @@ declare
     v_bodies text[] := p_rows.bodies;
     v_step asyouwere.step := asyouwere.no_step();
     v_old record;
+    v_size int;
 begin
     -- The common case made quick: a few values in place of a few values. What is not of that kind is left
     -- over, and replace_parts() may then run over all of it: what is done here is no change any more.
@@ -95,12 +98,13 @@ begin
         if not asyouwere.is_plain_part(v_old.path, v_old.item, v_bodies[i]) then
             perform asyouwere.refuse_part(v_old.path, v_old.item, v_bodies[i]);
         end if;
+        v_size := asyouwere.part_size(v_old.path, v_bodies[i]);
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        values (p_session, p_number, v_old.item, i, octet_length(v_bodies[i]), v_old.depth, v_old.kind,
+        values (p_session, p_number, v_old.item, i, v_size, v_old.depth, v_old.kind,
             v_old.created_at, v_old.path, v_bodies[i]);
         v_step.changed := v_step.changed + 1;
-        v_step.bytes := v_step.bytes + octet_length(v_bodies[i]) - v_old.size;
-        v_step.written := v_step.written + octet_length(v_bodies[i]);
+        v_step.bytes := v_step.bytes + v_size - v_old.size;
+        v_step.written := v_step.written + v_size;
     end loop;
     return v_step;
 end;
@@ -151,7 +155,7 @@ begin
         returning 1
     ), inserted as (
         insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
-        select p_session, p_number, c.item, c.position, octet_length(c.body),
+        select p_session, p_number, c.item, c.position, asyouwere.part_size(c.path, c.body),
             asyouwere.path_depth(c.path), asyouwere.part_kind(asyouwere.path_depth(c.path), c.item, c.body),
             coalesce(c.created_at, now()), c.path, c.body
         from changed c
@@ -223,10 +227,7 @@ begin
     if p_base is not null and p_base <> v_session.latest_number then
         perform asyouwere.refuse_base(v_session, p_base);
         if p_on_conflict = 'reject' then
-            perform asyouwere.refuse_conflict(
-                (select string_agg(asyouwere.pointer_json(c.path, c.item), ',' order by c.path, c.item)
-                    from asyouwere.changes_of_others(v_session.internal_id, p_base) c),
-                v_session.latest_number);
+            perform asyouwere.refuse_any_change(v_session.internal_id, p_base, v_session.latest_number);
         end if;
     end if;
     if cardinality(v_rows.ops) > 1 then

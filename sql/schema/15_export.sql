@@ -59,7 +59,12 @@ begin
         -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
             (row_number() over w - 1) / greatest(32, count(*) over () / 900) as chunk
-        from asyouwere.parts p where p.session = v_session.internal_id
+        from asyouwere.parts p
+        where p.session = v_session.internal_id
+            -- none that only waits to be deleted
+            and not exists (select from asyouwere.unswept u
+                where u.session = p.session and p.since > u.since_after
+                    and p.until > u.until_after and p.until <= u.until_through)
         window w as (order by p.path, p.item, p.since)
     ) g
     group by g.chunk order by g.chunk;
@@ -167,6 +172,10 @@ begin
                 select * from asyouwere.parts p
                 where p.session = v_session.internal_id and (p.since, p.ord) > (v_from.since, v_from.place)
                     and p.since <= v_from.number
+                    -- none that only waits to be deleted
+                    and not exists (select from asyouwere.unswept u
+                        where u.session = p.session and p.since > u.since_after
+                            and p.until > u.until_after and p.until <= u.until_through)
                 order by p.since, p.ord limit 901
             ) p
             window w as (order by p.since, p.ord)
@@ -249,6 +258,10 @@ begin
     exception when data_exception or invalid_parameter_value then
         perform asyouwere.refuse_import();
     end;
+    if v_fields.latest_number > 1000000000 then
+        -- numbers go on from there
+        perform asyouwere.refuse_import('a number is too large');
+    end if;
     insert into public.free_agent_sessions (
         user_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
@@ -288,7 +301,8 @@ begin
     insert into asyouwere.parts (
         session, since, until, item, ord, size, depth, kind, created_at, path, body)
     select p_session.internal_id, g.since, coalesce(g.until, 2147483647), g.item,
-        row_number() over (partition by g.since order by g.path, g.item), octet_length(g.body),
+        row_number() over (partition by g.since order by g.path, g.item),
+        asyouwere.part_size(g.path, g.body),
         asyouwere.path_depth(g.path),
         asyouwere.part_kind(asyouwere.path_depth(g.path), g.item, g.body),
         asyouwere.clamp_time(coalesce(g.created_at, now())), g.path, g.body
@@ -420,6 +434,10 @@ begin
     then
         perform asyouwere.refuse_import();
     end if;
+    -- before anything is written: what is refused costs little
+    perform asyouwere.charge_copy(auth.uid(), (
+        select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
+        from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots));
     v_session := asyouwere.insert_imported_session(p_session);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
@@ -430,7 +448,6 @@ begin
     v_session := asyouwere.count_imported_sizes(v_session);
     perform asyouwere.refuse_size(
         (select max(n.size_bytes) from public.session_snapshots n where n.session_id = v_session.id));
-    perform asyouwere.charge_copy(v_session.user_id, v_session.stored_bytes);
     return v_session;
 end;
 $$;

@@ -18,6 +18,7 @@ from tests.property.exact import (
     State,
     at,
     copy,
+    counted,
     differences,
     dump,
     keys_of,
@@ -220,7 +221,7 @@ class Storage:
         before: dict[str, Any] = {}
         for part in parts:
             what = f"part {part['path']} {part['item']} [{part['since']}, {part['until']})"
-            assert part["size"] == len(part["body"].encode()), f"{what}: size"
+            assert part["size"] == counted(part["path"], part["body"]), f"{what}: size"
             assert part["depth"] == part["path"].count("/") - 1, f"{what}: depth"
             assert 1 <= part["since"] < part["until"], f"{what}: an empty lifespan"
             assert part["since"] <= model.latest, f"{what}: from the future"

@@ -85,7 +85,7 @@ def test_cleanup__keeps_the_newest(db: Db) -> None:
     row = cleaned_up(db, p_keep=3, p_older_than="0")
     assert kept(db, session_id) == [8, 9, 10]
     # Steps 1 to 7 go; the messages of these numbers are alive still.
-    assert row == {"sessions": 1, "snapshots": 7, "parts": 7, "bytes": 7}
+    assert row == {"sessions": 1, "snapshots": 7, "parts": 7, "bytes": 749}
     assert db.superuser.execute(USELESS.encode()).fetchall() == []
 
 

@@ -317,8 +317,8 @@ def test_import__sizes_are_counted_not_believed(shared: Db) -> None:
     with shared.acting_as("ada"):
         imported = import_text(shared, json.dumps(document, ensure_ascii=False))
         counts = shared.call("list_snapshots", p_session_id=imported["id"])
-    assert [(row["size_bytes"], row["message_count"]) for row in counts] == [(12, 1), (12, 1), (6, 0)]
-    assert (imported["size_bytes"], imported["message_count"]) == (12, 1)
+    assert [(row["size_bytes"], row["message_count"]) for row in counts] == [(541, 1), (541, 1), (315, 0)]
+    assert (imported["size_bytes"], imported["message_count"]) == (541, 1)
 
 
 def test_import__odd_counts_are_put_right(shared: Db) -> None:
@@ -418,3 +418,24 @@ def test_export_page__clean_up_in_between_is_noticed(db: Db, session_id) -> None
 def test_export_page__place_that_is_none(db: Db, session_id, page: str) -> None:
     with db.refuses("invalid_argument"):
         db.call("export_session_page", p_session_id=session_id, p_page=page)
+
+
+def test_import__numbers_have_an_end(db: Db) -> None:
+    """A session that would overflow is refused; one at the end goes through the clean-up like any other."""
+    with db.acting_as("ada"):
+        for latest, code in ((2147483647, "invalid_argument"), (1_000_000_001, "invalid_argument"), (10**9, None)):
+            document = copy.deepcopy(FAIR)
+            document["session"] = {"latest_number": latest}
+            document["snapshots"] = [{"number": latest}]
+            document["parts"] = [["/n/", -1, latest, None, None, 1]]
+            if code:
+                with db.refuses(code):
+                    import_text(db, json.dumps(document))
+            else:
+                import_text(db, json.dumps(document))
+    with db.acting_as("service"):
+        while not db.one("cleanup_old_snapshots", p_keep=1, p_older_than="0")["done"]:
+            pass
+    assert db.value("select count(*) from asyouwere.cleanup_failures") == 0
+    assert db.value("select count(*) from session_snapshots") == 1
+

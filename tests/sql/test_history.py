@@ -59,7 +59,7 @@ def test_get__by_number_and_label(db: Db, session_id) -> None:
     assert db.one("get_snapshot", p_session_id=session_id, p_label="first") == row
     assert db.one("get_snapshot", p_session_id=session_id, p_label="first", p_number=1) == row
     latest = db.one("get_latest_snapshot", p_session_id=session_id)
-    assert (latest["number"], latest["size_bytes"], latest["message_count"]) == (2, 6, 1)
+    assert (latest["number"], latest["size_bytes"], latest["message_count"]) == (2, 329, 1)
     assert db.one("get_snapshot", p_session_id=session_id) == latest
     assert db.one("get_snapshot", p_session_id=session_id, p_number=2) == latest
     assert state_of(db, session_id, 0) == {}

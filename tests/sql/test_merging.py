@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -193,11 +194,19 @@ CONFLICTS: dict[str, tuple[Changes, Changes, set[str]]] = {
         {"/memory/b/x"},
     ),
     "2: a container replaced under a change": ({"set": {"/memory": 5}}, {"set": {"/memory/a": 2}}, {"/memory/a"}),
-    "2: a container made a list under a change": ({"set": {"/memory": [1]}}, {"set": {"/memory/z": 2}}, {"/memory/z"}),
+    "2: a container made a list under a change": (
+        {"set": {"/memory": [1]}},
+        {"set": {"/memory/z": 2}},
+        {"/memory/z"},
+    ),
     "2: a container removed under a new member": ({"remove": ["/empty"]}, {"set": {"/empty/x": 2}}, {"/empty/x"}),
     "2: a list removed under a change": ({"remove": ["/messages"]}, {"set": {"/messages/0": "x"}}, {"/messages/0"}),
     "2: a list removed under an append": ({"remove": ["/messages"]}, {"append": {"/messages": ["x"]}}, {"/messages"}),
-    "2: a list replaced under an append": ({"set": {"/messages": {}}}, {"append": {"/messages": ["x"]}}, {"/messages"}),
+    "2: a list replaced under an append": (
+        {"set": {"/messages": {}}},
+        {"append": {"/messages": ["x"]}},
+        {"/messages"},
+    ),
     "2: an object removed under an append": (
         {"remove": ["/memory"]},
         {"append": {"/memory/list": ["x"]}},
@@ -259,7 +268,11 @@ def test_merge__addresses_of_a_conflict_are_exact(db: Db) -> None:
         change(db, session_id, {"set": {"/step": 2, "/memory/a": 2, "/new~1key": {"x": 1}}})
         with db.refuses("conflict") as refused:
             change(db, session_id, {"set": {"/step": 3, "/memory/a": 3, "/new~1key": 1, "/fine": 1}}, p_base=1)
-        assert detail_of(refused) == {"addresses": ["/memory/a", "/new~1key", "/step"], "latest": 2}
+        assert detail_of(refused) == {
+            "addresses": ["/memory/a", "/new~1key", "/step"],
+            "count": 3,
+            "latest": 2,
+        }
 
 
 def test_merge__appends_after_a_cut(db: Db) -> None:
@@ -365,7 +378,11 @@ def test_reject__any_change_of_others_is_a_conflict(db: Db) -> None:
         change(db, session_id, {"set": {"/step": 2, "/x": {"y": 1}}, "remove": ["/empty"]})
         with db.refuses("conflict") as refused:
             change(db, session_id, {"set": {"/memory/a": 2}}, p_base=1, p_on_conflict="reject")
-        assert detail_of(refused) == {"addresses": ["/empty", "/step", "/x", "/x/y"], "latest": 2}
+        assert detail_of(refused) == {
+            "addresses": ["/empty", "/step", "/x", "/x/y"],
+            "count": 4,
+            "latest": 2,
+        }
         row = change(db, session_id, {"set": {"/memory/a": 2}}, p_base=2, p_on_conflict="reject")
         assert (row["number"], row["merged"]) == (3, False)
 
@@ -398,3 +415,32 @@ def test_base__unknown(db: Db, on_conflict: str) -> None:
             with db.refuses("unknown_base") as refused:
                 change(db, session_id, {"set": {"/step": 2}}, p_base=base, p_on_conflict=on_conflict)
             assert detail_of(refused) == {"base": base, "latest": 1}
+
+
+@pytest.mark.parametrize("on_conflict", ["reject", "merge"])
+def test_conflict__of_thousands_of_long_addresses_is_a_short_answer(db: Db, on_conflict: str) -> None:
+    session_id = db.session("ada")
+    keys = [f"{n:05}" + "k" * 1500 for n in range(3000)]
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        db.save(session_id, dict.fromkeys(keys, 1))
+        with db.refuses("conflict") as refused:
+            db.save(session_id, dict.fromkeys(keys, 2), p_base=1, p_on_conflict=on_conflict)
+    text = refused.value.diag.message_detail
+    detail = json.loads(text)
+    # what the log gets as well: less than 10 kB with all that Postgres adds
+    assert len(text) + len(refused.value.diag.context or "") < 10_000
+    assert 1 <= len(detail["addresses"]) <= 100
+    assert detail["count"] == 1000  # and more
+
+
+def test_conflict__names_a_hundred(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 1})
+        db.save(session_id, {f"{n:03}": 1 for n in range(200)})
+        with db.refuses("conflict") as refused:
+            db.save(session_id, {f"{n:03}": 2 for n in range(200)}, p_base=1)
+    detail = json.loads(refused.value.diag.message_detail)
+    assert detail["addresses"] == [f"/{n:03}" for n in range(100)]
+    assert detail["count"] == 200

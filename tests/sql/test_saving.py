@@ -27,6 +27,11 @@ def session_id(db: Db):
         yield session_id
 
 
+def counted(*parts: str) -> int:
+    """What parts count as, each given as its address and its body."""
+    return sum(len(part) + 100 for part in parts)
+
+
 def test_save__the_first_whole_state(db: Db, session_id) -> None:
     row = db.save(session_id, {"messages": [{"role": "user", "content": "hi"}], "step": 1})
     assert row == {
@@ -35,7 +40,7 @@ def test_save__the_first_whole_state(db: Db, session_id) -> None:
         "replayed": False,
         "merged": False,
         "changed_parts": 3,
-        "size_bytes": len('[]{"role":"user","content":"hi"}1'),
+        "size_bytes": counted("/messages/[]", '/messages/{"role":"user","content":"hi"}', "/step/1"),
         "message_count": 1,
         "others": None,
     }
@@ -75,7 +80,10 @@ def test_save__unchanged_makes_no_snapshot(db: Db, session_id) -> None:
     db.save(session_id, state)
     row = db.save(session_id, state)
     assert (row["number"], row["created"], row["changed_parts"], row["others"]) == (1, False, 0, None)
-    assert (row["size_bytes"], row["message_count"]) == (len('[]{"role":"user"}{}{}{"c":1}'), 1)
+    assert (row["size_bytes"], row["message_count"]) == (
+        counted("/messages/[]", '/messages/{"role":"user"}', "/memory/{}", "/memory/a/{}", '/memory/a/b/{"c":1}'),
+        1,
+    )
     assert change(db, session_id, {"set": {"/memory": {"a": {"b": {"c": 1}}}}})["created"] is False
     assert change(db, session_id, {"set": {"/messages/0": {"role": "user"}}})["created"] is False
 
@@ -138,9 +146,9 @@ def test_save__sizes_and_counts_add_up(db: Db, session_id) -> None:
     change(db, session_id, {"remove": ["/messages"]})
     counts = db.superuser.execute(
         """
-        select n.number, n.size_bytes, n.message_count, coalesce(sum(octet_length(p.body)), 0) as bytes,
+        select n.number, n.size_bytes, n.message_count, coalesce(sum(octet_length(p.path) + octet_length(p.body) + 100), 0) as bytes,
             count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages,
-            coalesce(bool_and(p.size = octet_length(p.body)), true) as sizes_are_right
+            coalesce(bool_and(p.size = octet_length(p.path) + octet_length(p.body) + 100), true) as sizes_are_right
         from public.session_snapshots n
         left join asyouwere.parts p on p.since <= n.number and p.until > n.number
         group by n.session_id, n.number order by n.number
@@ -160,7 +168,9 @@ def test_save__random_states_come_back_at_every_number(db: Db, session_id) -> No
     def value(depth: int) -> Any:
         kind = chance.random()
         if depth > 0 and kind < 0.35:
-            return {chance.choice(["a", "b", "0", "1", "", "x/y", "~", "messages"]): value(depth - 1) for _ in range(3)}
+            return {
+                chance.choice(["a", "b", "0", "1", "", "x/y", "~", "messages"]): value(depth - 1) for _ in range(3)
+            }
         if depth > 0 and kind < 0.6:
             return [value(depth - 1) for _ in range(chance.randrange(4))]
         return chance.choice([None, True, 0, -1.5, "", "text", [], {}])
@@ -200,7 +210,9 @@ def test_save__argument_wrong(db: Db, session_id) -> None:
 
 
 def test_save__what_postgres_cannot_look_into_is_kept_exactly(db: Db, session_id) -> None:
-    text = '{"a\\u0000":{"\\uD800":"\\u0000"},"pair \\ud83d\\ude00":["\\\\u0000","\\ude00"],"\\u0001":"\\u0001\\u0002"}'
+    text = (
+        '{"a\\u0000":{"\\uD800":"\\u0000"},"pair \\ud83d\\ude00":["\\\\u0000","\\ude00"],"\\u0001":"\\u0001\\u0002"}'
+    )
     db.save(session_id, text)
     kept = '{"\\u0001":"\\u0001\\u0002","a\\u0000":{"\\ud800":"\\u0000"},"pair 😀":["\\\\u0000","\\ude00"]}'
     assert text_of(db, session_id) == kept
@@ -267,7 +279,12 @@ def test_save__two_sessions_may_have_one_label(db: Db, session_id) -> None:
 
 def nested(levels: int, kind: str) -> str:
     """JSON with so many containers in one another: lists, objects, or by turns."""
-    opening = {"lists": ["["], "objects": ['{"a":'], "by turns": ['{"a":', "["], "by turns, lists first": ["[", '{"a":']}
+    opening = {
+        "lists": ["["],
+        "objects": ['{"a":'],
+        "by turns": ['{"a":', "["],
+        "by turns, lists first": ["[", '{"a":'],
+    }
     text = ""
     closing = ""
     for level in range(levels):
@@ -314,16 +331,33 @@ NUMBERS_KEPT = [
     "0." + "0" * 120 + "1",
     "5e-324",
 ]
-NUMBERS_REFUSED = ["1e309", "-1e309", "1E400", "9" * 310, "1.8e308", "1e9999", "1e-9999", "1e100000000000", "2" * 1001]
+NUMBERS_REFUSED = [
+    "1e309",
+    "-1e309",
+    "1E400",
+    "9" * 310,
+    "1.8e308",
+    "1e9999",
+    "1e-9999",
+    "1e100000000000",
+    "2" * 1001,
+]
 
 
 def test_save__numbers(db: Db, session_id) -> None:
     for number in NUMBERS_KEPT:
         db.save(session_id, f'{{"top":{number},"list":[{number}],"deep":{{"a":{{"b":{{"c":[{number}]}}}}}}}}')
-        assert text_of(db, session_id) == f'{{"deep":{{"a":{{"b":{{"c":[{number}]}}}}}},"list":[{number}],"top":{number}}}'
+        assert (
+            text_of(db, session_id)
+            == f'{{"deep":{{"a":{{"b":{{"c":[{number}]}}}}}},"list":[{number}],"top":{number}}}'
+        )
     latest = len(NUMBERS_KEPT)
     for number in NUMBERS_REFUSED:
-        for state in (f'{{"a":{number}}}', f'{{"a":{{"b":{{"c":{{"d":["e100",{number}]}}}}}}}}', f'{{"a":[{number}]}}'):
+        for state in (
+            f'{{"a":{number}}}',
+            f'{{"a":{{"b":{{"c":{{"d":["e100",{number}]}}}}}}}}',
+            f'{{"a":[{number}]}}',
+        ):
             with db.refuses("number_out_of_range"):
                 db.save(session_id, state)
     with db.refuses("number_out_of_range"):
@@ -337,10 +371,10 @@ def test_save__numbers(db: Db, session_id) -> None:
 
 def test_save__state_too_large(db: Db, session_id) -> None:
     db.superuser.execute("update asyouwere.settings set max_state_bytes = 1024 * 1024")
-    db.save(session_id, {"a": "x" * (1024 * 1024 - 2)})  # with its quotes exactly as large as allowed
+    db.save(session_id, {"a": "x" * (1024 * 1024 - counted('/a/""'))})  # exactly as large as allowed
     with db.refuses("too_large") as refused:
         change(db, session_id, {"set": {"/b": 1}})
-    assert detail_of(refused) == {"size_bytes": 1024 * 1024 + 1, "max_bytes": 1024 * 1024}
+    assert detail_of(refused) == {"size_bytes": 1024 * 1024 + counted("/b/1"), "max_bytes": 1024 * 1024}
     with db.refuses("too_large"):
         change(db, session_id, {"append": {"/b": [1]}})
     with db.refuses("too_large"):

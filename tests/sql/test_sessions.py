@@ -375,7 +375,7 @@ def test_list_snapshots__pages(db: Db, session_id) -> None:
         "session_id": session_id,
         "number": 5,
         "label": "five",
-        "size_bytes": 1,
+        "size_bytes": 104,  # /n/ and 1 and a row
         "changed_parts": 1,
         "message_count": 0,
         "created_by": None,

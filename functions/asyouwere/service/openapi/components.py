@@ -16,8 +16,12 @@ _NUMBER: Final = {"type": "integer"}
 #: are in spec/errors.json.
 PROBLEM_MEMBERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "address": ("The address that is refused, a JSON Pointer.", _ADDRESS),
-    "addresses": ("Addresses that somebody else changed, too.", {"type": "array", "items": _ADDRESS}),
+    "addresses": (
+        "Addresses that somebody else changed, too; at most 100.",
+        {"type": "array", "items": _ADDRESS},
+    ),
     "base": ("The base that was sent.", _NUMBER),
+    "count": ("How many addresses there are in all, counted up to 1,000.", _NUMBER),
     "errors": (
         "What is wrong with which fields, at most 20.",
         {
