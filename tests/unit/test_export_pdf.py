@@ -273,6 +273,16 @@ def test_render__message_too_large(content: str) -> None:
 
 
 @pytest.mark.slow
+def test_render__more_east_asian_text_than_can_be_typeset_in_time() -> None:
+    """Refused before the typesetter is started, whether its lines are short or have no end."""
+    for text in ("漢字かな" * 120_000, "漢字\n" * 300_000):
+        with pytest.raises(TooLarge, match=r"East Asian characters|more than 600 pages"):
+            pdf_of({"role": "user", "content": text})
+    pages = pdf.PdfWriter(Reader(conversation_of().head))
+    pages.page(conversation_of({"role": "user", "content": "漢" * 10_560}).lines)
+    assert 4 <= pages.estimated_pages <= 6, "two columns each"
+
+
 def test_render__too_many_messages() -> None:
     """Refused on the way: what comes after the page that is too many is not even read."""
     head, lines = conversation_of({"role": "user", "content": "x"})

@@ -25,12 +25,16 @@ MEMORY_BYTES: Final = 3_000_000_000
 PAGE_LIMIT: Final = 600
 """Pages a PDF may have, estimated before it is made. So many take about 12 s, 800 MB of memory and 15 MB."""
 
+WIDE_LIMIT: Final = 400_000
+"""East Asian characters and emoji a PDF may have: each takes 40 µs to typeset, ten times a Latin letter."""
+
 _ENVIRONMENT: Final = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "PYTHONHOME", "LD_LIBRARY_PATH",
     "ASYOUWERE_FONTS",
 )  # fmt: skip
 _LINES_A_PAGE: Final = 48
 _COLUMNS: Final = 110
+# Take two columns of the page.
 _WIDE: Final = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\uff00-\uff60\U0001f000-\U0003ffff]+")
 _INSTEAD: Final = "Export Markdown or JSON instead."
 
@@ -46,6 +50,7 @@ class PdfWriter:
         self._reader = reader
         self._limit = page_limit
         self._lines = 12.0 + len(reader.facts)
+        self._wide = 0
         self._messages: list[Message] = []
 
     def page(self, lines: Iterable[str]) -> None:
@@ -72,16 +77,18 @@ class PdfWriter:
 
     def _add(self, texts: Iterable[str]) -> None:
         for text in texts:
-            self._lines += 0.6 + 0.75 * text.count("\n") + _width(text) / _COLUMNS
+            wide = 0 if text.isascii() else len(text) - len(_WIDE.sub("", text))
+            self._wide += wide
+            self._lines += 0.6 + 0.75 * text.count("\n") + (len(text) + wide) / _COLUMNS
+            if self._wide > WIDE_LIMIT:
+                raise TooLarge(
+                    "too_large",
+                    f"The PDF would have more than {WIDE_LIMIT:,} East Asian characters. {_INSTEAD}",
+                )
             if self.estimated_pages > self._limit:
                 raise TooLarge(
                     "too_large", f"The PDF would have more than {self._limit:,} pages. {_INSTEAD}"
                 )
-
-
-def _width(text: str) -> int:
-    """Columns that a text takes: letters of East Asian scripts and emoji take two."""
-    return len(text) if text.isascii() else 2 * len(text) - len(_WIDE.sub("", text))
 
 
 def _typeset(conversation: Conversation) -> bytes:
