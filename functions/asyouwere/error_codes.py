@@ -132,11 +132,13 @@ CODES: Final[dict[str, Code]] = {
         422,
         "Invalid state",
         "A state is a JSON object.",
+        ("address",),
     ),
     "invalid_changes": Code(
         422,
         "Invalid changes",
         "Changes must be an object of 'set', 'append' and 'remove'.",
+        ("address",),
     ),
     "invalid_argument": Code(
         422,
@@ -199,6 +201,7 @@ CODES: Final[dict[str, Code]] = {
         422,
         "Address too long",
         "An address may have 2,000 bytes. Use shorter keys.",
+        ("address",),
     ),
     "not_representable": Code(
         422,

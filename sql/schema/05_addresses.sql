@@ -72,6 +72,16 @@ return '"' || left(p_path, -1) || case when p_item >= 0 then '/' || p_item else 
 comment on function asyouwere.pointer_json is 'A part''s address as a JSON string holding a pointer.';
 revoke execute on function asyouwere.pointer_json from public;
 
+create function asyouwere.address_detail(p_address_json text) returns text
+language sql immutable parallel safe
+-- cut before the first escape, so that none is cut in two: it is only shown
+return case when octet_length(p_address_json) <= 2002 then format('{"address": %s}', p_address_json)
+    else format('{"address": "%s …"}', split_part(substr(p_address_json, 2, 200), '\', 1)) end;
+comment on function asyouwere.address_detail is
+    'What an error tells of an address, given as a JSON string: itself, or how it begins if it is '
+    'longer than any may be.';
+revoke execute on function asyouwere.address_detail from public;
+
 create function asyouwere.path_of_pointer(p_pointer text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -80,17 +90,23 @@ declare
 begin
     if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
         perform asyouwere.fail('invalid_address',
-            'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
+            'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".',
+            asyouwere.address_detail(to_json(p_pointer)::text));
     end if;
     if p_pointer ~ '["\\\x01-\x1f]' then
         v_path := substr(to_json(p_pointer)::text, 2, length(to_json(p_pointer)::text) - 2) || '/';
     else
         v_path := p_pointer || '/';
     end if;
+    if octet_length(v_path) > 2000 then
+        perform asyouwere.fail('address_too_long',
+            p_detail => asyouwere.address_detail(to_json(p_pointer)::text));
+    end if;
     return v_path;
 end;
 $$;
-comment on function asyouwere.path_of_pointer is 'The path of a JSON Pointer. Raises invalid_address.';
+comment on function asyouwere.path_of_pointer is
+    'The path of a JSON Pointer. Raises invalid_address, address_too_long.';
 revoke execute on function asyouwere.path_of_pointer from public;
 
 create function asyouwere.readable_json(p_body text) returns json
@@ -125,8 +141,8 @@ begin
     if octet_length(p_body) <= p_characters then
         return asyouwere.readable_json(p_body);
     end if;
-    -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in readable_json,
-    -- no half escape at the end, and of what is in strings nothing left to mislead.
+    -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in
+    -- readable_json, no half escape at the end, and of what is in strings nothing left to mislead.
     v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'), '\\(?:u[0-9a-fA-F]{0,3})?$', '');
     v_bare := regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', E'\x02', 'g');
     v_inside := strpos(v_bare, '"') > 0;
@@ -158,7 +174,8 @@ begin
 end;
 $$;
 comment on function asyouwere.json_head is
-    'A body one can look into; of one that has more bytes than that, as many characters, closed so that they are JSON.';
+    'A body one can look into; of one that has more bytes than that, as many characters, closed so that'
+    ' they are JSON.';
 revoke execute on function asyouwere.json_head from public;
 grant execute on function asyouwere.json_head to anon, authenticated, service_role;
 

@@ -258,10 +258,11 @@ def _merge_objects(
 def _merge(
     base: Tree | None, mine: Tree | None, theirs: Tree | None, keys: Keys, conflicts: list[Address]
 ) -> Tree | None:
-    if isinstance(base, dict) and isinstance(mine, dict) and isinstance(theirs, dict):
-        return _merge_objects(base, mine, theirs, keys, conflicts)
-    if isinstance(base, list) and isinstance(mine, list) and isinstance(theirs, list):
-        return _merge_lists(base, mine, theirs, keys, conflicts)
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        # where both made it: as if it had been there, empty
+        return _merge_objects(base if isinstance(base, dict) else {}, mine, theirs, keys, conflicts)
+    if isinstance(mine, list) and isinstance(theirs, list):
+        return _merge_lists(base if isinstance(base, list) else [], mine, theirs, keys, conflicts)
     if mine in (base, theirs):
         return theirs
     if theirs != base:
@@ -313,4 +314,5 @@ def must_be_named(base: State, mine: State, theirs: State) -> set[Address]:
 def _is_append(base: State, mine: State, theirs: State, address: Address) -> bool:
     keys, item = address
     lists = [at(state, keys) for state in (base, mine, theirs)]
-    return all(isinstance(node, list) for node in lists) and item >= len(lists[0] or "")
+    of_base = lists[0] if isinstance(lists[0], list) else []
+    return all(isinstance(node, list) for node in lists[1:]) and item >= len(of_base)

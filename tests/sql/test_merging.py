@@ -94,6 +94,16 @@ MERGES: dict[str, tuple[Changes, Changes, dict[str, Any]]] = {
         {"append": {"/new": ["two"]}},
         {"new": ["one", "two"]},
     ),
+    "a list made by both, by setting it": (
+        {"set": {"/new": ["one"]}},
+        {"set": {"/new": ["two"]}},
+        {"new": ["one", "two"]},
+    ),
+    "an object made by both": (
+        {"set": {"/new": {"a": {"x": 1}, "l": [1]}}},
+        {"set": {"/new": {"a": {"y": 2}, "b": 1, "l": []}}},
+        {"new": {"a": {"x": 1, "y": 2}, "b": 1, "l": [1]}},
+    ),
     "the same value": ({"set": {"/step": 2}}, {"set": {"/step": 2}}, {"step": 2}),
     "the same removed": ({"remove": ["/step"]}, {"remove": ["/step"]}, {"step": MISSING}),
     "the same and something else": (
@@ -107,7 +117,7 @@ MERGES: dict[str, tuple[Changes, Changes, dict[str, Any]]] = {
         {"new": {"a": {"b": [1, {}]}}},
     ),
     "the same empty container made": ({"set": {"/new": {}}}, {"set": {"/new": {}}}, {"new": {}}),
-    "the same list made": ({"set": {"/new": [1, 2]}}, {"set": {"/new": [1, 2]}}, {"new": [1, 2]}),
+    "the same list made": ({"set": {"/new": [1, 2]}}, {"set": {"/new": [1, 2]}}, {"new": [1, 2, 1, 2]}),
     "the same container removed": ({"remove": ["/memory"]}, {"remove": ["/memory"]}, {"memory": MISSING}),
     "the same items cut off": (
         {"remove": ["/messages/1", "/messages/2"]},
@@ -212,18 +222,11 @@ CONFLICTS: dict[str, tuple[Changes, Changes, set[str]]] = {
         {"append": {"/memory/list": ["x"]}},
         {"/memory/list"},
     ),
-    "2: both make a container, with different things in it": (
-        {"set": {"/new": {"a": 1}}},
-        {"set": {"/new": {"b": 1}}},
-        {"/new", "/new/a", "/new/b"},
-    ),
-    "2: both make a container, one of them empty": ({"set": {"/new": {}}}, {"set": {"/new": {"b": 1}}}, {"/new"}),
-    "2: both make a container, with more in one of them": (
-        {"set": {"/new": {"a": 1}}},
+    "1: both make an object, with a member that differs": (
         {"set": {"/new": {"a": 1, "b": 1}}},
-        {"/new", "/new/b"},
+        {"set": {"/new": {"a": 2, "c": 1}}},
+        {"/new/a"},
     ),
-    "2: both make a list, with different items": ({"set": {"/new": [1]}}, {"set": {"/new": [2]}}, {"/new/0"}),
     "2: one makes an object, one a list": ({"set": {"/new": {}}}, {"set": {"/new": []}}, {"/new"}),
     "3: items cut off a list that has become longer": (
         {"append": {"/messages": ["x"]}},
@@ -290,10 +293,8 @@ def test_merge__an_append_to_a_list_that_was_made_meanwhile(db: Db) -> None:
         change(db, session_id, {"set": {"/new": ["theirs"]}})
         change(db, session_id, {"append": {"/new": ["mine"]}}, p_base=1)
         assert state_of(db, session_id)["new"] == ["theirs", "mine"]
-        # To set it is something else than to append to it: two who make a list must agree.
-        with db.refuses("conflict") as refused:
-            change(db, session_id, {"set": {"/new": ["other"]}}, p_base=1)
-        assert detail_of(refused)["addresses"] == ["/new", "/new/0"]
+        change(db, session_id, {"set": {"/new": ["other"]}}, p_base=1)
+        assert state_of(db, session_id)["new"] == ["theirs", "mine", "other"]
 
 
 def test_merge__a_list_that_stays_a_list_when_set_whole(db: Db) -> None:

@@ -64,14 +64,15 @@ def both_ways(base: str, theirs: str, mine: str) -> tuple[Any, Any]:
         ('{"l":[1]}', "{}", '{"l":[2]}', ["/l"]),
         # containers made by both
         ("{}", '{"k":{}}', '{"k":{}}', {"k": {}}),
-        ("{}", '{"k":{}}', '{"k":{"a":1}}', ["/k"]),
+        ("{}", '{"k":{}}', '{"k":{"a":1}}', {"k": {"a": 1}}),
         ("{}", '{"k":{"a":1}}', '{"k":{"a":1}}', {"k": {"a": 1}}),
-        ("{}", '{"k":{"a":1}}', '{"k":{"b":1}}', ["/k"]),
-        ('{"k":1}', '{"k":{"a":{}}}', '{"k":{"a":{"b":1}}}', ["/k"]),
-        ('{"k":[]}', '{"k":{}}', '{"k":{"a":1}}', ["/k"]),
+        ("{}", '{"k":{"a":1}}', '{"k":{"b":1}}', {"k": {"a": 1, "b": 1}}),
+        ("{}", '{"k":{"a":1}}', '{"k":{"a":2}}', ["/k/a"]),
+        ('{"k":1}', '{"k":{"a":{}}}', '{"k":{"a":{"b":1}}}', {"k": {"a": {"b": 1}}}),
+        ('{"k":[]}', '{"k":{}}', '{"k":{"a":1}}', {"k": {"a": 1}}),
+        ("{}", '{"k":{"a":{"b":{"c":1}}}}', '{"k":{"a":{"b":{"d":1}}}}', ["/k/a/b"]),
         ("{}", '{"k":[]}', '{"k":{}}', ["/k"]),
-        ("{}", '{"k":[1]}', '{"k":[1]}', {"k": [1]}),
-        ("{}", '{"k":[1]}', '{"k":[1,2]}', ["/k"]),
+        ("{}", '{"k":[]}', '{"k":[1,2]}', {"k": [1, 2]}),
         ('{"k":{}}', '{"k":{"a":1}}', '{"k":{"b":1}}', {"k": {"a": 1, "b": 1}}),
         # lists cut
         ('{"l":[1,2,3]}', '{"l":[1]}', '{"l":[1,2]}', {"l": [1]}),
@@ -88,6 +89,10 @@ def test_merge__either_way_the_same(base: str, theirs: str, mine: str, expected:
     ("base", "theirs", "mine", "expected"),
     [
         ('{"l":[]}', '{"l":["t"]}', '{"l":["m"]}', ["t", "m"]),
+        ("{}", '{"l":["t"]}', '{"l":["m"]}', ["t", "m"]),
+        ("{}", '{"l":["ok"]}', '{"l":["ok"]}', ["ok", "ok"]),
+        ('{"l":5}', '{"l":["t"]}', '{"l":["m"]}', ["t", "m"]),
+        ('{"l":{"a":1}}', '{"l":["t"]}', '{"l":["m"]}', ["t", "m"]),
         ('{"l":[1]}', '{"l":[1,"t","u"]}', '{"l":[1,"m"]}', [1, "t", "u", "m"]),
         ('{"l":[1]}', '{"l":[1,"ok"]}', '{"l":[1,"ok"]}', [1, "ok", "ok"]),
         ('{"l":[1,2]}', '{"l":[1,3,"t"]}', '{"l":[4,2,"m"]}', [4, 3, "t", "m"]),
@@ -183,7 +188,7 @@ def list_lengths(parts: Parts) -> dict[str, int]:
 
 def grown(base: Parts, after: Parts) -> set[str]:
     was = list_lengths(base)
-    return {path for path, length in list_lengths(after).items() if length > was.get(path, length)}
+    return {path for path, length in list_lengths(after).items() if length > was.get(path, 0)}
 
 
 @given(pairs_of_edits())
@@ -212,7 +217,7 @@ def test_merge__sides_matter_for_appends_only(states: tuple[str, str, str]) -> N
     if one.parts is not None and other.parts is not None:
         assert one.parts.keys() == other.parts.keys()
         assert {key for key in one.parts if one.parts[key] != other.parts[key]} <= {
-            key for key in one.parts if key[0] in both and key[1] >= list_lengths(base)[key[0]]
+            key for key in one.parts if key[0] in both and key[1] >= list_lengths(base).get(key[0], 0)
         }
 
 
@@ -259,12 +264,21 @@ def pairwise_clash(base: Parts, theirs: Parts, mine: Parts) -> bool:
     lengths = list_lengths(base)
     ours, others = changes_between(base, mine), changes_between(base, theirs)
 
+    # opened ones only: what is deeper has no parts of its own
+    both_made = {
+        key
+        for key in ours.keys() & others.keys()
+        if key[1] == -1 and key[0].count("/") <= 3 and ours[key] == others[key] and ours[key] in ("{}", "[]")
+    }
+
     def is_append(changes: dict[tuple[str, int], str | None], key: tuple[str, int]) -> bool:
         path, item = key
+        if (path, -1) in both_made:
+            return item >= 0 and changes[path, -1] == "[]" == (changes[key] and "[]")
         return item >= lengths.get(path, item + 1) and (path, -1) not in changes
 
     def holds(outer: tuple[str, int], inner: tuple[str, int]) -> bool:
-        return outer[1] == -1 and inner[0].startswith(outer[0])
+        return outer[1] == -1 and outer not in both_made and inner[0].startswith(outer[0])
 
     agreed = {
         key

@@ -14,11 +14,11 @@ caller makes of the base. The result is decided address by address, from the roo
    one side changed is taken; what both changed to the same is taken once; what both changed differently is
    in conflict.
 
-It follows from 3, since then a container is not opened in all three, that
+Two who each make an object, or a list, where none was at the base are merged by 1 and 2 as if it had been
+there, empty: the first messages of two tabs are both kept.
 
-- a container removed, or replaced by another kind, conflicts with any change in it, but for the same removal;
-- two who both make a container where none was agree only if all of its content is equal. {} and {"a": 1}
-  differ.
+It follows from 3 that a container removed, or replaced by another kind, conflicts with any change in it, but
+for the same removal.
 
 A conflict has the highest address at which the two can't be brought together: of ``/memory`` removed here
 and ``/memory/topic`` set there, ``/memory``. Which side is called theirs matters for lists that a side
@@ -88,10 +88,10 @@ def _merge_objects(
 def _merge_values(
     base: Tree | None, theirs: Tree | None, mine: Tree | None, path: str, clashes: set[_Address]
 ) -> Tree | None:
-    if isinstance(base, dict) and isinstance(theirs, dict) and isinstance(mine, dict):
-        return _merge_objects(base, theirs, mine, path, clashes)
-    if isinstance(base, list) and isinstance(theirs, list) and isinstance(mine, list):
-        return _merge_lists(base, theirs, mine, path, clashes)
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        return _merge_objects(base if isinstance(base, dict) else {}, theirs, mine, path, clashes)
+    if isinstance(theirs, list) and isinstance(mine, list):
+        return _merge_lists(base if isinstance(base, list) else [], theirs, mine, path, clashes)
     if mine in (base, theirs):
         return theirs
     if theirs != base:

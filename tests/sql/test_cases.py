@@ -1,0 +1,101 @@
+"""What spec/cases says, of the SQL functions: opened by them (JSON), and sent opened (rows) as the functions do."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+
+from tests.sql.states import change, change_text, detail_of, save_text, state_of, text_of
+from tests.support.cases import Case, all_cases
+from tests.support.database import Db
+
+
+@pytest.fixture
+def db(shared: Db) -> Db:
+    return shared
+
+
+@all_cases("splitting.json")
+def test_save__splitting(db: Db, case: Case) -> None:
+    for opened_by_caller in (False, True):
+        session_id = db.session("ada")
+        with db.acting_as("ada"):
+            if opened_by_caller:
+                save_text(db, session_id, case["state"])
+            else:
+                db.save(session_id, case["state"])
+        parts = db.superuser.execute(
+            """select asyouwere.pointer_json(p.path, p.item) as pointer, p.body
+               from asyouwere.live_parts p join free_agent_sessions s on s.internal_id = p.session
+               where s.id = %s""",
+            [session_id],
+        )
+        assert {json.loads(row["pointer"]): row["body"] for row in parts} == case["parts"]
+
+
+@all_cases("pointers.json")
+def test_path_of_pointer__cases(db: Db, case: Case) -> None:
+    def path() -> str:
+        (row,) = db.superuser.execute("select asyouwere.path_of_pointer(%s) as path", [case["pointer"]])
+        return str(row["path"])
+
+    if "path" in case:
+        assert path() == case["path"]
+    else:
+        with pytest.raises(psycopg.Error) as refused:
+            path()
+        assert refused.value.diag.message_hint == case["refused"]
+        assert list(detail_of(refused)) == ["address"]
+
+
+@all_cases("diffing.json")
+def test_save__diffing(db: Db, case: Case) -> None:
+    with db.acting_as("ada"):
+        for send in (change, change_text):
+            session_id = db.session("ada")
+            db.save(session_id, case["old"])
+            send(db, session_id, json.dumps(case["changes"], separators=(",", ":")))
+            assert state_of(db, session_id) == case["new"]
+
+
+@all_cases("merging.json")
+def test_merge__cases(db: Db, case: Case) -> None:
+    with db.acting_as("ada"):
+        for send in (change, change_text):
+            session_id = db.session("ada")
+            db.save(session_id, case["base"])
+            db.save(session_id, case["theirs"], p_base=1)
+            changes = json.dumps(case["changes"], separators=(",", ":"))
+            if "merged" in case:
+                assert send(db, session_id, changes, p_base=1)["merged"]
+                assert state_of(db, session_id) == case["merged"]
+                continue
+            with db.refuses("conflict") as refused:
+                send(db, session_id, changes, p_base=1)
+            named = detail_of(refused)["addresses"]
+            # parts are compared one by one here: what is named lies at or under what has to be named
+            for address in named:
+                assert any(_at_or_under(address, each) for each in case["conflicts"]), named
+            for each in case["conflicts"]:
+                assert any(_at_or_under(address, each) for address in named), named
+            assert state_of(db, session_id) == case["theirs"]
+
+
+def _at_or_under(address: str, above: str) -> bool:
+    return address == above or address.startswith(above + "/")
+
+
+@all_cases("numbers.json")
+def test_save__numbers(db: Db, case: Case) -> None:
+    state = f'{{"l":[{{"n":{case["text"]}}}],"n":{case["text"]}}}'
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        if "refused" not in case:
+            db.save(session_id, state)
+            assert text_of(db, session_id) == state
+            return
+        for item in (state, f'{{"n":{case["text"]}}}'):
+            with db.refuses(case["refused"]):
+                db.save(session_id, item)

@@ -1,0 +1,67 @@
+"""What spec/cases says, of asyouwere.state."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from asyouwere.errors import Invalid
+from asyouwere.state import addresses
+from asyouwere.state.changes import apply, diff
+from asyouwere.state.exact_json import encode, parse
+from asyouwere.state.merging import merge_changes
+from asyouwere.state.rows import open_changes
+from asyouwere.state.tree import join, split
+from tests.support.cases import Case, all_cases
+
+
+def text_of(value: Any) -> str:
+    return parse(encode(value).encode())
+
+
+@all_cases("splitting.json")
+def test_split__cases(case: Case) -> None:
+    parts = split(parse(case["state"].encode()))
+    assert {addresses.pointer_of(path, item): body for (path, item), body in parts.items()} == case["parts"]
+    assert split(join(parts)) == parts
+
+
+@all_cases("pointers.json")
+def test_path_of__cases(case: Case) -> None:
+    if "path" in case:
+        assert addresses.path_of(case["pointer"]) == case["path"]
+    else:
+        with pytest.raises(Invalid) as refused:
+            addresses.path_of(case["pointer"])
+        assert refused.value.code == case["refused"]
+
+
+@all_cases("diffing.json")
+def test_diff__cases(case: Case) -> None:
+    old, new = split(text_of(case["old"])), split(text_of(case["new"]))
+    assert json.loads(diff(old, new)) == case["changes"]
+    assert apply(old, open_changes(text_of(case["changes"]))) == new
+
+
+@all_cases("merging.json")
+def test_merge_changes__cases(case: Case) -> None:
+    base, theirs = split(text_of(case["base"])), split(text_of(case["theirs"]))
+    merged = merge_changes(base, theirs, open_changes(text_of(case["changes"])))
+    if "merged" in case:
+        assert merged.parts is not None, merged.conflicts
+        assert json.loads(join(merged.parts)) == case["merged"]
+    else:
+        assert merged.conflicts == case["conflicts"]
+
+
+@all_cases("numbers.json")
+def test_parse__numbers(case: Case) -> None:
+    state = f'{{"n":{case["text"]},"l":[{{"n":{case["text"]}}}]}}'
+    if "refused" in case:
+        with pytest.raises(Invalid) as refused:
+            parse(state.encode())
+        assert refused.value.code == case["refused"]
+    else:
+        assert parse(state.encode()) == state
