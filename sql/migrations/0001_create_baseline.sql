@@ -956,6 +956,16 @@ return '"' || left(p_path, -1) || case when p_item >= 0 then '/' || p_item else 
 comment on function asyouwere.pointer_json is 'A part''s address as a JSON string holding a pointer.';
 revoke execute on function asyouwere.pointer_json from public;
 
+create function asyouwere.address_detail(p_address_json text) returns text
+language sql immutable parallel safe
+-- cut before the first escape, so that none is cut in two: it is only shown
+return case when octet_length(p_address_json) <= 2002 then format('{"address": %s}', p_address_json)
+    else format('{"address": "%s …"}', split_part(substr(p_address_json, 2, 200), '\', 1)) end;
+comment on function asyouwere.address_detail is
+    'What an error tells of an address, given as a JSON string: itself, or how it begins if it is '
+    'longer than any may be.';
+revoke execute on function asyouwere.address_detail from public;
+
 create function asyouwere.path_of_pointer(p_pointer text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -964,17 +974,23 @@ declare
 begin
     if p_pointer <> '' and left(p_pointer, 1) <> '/' or p_pointer ~ '~(?![01])' then
         perform asyouwere.fail('invalid_address',
-            'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".');
+            'An address is a JSON Pointer: it starts with "/", and "~" is written "~0", "/" in a key "~1".',
+            asyouwere.address_detail(to_json(p_pointer)::text));
     end if;
     if p_pointer ~ '["\\\x01-\x1f]' then
         v_path := substr(to_json(p_pointer)::text, 2, length(to_json(p_pointer)::text) - 2) || '/';
     else
         v_path := p_pointer || '/';
     end if;
+    if octet_length(v_path) > 2000 then
+        perform asyouwere.fail('address_too_long',
+            p_detail => asyouwere.address_detail(to_json(p_pointer)::text));
+    end if;
     return v_path;
 end;
 $$;
-comment on function asyouwere.path_of_pointer is 'The path of a JSON Pointer. Raises invalid_address.';
+comment on function asyouwere.path_of_pointer is
+    'The path of a JSON Pointer. Raises invalid_address, address_too_long.';
 revoke execute on function asyouwere.path_of_pointer from public;
 
 create function asyouwere.readable_json(p_body text) returns json
@@ -1009,8 +1025,8 @@ begin
     if octet_length(p_body) <= p_characters then
         return asyouwere.readable_json(p_body);
     end if;
-    -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in readable_json,
-    -- no half escape at the end, and of what is in strings nothing left to mislead.
+    -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in
+    -- readable_json, no half escape at the end, and of what is in strings nothing left to mislead.
     v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'), '\\(?:u[0-9a-fA-F]{0,3})?$', '');
     v_bare := regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', E'\x02', 'g');
     v_inside := strpos(v_bare, '"') > 0;
@@ -1042,7 +1058,8 @@ begin
 end;
 $$;
 comment on function asyouwere.json_head is
-    'A body one can look into; of one that has more bytes than that, as many characters, closed so that they are JSON.';
+    'A body one can look into; of one that has more bytes than that, as many characters, closed so that'
+    ' they are JSON.';
 revoke execute on function asyouwere.json_head from public;
 grant execute on function asyouwere.json_head to anon, authenticated, service_role;
 
@@ -1375,11 +1392,21 @@ revoke execute on function asyouwere.resolve_addresses from public;
 --   1. they are at the same address, or
 --   2. one is at a member that the other lies in (a container made, removed or replaced under a change), or
 --   3. mine cuts items off the end of a list that theirs made longer.
--- Two who both make a container agree only if all that is in it agrees, too.
--- Items of mine past the end that a list had at the base are appends. They never conflict while the list
--- lives, however short it is by now: they go after what is there. On any conflict nothing is written and the
--- addresses are named.
--- Breaks running code: no.
+-- Two who both make an object, or a list, where none was at the base agree on it: what they put into it is
+-- merged as if it had been there, empty. Items of mine past the end that a list had at the base are appends.
+-- They never conflict while the list lives, however short it is by now: they go after what is there. On any
+-- conflict nothing is written and the addresses are named. Breaks running code: no.
+
+create type asyouwere.part_change as (path text, item int, old text, new text);
+comment on type asyouwere.part_change is
+    'One address whose body was changed; old or new is null where there was or is none.';
+
+create function asyouwere.each_change(p_changes asyouwere.part_change[]) returns setof asyouwere.part_change
+language sql immutable parallel safe rows 2000 set search_path = pg_catalog, pg_temp
+-- unnest() of a parameter is taken for ten rows, and ten by ten are tried each with each. Not so thousands.
+as $$ select c.* from unnest(p_changes) c $$;
+comment on function asyouwere.each_change is 'Changes as rows, many of them for the planner.';
+revoke execute on function asyouwere.each_change from public;
 
 create function asyouwere.changes_of_others(p_session bigint, p_base int)
 returns table (path text, item int, old text, new text)
@@ -1391,8 +1418,8 @@ as $$
     where b.body is distinct from l.body
 $$;
 comment on function asyouwere.changes_of_others is
-    'Addresses whose body now differs from the one at the base; old or new is null where there was or is '
-    'none.';
+    'Addresses whose body now differs from the one at the base; old or new is null where there was or '
+    'is none.';
 revoke execute on function asyouwere.changes_of_others from public;
 
 create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
@@ -1410,8 +1437,8 @@ as $$
             g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
         from given g where g.op <> 'in'
     ), before as (
-        -- What was there at the base: the alive that are old enough, a range of their index for each address,
-        -- and what has ended since. Asking parts_at() would read the whole session.
+        -- What was there at the base: the alive that are old enough, a range of their index for each
+        -- address, and what has ended since. Asking parts_at() would read the whole session.
         select alive.* from places l cross join lateral (
             select p.path, p.item, p.body from asyouwere.live_parts p
             where p.session = p_session and p.since <= p_base
@@ -1433,111 +1460,185 @@ comment on function asyouwere.changes_of_caller is
     'The same for what a caller wants, against the base. Appends are not in it.';
 revoke execute on function asyouwere.changes_of_caller from public;
 
+create function asyouwere.lists_in_common(
+    p_session bigint, p_base int, p_mine asyouwere.part_change[], p_theirs asyouwere.part_change[]
+) returns table (path text, length int)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+    -- lists that stayed lists in the caller's copy and lost no item: one more than the last item that was
+    -- there at the base, which is alive or has ended since
+    select l.path, 1 + greatest(e.last_item, (
+        select p.item from asyouwere.live_parts p
+        where p.session = p_session and p.path = l.path and p.since <= p_base
+        order by p.path desc, p.item desc limit 1))
+    from (
+        select m.path from asyouwere.each_change(p_mine) m where m.item >= 0
+        except
+        select m.path from asyouwere.each_change(p_mine) m where m.item = -1 or m.new is null
+    ) l
+    left join (
+        select p.path, max(p.item) as last_item
+        from asyouwere.parts_ended(p_session, p_base) p group by p.path
+    ) e on e.path = l.path
+    union all
+    -- lists that both made
+    select m.path, 0
+    from asyouwere.each_change(p_mine) m
+    join asyouwere.each_change(p_theirs) t on t.path = m.path and t.item = m.item
+    where m.item = -1 and m.new = '[]' and t.new = '[]'
+$$;
+comment on function asyouwere.lists_in_common is
+    'Lists into which the caller put items, and how long they were at the base: what lies further on is'
+    ' appended.';
+revoke execute on function asyouwere.lists_in_common from public;
+
+create function asyouwere.refuse_gaps_of_caller(
+    p_session bigint, p_base int, p_placed asyouwere.part_change[], p_appended asyouwere.part_change[]
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_path text;
+    v_item int;
+begin
+    -- a list of the caller's with a hole, though with others' items there would be none now
+    select a.path, a.last into v_path, v_item
+    from (
+        select c.path, min(c.item) as first, max(c.item) as last, count(*) as count
+        from asyouwere.each_change(p_appended) c group by c.path
+    ) a
+    where a.last - a.first + 1 <> a.count or a.first > 0 and (
+        select true from asyouwere.parts_at(p_session, p_base) p
+        where p.path = a.path and p.item = a.first - 1) is null
+    order by a.path limit 1;
+    if not found then
+        -- taken from the middle, though others' cuts may leave no gap there now
+        select m.path, m.item into v_path, v_item
+        from asyouwere.each_change(p_placed) m
+        where m.item >= 0 and m.new is null
+            and (m.path, m.item + 1) not in (
+                select n.path, n.item from asyouwere.each_change(p_placed) n where n.new is null)
+            and (select true from asyouwere.parts_at(p_session, p_base) p
+                where p.path = m.path and p.item = m.item + 1) is true
+        order by m.path, m.item limit 1;
+    end if;
+    if found then
+        perform asyouwere.fail('list_gap',
+            p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_gaps_of_caller is
+    'Raises list_gap for a list that the caller''s own changes leave with a hole.';
+revoke execute on function asyouwere.refuse_gaps_of_caller from public;
+
+create function asyouwere.refuse_clashes(
+    p_mine asyouwere.part_change[], p_placed asyouwere.part_change[], p_theirs asyouwere.part_change[],
+    p_appended_to text[], p_latest int
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_count int;
+    v_addresses text[];
+begin
+    -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with
+    -- each.
+    with theirs as materialized (
+        select t.path, t.item, t.old, t.new from asyouwere.each_change(p_theirs) t
+    ), alone_mine as materialized (
+        -- what the other side did not change to the same
+        select m.path, m.item, m.new from asyouwere.each_change(p_placed) m
+        left join theirs t on t.path = m.path and t.item = m.item
+        where t.path is null or m.new is distinct from t.new
+    ), alone_theirs as materialized (
+        select t.path, t.item, t.old, t.new from theirs t
+        left join asyouwere.each_change(p_placed) m on m.path = t.path and m.item = t.item
+        where m.path is null or m.new is distinct from t.new
+    ), clashes as (
+        -- 1. at the same address
+        select m.path, m.item from alone_mine m join alone_theirs t on t.path = m.path and t.item = m.item
+        union
+        -- 2. mine lies in a member of theirs, theirs in a member of mine
+        select m.path, m.item
+        from asyouwere.each_change(p_mine) m cross join unnest(asyouwere.path_ancestors(m.path)) above
+        join alone_theirs t on t.path = above and t.item = -1
+        where (m.path, m.item) <> (t.path, t.item)
+        union
+        select m.path, m.item
+        from theirs t cross join unnest(asyouwere.path_ancestors(t.path)) above
+        join alone_mine m on m.path = above and m.item = -1
+        where (m.path, m.item) <> (t.path, t.item)
+        union
+        -- 3. mine cuts items off a list that theirs made longer, or changed behind the cut
+        select m.path, m.item
+        from alone_mine m
+        join (select t.path, max(t.item) as last_item from theirs t where t.new is not null group by t.path) l
+            on l.path = m.path and l.last_item > m.item
+        where m.item >= 0 and m.new is null
+        union
+        -- appending to a list that was there and is gone or something else now
+        select a.path, -1
+        from unnest(p_appended_to) a (path) cross join unnest(asyouwere.path_ancestors(a.path)) above
+        join theirs t on t.path = above and t.item = -1 and t.old is not null
+    )
+    select (select count(*) from clashes),
+        array(select asyouwere.pointer_json(c.path, c.item) from clashes c order by c.path, c.item limit 100)
+    into v_count, v_addresses;
+    if v_count > 0 then
+        perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_clashes is
+    'Raises conflict, by the three rules at the head of this file.';
+revoke execute on function asyouwere.refuse_clashes from public;
+
 create function asyouwere.merge_changes(
     p_session bigint, p_base int, p_latest int, p_rows asyouwere.change_rows
 ) returns asyouwere.change_rows
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
+    v_mine asyouwere.part_change[] := array(
+        select c::asyouwere.part_change from asyouwere.changes_of_caller(p_session, p_base, p_rows) c);
+    v_theirs asyouwere.part_change[] := array(
+        select c::asyouwere.part_change from asyouwere.changes_of_others(p_session, p_base) c);
+    v_placed asyouwere.part_change[];   -- mine, where it stands in the caller's copy
+    v_appended asyouwere.part_change[]; -- mine, past the end of a list: stands wherever that is by now
     v_rows asyouwere.change_rows;
-    v_conflicts int;
-    v_addresses text[];
-    v_gap boolean;
 begin
-    with mine as materialized (
-        select * from asyouwere.changes_of_caller(p_session, p_base, p_rows)
-    ), theirs as materialized (
-        select * from asyouwere.changes_of_others(p_session, p_base)
-    ), lists as (
-        -- Lists that stayed lists in the caller's copy and lost no item, and how long they were at the base:
-        -- one more than the last item that was there then, which is alive or has ended since.
-        select l.path, 1 + greatest(e.last_item, (
-            select p.item from asyouwere.live_parts p
-            where p.session = p_session and p.path = l.path and p.since <= p_base
-            order by p.path desc, p.item desc limit 1)) as length
-        from (
-            select path from mine where item >= 0
-            except select path from mine where item = -1 or new is null) l
-        left join (
-            select p.path, max(p.item) as last_item
-            from asyouwere.parts_ended(p_session, p_base) p group by p.path
-        ) e on e.path = l.path
-    ), mine_placed as materialized (
-        select m.*, l.length, m.item >= l.length is true as is_append
-        from mine m left join lists l on l.path = m.path and m.item >= 0
-    ), agreed as materialized (
-        select m.path, m.item from mine_placed m join theirs t on t.path = m.path and t.item = m.item
-        where not m.is_append and m.new is not distinct from t.new
-    ), meetings as (
-        -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each
-        -- with each.
-        -- 1. at the same address
-        select m.path, m.item, t.path as their_path, t.item as their_item
-        from mine_placed m join theirs t on t.path = m.path and t.item = m.item where not m.is_append
-        union all
-        -- 2. mine lies in a member of theirs, theirs in a member of mine
-        select m.path, m.item, t.path, t.item
-        from mine_placed m cross join unnest(asyouwere.path_ancestors(m.path)) above
-        join theirs t on t.path = above and t.item = -1
-        union all
-        select m.path, m.item, t.path, t.item
-        from theirs t cross join unnest(asyouwere.path_ancestors(t.path)) above
-        join mine_placed m on m.path = above and m.item = -1
-        union all
-        -- 3. mine cuts items off a list that theirs made longer, or changed behind the cut
-        select m.path, m.item, t.path, t.last_item
-        from mine_placed m
-        join (select path, max(item) as last_item from theirs where new is not null group by path) t
-            on t.path = m.path and t.last_item > m.item
-        where m.item >= 0 and m.new is null
-    ), clashes as (
-        select m.path, m.item from meetings m
-        where not ((m.path, m.item) in (select path, item from agreed)
-            and (m.their_path, m.their_item) in (select path, item from agreed))
-        union
-        -- appending to a list that was there and is gone or something else now
-        select g.path, -1
-        from (
-            select distinct u.path
-            from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append') g
-        cross join unnest(asyouwere.path_ancestors(g.path)) above
-        join theirs t on t.path = above and t.item = -1 and t.old is not null
-    ), merged as (
-        select case when m.is_append then 'append' when m.new is null then 'drop' else 'put' end as op,
-            m.path, case when m.is_append then null else m.item end as item, m.new as body,
+    select array_agg(m order by m.path, m.item) filter (where m.item >= l.length is not true),
+        array_agg(m order by m.path, m.item) filter (where m.item >= l.length)
+    into v_placed, v_appended
+    from asyouwere.each_change(v_mine) m
+    left join asyouwere.lists_in_common(p_session, p_base, v_mine, v_theirs) l
+        on l.path = m.path and m.item >= 0;
+
+    perform asyouwere.refuse_clashes(v_mine, v_placed, v_theirs, array(
+        select distinct u.path from unnest(p_rows.ops, p_rows.paths) u (op, path) where u.op = 'append'
+    ), p_latest);
+    perform asyouwere.refuse_gaps_of_caller(p_session, p_base, v_placed, v_appended);
+
+    with merged as (
+        select case when m.new is null then 'drop' else 'put' end as op, m.path, m.item, m.new as body,
             0::bigint as position, m.item as item_order
-        from mine_placed m where (m.path, m.item) not in (select path, item from agreed) or m.is_append
+        from asyouwere.each_change(v_placed) m
+        left join asyouwere.each_change(v_theirs) t on t.path = m.path and t.item = m.item
+        where t.path is null or m.new is distinct from t.new
+        union all
+        select 'append', m.path, null, m.new, 0, m.item from asyouwere.each_change(v_appended) m
         union all
         select g.op, g.path, null, g.body, g.position, 0
-        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
-            as g (op, path, item, body, position)
+        from unnest(p_rows.ops, p_rows.paths, p_rows.bodies) with ordinality as g (op, path, body, position)
         where g.op = 'append'
     )
-    select
-        (select count(*) from clashes),
-        array(select asyouwere.pointer_json(path, item) from clashes order by path, item limit 100),
-        (select bool_or(g.missing) from (
-            select min(item) <> min(length) or max(item) - min(item) + 1 <> count(*) as missing
-            from mine_placed where is_append group by path) g)
-        -- taken from the middle of the caller's own list, though others' cuts may leave no gap there now
-        or exists (
-            select from mine m where m.item >= 0 and m.new is null
-                and (m.path, m.item + 1) not in (select n.path, n.item from mine n where n.new is null)
-                and (select true from asyouwere.parts_at(p_session, p_base) p
-                    where p.path = m.path and p.item = m.item + 1) is true),
-        array_agg(op order by position, path, item_order),
+    select array_agg(op order by position, path, item_order),
         array_agg(path order by position, path, item_order),
         array_agg(item order by position, path, item_order),
         array_agg(body order by position, path, item_order)
-    into v_conflicts, v_addresses, v_gap, v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
+    into v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
     from merged;
-
-    if v_conflicts > 0 then
-        perform asyouwere.refuse_conflict(v_addresses, v_conflicts, p_latest);
-    end if;
-    if v_gap then
-        perform asyouwere.fail('list_gap');
-    end if;
     return v_rows;
 end;
 $$;
@@ -1550,7 +1651,8 @@ create function asyouwere.refuse_conflict(p_addresses text[], p_count int, p_lat
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Bounded, as it goes into the answer and into Postgres' log: 100 addresses, 4 kB of them, and how many there are.
+    -- Bounded, as it goes into the answer and into Postgres' log: 100 addresses, 4 kB of them, and how many
+    -- there are.
     perform asyouwere.fail('conflict', p_detail => format('{"addresses": [%s], "count": %s, "latest": %s}', (
         select string_agg(a.address, ',' order by a.position) from (
             select u.address, u.position, sum(octet_length(u.address)) over (order by u.position) as bytes
@@ -1585,7 +1687,8 @@ begin
     perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
 end;
 $$;
-comment on function asyouwere.refuse_any_change is 'Raises conflict for a save that bears no change by others since its base.';
+comment on function asyouwere.refuse_any_change is
+    'Raises conflict for a save that bears no change by others since its base.';
 revoke execute on function asyouwere.refuse_any_change from public;
 
 -- 08_checks.sql
