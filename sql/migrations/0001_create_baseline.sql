@@ -1667,7 +1667,7 @@ revoke execute on function asyouwere.refuse_conflict from public;
 
 create function asyouwere.refuse_any_change(p_session bigint, p_base int, p_latest int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_count int;
@@ -2415,7 +2415,8 @@ create function asyouwere.save_json(
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
@@ -2451,7 +2452,8 @@ create function asyouwere.save_parts(
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_count int := cardinality(p_rows.ops);
@@ -2753,7 +2755,8 @@ grant execute on function public.get_latest_snapshot to anon, authenticated, ser
 create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646)
 returns text
 language plpgsql stable
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 begin
     -- plpgsql, so that a connection plans it once; before Postgres 18 an sql function is planned anew for
@@ -2833,7 +2836,8 @@ grant execute on function public.get_session_changes to anon, authenticated, ser
 create function asyouwere.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
 language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -2954,7 +2958,8 @@ grant execute on function public.label_snapshot to authenticated, service_role;
 create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text)
 returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
@@ -3287,7 +3292,8 @@ grant insert (session_id, role, content, body) on public.session_messages to aut
 create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
 returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_rows asyouwere.change_rows;
@@ -3467,7 +3473,7 @@ create function public.list_sessions(
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 -- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
-set enable_sort = off
+set enable_sort = off set jit = off
 as $$
 declare
     v_caller uuid := auth.uid();
@@ -4453,7 +4459,7 @@ create function asyouwere.next_to_prune(
     p_after bigint, p_retention asyouwere.retention, out session bigint, out looked_through bigint
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
@@ -4483,7 +4489,7 @@ create function asyouwere.prune_session(
     p_session bigint, p_retention asyouwere.retention, out snapshots int, out finished boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions;
@@ -4599,7 +4605,7 @@ create function asyouwere.sweep_range(
     inout p_range asyouwere.unswept, p_rows int, p_bytes bigint, p_one_anyway boolean, out parts int
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_is_gone boolean := p_range.until_through = 2147483647;
@@ -4752,7 +4758,7 @@ create trigger leave_to_sweep after delete on public.free_agent_sessions
 
 create function asyouwere.forget_keys(p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_keys int;

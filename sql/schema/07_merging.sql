@@ -282,7 +282,7 @@ revoke execute on function asyouwere.refuse_conflict from public;
 
 create function asyouwere.refuse_any_change(p_session bigint, p_base int, p_latest int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_count int;

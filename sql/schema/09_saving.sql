@@ -427,7 +427,8 @@ create function asyouwere.save_json(
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 begin
     -- definer: nobody writes parts but through here and save_parts()
@@ -463,7 +464,8 @@ create function asyouwere.save_parts(
     p_idempotency_key text, p_label text, p_on_conflict text
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_count int := cardinality(p_rows.ops);

@@ -4,7 +4,8 @@
 create function asyouwere.changes_text(p_session bigint, p_since int, p_number int default 2147483646)
 returns text
 language plpgsql stable
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 begin
     -- plpgsql, so that a connection plans it once; before Postgres 18 an sql function is planned anew for
@@ -84,7 +85,8 @@ grant execute on function public.get_session_changes to anon, authenticated, ser
 create function asyouwere.read_diff(p_session_id uuid, p_from int, p_to int)
 returns table (address json, change text, before json, after json)
 language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);

@@ -68,7 +68,8 @@ grant execute on function public.label_snapshot to authenticated, service_role;
 create function asyouwere.revert(p_session_id uuid, p_number int, p_idempotency_key text)
 returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);

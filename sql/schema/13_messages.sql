@@ -217,7 +217,8 @@ grant insert (session_id, role, content, body) on public.session_messages to aut
 create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
 returns asyouwere.save_result
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_rows asyouwere.change_rows;

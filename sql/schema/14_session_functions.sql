@@ -46,7 +46,7 @@ create function public.list_sessions(
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 -- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
-set enable_sort = off
+set enable_sort = off set jit = off
 as $$
 declare
     v_caller uuid := auth.uid();

@@ -74,7 +74,7 @@ create function asyouwere.next_to_prune(
     p_after bigint, p_retention asyouwere.retention, out session bigint, out looked_through bigint
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
@@ -104,7 +104,7 @@ create function asyouwere.prune_session(
     p_session bigint, p_retention asyouwere.retention, out snapshots int, out finished boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions;

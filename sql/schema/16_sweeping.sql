@@ -28,7 +28,7 @@ create function asyouwere.sweep_range(
     inout p_range asyouwere.unswept, p_rows int, p_bytes bigint, p_one_anyway boolean, out parts int
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_is_gone boolean := p_range.until_through = 2147483647;
@@ -181,7 +181,7 @@ create trigger leave_to_sweep after delete on public.free_agent_sessions
 
 create function asyouwere.forget_keys(p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_keys int;

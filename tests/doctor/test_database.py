@@ -51,8 +51,8 @@ def test_doctor__is_content_with_a_healthy_database(healthy: Db) -> None:
     found = findings(healthy.dsn)
     assert troubles(healthy.dsn) == {}
     assert list(found) == [
-        "connection", "version", "durability", "migrations", "roles", "exposed schemas", "default rights", "timeouts",
-        "clock", "schedule", "clean-up", "realtime", "extensions", "functions", "relations", "columns", "constraints",
+        "connection", "version", "durability", "settings", "migrations", "roles", "exposed schemas", "default rights",
+        "timeouts", "clock", "schedule", "clean-up", "realtime", "extensions", "functions", "relations", "columns", "constraints",
         "grants", "rls", "policies", "triggers", "indexes", "comments", "owners", "pooler", "keys", "rest",
         "https functions",
     ]  # fmt: skip
@@ -298,6 +298,18 @@ SERVER_BREAKAGES = {
     "synchronous_commit of a role": (
         "alter role authenticated set synchronous_commit = off", "alter role authenticated reset synchronous_commit",
         "durability", "fail", "authenticated",
+    ),
+    "a way of planning is off": (
+        "alter system set enable_indexscan = off", "alter system reset enable_indexscan", "settings", "warn", "enable_indexscan is off",
+    ),
+    "everything is compiled": (
+        "alter role authenticated set jit_above_cost = 10", "alter role authenticated reset jit_above_cost",
+        "settings", "warn", "jit_above_cost is 10 for authenticated",
+    ),
+    "another isolation": (
+        "alter database postgres set default_transaction_isolation = 'serializable'",
+        "alter database postgres reset default_transaction_isolation",
+        "settings", "warn", "default_transaction_isolation is serializable",
     ),
     "anon passes by": ("alter role anon bypassrls", "alter role anon nobypassrls", "roles", "fail", "anon passes"),
     "the service does not": (

@@ -18,6 +18,11 @@ OFFENDERS: dict[str, tuple[str, Row, str]] = {
         {"function": "bad()"},
         "alter function public.bad() set search_path = pg_catalog, pg_temp",
     ),
+    "planner_setting_with_jit": (
+        "create function asyouwere.bad() returns int language sql set enable_sort = off as 'select 1'",
+        {"function": "asyouwere.bad()"},
+        "alter function asyouwere.bad() set jit = off",
+    ),
     "search_path_with_pg_temp_first": (
         "create function asyouwere.bad() returns int language sql set search_path = '' as 'select 1'",
         {"function": "asyouwere.bad()", "setting": 'search_path=""'},

@@ -37,7 +37,8 @@ SOCKET_PATH_LIMIT = 103  # bytes; 107 on Linux, 103 on macOS
 START_SECONDS = 120  # recovery after a crash replays the log first
 STOP_SECONDS = 30
 
-# For a server that shares one machine with the person's other work.
+# For a server that shares one machine with the person's other work. What plans and runs queries is as it comes
+# (jit too), so that we see what other people's servers do.
 SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "128MB",
@@ -45,7 +46,6 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",  # so that we can read the log
-    "jit": "off",  # our queries are short
     "logging_collector": "off",
     "log_destination": "stderr",
 }

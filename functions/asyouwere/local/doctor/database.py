@@ -19,6 +19,7 @@ OLDEST, NEWEST = 15, 18
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 5.0, 30.0  # tokens have 30 s of leeway
 LATE_MINUTES = 20  # the schedule is every 5
 LEAST_TIMEOUT_MS = 3000
+JIT_ABOVE_COST = 100_000  # Postgres' own
 
 
 def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
@@ -30,9 +31,7 @@ def check_version(connection: Connection) -> Iterator[Finding]:
     if major < OLDEST:
         yield Finding("version", "fail", f"Postgres {major}", f"upgrade to {OLDEST} or newer")
     elif major > NEWEST:
-        yield Finding(
-            "version", "warn", f"Postgres {major}; tested up to {NEWEST}", "look for a newer asyouwere"
-        )
+        yield Finding("version", "warn", f"Postgres {major}; tested up to {NEWEST}", "look for a newer asyouwere")
     else:
         yield Finding("version", "ok", f"Postgres {major}")
 
@@ -41,9 +40,7 @@ def check_durability(connection: Connection) -> Iterator[Finding]:
     names = "('fsync', 'full_page_writes', 'synchronous_commit')"
     off = [
         name
-        for name, value in rows(
-            connection, f"select name, setting from pg_catalog.pg_settings where name in {names}"
-        )
+        for name, value in rows(connection, f"select name, setting from pg_catalog.pg_settings where name in {names}")
         if value == "off"
     ]
     query = """
@@ -53,9 +50,7 @@ def check_durability(connection: Connection) -> Iterator[Finding]:
     """
     roles = [name for (name,) in rows(connection, query)]
     if off or roles:
-        what = [f"{name} is off" for name in off] + [f"synchronous_commit is off for {some(roles)}"] * bool(
-            roles
-        )
+        what = [f"{name} is off" for name in off] + [f"synchronous_commit is off for {some(roles)}"] * bool(roles)
         yield Finding(
             "durability",
             "fail",
@@ -66,14 +61,41 @@ def check_durability(connection: Connection) -> Iterator[Finding]:
         yield Finding("durability", "ok", "an answered save is on disk")
 
 
+def check_planning(connection: Connection) -> Iterator[Finding]:
+    """Settings, of the server or of one of its databases and roles, that make short queries slow or saves fail."""
+    query = f"""
+        with given as (
+            select name, setting, '' as place from pg_catalog.pg_settings where source <> 'default'
+            union all
+            select split_part(c, '=', 1), substr(c, strpos(c, '=') + 1),
+                concat(' for ', coalesce(r.rolname, 'every role'), ' in ' || d.datname)
+            from pg_catalog.pg_db_role_setting s
+            left join pg_catalog.pg_roles r on r.oid = s.setrole
+            left join pg_catalog.pg_database d on d.oid = s.setdatabase, unnest(s.setconfig) c
+            where s.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+        )
+        select name || ' is ' || setting || place from given
+        where name ~ '^enable_(index(only)?|bitmap|seq)scan$|^enable_(nestloop|sort)$' and setting = 'off'
+            or case when name = 'jit_above_cost' then setting::float between 0 and {JIT_ABOVE_COST - 1} end
+            or name = 'plan_cache_mode' and setting <> 'auto'
+            or name = 'default_transaction_isolation' and setting <> 'read committed'
+            or name = 'row_security' and setting = 'off'
+        order by 1
+    """
+    if found := [text for (text,) in rows(connection, query)]:
+        yield Finding(
+            "settings", "warn", some(found), "set them back: calls become slow, or are refused, for no gain"
+        )
+    else:
+        yield Finding("settings", "ok", "queries are planned and isolated as Postgres does by itself")
+
+
 def check_migrations(connection: Connection) -> Iterator[Finding]:
     files = read_migrations()
     try:
         pending = pending_migrations(read_history(connection), files)
     except MigrationRefused as exc:
-        yield Finding(
-            "migrations", "fail", str(exc), "install the asyouwere that this database was migrated with"
-        )
+        yield Finding("migrations", "fail", str(exc), "install the asyouwere that this database was migrated with")
         return
     if pending:
         yield Finding(
@@ -92,9 +114,7 @@ def check_roles(connection: Connection) -> Iterator[Finding]:
         where rolname in ('anon', 'authenticated', 'service_role', 'authenticator')
     """
     there = {name: (superuser, bypass) for name, superuser, bypass in rows(connection, query)}
-    wrong = [
-        f"there is no role {name}" for name in ("anon", "authenticated", "service_role") if name not in there
-    ]
+    wrong = [f"there is no role {name}" for name in ("anon", "authenticated", "service_role") if name not in there]
     wrong += [
         f"{name} passes row level security by"
         for name in ("anon", "authenticated", "authenticator")
@@ -218,14 +238,10 @@ def check_schedule(connection: Connection) -> Iterator[Finding]:
     jobs = "none in the database"
     pg_cron = rows(connection, "select to_regclass('cron.job')") != [(None,)]
     if pg_cron:
-        found = rows(
-            connection, "select schedule, active from cron.job where command like '%asyouwere.clean_up%'"
-        )
+        found = rows(connection, "select schedule, active from cron.job where command like '%asyouwere.clean_up%'")
         jobs = f"pg_cron has {'the job' if found else 'no job'}"
         if found and not any(active for _, active in found):
-            yield Finding(
-                "schedule", "fail", "pg_cron's job is not active", "select asyouwere.schedule_cleanup()"
-            )
+            yield Finding("schedule", "fail", "pg_cron's job is not active", "select asyouwere.schedule_cleanup()")
             return
     enable = (
         "select asyouwere.schedule_cleanup()"
@@ -247,9 +263,7 @@ def check_schedule(connection: Connection) -> Iterator[Finding]:
             f"see why it stopped, or: {enable}",
         )
     else:
-        yield Finding(
-            "schedule", "ok", f"clean-up and expiry ran within {max(1, round(minutes))} minutes; {jobs}"
-        )
+        yield Finding("schedule", "ok", f"clean-up and expiry ran within {max(1, round(minutes))} minutes; {jobs}")
 
 
 def check_cleanup(connection: Connection) -> Iterator[Finding]:
@@ -288,9 +302,7 @@ def check_realtime(connection: Connection) -> Iterator[Finding]:
         "'Whoever reads a session hears of its snapshots', 'Only the database speaks on asyouwere''s topics')",
     )
     if not triggers:
-        yield Finding(
-            "realtime", "warn", "there, but asyouwere does not send", "select asyouwere.enable_realtime()"
-        )
+        yield Finding("realtime", "warn", "there, but asyouwere does not send", "select asyouwere.enable_realtime()")
     elif not enabled or (policies, restrictive) != (2, 1):
         yield Finding(
             "realtime",
@@ -317,6 +329,7 @@ def check_extensions(connection: Connection) -> Iterator[Finding]:
 DATABASE_CHECKS: tuple[Callable[[Connection], Iterator[Finding]], ...] = (
     check_version,
     check_durability,
+    check_planning,
     check_migrations,
     check_roles,
     check_exposed,
