@@ -739,10 +739,49 @@ comment on function asyouwere.owns_session is 'Whether the caller owns the sessi
 revoke execute on function asyouwere.owns_session from public;
 grant execute on function asyouwere.owns_session to anon, authenticated, service_role;
 
+create function asyouwere.is_public(p_session bigint) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: the role anon does not read internal_id
+    select exists (
+        select from public.free_agent_sessions s
+        where s.internal_id = p_session and s.visibility = 'public' and not asyouwere.is_erased(s.user_id))
+$$;
+comment on function asyouwere.is_public is 'Whether everybody reads the parts of a session.';
+revoke execute on function asyouwere.is_public from public;
+grant execute on function asyouwere.is_public to anon;
+
+create function asyouwere.internal_id_of(p_session_id uuid) returns bigint
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: for the same reason. Who has taken none of the API's roles is the database's owner.
+    select s.internal_id from public.free_agent_sessions s
+    where s.id = p_session_id
+        and (current_setting('role') = 'none' or asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
+$$;
+comment on function asyouwere.internal_id_of is 'By what the parts of a session are found, if the caller may read it.';
+revoke execute on function asyouwere.internal_id_of from public;
+grant execute on function asyouwere.internal_id_of to anon, authenticated, service_role;
+
+create function asyouwere.is_insider(p_session_id uuid, p_owner uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: must see the member list
+    select coalesce(p_owner = auth.uid(), false) or current_setting('role') = 'service_role' or exists (
+        select from public.session_members m
+        where m.session_id = p_session_id and m.user_id = auth.uid() and m.accepted_at is not null)
+$$;
+comment on function asyouwere.is_insider is 'Whether the caller is the owner or a member, and no mere reader of a public session.';
+revoke execute on function asyouwere.is_insider from public;
+
 -- Sessions -----------------------------------------------------------------------------------------------
 alter table public.free_agent_sessions enable row level security;
 revoke all on public.free_agent_sessions from anon, authenticated, service_role;
-grant select on public.free_agent_sessions to anon, authenticated, service_role;
+grant select on public.free_agent_sessions to authenticated, service_role;
+-- Nobody signed in reads public sessions only: not the owner's key, nor what our own books are kept by.
+grant select (id, user_id, name, model, kind, status, visibility, upstream, metadata, expires_after, archived_at,
+    created_at, updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
+    on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
 grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
@@ -755,7 +794,8 @@ create policy "Owners, members and, if public, everyone read a session"
     on public.free_agent_sessions for select to anon, authenticated
     using (
         user_id = (select auth.uid())
-        or (visibility = 'public' or visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+        or (visibility = 'public'
+                or visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
             and not asyouwere.is_erased(user_id)
     );
 create policy "People create sessions of their own"
@@ -794,7 +834,9 @@ create policy "Owners remove members, members leave"
 -- Snapshots and parts: read by whoever reads the session, written by the functions only --------------------
 alter table public.session_snapshots enable row level security;
 revoke all on public.session_snapshots from anon, authenticated, service_role;
-grant select on public.session_snapshots to anon, authenticated, service_role;
+grant select on public.session_snapshots to authenticated, service_role;
+grant select (session_id, created_at, size_bytes, number, changed_parts, message_count, label) -- not who saved it
+    on public.session_snapshots to anon;
 create policy "Whoever reads a session reads its snapshots"
     on public.session_snapshots for select to anon, authenticated
     -- a scalar sub-select, not exists() or in(): one index probe a row, never a hash of all readable sessions
@@ -803,8 +845,10 @@ create policy "Whoever reads a session reads its snapshots"
 alter table asyouwere.parts enable row level security;
 grant select on asyouwere.parts, asyouwere.live_parts to anon, authenticated, service_role;
 create policy "Whoever reads a session reads its parts"
-    on asyouwere.parts for select to anon, authenticated
+    on asyouwere.parts for select to authenticated
     using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));
+create policy "Everybody reads the parts of public sessions"
+    on asyouwere.parts for select to anon using (asyouwere.is_public(session));
 
 alter table asyouwere.save_keys enable row level security; -- no policy: the functions only
 
@@ -3274,7 +3318,7 @@ select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as p
     asyouwere.body_text(p.body) as content,
     p.body::json as body, p.created_at
 from public.free_agent_sessions s
-join asyouwere.live_parts p on p.session = s.internal_id
+join asyouwere.live_parts p on p.session = asyouwere.internal_id_of(s.id) -- anon reads no internal_id
 where p.path = '/messages/' and p.item >= 0;
 comment on view public.session_messages is
     'The live messages of every session one may read. Insert (session_id with role and content, or with '
@@ -3441,7 +3485,7 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
 -- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
 from public.free_agent_sessions s;
 comment on view asyouwere.described_sessions is 'Every session one may read, as a list shows it.';
-grant select on asyouwere.described_sessions to anon, authenticated, service_role;
+grant select on asyouwere.described_sessions to authenticated, service_role;
 
 create view public.sessions_list with (security_invoker = true) as
 select d.* from asyouwere.described_sessions d
@@ -3453,17 +3497,36 @@ comment on column public.sessions_list.last_message is 'First 140 characters of 
 comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
 comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
 revoke all on public.sessions_list from anon, authenticated, service_role;
-grant select on public.sessions_list to anon, authenticated, service_role;
+grant select on public.sessions_list to authenticated, service_role;
+
+create function asyouwere.read_session(p_session_id uuid) returns public.sessions_list
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_row public.sessions_list;
+begin
+    -- definer: access is checked once, above
+    select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
+    if v_row.my_role is distinct from 'owner' then
+        v_row.key := null; -- the owner's own name for it
+    end if;
+    return v_row;
+end;
+$$;
+comment on function asyouwere.read_session is 'A session as its reader may see it.';
+revoke execute on function asyouwere.read_session from public;
+grant execute on function asyouwere.read_session to anon, authenticated, service_role;
 
 create function public.get_session(p_session_id uuid) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.require_readable(p_session_id);
-    return query select * from asyouwere.described_sessions d where d.id = p_session_id;
+    return next asyouwere.read_session(p_session_id);
 end;
 $$;
-comment on function public.get_session is 'One session that the caller may read. Raises session_not_found.';
+comment on function public.get_session is
+    'One session that the caller may read; the key for its owner only. Raises session_not_found.';
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
@@ -3514,18 +3577,42 @@ comment on function public.list_sessions is
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
+create function asyouwere.read_snapshots(p_session_id uuid, p_limit int, p_before int)
+returns setof public.session_snapshots
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_is_insider boolean := asyouwere.is_insider(v_session.id, v_session.user_id);
+    v_snapshot public.session_snapshots;
+begin
+    -- definer: access is checked once, above. Who saved what concerns those who work together.
+    for v_snapshot in
+        select * from public.session_snapshots n
+        where n.session_id = v_session.id and n.number < coalesce(p_before, 2147483647)
+        order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000)
+    loop
+        if not v_is_insider then
+            v_snapshot.created_by := null;
+        end if;
+        return next v_snapshot;
+    end loop;
+end;
+$$;
+comment on function asyouwere.read_snapshots is 'A page of snapshots as their reader may see them.';
+revoke execute on function asyouwere.read_snapshots from public;
+grant execute on function asyouwere.read_snapshots to anon, authenticated, service_role;
+
 create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
 returns setof public.session_snapshots
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.require_readable(p_session_id);
-    return query select * from public.session_snapshots n
-    where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
-    order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000);
+    return query select * from asyouwere.read_snapshots(p_session_id, p_limit, p_before);
 end;
 $$;
-comment on function public.list_snapshots is 'The kept snapshots, newest first, below p_before. Raises session_not_found.';
+comment on function public.list_snapshots is
+    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises session_not_found.';
 revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 
@@ -4839,12 +4926,12 @@ revoke execute on function
     public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list),
     public.session_members(public.sessions_list)
 from public, anon, authenticated, service_role;
+-- not to anon: whoever embeds by a function has to read the whole row that it starts from
 grant execute on function
     public.session_messages(public.free_agent_sessions), public.session_messages(public.sessions_list),
-    public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list)
-to anon, authenticated, service_role;
--- as the table
-grant execute on function public.session_members(public.sessions_list) to authenticated, service_role;
+    public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list),
+    public.session_members(public.sessions_list)
+to authenticated, service_role;
 
 -- 18_realtime.sql
 

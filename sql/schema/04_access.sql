@@ -50,10 +50,49 @@ comment on function asyouwere.owns_session is 'Whether the caller owns the sessi
 revoke execute on function asyouwere.owns_session from public;
 grant execute on function asyouwere.owns_session to anon, authenticated, service_role;
 
+create function asyouwere.is_public(p_session bigint) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: the role anon does not read internal_id
+    select exists (
+        select from public.free_agent_sessions s
+        where s.internal_id = p_session and s.visibility = 'public' and not asyouwere.is_erased(s.user_id))
+$$;
+comment on function asyouwere.is_public is 'Whether everybody reads the parts of a session.';
+revoke execute on function asyouwere.is_public from public;
+grant execute on function asyouwere.is_public to anon;
+
+create function asyouwere.internal_id_of(p_session_id uuid) returns bigint
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: for the same reason. Who has taken none of the API's roles is the database's owner.
+    select s.internal_id from public.free_agent_sessions s
+    where s.id = p_session_id
+        and (current_setting('role') = 'none' or asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
+$$;
+comment on function asyouwere.internal_id_of is 'By what the parts of a session are found, if the caller may read it.';
+revoke execute on function asyouwere.internal_id_of from public;
+grant execute on function asyouwere.internal_id_of to anon, authenticated, service_role;
+
+create function asyouwere.is_insider(p_session_id uuid, p_owner uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: must see the member list
+    select coalesce(p_owner = auth.uid(), false) or current_setting('role') = 'service_role' or exists (
+        select from public.session_members m
+        where m.session_id = p_session_id and m.user_id = auth.uid() and m.accepted_at is not null)
+$$;
+comment on function asyouwere.is_insider is 'Whether the caller is the owner or a member, and no mere reader of a public session.';
+revoke execute on function asyouwere.is_insider from public;
+
 -- Sessions -----------------------------------------------------------------------------------------------
 alter table public.free_agent_sessions enable row level security;
 revoke all on public.free_agent_sessions from anon, authenticated, service_role;
-grant select on public.free_agent_sessions to anon, authenticated, service_role;
+grant select on public.free_agent_sessions to authenticated, service_role;
+-- Nobody signed in reads public sessions only: not the owner's key, nor what our own books are kept by.
+grant select (id, user_id, name, model, kind, status, visibility, upstream, metadata, expires_after, archived_at,
+    created_at, updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
+    on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
 grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
@@ -66,7 +105,8 @@ create policy "Owners, members and, if public, everyone read a session"
     on public.free_agent_sessions for select to anon, authenticated
     using (
         user_id = (select auth.uid())
-        or (visibility = 'public' or visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
+        or (visibility = 'public'
+                or visibility = 'shared' and id = any (array(select asyouwere.session_ids_shared_with_me())))
             and not asyouwere.is_erased(user_id)
     );
 create policy "People create sessions of their own"
@@ -105,7 +145,9 @@ create policy "Owners remove members, members leave"
 -- Snapshots and parts: read by whoever reads the session, written by the functions only --------------------
 alter table public.session_snapshots enable row level security;
 revoke all on public.session_snapshots from anon, authenticated, service_role;
-grant select on public.session_snapshots to anon, authenticated, service_role;
+grant select on public.session_snapshots to authenticated, service_role;
+grant select (session_id, created_at, size_bytes, number, changed_parts, message_count, label) -- not who saved it
+    on public.session_snapshots to anon;
 create policy "Whoever reads a session reads its snapshots"
     on public.session_snapshots for select to anon, authenticated
     -- a scalar sub-select, not exists() or in(): one index probe a row, never a hash of all readable sessions
@@ -114,8 +156,10 @@ create policy "Whoever reads a session reads its snapshots"
 alter table asyouwere.parts enable row level security;
 grant select on asyouwere.parts, asyouwere.live_parts to anon, authenticated, service_role;
 create policy "Whoever reads a session reads its parts"
-    on asyouwere.parts for select to anon, authenticated
+    on asyouwere.parts for select to authenticated
     using ((select true from public.free_agent_sessions s where s.internal_id = parts.session));
+create policy "Everybody reads the parts of public sessions"
+    on asyouwere.parts for select to anon using (asyouwere.is_public(session));
 
 alter table asyouwere.save_keys enable row level security; -- no policy: the functions only
 

@@ -199,7 +199,7 @@ select asyouwere.message_id(s.id, p.item) as id, s.id as session_id, p.item as p
     asyouwere.body_text(p.body) as content,
     p.body::json as body, p.created_at
 from public.free_agent_sessions s
-join asyouwere.live_parts p on p.session = s.internal_id
+join asyouwere.live_parts p on p.session = asyouwere.internal_id_of(s.id) -- anon reads no internal_id
 where p.path = '/messages/' and p.item >= 0;
 comment on view public.session_messages is
     'The live messages of every session one may read. Insert (session_id with role and content, or with '

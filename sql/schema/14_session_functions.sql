@@ -14,7 +14,7 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
 -- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
 from public.free_agent_sessions s;
 comment on view asyouwere.described_sessions is 'Every session one may read, as a list shows it.';
-grant select on asyouwere.described_sessions to anon, authenticated, service_role;
+grant select on asyouwere.described_sessions to authenticated, service_role;
 
 create view public.sessions_list with (security_invoker = true) as
 select d.* from asyouwere.described_sessions d
@@ -26,17 +26,36 @@ comment on column public.sessions_list.last_message is 'First 140 characters of 
 comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
 comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
 revoke all on public.sessions_list from anon, authenticated, service_role;
-grant select on public.sessions_list to anon, authenticated, service_role;
+grant select on public.sessions_list to authenticated, service_role;
+
+create function asyouwere.read_session(p_session_id uuid) returns public.sessions_list
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_row public.sessions_list;
+begin
+    -- definer: access is checked once, above
+    select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
+    if v_row.my_role is distinct from 'owner' then
+        v_row.key := null; -- the owner's own name for it
+    end if;
+    return v_row;
+end;
+$$;
+comment on function asyouwere.read_session is 'A session as its reader may see it.';
+revoke execute on function asyouwere.read_session from public;
+grant execute on function asyouwere.read_session to anon, authenticated, service_role;
 
 create function public.get_session(p_session_id uuid) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.require_readable(p_session_id);
-    return query select * from asyouwere.described_sessions d where d.id = p_session_id;
+    return next asyouwere.read_session(p_session_id);
 end;
 $$;
-comment on function public.get_session is 'One session that the caller may read. Raises session_not_found.';
+comment on function public.get_session is
+    'One session that the caller may read; the key for its owner only. Raises session_not_found.';
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
@@ -87,18 +106,42 @@ comment on function public.list_sessions is
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
+create function asyouwere.read_snapshots(p_session_id uuid, p_limit int, p_before int)
+returns setof public.session_snapshots
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_is_insider boolean := asyouwere.is_insider(v_session.id, v_session.user_id);
+    v_snapshot public.session_snapshots;
+begin
+    -- definer: access is checked once, above. Who saved what concerns those who work together.
+    for v_snapshot in
+        select * from public.session_snapshots n
+        where n.session_id = v_session.id and n.number < coalesce(p_before, 2147483647)
+        order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000)
+    loop
+        if not v_is_insider then
+            v_snapshot.created_by := null;
+        end if;
+        return next v_snapshot;
+    end loop;
+end;
+$$;
+comment on function asyouwere.read_snapshots is 'A page of snapshots as their reader may see them.';
+revoke execute on function asyouwere.read_snapshots from public;
+grant execute on function asyouwere.read_snapshots to anon, authenticated, service_role;
+
 create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
 returns setof public.session_snapshots
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform asyouwere.require_readable(p_session_id);
-    return query select * from public.session_snapshots n
-    where n.session_id = p_session_id and n.number < coalesce(p_before, 2147483647)
-    order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000);
+    return query select * from asyouwere.read_snapshots(p_session_id, p_limit, p_before);
 end;
 $$;
-comment on function public.list_snapshots is 'The kept snapshots, newest first, below p_before. Raises session_not_found.';
+comment on function public.list_snapshots is
+    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises session_not_found.';
 revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 

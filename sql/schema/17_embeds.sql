@@ -61,9 +61,9 @@ revoke execute on function
     public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list),
     public.session_members(public.sessions_list)
 from public, anon, authenticated, service_role;
+-- not to anon: whoever embeds by a function has to read the whole row that it starts from
 grant execute on function
     public.session_messages(public.free_agent_sessions), public.session_messages(public.sessions_list),
-    public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list)
-to anon, authenticated, service_role;
--- as the table
-grant execute on function public.session_members(public.sessions_list) to authenticated, service_role;
+    public.free_agent_sessions(public.session_messages), public.session_snapshots(public.sessions_list),
+    public.session_members(public.sessions_list)
+to authenticated, service_role;

@@ -203,6 +203,8 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.label": Call(SAVE, with_session(p_number=2, p_label="new")),
     "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None)),
     "asyouwere.read_snapshot": Call(READ, with_session(p_number=None, p_label=None)),
+    "asyouwere.read_session": Call(READ),
+    "asyouwere.read_snapshots": Call(READ, with_session(p_limit=10, p_before=None)),
     "asyouwere.read_changes": Call(READ, with_session(p_since=1)),
     "asyouwere.read_diff": Call(READ, with_session(p_from=1, p_to=2)),
     "asyouwere.read_export": Call(READ),
@@ -220,6 +222,12 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "asyouwere.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
     "asyouwere.owns_session": Call(HELPER),
+    "asyouwere.internal_id_of": Call(HELPER),
+    "asyouwere.is_public": Call(
+        HELPER,
+        lambda scene, session: {"p_session": 1},
+        but=dict.fromkeys((OWNER, EDITOR, VIEWER, INVITED, STRANGER, UNNAMED, SERVICE), "denied"),
+    ),
     "asyouwere.is_erased": Call(HELPER, lambda scene, session: {"p_user_id": uuid4()}),
     "asyouwere.lock_owner": Call(
         HELPER, lambda scene, session: {"p_user_id": uuid4()}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
@@ -275,9 +283,15 @@ SESSION_INSERT = (
 # id, user_id, kind and key for upserts, which name them; check_session() refuses another value
 SESSION_UPDATE = (*SESSION_INSERT, "archived_at")
 
+SESSION_OF_ANON = (
+    *(column for column in SESSION_UPDATE if column != "key"),
+    *("created_at", "updated_at", "last_activity_at", "expired_at", "latest_number", "size_bytes", "message_count"),
+)
+SNAPSHOT_OF_ANON = ("session_id", "created_at", "size_bytes", "number", "changed_parts", "message_count", "label")
+
 RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "public.free_agent_sessions": {
-        "SELECT": dict.fromkeys(READERS),
+        "SELECT": {"anon": SESSION_OF_ANON, **dict.fromkeys(WRITERS)},
         "INSERT": dict.fromkeys(WRITERS, SESSION_INSERT),
         "UPDATE": dict.fromkeys(WRITERS, SESSION_UPDATE),
         "DELETE": dict.fromkeys(WRITERS),
@@ -288,14 +302,14 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
         "UPDATE": dict.fromkeys(WRITERS, ("role",)),
         "DELETE": dict.fromkeys(WRITERS),
     },
-    "public.session_snapshots": {"SELECT": dict.fromkeys(READERS)},
+    "public.session_snapshots": {"SELECT": {"anon": SNAPSHOT_OF_ANON, **dict.fromkeys(WRITERS)}},
     "public.session_messages": {
         "SELECT": dict.fromkeys(READERS),
         "INSERT": dict.fromkeys(WRITERS, ("session_id", "role", "content", "body")),
     },
-    "public.sessions_list": {"SELECT": dict.fromkeys(READERS)},
+    "public.sessions_list": {"SELECT": dict.fromkeys(WRITERS)},
     "public.free_agent_sessions_internal_id_seq": {},
-    "asyouwere.described_sessions": {"SELECT": dict.fromkeys(READERS)},
+    "asyouwere.described_sessions": {"SELECT": dict.fromkeys(WRITERS)},
     "asyouwere.parts": {"SELECT": dict.fromkeys(READERS)},
     "asyouwere.live_parts": {"SELECT": dict.fromkeys(READERS)},
     "asyouwere.ended_parts": {},
@@ -320,8 +334,10 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
     role = role_in(caller, visibility)
     reads = role is not None
     anonymous = caller in (ANONYMOUS, CLAIMLESS)
-    if relation in ("public.free_agent_sessions", "asyouwere.described_sessions"):
+    if relation == "public.free_agent_sessions":
         return int(reads)
+    if relation == "asyouwere.described_sessions":
+        return "denied" if anonymous else int(reads)
     if relation == "public.session_snapshots":
         return 2 * reads
     if relation == "public.session_messages":
@@ -331,7 +347,7 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
     if relation == "asyouwere.live_parts":
         return 4 * reads
     if relation == "public.sessions_list":
-        return int(caller == OWNER or (caller in (EDITOR, VIEWER) and visibility != "private"))
+        return "denied" if anonymous else int(caller == OWNER or (caller in (EDITOR, VIEWER) and visibility != "private"))
     if relation == "public.session_members":
         # all for the owner and the service; one's own for whoever sees the session
         everybody = {OWNER: 3, SERVICE: 3}

@@ -243,3 +243,43 @@ def test_delete__while_somebody_saves(db: Db, session_id) -> None:
     thread.join()
     assert refused == ["session_not_found"]
     assert db.superuser.execute("select count(*) from asyouwere.parts").fetchall() == [{"count": 0}]
+
+
+# -- what readers of a public session see ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def public_id(db: Db):
+    """A public session of ada's with a key, into which ed has saved."""
+    session_id = db.session("ada", key="secret key", visibility="public")
+    with db.acting_as("ada"):
+        db.share(session_id, "ed")
+    with db.acting_as("ed"):
+        change(db, session_id, {"append": {"/messages": [{"role": "user", "content": "hi"}]}})
+    return session_id
+
+
+@pytest.mark.parametrize("who", [None, "eve", "ed", "ada"])
+def test_public__key_and_editors_are_for_those_whom_they_concern(db: Db, public_id, who: str | None) -> None:
+    with db.acting_as(who):
+        session = db.one("get_session", p_session_id=public_id)
+        (snapshot,) = db.call("list_snapshots", p_session_id=public_id)
+        assert db.one("list_messages", p_session_id=public_id)["content"] == "hi"
+        assert [row["content"] for row in db.sql("select content from public.session_messages")] == ["hi"]
+        assert [row["number"] for row in db.sql("select number from public.session_snapshots")] == [1]
+        assert [row["id"] for row in db.sql("select id from public.free_agent_sessions")] == [public_id]
+    assert session["key"] == ("secret key" if who == "ada" else None)
+    assert snapshot["created_by"] == (db.user("ed") if who in ("ed", "ada") else None)
+
+
+@pytest.mark.parametrize("column", ["internal_id", "prepaid_saves", "key", "stored_bytes", "pruned_through", "*"])
+def test_public__anonymous_readers_see_no_books_of_ours(db: Db, public_id, column: str) -> None:
+    with db.acting_as(None), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.sql(f"select {column} from public.free_agent_sessions")
+    with db.acting_as("ada"):
+        assert len(db.sql(f"select {column} from public.free_agent_sessions")) == 1
+
+
+def test_public__anonymous_readers_see_no_editors(db: Db, public_id) -> None:
+    with db.acting_as(None), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.sql("select created_by from public.session_snapshots")
