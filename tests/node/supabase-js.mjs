@@ -270,7 +270,7 @@ check("a stranger sees nothing and changes nothing", async () => {
 
 check("nobody sees nothing and may not write", async () => {
   const { id } = await saved();
-  assert.deepEqual(await ok(nobody.from("free_agent_sessions").select("*").eq("id", id)), []);
+  assert.deepEqual(await ok(nobody.from("free_agent_sessions").select("id, name").eq("id", id)), []);
   assert.equal((await refused(nobody.rpc("get_latest_snapshot", { p_session_id: id }))).hint, "session_not_found");
   for (const call of [
     nobody.rpc("create_session_snapshot", { p_session_id: id, p_state: {} }),

@@ -20,11 +20,11 @@ import httpx
 import jwt
 import psycopg
 
-from tests.sql.access_matrix import ANONYMOUS, EDITOR, OWNER, SERVICE, STRANGER, UNNAMED, VIEWER
+from tests.sql.access_matrix import ANONYMOUS, EDITOR, INVITED, OWNER, SERVICE, STRANGER, UNNAMED, VIEWER
 
 #: Everybody who can come over HTTP. Without a token one is anonymous, so nobody comes without claims.
-CALLERS = (ANONYMOUS, UNNAMED, STRANGER, VIEWER, EDITOR, OWNER, SERVICE)
-SIGNED_IN = (STRANGER, VIEWER, EDITOR, OWNER)
+CALLERS = (ANONYMOUS, UNNAMED, STRANGER, INVITED, VIEWER, EDITOR, OWNER, SERVICE)
+SIGNED_IN = (STRANGER, INVITED, VIEWER, EDITOR, OWNER)
 
 _NAMES = itertools.count(1)
 
@@ -119,13 +119,13 @@ class People:
         owner = self.owner
         session_id = owner.session({"messages": ["one"], "n": 1})
         owner.done("label_snapshot", p_session_id=session_id, p_number=1, p_label="first")
-        owner.done(
-            "create_session_snapshot", p_session_id=session_id, p_state={"messages": ["one", "two"], "n": 2}
-        )
+        owner.done("create_session_snapshot", p_session_id=session_id, p_state={"messages": ["one", "two"], "n": 2})
         for name, role in ((EDITOR, "editor"), (VIEWER, "viewer")):
             member = self.by_name[name].user_id
             owner.done("set_session_member", p_session_id=session_id, p_user_id=member, p_role=role)
             self.by_name[name].done("accept_invitation", p_session_id=session_id)
+        invited = self.by_name[INVITED].user_id
+        owner.done("set_session_member", p_session_id=session_id, p_user_id=invited, p_role="viewer")
         owner.done("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
         return session_id
 
@@ -155,9 +155,7 @@ def given_target() -> Target | None:
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """PostgREST's error, which must have this status, PTxyz of it, and our code as its hint."""
     problem = dict(answer.json())
-    assert (answer.status_code, problem["code"], problem["hint"]) == (status, f"PT{status}", code), (
-        answer.text
-    )
+    assert (answer.status_code, problem["code"], problem["hint"]) == (status, f"PT{status}", code), answer.text
     return problem
 
 

@@ -19,6 +19,7 @@ NOWHERE = str(uuid.UUID(int=7))
 
 #: What the matrix answers -> the HTTP status; "denied" is 401 for whom nobody knows, as signing in may help.
 STATUS = {"ok": 200, "session_not_found": 404, "forbidden": 403, "not_signed_in": 401, "denied": 403}
+STATUS |= {"invitation_not_found": 404, "offer_not_found": 404}
 
 
 def plain(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +122,7 @@ def test_refusals__every_code_of_the_readme_is_tried_here() -> None:
     section = readme.partition("## Errors")[2].partition("\n## ")[0]
     documented = set(re.findall(r"^\| `(\w+)` \| \d+ \|", section, re.MULTILINE))
     elsewhere = {"too_large", "not_representable", "rate_limited", "quota_exceeded"}
+    elsewhere |= {"invitation_not_found", "offer_not_found"}  # by the matrix, above
     here = {
         "session_not_found",
         "forbidden",
