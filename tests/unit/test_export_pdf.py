@@ -4,6 +4,7 @@ import io
 import json
 import lzma
 import resource
+import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_render__message_too_large(content: str) -> None:
     document = conversation_of({"role": "user", "content": content})
     started = time.perf_counter()
     with pytest.raises(
-        TooLarge, match=r"The PDF would have more than 600 pages\. Export Markdown or JSON instead\."
+        TooLarge, match=r"The PDF would have more than 150 pages\. Export Markdown or JSON instead\."
     ):
         render(document, "pdf")
     assert time.process_time() - started < 5
@@ -276,7 +277,7 @@ def test_render__message_too_large(content: str) -> None:
 def test_render__more_east_asian_text_than_can_be_typeset_in_time() -> None:
     """Refused before the typesetter is started, whether its lines are short or have no end."""
     for text in ("漢字かな" * 120_000, "漢字\n" * 300_000):
-        with pytest.raises(TooLarge, match=r"East Asian characters|more than 600 pages"):
+        with pytest.raises(TooLarge, match=r"East Asian characters|more than 150 pages"):
             pdf_of({"role": "user", "content": text})
     pages = pdf.PdfWriter(Reader(conversation_of().head))
     pages.page(conversation_of({"role": "user", "content": "漢" * 10_560}).lines)
@@ -298,7 +299,7 @@ def test_render__page_limit_is_the_callers() -> None:
     document = conversation_of("line\n" * 300)
     with pytest.raises(TooLarge, match="more than 2 pages"):
         render(document, "pdf", page_limit=2)
-    assert render(document, "pdf", page_limit=20).body.startswith(b"%PDF-")
+    assert render(document, "pdf", page_limit=20).startswith(b"%PDF-")
 
 
 def test_render__takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,9 +310,57 @@ def test_render__takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_render__takes_no_more_memory_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pdf, "MEMORY_BYTES", 250_000_000)
+    monkeypatch.setattr(pdf, "MEMORY_BYTES", 100_000_000)
     with pytest.raises(TooLarge, match="takes too much memory to typeset"):
         pdf_of(*({"role": "assistant", "content": "*word* " * 600} for _ in range(100)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "ok"}] * 2590,
+        [{"role": "assistant", "content": "- **a** `b` [c](https://d.e)\n" * 12}] * 440,
+        [{"role": "tool", "content": {"k": ["v", 1.5, None]}}] * 500,
+        ["\n".join([*SAMPLES.values(), *SHAPED.values()])] * 60,
+    ],
+    ids=["short", "marked up", "values", "every script"],
+)
+def test_render__largest_that_is_allowed_fits(messages: list[Any]) -> None:
+    """Whatever it is made of: close to the limit of pages and within that of memory."""
+    document = conversation_of(*messages)
+    pages = pdf.PdfWriter(Reader(document.head))
+    pages.page(document.lines)
+    assert 40 < pages.estimated_pages <= pdf.PAGE_LIMIT
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert render(document, "pdf").startswith(b"%PDF-")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert after == before or after < 400_000, "kibibytes"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux for the priority")
+def test_render__the_process_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its priority is the lowest there is, and it has no thread for another processor."""
+    seen = set()
+
+    def run(command: list[str], *, input: bytes, env: dict[str, str], **options: Any) -> Any:
+        del options
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(input)
+            process.stdin.close()
+            made = process.stdout.read(5)  # by now all has been set
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            seen.add(int(fields[16]))
+            made += process.stdout.read()
+        return subprocess.CompletedProcess(command, process.returncode, made, b"")
+
+    monkeypatch.setattr(pdf.subprocess, "run", run)
+    assert pdf_of(*["hello"] * 200).startswith(b"%PDF-")
+    assert seen == {19}
 
 
 def test_render__without_the_typesetter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,10 @@ __all__ = ["PAGE_LIMIT", "PdfWriter"]
 
 SECONDS: Final = 60
 """How long typesetting may take."""
-MEMORY_BYTES: Final = 3_000_000_000
-"""Address space the process may have, about twice what it really uses."""
-PAGE_LIMIT: Final = 600
-"""Pages a PDF may have, estimated before it is made. So many take about 12 s, 800 MB of memory and 15 MB."""
+MEMORY_BYTES: Final = 320 << 20
+"""Memory the process may have, so that it and the function that waits for it stay below 512 MiB together."""
+PAGE_LIMIT: Final = 150
+"""Pages a PDF may have, estimated before it is made. So many take about 5 s and 150 to 270 MB of memory."""
 
 WIDE_LIMIT: Final = 400_000
 """East Asian characters and emoji a PDF may have: each takes 40 µs to typeset, ten times a Latin letter."""
@@ -99,8 +99,14 @@ def _typeset(conversation: Conversation) -> bytes:
             capture_output=True,
             timeout=SECONDS,
             check=False,
-            # The same packages as here, however they got onto the path; nothing secret goes along.
-            env={**_harmless_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            # The same packages as here, however they got onto the path; nothing secret goes along. One thread: more
+            # would take the processor from the saves beside it, and memory for each.
+            env={
+                **_harmless_environment(),
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "RAYON_NUM_THREADS": "1",
+            },
+            creationflags=getattr(subprocess, "IDLE_PRIORITY_CLASS", 0),  # Windows; typesetting.py does it elsewhere
         )
     except subprocess.TimeoutExpired:
         raise TooLarge("too_large", f"The PDF takes too long to typeset. {_INSTEAD}") from None

@@ -1,12 +1,14 @@
 """The process that makes a PDF: a sheet (JSON, from pdf.py) on its standard input, the PDF on its output.
 
 A process of its own, because typesetting takes hundreds of megabytes and many seconds for a long
-conversation: it can be given a limit for both, leaves nothing behind, and the functions go on answering.
+conversation: it can be given a limit for both and the lowest priority, leaves nothing behind, and the functions
+go on answering.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -130,13 +132,15 @@ def _notice(missing: int) -> str:
 
 
 def main() -> None:
-    """Read the sheet, write the PDF. Arguments: seconds of processor time, bytes of address space."""
+    """Read the sheet, write the PDF. Arguments: seconds of processor time, bytes of memory."""
     seconds, memory_bytes = map(int, sys.argv[1:])
     if sys.platform != "win32":
         import resource
 
+        os.nice(19)  # whatever else the function has to do goes first
         resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))  # two cores at most
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        # What it allocates. Address space would count what is only reserved, and the programs' own files.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     sys.stdout.buffer.write(typeset(json.load(sys.stdin.buffer)))
 
 
