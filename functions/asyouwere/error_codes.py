@@ -58,6 +58,11 @@ CODES: Final[dict[str, Code]] = {
         "No such invitation",
         "No open invitation to this session for you. It may have been taken back, or the session made private.",
     ),
+    "turn_not_found": Code(
+        404,
+        "No such turn",
+        "The session has no turn of that id, or none at all.",
+    ),
     "offer_not_found": Code(
         404,
         "No such offer",
@@ -93,6 +98,24 @@ CODES: Final[dict[str, Code]] = {
         409,
         "Key taken",
         "This id can't be used. Leave it out, or make a new random one.",
+    ),
+    "turn_running": Code(
+        409,
+        "Turn running",
+        "Another answer is being made in this session. Follow it, or begin when it has ended.",
+        ("turn", "lease_until", "next_seq",),
+    ),
+    "turn_over": Code(
+        409,
+        "Turn over",
+        "This turn has ended, or its lease ran out. Nothing was written, and nothing more will be.",
+        ("status",),
+    ),
+    "turn_gap": Code(
+        409,
+        "Gap in a turn",
+        "Chunks have no gaps. Send those from next_seq on.",
+        ("next_seq",),
     ),
     "snapshot_gone": Code(
         410,

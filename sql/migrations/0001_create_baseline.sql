@@ -81,7 +81,11 @@ create table asyouwere.settings (
     max_members_per_session int default 1000 check (max_members_per_session >= 0),
     max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
     max_invitations_received int default 500 check (max_invitations_received >= 0),
-    max_invitations_from_one int default 20 check (max_invitations_from_one >= 0)
+    max_invitations_from_one int default 20 check (max_invitations_from_one >= 0),
+    keep_chunks_for interval not null default '10 minutes' check (keep_chunks_for between '0' and '300 years'),
+    max_turn_bytes int not null default 8 * 1024 * 1024 check (max_turn_bytes between 65536 and 1024 ^ 3),
+    max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
+    max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -112,6 +116,12 @@ comment on column asyouwere.settings.max_invitations_received is
     'Open ones to one person, sessions offered to take over among them. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_from_one is
     'Open ones of one owner to one person, so that nobody fills another''s list alone. Null: no limit.';
+comment on column asyouwere.settings.keep_chunks_for is
+    'How long a turn''s chunks stay after its end; interrupted: delete_expired_after.';
+comment on column asyouwere.settings.max_turn_bytes is 'JSON of a turn''s chunks, each flush counting 100 more.';
+comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
+comment on column asyouwere.settings.max_recent_turns_per_user is
+    'Begun by one person and ended within keep_chunks_for. Null: no limit.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;
@@ -122,7 +132,7 @@ grant select on asyouwere.settings to service_role;
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 40 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 44 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -141,6 +151,8 @@ as $$
             'The session has no snapshot of that number or label.'),
         ('invitation_not_found', 404,
             'No open invitation to this session for you. It may have been taken back, or the session made private.'),
+        ('turn_not_found', 404,
+            'The session has no turn of that id, or none at all.'),
         ('offer_not_found', 404,
             'No such code, or it was used, or its ten minutes are over. Ask for a new one.'),
         ('method_not_allowed', 405,
@@ -155,6 +167,12 @@ as $$
             'Another snapshot of this session has this label. Remove it there first.'),
         ('key_taken', 409,
             'This id can''t be used. Leave it out, or make a new random one.'),
+        ('turn_running', 409,
+            'Another answer is being made in this session. Follow it, or begin when it has ended.'),
+        ('turn_over', 409,
+            'This turn has ended, or its lease ran out. Nothing was written, and nothing more will be.'),
+        ('turn_gap', 409,
+            'Chunks have no gaps. Send those from next_seq on.'),
         ('snapshot_gone', 410,
             'Clean-up has removed this snapshot. Restore the latest first.'),
         ('too_large', 413,
@@ -4266,7 +4284,7 @@ create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
 
 create table asyouwere.cleanup_failures (
     session bigint not null,
-    kind text not null check (kind in ('snapshots', 'parts', 'sessions')),
+    kind text not null check (kind in ('snapshots', 'parts', 'sessions', 'turns')),
     sql_state text not null,
     first_failed_at timestamptz not null default now(),
     last_failed_at timestamptz not null default now(),
@@ -4679,7 +4697,7 @@ create table asyouwere.unswept (
 );
 comment on table asyouwere.unswept is
     'Parts to be deleted: those of a session with since > since_after and until_after < until <= until_through.';
-comment on column asyouwere.unswept.until_through is '2147483647: the living as well, and the session''s keys: it is gone.';
+comment on column asyouwere.unswept.until_through is '2147483647: the living as well, the session''s keys and chunks: it is gone.';
 comment on column asyouwere.unswept.freed_bytes is 'Size of those deleted so far, to be taken off the session''s stored_bytes.';
 comment on column asyouwere.unswept.is_swept is 'All are deleted; only the session''s row has yet to be told.';
 comment on column asyouwere.unswept.retry_at is 'After a failure: not before this.';
@@ -4701,6 +4719,7 @@ declare
     v_last int;
     v_bytes bigint;
     v_keys int;
+    v_chunks int;
 begin
     -- In the order of an index, so that the next step need not pass by what is deleted already.
     with listed as (
@@ -4732,7 +4751,10 @@ begin
             delete from asyouwere.save_keys t where t.ctid = any (array(
                 select k.ctid from asyouwere.save_keys k where k.session = p_range.session limit p_rows));
             get diagnostics v_keys = row_count;
-            p_range.is_swept := v_keys < p_rows;
+            delete from asyouwere.turn_chunks t where t.ctid = any (array(
+                select c.ctid from asyouwere.turn_chunks c where c.session = p_range.session limit p_rows));
+            get diagnostics v_chunks = row_count;
+            p_range.is_swept := v_keys < p_rows and v_chunks < p_rows;
         end if;
     end if;
     update asyouwere.unswept u
@@ -5096,6 +5118,7 @@ declare
     v_max_sessions int := coalesce(p_max_sessions, 1);
     v_call asyouwere.cleanup_runs;
     v_more_keys boolean;
+    v_more_turns boolean;
     v_swept record;
 begin
     -- definer: nobody deletes parts but through here
@@ -5114,6 +5137,7 @@ begin
     v_call.snapshots := 0;
     -- first what needs no session's lock
     v_more_keys := asyouwere.forget_keys(2000);
+    v_more_turns := asyouwere.settle_turns(20, 5000);
     select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024);
     v_call.parts := v_swept.parts;
     v_call.bytes := v_swept.bytes;
@@ -5125,7 +5149,7 @@ begin
     if v_call.done then
         perform asyouwere.forget_buckets(1000);
         -- a window may be left of the last session
-        v_call.done := not v_more_keys and not exists (select from asyouwere.unswept u where u.retry_at <= now());
+        v_call.done := not v_more_keys and not v_more_turns and not exists (select from asyouwere.unswept u where u.retry_at <= now());
     end if;
     perform asyouwere.note_run(v_call);
     return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;
@@ -6239,3 +6263,753 @@ comment on function public.claim_sessions is
     'Take over all sessions that a code of offer_my_sessions() stands for, all or none; keys that meet get a new one (new_keys counts them). Raises offer_not_found, quota_exceeded, rate_limited.';
 revoke execute on function public.claim_sessions from public, anon, authenticated, service_role;
 grant execute on function public.claim_sessions to authenticated;
+
+-- 24_turns.sql
+
+-- Turns: one answer being made. Whoever makes it holds a lease on it and appends chunks; others follow by number.
+-- The fence is the turn's own row, never the session's, so that flushing chunks and saving don't wait for each other.
+-- A flush writes one row and renews the lease only when two thirds of it are gone; a poll that finds nothing reads
+-- three rows. How a turn ends is in 25_turn_ends.sql.
+-- Breaks running code: no.
+
+create table public.session_turns (
+    session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
+    id uuid not null,
+    internal_id bigint generated always as identity,
+    internal_session_id bigint not null,
+    status text not null default 'running',
+    started_by uuid,
+    started_at timestamptz not null default now(),
+    lease_seconds int not null,
+    lease_until timestamptz not null,
+    stop_requested_at timestamptz,
+    ended_at timestamptz,
+    last_seq int not null default 0,
+    number int,
+    position int,
+    changed_parts int,
+    message json not null,
+    finished_with uuid,
+    due_at timestamptz,
+    primary key (session_id, id)
+) with (fillfactor = 70);
+comment on table public.session_turns is
+    'The answers of a session, each from its first chunk to its end. The functions write it, whoever reads the session reads it.';
+comment on column public.session_turns.id is 'Whoever begins the turn makes it up, at random.';
+comment on column public.session_turns.internal_id is 'Short key of the turn''s chunks; no API takes it.';
+comment on column public.session_turns.status is 'running, done, stopped, failed; interrupted: the lease ran out.';
+comment on column public.session_turns.started_by is 'Who alone, with the service, may write it; null: the service.';
+comment on column public.session_turns.lease_until is 'When others may take the session''s next turn; get_turn() settles a turn whose lease ran out.';
+comment on column public.session_turns.last_seq is
+    'The last chunk''s number, as of the latest renewal of the lease; exact once the turn is over. get_turn() is always exact.';
+comment on column public.session_turns.number is 'The snapshot that the finished message came with.';
+comment on column public.session_turns.position is 'Where the finished message stands in the state''s list "messages"; null: there is none.';
+comment on column public.session_turns.message is 'What the message made of text chunks has besides its content.';
+comment on column public.session_turns.finished_with is 'MD5 of what finish_turn() was given, to tell a retry.';
+comment on column public.session_turns.due_at is 'When the clean-up takes the chunks, and later the row; null: it runs.';
+revoke all on sequence public.session_turns_internal_id_seq from anon, authenticated, service_role;
+
+-- one at a time; and the few that run are what the clean-up looks through
+create unique index session_turns_running on public.session_turns (session_id) where status = 'running';
+create index session_turns_latest on public.session_turns (session_id, internal_id desc);
+create index session_turns_of_person on public.session_turns (started_by, ended_at desc) where started_by is not null;
+create index session_turns_due on public.session_turns (due_at) where due_at is not null;
+
+create table asyouwere.turn_chunks (
+    session bigint not null,
+    turn bigint not null,
+    seq int not null,
+    chunks int not null,
+    flush int not null,
+    bytes int not null,
+    body text collate "C" not null,
+    primary key (session, turn, seq)
+);
+comment on table asyouwere.turn_chunks is 'What was flushed of running turns and of those just ended, one row a flush.';
+comment on column asyouwere.turn_chunks.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the turn''s row lock.';
+comment on column asyouwere.turn_chunks.seq is 'Number of the last chunk in it; chunks count from 1.';
+comment on column asyouwere.turn_chunks.chunks is 'How many chunks are in it.';
+comment on column asyouwere.turn_chunks.flush is 'Which flush of its turn it is: 1, 2, 3 …';
+comment on column asyouwere.turn_chunks.bytes is 'Of the turn up to here: bodies, and 100 for each flush.';
+comment on column asyouwere.turn_chunks.body is 'The chunks as they were sent: a JSON list without its brackets.';
+alter table asyouwere.turn_chunks set (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
+alter table asyouwere.turn_chunks enable row level security; -- no policy: the functions only
+
+alter table public.session_turns enable row level security;
+revoke all on public.session_turns from anon, authenticated, service_role;
+grant select on public.session_turns to authenticated, service_role;
+grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq, number, position)
+    on public.session_turns to anon; -- not whose it is
+create policy "Whoever reads a session reads its turns"
+    on public.session_turns for select to anon, authenticated
+    using ((select true from public.free_agent_sessions s where s.id = session_turns.session_id));
+
+create type asyouwere.turn_state as (
+    id uuid, status text, started_by uuid, lease_until timestamptz, stop_requested boolean,
+    first_seq int, chunks json, next_seq int, more boolean,
+    number int, "position" int, started_at timestamptz, ended_at timestamptz
+);
+comment on type asyouwere.turn_state is 'What get_turn answers.';
+
+-- Doors ----------------------------------------------------------------------------------------------------------
+create function asyouwere.refuse_turn(p_session_id uuid, p_turn_id uuid, p_need text) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_role text;
+begin
+    select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
+    v_role := asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility);
+    if v_session.id is null or v_role is null or p_need <> 'viewer' and v_role = 'viewer' then
+        perform asyouwere.refuse_access(p_session_id, p_need);
+    end if;
+    if exists (select from public.session_turns t where t.session_id = p_session_id and t.id = p_turn_id) then
+        perform asyouwere.fail('forbidden', 'Only who began a turn writes it. Editors may stop it.');
+    end if;
+    perform asyouwere.fail('turn_not_found');
+end;
+$$;
+comment on function asyouwere.refuse_turn is 'Raises session_not_found, forbidden or turn_not_found.';
+revoke execute on function asyouwere.refuse_turn from public;
+
+create function asyouwere.turn_to_write(p_session_id uuid, p_turn_id uuid) returns public.session_turns
+language plpgsql volatile
+as $$
+declare
+    v_turn public.session_turns;
+begin
+    -- Run by definers only; no SET clause, see 09_saving.sql. The role is part of the condition, so nobody locks a turn
+    -- that is not theirs to write.
+    select * into v_turn from public.session_turns t
+    where t.session_id = p_session_id and t.id = p_turn_id
+        and (t.started_by = auth.uid() or current_setting('role') = 'service_role')
+        and (select asyouwere.role_of(s.id, s.user_id, s.visibility) from public.free_agent_sessions s
+            where s.id = t.session_id) in ('owner', 'editor')
+    for no key update;
+    if not found then
+        perform asyouwere.refuse_turn(p_session_id, p_turn_id, 'editor');
+    end if;
+    return v_turn;
+end;
+$$;
+comment on function asyouwere.turn_to_write is
+    'The turn''s row, locked till the end of the transaction, if the caller began it and may still save into the session. Raises session_not_found, forbidden, turn_not_found.';
+revoke execute on function asyouwere.turn_to_write from public;
+
+create function asyouwere.refuse_ended(p_turn public.session_turns) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- the clock, not now(): the transaction may have waited for the row
+    if p_turn.status <> 'running' or p_turn.lease_until <= clock_timestamp() then
+        perform asyouwere.fail('turn_over',
+            p_detail => format('{"status": "%s"}',
+                case p_turn.status when 'running' then 'interrupted' else p_turn.status end));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_ended is 'The fence: raises turn_over for a turn that has ended or whose lease ran out.';
+revoke execute on function asyouwere.refuse_ended from public;
+
+create function asyouwere.last_seq(p_turn public.session_turns) returns int
+language sql stable set search_path = pg_catalog, pg_temp
+return coalesce((
+    select c.seq from asyouwere.turn_chunks c
+    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id
+    order by c.session desc, c.turn desc, c.seq desc limit 1), p_turn.last_seq);
+comment on function asyouwere.last_seq is 'Number of a turn''s last chunk, 0 if there is none.';
+revoke execute on function asyouwere.last_seq from public;
+
+-- Beginning ------------------------------------------------------------------------------------------------------
+create function asyouwere.refuse_turns(p_person uuid) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_quota text;
+    v_limit int;
+begin
+    -- no count goes further than its limit
+    select * into v_settings from asyouwere.settings;
+    select c.quota, c.most into v_quota, v_limit
+    from (
+        select 'running_turns' as quota, v_settings.max_running_turns_per_user as most, (
+            select count(*) from (
+                select from public.session_turns t where t.started_by = p_person and t.ended_at is null
+                limit v_settings.max_running_turns_per_user) n) as used
+        union all
+        select 'recent_turns', v_settings.max_recent_turns_per_user, (
+            select count(*) from (
+                select from public.session_turns t
+                where t.started_by = p_person and t.ended_at > now() - v_settings.keep_chunks_for
+                limit v_settings.max_recent_turns_per_user) n)
+    ) c
+    where c.used >= c.most
+    limit 1;
+    if found then
+        perform asyouwere.fail('quota_exceeded',
+            case v_quota when 'running_turns' then 'Too many turns are running. Finish some first.'
+            else 'Too many turns in a short time. Wait until their chunks are gone.' end,
+            format('{"quota": "%s", "used": %s, "limit": %s}', v_quota, v_limit, v_limit));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_turns is 'Raises quota_exceeded if a person has as many turns as allowed.';
+revoke execute on function asyouwere.refuse_turns from public;
+
+create function asyouwere.start_turn(
+    p_session_id uuid, p_turn_id uuid, p_lease_seconds int, p_message json, p_on_running text,
+    out turn public.session_turns, out created boolean
+)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_shape json;
+begin
+    -- definer: nobody writes turns but through here
+    created := false;
+    select * into v_session from public.free_agent_sessions s
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) in ('owner', 'editor');
+    if not found then
+        perform asyouwere.refuse_access(p_session_id, 'editor');
+    end if;
+    v_shape := asyouwere.readable_json(p_message::text);
+    if p_turn_id is null or p_lease_seconds is null or p_lease_seconds not between 1 and 300 then
+        perform asyouwere.fail('invalid_argument', 'A turn has an id, and a lease of 1 to 300 seconds.');
+    elsif p_on_running is null or p_on_running not in ('refuse', 'join') then
+        perform asyouwere.fail('invalid_argument', 'on_running is refuse or join.');
+    elsif json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
+        or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
+    then
+        perform asyouwere.fail('invalid_argument', 'message is an object of at most 8 KB without content and status.');
+    end if;
+    for attempt in 1 .. 3 loop
+        select * into turn from public.session_turns t where t.session_id = p_session_id and t.id = p_turn_id;
+        if found and turn.status <> 'running' and turn.started_by is distinct from auth.uid()
+            and current_setting('role') <> 'service_role'
+        then
+            perform asyouwere.fail('key_taken', 'This turn was somebody else''s. Make a new id for every turn.');
+        elsif not found then
+            select * into turn from public.session_turns t where t.session_id = p_session_id and t.status = 'running';
+        end if;
+        if turn.status = 'running' and turn.lease_until <= clock_timestamp() then
+            perform asyouwere.interrupt_turn(p_session_id, turn.id);
+            continue;
+        elsif turn.id = p_turn_id and (turn.status <> 'running' or turn.started_by is not distinct from auth.uid()
+            or current_setting('role') = 'service_role') or turn.id is not null and p_on_running = 'join'
+        then
+            turn.last_seq := asyouwere.last_seq(turn);
+            return;
+        elsif turn.id is not null then
+            perform asyouwere.fail('turn_running', p_detail => json_build_object('turn', turn.id,
+                'lease_until', turn.lease_until, 'next_seq', asyouwere.last_seq(turn) + 1)::text);
+        end if;
+        -- of the session only that it stays: saves go on meanwhile
+        perform from public.free_agent_sessions s where s.id = p_session_id for key share;
+        if not found then
+            perform asyouwere.fail('session_not_found');
+        end if;
+        if asyouwere.is_limited() then
+            perform asyouwere.refuse_turns(auth.uid());
+        end if;
+        insert into public.session_turns (session_id, id, internal_session_id, started_by, started_at, lease_seconds,
+            lease_until, message)
+        values (p_session_id, p_turn_id, v_session.internal_id, auth.uid(), clock_timestamp(), p_lease_seconds,
+            clock_timestamp() + make_interval(secs => p_lease_seconds), p_message)
+        on conflict do nothing
+        returning * into turn;
+        if found then
+            perform asyouwere.charge(); -- after the row: see the order of locks in 02_sessions.sql
+            created := true;
+            return;
+        end if;
+        -- somebody was faster: now it is found
+    end loop;
+    perform asyouwere.fail('turn_running', 'Others begin and end turns of this session all the time. Ask again.');
+end;
+$$;
+comment on function asyouwere.start_turn is 'Claims a session''s turn, or says which one runs.';
+revoke execute on function asyouwere.start_turn from public;
+grant execute on function asyouwere.start_turn to authenticated, service_role;
+
+create function public.begin_turn(
+    p_session_id uuid, p_turn_id uuid, p_lease_seconds int default 30, p_message json default '{"role":"assistant"}',
+    p_on_running text default 'refuse'
+)
+returns table (
+    id uuid, status text, started_by uuid, lease_until timestamptz, next_seq int, number int, "position" int,
+    started_at timestamptz, ended_at timestamptz, created boolean
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select (b.turn).id, (b.turn).status, (b.turn).started_by, (b.turn).lease_until, (b.turn).last_seq + 1,
+        (b.turn).number, (b.turn).position, (b.turn).started_at, (b.turn).ended_at, b.created
+    from asyouwere.start_turn(p_session_id, p_turn_id, p_lease_seconds, p_message, p_on_running) b;
+end;
+$$;
+comment on function public.begin_turn is
+    'Claim the session''s turn for an answer, under an id made up at random; again with the same id: the same turn. Another one runs and its lease is good: turn_running, or with p_on_running join its row. p_message: what a message made of text chunks has besides its content. Raises turn_running, key_taken, quota_exceeded.';
+revoke execute on function public.begin_turn from public, anon, authenticated, service_role;
+grant execute on function public.begin_turn to authenticated, service_role;
+
+-- 25_turn_chunks.sql
+
+-- Chunks: how whoever makes an answer flushes it, and how others read it as it comes.
+-- Breaks running code: no.
+
+create function asyouwere.charge_flush(p_last asyouwere.turn_chunks, p_flush int, p_bytes int) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_max_bytes bigint := (select s.max_turn_bytes from asyouwere.settings s);
+    -- of sixteen flushes one pays, so that the others write one row
+    v_cost int := (p_flush % 16 = 0)::int + (p_bytes >> 20) - (coalesce(p_last.bytes, 0) >> 20);
+begin
+    if p_bytes > v_max_bytes then
+        perform asyouwere.fail('too_large',
+            format('The chunks of a turn may have %s bytes, each flush counting 100 more.', v_max_bytes),
+            format('{"size_bytes": %s, "max_bytes": %s}', p_bytes, v_max_bytes));
+    end if;
+    if v_cost > 0 then
+        perform asyouwere.charge(v_cost);
+    end if;
+end;
+$$;
+comment on function asyouwere.charge_flush is
+    'A token for every 16 flushes of a turn and for every MB. Raises rate_limited, too_large.';
+revoke execute on function asyouwere.charge_flush from public;
+
+create function asyouwere.json_inside(p_text json) returns json
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_inside json;
+begin
+    v_inside := p_text #>> '{}';
+    return v_inside;
+exception when invalid_text_representation or untranslatable_character then
+    perform asyouwere.fail('invalid_json', 'The text is not JSON.');
+    return null;
+end;
+$$;
+comment on function asyouwere.json_inside is 'The JSON that a JSON string says. Raises invalid_json.';
+revoke execute on function asyouwere.json_inside from public;
+
+create function asyouwere.append_chunks(
+    p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json, out next_seq int, out stop boolean
+)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_turn public.session_turns := asyouwere.turn_to_write(p_session_id, p_turn_id);
+    v_last asyouwere.turn_chunks;
+    -- A text with the list in it is taken too: PostgREST reads no JSON with half a character in it, and a stream is
+    -- cut anywhere.
+    v_chunks json := case json_typeof(p_chunks) when 'string' then asyouwere.json_inside(p_chunks) else p_chunks end;
+    v_body text := btrim(v_chunks::text, E' \t\r\n');
+    v_count int;
+    v_known int;
+    v_flush int;
+    v_bytes int;
+    v_left interval;
+begin
+    -- definer: chunks are private
+    perform asyouwere.refuse_ended(v_turn);
+    if v_body is null or p_from_seq is null or p_from_seq < 1 or left(v_body, 1) <> '[' then
+        perform asyouwere.fail('invalid_argument', 'chunks is a list, its first one''s number from_seq is 1 or more.');
+    elsif octet_length(v_body) > 262144 then
+        perform asyouwere.fail('too_large', 'One flush may have 256 KB.',
+            format('{"size_bytes": %s, "max_bytes": 262144}', octet_length(v_body)));
+    end if;
+    v_count := json_array_length(v_chunks);
+    v_body := substr(v_body, 2, length(v_body) - 2);
+    if v_count > 1000 then
+        perform asyouwere.fail('too_large', 'One flush may have 1,000 chunks.', '{"max_parts": 1000}');
+    end if;
+    select c.seq, c.flush, c.bytes into v_last.seq, v_last.flush, v_last.bytes from asyouwere.turn_chunks c
+    where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id
+    order by c.session desc, c.turn desc, c.seq desc limit 1;
+    v_known := coalesce(v_last.seq, 0) + 1 - p_from_seq; -- so many of them are there already
+    if v_known < 0 then
+        perform asyouwere.fail('turn_gap', p_detail => format('{"next_seq": %s}', coalesce(v_last.seq, 0) + 1));
+    elsif v_known > 0 and v_known < v_count then
+        select string_agg(e.value::text, ',' order by e.n) into v_body
+        from json_array_elements(v_chunks) with ordinality e (value, n) where e.n > v_known;
+    end if;
+    next_seq := p_from_seq + greatest(v_count, v_known);
+    if v_count > v_known then
+        v_flush := coalesce(v_last.flush, 0) + 1;
+        v_bytes := coalesce(v_last.bytes, 0) + octet_length(v_body) + 100;
+        insert into asyouwere.turn_chunks (session, turn, seq, chunks, flush, bytes, body)
+        values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush, v_bytes, v_body);
+        -- no setting can be so small that what passes here breaks it
+        if v_flush % 16 = 0 or v_bytes >= 65536 then
+            perform asyouwere.charge_flush(v_last, v_flush, v_bytes);
+        end if;
+    end if;
+    if v_count = 0 or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0) then
+        update public.session_turns t
+        set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds), last_seq = next_seq - 1
+        where t.session_id = p_session_id and t.id = p_turn_id;
+    end if;
+    stop := v_turn.stop_requested_at is not null;
+end;
+$$;
+comment on function asyouwere.append_chunks is 'Writes a flush of a running turn as one row.';
+revoke execute on function asyouwere.append_chunks from public;
+grant execute on function asyouwere.append_chunks to authenticated, service_role;
+
+create function public.append_turn_chunks(p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json)
+returns table (next_seq int, stop boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.append_chunks(p_session_id, p_turn_id, p_from_seq, p_chunks);
+end;
+$$;
+comment on function public.append_turn_chunks is
+    'Flush chunks, a list of texts or of any JSON, numbered from p_from_seq; the first of a turn is 1. What is there is not written again; an empty list only renews the lease. The row says the next number, and whether a stop was asked for. At most 1,000 chunks and 256 KB a flush. Raises turn_over, turn_gap, turn_not_found, too_large, rate_limited.';
+revoke execute on function public.append_turn_chunks from public, anon, authenticated, service_role;
+grant execute on function public.append_turn_chunks to authenticated, service_role;
+
+-- Following --------------------------------------------------------------------------------------------------
+create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid, p_after_seq int) returns asyouwere.turn_state
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_turn public.session_turns;
+    v_after int := greatest(p_after_seq, 0);
+    v_last int;
+    v_state asyouwere.turn_state;
+begin
+    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they are all there.
+    if p_turn_id is not null then
+        select * into v_turn from public.session_turns t
+        where t.session_id = p_session_id and t.id = p_turn_id
+            and (select asyouwere.role_of(s.id, s.user_id, s.visibility) from public.free_agent_sessions s
+                where s.id = t.session_id) is not null;
+    else
+        select * into v_turn from public.session_turns t
+        where t.session_id = p_session_id
+            and (select asyouwere.role_of(s.id, s.user_id, s.visibility) from public.free_agent_sessions s
+                where s.id = t.session_id) is not null
+        order by t.session_id, t.internal_id desc limit 1;
+    end if;
+    if v_turn.id is null then
+        perform asyouwere.refuse_turn(p_session_id, null, 'viewer');
+    end if;
+    if v_turn.status = 'running' and v_turn.lease_until <= clock_timestamp()
+        and current_setting('transaction_read_only') = 'off'
+    then
+        perform asyouwere.interrupt_turn(p_session_id, v_turn.id);
+        select * into v_turn from public.session_turns t where t.session_id = p_session_id and t.id = v_turn.id;
+    end if;
+    select c.seq into v_last from asyouwere.turn_chunks c
+    where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id
+    order by c.session desc, c.turn desc, c.seq desc limit 1;
+    v_last := coalesce(v_last, v_turn.last_seq);
+    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon' then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
+        least(v_after, v_last) + 1, '[]', v_last + 1, false,
+        v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
+    if v_last > v_after then
+        with page as (
+            select c.* from asyouwere.turn_chunks c
+            where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id and c.seq > v_after
+            order by c.session, c.turn, c.seq limit 500
+        ), fitting as (
+            select p.seq, p.chunks, p.body, p.seq - p.chunks >= v_after as is_whole
+            from page p where p.bytes - (select min(f.bytes) from page f) < 1000000
+        )
+        select greatest(min(f.seq - f.chunks), v_after) + 1, max(f.seq) < v_last, max(f.seq) + 1,
+            concat('[', string_agg(case when f.is_whole then f.body else (
+                select string_agg(e.value::text, ',' order by e.n)
+                from json_array_elements(concat('[', f.body, ']')::json) with ordinality e (value, n)
+                where f.seq - f.chunks + e.n > v_after) end, ',' order by f.seq), ']')
+        into v_state.first_seq, v_state.more, v_state.next_seq, v_state.chunks
+        from fitting f having count(*) > 0;
+        if not found then
+            v_state.first_seq := v_last + 1; -- the clean-up has taken them
+            v_state.chunks := '[]';
+            v_state.more := false;
+            v_state.next_seq := v_last + 1;
+        end if;
+    end if;
+    return v_state;
+end;
+$$;
+comment on function asyouwere.read_turn is 'A turn and its chunks after a number; settles one whose lease ran out.';
+revoke execute on function asyouwere.read_turn from public;
+grant execute on function asyouwere.read_turn to anon, authenticated, service_role;
+
+create function public.get_turn(p_session_id uuid, p_turn_id uuid default null, p_after_seq int default 0)
+returns setof asyouwere.turn_state
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.read_turn(p_session_id, p_turn_id, p_after_seq);
+end;
+$$;
+comment on function public.get_turn is
+    'A turn (null: the running or the latest one) and its chunks after p_after_seq, from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
+revoke execute on function public.get_turn from public, anon, authenticated, service_role;
+grant execute on function public.get_turn to anon, authenticated, service_role;
+
+-- 26_turn_ends.sql
+
+-- How a turn ends: finished by whoever made it, or interrupted, when the lease ran out, by whoever looks next.
+-- Either way its message is saved once, in the transaction that ends it. Locks: the session, then the turn.
+-- Breaks running code: no.
+
+create function asyouwere.turn_text(p_turn public.session_turns) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- What is between the quotes of JSON strings, joined, is a JSON string again, to the character.
+    select concat('"', string_agg(substr(e.value::text, 2, length(e.value::text) - 2), '' order by c.seq, e.n), '"')
+    from asyouwere.turn_chunks c
+    cross join json_array_elements(concat('[', c.body, ']')::json) with ordinality e (value, n)
+    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id and json_typeof(e.value) = 'string'
+    having count(*) > 0
+$$;
+comment on function asyouwere.turn_text is 'The text chunks of a turn as one JSON string; null if there are none.';
+revoke execute on function asyouwere.turn_text from public;
+
+create function asyouwere.turn_message(p_turn public.session_turns, p_status text) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select concat(rtrim(left(rtrim(p_turn.message::text, E' \t\r\n'), -1), E' \t\r\n'),
+        case when exists (select from json_object_keys(asyouwere.readable_json(p_turn.message::text))) then ',' end,
+        '"content":', t.text, case when p_status <> 'done' then format(',"status":"%s"', p_status) end, '}')
+    from asyouwere.turn_text(p_turn) t (text) where t.text is not null
+$$;
+comment on function asyouwere.turn_message is 'The message that the text chunks of a turn make; null if there are none.';
+revoke execute on function asyouwere.turn_message from public;
+
+create function asyouwere.end_turn(
+    p_turn public.session_turns, p_status text, p_result asyouwere.save_result, p_position int, p_finished_with uuid
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_last int := asyouwere.last_seq(p_turn);
+begin
+    update public.session_turns t
+    set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number, position = p_position,
+        changed_parts = p_result.changed_parts, finished_with = p_finished_with,
+        due_at = clock_timestamp()
+            + case p_status when 'interrupted' then s.delete_expired_after else s.keep_chunks_for end
+    from asyouwere.settings s
+    where t.session_id = p_turn.session_id and t.id = p_turn.id;
+end;
+$$;
+comment on function asyouwere.end_turn is 'Writes down how a turn ended, and until when its chunks stay.';
+revoke execute on function asyouwere.end_turn from public;
+
+-- Interrupted ------------------------------------------------------------------------------------------------------
+create function asyouwere.interrupt_turn(p_session_id uuid, p_turn_id uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_claims text := current_setting('request.jwt.claims', true);
+    v_claimed_sub text := current_setting('request.jwt.claim.sub', true);
+    v_session public.free_agent_sessions;
+    v_turn public.session_turns;
+    v_message text;
+    v_result asyouwere.save_result;
+begin
+    select * into v_session from public.free_agent_sessions s where s.id = p_session_id for no key update;
+    select * into v_turn from public.session_turns t
+    where t.session_id = p_session_id and t.id = p_turn_id for no key update;
+    -- again under the locks: it may have been finished, or interrupted by another
+    if v_turn.status is distinct from 'running' or v_turn.lease_until > clock_timestamp() then
+        return;
+    end if;
+    v_message := asyouwere.turn_message(v_turn, 'interrupted');
+    if v_message is not null then
+        begin
+            -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads. No SET
+            -- clause: only a superuser could create the function with one for such a setting.
+            perform set_config('request.jwt.claims', '', true), set_config('request.jwt.claim.sub', '', true);
+            v_result := asyouwere.write_snapshot(v_session,
+                (array['append'], array['/messages/'], array[null::int], array[v_message])::asyouwere.change_rows,
+                false, null, null, null);
+            perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
+                set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
+        exception when sqlstate 'PT413' or sqlstate 'PT422' then
+            -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of grace.
+            v_message := null;
+        end;
+    end if;
+    perform asyouwere.end_turn(v_turn, 'interrupted', v_result,
+        case when v_message is not null then v_result.message_count - 1 end, null);
+end;
+$$;
+comment on function asyouwere.interrupt_turn is
+    'Ends a turn whose lease ran out, once: its text so far becomes a message with "status": "interrupted".';
+revoke execute on function asyouwere.interrupt_turn from public;
+
+-- Finished ---------------------------------------------------------------------------------------------------------
+create function asyouwere.complete_turn(
+    p_session_id uuid, p_turn_id uuid, p_message json, p_changes json, p_status text
+) returns asyouwere.save_result
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
+    v_turn public.session_turns := asyouwere.turn_to_write(p_session_id, p_turn_id);
+    v_finished_with uuid := md5(concat(p_status, E'\x01', p_message, E'\x01', p_changes))::uuid;
+    v_message text;
+    v_rows asyouwere.change_rows := (array[]::text[], array[]::text[], array[]::int[], array[]::text[]);
+    v_result asyouwere.save_result;
+begin
+    -- definer: nobody ends turns but through here
+    if p_status is null or p_status not in ('done', 'stopped', 'failed') then
+        perform asyouwere.fail('invalid_argument', 'status is done, stopped or failed.');
+    end if;
+    if v_turn.finished_with = v_finished_with then
+        -- the answer may have been lost
+        v_result := (v_turn.number, v_turn.changed_parts > 0, true, false, v_turn.changed_parts, null, null, null);
+        select n.size_bytes, n.message_count into v_result.size_bytes, v_result.message_count
+        from public.session_snapshots n where n.session_id = p_session_id and n.number = v_turn.number;
+        return v_result;
+    end if;
+    perform asyouwere.refuse_ended(v_turn);
+    v_message := coalesce(p_message::text, asyouwere.turn_message(v_turn, p_status));
+    if p_changes is not null then
+        v_rows := asyouwere.open_changes(p_changes);
+    end if;
+    if v_message is not null then
+        -- last, so that its position is that of the last message
+        v_rows := (v_rows.ops || 'append'::text, v_rows.paths || '/messages/'::text, v_rows.items || null::int,
+            v_rows.bodies || v_message);
+    end if;
+    if cardinality(v_rows.ops) > 0 then
+        v_result := asyouwere.save_snapshot(p_session_id, v_rows, null, null, null, 'merge');
+    else
+        v_result := (v_session.latest_number, false, false, false, 0, v_session.size_bytes, v_session.message_count, null);
+    end if;
+    perform asyouwere.end_turn(v_turn, p_status, v_result,
+        case when v_message is not null then v_result.message_count - 1 end, v_finished_with);
+    return v_result;
+end;
+$$;
+comment on function asyouwere.complete_turn is 'Saves the message and other changes, and ends the turn.';
+revoke execute on function asyouwere.complete_turn from public;
+grant execute on function asyouwere.complete_turn to authenticated, service_role;
+
+create function public.finish_turn(
+    p_session_id uuid, p_turn_id uuid, p_message json default null, p_changes json default null,
+    p_status text default 'done'
+) returns setof asyouwere.save_result
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.complete_turn(p_session_id, p_turn_id, p_message, p_changes, p_status);
+end;
+$$;
+comment on function public.finish_turn is
+    'End a turn as done, stopped or failed, and save its message in the same transaction: p_message, or else one made of the text chunks; p_changes go with it. The answer is that of a save; again with the same arguments: the same. Raises turn_over, turn_not_found, forbidden and what a save can be refused for.';
+revoke execute on function public.finish_turn from public, anon, authenticated, service_role;
+grant execute on function public.finish_turn to authenticated, service_role;
+
+-- Stopped ----------------------------------------------------------------------------------------------------------
+create function asyouwere.request_stop(p_session_id uuid, p_turn_id uuid) returns public.session_turns
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_turn public.session_turns;
+begin
+    -- definer: nobody writes turns but through here
+    select * into v_turn from public.session_turns t
+    where t.session_id = p_session_id and t.id = p_turn_id
+        and (select asyouwere.role_of(s.id, s.user_id, s.visibility) from public.free_agent_sessions s
+            where s.id = t.session_id) in ('owner', 'editor')
+    for no key update;
+    if not found then
+        perform asyouwere.refuse_turn(p_session_id, p_turn_id, 'editor');
+    end if;
+    if v_turn.status = 'running' and v_turn.stop_requested_at is null then
+        update public.session_turns t set stop_requested_at = clock_timestamp()
+        where t.session_id = p_session_id and t.id = p_turn_id
+        returning * into v_turn;
+        perform asyouwere.charge();
+    end if;
+    return v_turn;
+end;
+$$;
+comment on function asyouwere.request_stop is 'Notes that a stop was asked for, once.';
+revoke execute on function asyouwere.request_stop from public;
+grant execute on function asyouwere.request_stop to authenticated, service_role;
+
+create function public.stop_turn(p_session_id uuid, p_turn_id uuid)
+returns table (status text, stop_requested_at timestamptz)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select t.status, t.stop_requested_at from asyouwere.request_stop(p_session_id, p_turn_id) t;
+end;
+$$;
+comment on function public.stop_turn is
+    'Ask whoever makes the answer to stop: told with the next flush. Any editor may. Of a turn that is over: how it ended. Raises turn_not_found, forbidden.';
+revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
+grant execute on function public.stop_turn to authenticated, service_role;
+
+-- Clean-up ---------------------------------------------------------------------------------------------------------
+create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    v_turn public.session_turns;
+    v_rows int;
+    v_left int := p_rows;
+begin
+    -- what nobody has looked at
+    for v_turn in
+        select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now() limit p_turns
+    loop
+        -- busy: next time
+        perform from public.free_agent_sessions s where s.id = v_turn.session_id for no key update skip locked;
+        continue when not found;
+        begin
+            perform asyouwere.interrupt_turn(v_turn.session_id, v_turn.id);
+        exception when others then
+            perform asyouwere.note_failure(v_turn.internal_session_id, 'turns', sqlstate);
+        end;
+        if clock_timestamp() > v_until then
+            return true;
+        end if;
+    end loop;
+    for v_turn in
+        select t.* from public.session_turns t where t.due_at <= now() order by t.due_at limit 500
+        for no key update skip locked
+    loop
+        delete from asyouwere.turn_chunks c where c.ctid = any (array(
+            select o.ctid from asyouwere.turn_chunks o
+            where o.session = v_turn.internal_session_id and o.turn = v_turn.internal_id limit v_left));
+        get diagnostics v_rows = row_count;
+        v_left := v_left - v_rows;
+        if v_left <= 0 or clock_timestamp() > v_until then
+            return true;
+        end if;
+        -- the row is known for as long as an idempotency key is
+        update public.session_turns t set due_at = v_turn.ended_at + s.keep_keys_for
+        from asyouwere.settings s
+        where t.session_id = v_turn.session_id and t.id = v_turn.id and v_turn.ended_at + s.keep_keys_for > now();
+        if not found then
+            delete from public.session_turns t where t.session_id = v_turn.session_id and t.id = v_turn.id;
+        end if;
+    end loop;
+    return exists (select from public.session_turns t where t.due_at <= now());
+end;
+$$;
+comment on function asyouwere.settle_turns is
+    'Interrupts turns whose lease ran out, deletes chunks whose time is over and turns long ended; true if there are more.';
+revoke execute on function asyouwere.settle_turns from public;

@@ -76,7 +76,11 @@ create table asyouwere.settings (
     max_members_per_session int default 1000 check (max_members_per_session >= 0),
     max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
     max_invitations_received int default 500 check (max_invitations_received >= 0),
-    max_invitations_from_one int default 20 check (max_invitations_from_one >= 0)
+    max_invitations_from_one int default 20 check (max_invitations_from_one >= 0),
+    keep_chunks_for interval not null default '10 minutes' check (keep_chunks_for between '0' and '300 years'),
+    max_turn_bytes int not null default 8 * 1024 * 1024 check (max_turn_bytes between 65536 and 1024 ^ 3),
+    max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
+    max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -107,6 +111,12 @@ comment on column asyouwere.settings.max_invitations_received is
     'Open ones to one person, sessions offered to take over among them. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_from_one is
     'Open ones of one owner to one person, so that nobody fills another''s list alone. Null: no limit.';
+comment on column asyouwere.settings.keep_chunks_for is
+    'How long a turn''s chunks stay after its end; interrupted: delete_expired_after.';
+comment on column asyouwere.settings.max_turn_bytes is 'JSON of a turn''s chunks, each flush counting 100 more.';
+comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
+comment on column asyouwere.settings.max_recent_turns_per_user is
+    'Begun by one person and ended within keep_chunks_for. Null: no limit.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;

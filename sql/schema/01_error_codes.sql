@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 40 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 44 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -21,6 +21,8 @@ as $$
             'The session has no snapshot of that number or label.'),
         ('invitation_not_found', 404,
             'No open invitation to this session for you. It may have been taken back, or the session made private.'),
+        ('turn_not_found', 404,
+            'The session has no turn of that id, or none at all.'),
         ('offer_not_found', 404,
             'No such code, or it was used, or its ten minutes are over. Ask for a new one.'),
         ('method_not_allowed', 405,
@@ -35,6 +37,12 @@ as $$
             'Another snapshot of this session has this label. Remove it there first.'),
         ('key_taken', 409,
             'This id can''t be used. Leave it out, or make a new random one.'),
+        ('turn_running', 409,
+            'Another answer is being made in this session. Follow it, or begin when it has ended.'),
+        ('turn_over', 409,
+            'This turn has ended, or its lease ran out. Nothing was written, and nothing more will be.'),
+        ('turn_gap', 409,
+            'Chunks have no gaps. Send those from next_seq on.'),
         ('snapshot_gone', 410,
             'Clean-up has removed this snapshot. Restore the latest first.'),
         ('too_large', 413,

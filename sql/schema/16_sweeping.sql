@@ -15,7 +15,7 @@ create table asyouwere.unswept (
 );
 comment on table asyouwere.unswept is
     'Parts to be deleted: those of a session with since > since_after and until_after < until <= until_through.';
-comment on column asyouwere.unswept.until_through is '2147483647: the living as well, and the session''s keys: it is gone.';
+comment on column asyouwere.unswept.until_through is '2147483647: the living as well, the session''s keys and chunks: it is gone.';
 comment on column asyouwere.unswept.freed_bytes is 'Size of those deleted so far, to be taken off the session''s stored_bytes.';
 comment on column asyouwere.unswept.is_swept is 'All are deleted; only the session''s row has yet to be told.';
 comment on column asyouwere.unswept.retry_at is 'After a failure: not before this.';
@@ -37,6 +37,7 @@ declare
     v_last int;
     v_bytes bigint;
     v_keys int;
+    v_chunks int;
 begin
     -- In the order of an index, so that the next step need not pass by what is deleted already.
     with listed as (
@@ -68,7 +69,10 @@ begin
             delete from asyouwere.save_keys t where t.ctid = any (array(
                 select k.ctid from asyouwere.save_keys k where k.session = p_range.session limit p_rows));
             get diagnostics v_keys = row_count;
-            p_range.is_swept := v_keys < p_rows;
+            delete from asyouwere.turn_chunks t where t.ctid = any (array(
+                select c.ctid from asyouwere.turn_chunks c where c.session = p_range.session limit p_rows));
+            get diagnostics v_chunks = row_count;
+            p_range.is_swept := v_keys < p_rows and v_chunks < p_rows;
         end if;
     end if;
     update asyouwere.unswept u

@@ -56,6 +56,7 @@ declare
     v_max_sessions int := coalesce(p_max_sessions, 1);
     v_call asyouwere.cleanup_runs;
     v_more_keys boolean;
+    v_more_turns boolean;
     v_swept record;
 begin
     -- definer: nobody deletes parts but through here
@@ -74,6 +75,7 @@ begin
     v_call.snapshots := 0;
     -- first what needs no session's lock
     v_more_keys := asyouwere.forget_keys(2000);
+    v_more_turns := asyouwere.settle_turns(20, 5000);
     select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024);
     v_call.parts := v_swept.parts;
     v_call.bytes := v_swept.bytes;
@@ -85,7 +87,7 @@ begin
     if v_call.done then
         perform asyouwere.forget_buckets(1000);
         -- a window may be left of the last session
-        v_call.done := not v_more_keys and not exists (select from asyouwere.unswept u where u.retry_at <= now());
+        v_call.done := not v_more_keys and not v_more_turns and not exists (select from asyouwere.unswept u where u.retry_at <= now());
     end if;
     perform asyouwere.note_run(v_call);
     return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;

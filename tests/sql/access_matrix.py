@@ -122,6 +122,9 @@ NOT_FOR_THE_SERVICE = {SERVICE: "denied"}
 NO_SUCH_OFFER = dict.fromkeys((OWNER, EDITOR, VIEWER, INVITED, STRANGER), "offer_not_found") | NOT_FOR_THE_SERVICE
 COUNT = itertools.count()
 
+# Begun by ada in each session of the scene: an editor may stop it, but not write it.
+TURN = UUID("7e000000-0000-4000-8000-000000000001")
+
 FUNCTIONS: dict[str, Call] = {
     # the session
     "public.get_or_create_session": Call(
@@ -151,6 +154,14 @@ FUNCTIONS: dict[str, Call] = {
     "public.append_session_messages": Call(SAVE, with_session(p_messages=["hi"])),
     "public.revert_session": Call(SAVE, with_session(p_number=1)),
     "public.label_snapshot": Call(SAVE, with_session(p_number=2, p_label="new")),
+    # turns
+    "public.begin_turn": Call(
+        SAVE, with_session(p_turn_id=uuid4(), p_on_running="join")
+    ),
+    "public.append_turn_chunks": Call(OWN, with_session(p_turn_id=TURN, p_from_seq=2, p_chunks=["x"])),
+    "public.finish_turn": Call(OWN, with_session(p_turn_id=TURN)),
+    "public.stop_turn": Call(SAVE, with_session(p_turn_id=TURN)),
+    "public.get_turn": Call(READ, with_session(p_turn_id=TURN)),
     # reading
     "public.get_latest_snapshot": Call(READ),
     "public.get_snapshot": Call(READ, with_session(p_number=1)),
@@ -199,6 +210,15 @@ FUNCTIONS: dict[str, Call] = {
             p_on_conflict="merge",
         ),
     ),
+    "asyouwere.start_turn": Call(
+        SAVE, with_session(p_turn_id=uuid4(), p_lease_seconds=30, p_message={}, p_on_running="join")
+    ),
+    "asyouwere.append_chunks": Call(OWN, with_session(p_turn_id=TURN, p_from_seq=2, p_chunks=["x"])),
+    "asyouwere.complete_turn": Call(
+        OWN, with_session(p_turn_id=TURN, p_message=None, p_changes=None, p_status="done")
+    ),
+    "asyouwere.request_stop": Call(SAVE, with_session(p_turn_id=TURN)),
+    "asyouwere.read_turn": Call(READ, with_session(p_turn_id=None, p_after_seq=0)),
     "asyouwere.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
     "asyouwere.label": Call(SAVE, with_session(p_number=2, p_label="new")),
     "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None)),
@@ -287,6 +307,10 @@ SESSION_OF_ANON = (
     *(column for column in SESSION_UPDATE if column != "key"),
     *("created_at", "updated_at", "last_activity_at", "expired_at", "latest_number", "size_bytes", "message_count"),
 )
+TURN_OF_ANON = (
+    *("session_id", "id", "status", "started_at", "lease_until", "stop_requested_at", "ended_at", "last_seq"),
+    *("number", "position"),
+)
 SNAPSHOT_OF_ANON = ("session_id", "created_at", "size_bytes", "number", "changed_parts", "message_count", "label")
 
 RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
@@ -309,6 +333,9 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     },
     "public.sessions_list": {"SELECT": dict.fromkeys(WRITERS)},
     "public.free_agent_sessions_internal_id_seq": {},
+    "public.session_turns": {"SELECT": {"anon": TURN_OF_ANON, **dict.fromkeys(WRITERS)}},
+    "public.session_turns_internal_id_seq": {},
+    "asyouwere.turn_chunks": {},
     "asyouwere.described_sessions": {"SELECT": dict.fromkeys(WRITERS)},
     "asyouwere.parts": {"SELECT": dict.fromkeys(READERS)},
     "asyouwere.live_parts": {"SELECT": dict.fromkeys(READERS)},
@@ -334,7 +361,7 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
     role = role_in(caller, visibility)
     reads = role is not None
     anonymous = caller in (ANONYMOUS, CLAIMLESS)
-    if relation == "public.free_agent_sessions":
+    if relation in ("public.free_agent_sessions", "public.session_turns"):
         return int(reads)
     if relation == "asyouwere.described_sessions":
         return "denied" if anonymous else int(reads)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.sql.access_matrix import VISIBILITIES, Scene
+from tests.sql.access_matrix import TURN, VISIBILITIES, Scene
 from tests.sql.states import change
 from tests.support.cluster import Cluster
 from tests.support.database import Db
@@ -43,6 +43,9 @@ def scene(shared: Db) -> Scene:
             shared.one("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
             shared.save(session_id, {"messages": ["a", "b"], "n": 1}, p_label="first", p_idempotency_key="k")
             change(shared, session_id, {"set": {"/n": 2}})
+            turn = {"p_session_id": session_id, "p_turn_id": TURN}
+            shared.one("begin_turn", **turn, p_lease_seconds=300)
+            shared.one("append_turn_chunks", **turn, p_from_seq=1, p_chunks=["so far"])
     with shared.acting_as("service"):
         shared.one("cleanup_old_snapshots")
     return Scene(shared, sessions, people)

@@ -138,6 +138,7 @@ def test_tables_answer_alike_too(scene: Scene, caller: str) -> None:
         "select * from public.session_snapshots where session_id = %(id)s",
         "select * from public.session_members where session_id = %(id)s",
         "select * from public.session_messages where session_id = %(id)s",
+        "select * from public.session_turns where session_id = %(id)s",
         "select * from public.sessions_list where id = %(id)s",
         "update public.free_agent_sessions set name = 'x' where id = %(id)s",
         "delete from public.free_agent_sessions where id = %(id)s",
@@ -186,7 +187,7 @@ def test_relation_grants(shared: Db, relation: str) -> None:
 @pytest.mark.parametrize("relation", [name for name in RELATIONS if not name.endswith("_seq")])
 def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     session_id = scene.sessions[visibility]
-    by_internal_id = ("parts", "save_keys", "thinned", "unswept", "cleanup_failures")
+    by_internal_id = ("parts", "save_keys", "thinned", "unswept", "cleanup_failures", "turn_chunks")
     key = "session" if relation.endswith(by_internal_id) else None
     if relation in ("public.free_agent_sessions", "asyouwere.described_sessions", "public.sessions_list"):
         key = "id"
@@ -222,6 +223,7 @@ def test_role_of_and_the_policies_agree(scene: Scene, caller: str, visibility: s
             "select count(*) > 0 as seen from public.free_agent_sessions where id = %(id)s",
             "select count(*) > 0 as seen from public.session_snapshots where session_id = %(id)s",
             "select count(*) > 0 as seen from public.session_messages where session_id = %(id)s",
+            "select count(*) > 0 as seen from public.session_turns where session_id = %(id)s",
             "select count(*) > 0 as seen from asyouwere.parts where session = %(internal)s",
         ):
             values = {"id": session_id, "internal": scene.internal_id(session_id)}

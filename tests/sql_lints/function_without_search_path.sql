@@ -18,6 +18,8 @@ where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
             'asyouwere.append_items(bigint, int, asyouwere.change_rows)'::regprocedure,
             'asyouwere.overwrite_parts(bigint, int, asyouwere.change_rows)'::regprocedure,
             'asyouwere.replace_parts(bigint, int, asyouwere.change_rows)'::regprocedure,
+            -- and of a flush
+            'asyouwere.turn_to_write(uuid, uuid)'::regprocedure,
             -- commits, which a procedure with a SET clause may not; sets it in each transaction instead
             'asyouwere.clean_up(int)'::regprocedure
         )
