@@ -523,7 +523,7 @@ def test_chunks__one_in_sixteen_flushes_is_charged(db: Db) -> None:
 def test_session_turns__is_seen_by_whoever_reads_the_session(db: Db, session_id: UUID) -> None:
     begin(db, session_id)
     db.share(session_id, "vi", "viewer")
-    rows = "select status, started_by from public.session_turns where session_id = %s"
+    rows = "select status, last_seq from public.session_turns where session_id = %s"
     for who, seen in (("ada", 1), ("vi", 1), ("eve", 0), (None, 0), ("service", 1)):
         with db.acting_as(who):
             assert len(db.sql(rows, (session_id,))) == seen, who
