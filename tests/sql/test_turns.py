@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,7 +30,8 @@ def session_id(db: Db) -> Iterator[UUID]:
 
 
 def begin(db: Db, session_id: UUID, turn: UUID | None = None, **arguments: Any) -> UUID:
-    return db.one("begin_turn", p_session_id=session_id, p_turn_id=turn or uuid4(), **arguments)["id"]
+    row = db.one("begin_turn", p_session_id=session_id, p_turn_id=turn or uuid4(), **arguments)
+    return UUID(str(row["id"]))
 
 
 def flush(db: Db, session_id: UUID, turn: UUID, from_seq: int, *chunks: Any) -> Row:
@@ -287,13 +288,14 @@ def test_interrupted__whoever_looks_makes_the_message_once(db: Db, session_id: U
     flush(db, session_id, turn, 1, "so", " far")
     db.one("update_session", p_session_id=session_id, p_changes={"visibility": "public"})
     run_out(db, turn)
-    for refused in (
+    tries: list[Callable[[], Row]] = [
         lambda: flush(db, session_id, turn, 3, "late"),
         lambda: flush(db, session_id, turn, 1, "so", " far"),
         lambda: finish(db, session_id, turn),
-    ):
+    ]
+    for late in tries:
         with db.refuses("turn_over"):
-            refused()
+            late()
     with db.acting_as(None):
         rows = [look(db, session_id, turn) for _ in range(3)]
     assert {(row["status"], row["number"], row["position"]) for row in rows} == {("interrupted", 1, 0)}
@@ -369,12 +371,13 @@ def test_fence__a_deleted_session_stays_deleted(db: Db, session_id: UUID) -> Non
     flush(db, session_id, turn, 1, "x")
     internal = db.one("get_or_create_session", p_id=session_id)["internal_id"]
     db.one("delete_session", p_session_id=session_id)
-    for late in (
+    tries: list[Callable[[], Any]] = [
         lambda: flush(db, session_id, turn, 2, "y"),
         lambda: finish(db, session_id, turn),
         lambda: begin(db, session_id),
         lambda: look(db, session_id, turn),
-    ):
+    ]
+    for late in tries:
         with db.refuses("session_not_found"):
             late()
     left = "select count(*) as n from asyouwere.turn_chunks where session = %s"
