@@ -86,7 +86,7 @@ def test_connection__something_else_answers() -> None:
 
 @pytest.mark.parametrize("dsn", [f"postgres:/{PASSWORD}", f"{PASSWORD}", f"postgresql://u:{PASSWORD}@h:1/x?nonsense=1"])
 def test_connection__string_that_is_none(dsn: str) -> None:
-    assert first(dsn).message == "the connection string can't be read"
+    assert first(dsn).message == "the connection string cannot be read"
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_functions__of_another_version(functions_url: str) -> None:
 def test_functions__not_there(functions_url: str) -> None:
     assert {finding.message for finding in check_functions(functions_url + "/wrong")} == {"status 404"}
     assert {finding.message for finding in check_functions("http://127.0.0.1:1")} == {"connection refused"}
-    assert {finding.message for finding in check_functions("http://no.such.host.invalid")} == {"there is no host of that name"}
+    assert {finding.message for finding in check_functions("https://no.such.host.invalid")} == {"there is no host of that name"}
     assert {finding.message for finding in check_functions("ftp://127.0.0.1")} == {"that is no http address"}
     https = functions_url.replace("http://", "https://")
     assert {finding.message for finding in check_functions(https)} == {"it does not speak TLS; http:// instead of https://?"}

@@ -37,6 +37,7 @@ def test_variables__every_field_is_one_with_its_default_and_a_meaning() -> None:
 
 def test_repr__shows_every_field_and_no_secret() -> None:
     planted = {name: f"planted-{name}-{'x' * 32}" for name, variable in VARIABLES.items() if variable.secret}
+    planted["ASYOUWERE_DATABASE_URL"] = "postgresql://user:planted@host/db"
     text = repr(Settings.from_environment({**GOOD, **planted}))
     assert "planted" not in text
     assert all(f"{variable.field}=" in text for variable in VARIABLES.values())

@@ -128,7 +128,7 @@ def test_example__shows_the_defaults() -> None:
     text = (ROOT / "infra" / "Pulumi.example.yaml").read_text("utf-8")
     shown = dict(re.findall(r"# +(error_ratio|p99_ms|\w+_\w+): ([\d.]+)", text))
     assert {key: float(value) for key, value in shown.items()} == asdict(Thresholds())
-    defaults = Settings("direct", "x", jwt_secret="0123456789" * 4, jwt_issuer="x")
+    defaults = Settings("direct", "postgresql://x", jwt_secret="0123456789" * 4, jwt_issuer="x")
     for name in (
         "poolSize",
         "poolTimeoutSeconds",
@@ -161,7 +161,7 @@ def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -
 def test_environment__the_functions_start_with_it(
     which: str, settings: dict[str, Any], stacks: dict[str, Stack]
 ) -> None:
-    planted = {"ASYOUWERE_JWT_SECRET": "0123456789" * 4}
+    planted = {"ASYOUWERE_JWT_SECRET": "0123456789" * 4, "ASYOUWERE_DATABASE_URL": "postgresql://u:planted@x/d"}
     for name, function in stacks[which].functions.items():
         bound = {key: planted.get(key, f"planted-{key}") for key in secrets(function)}
         read = Settings.from_environment({**environment(function), **bound})

@@ -252,15 +252,19 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
     asyouwere migrate --database-url postgresql://postgres:…@db.example.org/postgres --dry-run
     asyouwere migrate --database-url postgresql://postgres:…@127.0.0.1/app --bootstrap
     """
+    import os
+
     import psycopg
 
     from asyouwere.local import migrations
+    from asyouwere.service.encryption import NotEncrypted
 
     if not database_url:
         raise LocalError("say which database: --database-url postgresql://… (or ASYOUWERE_DATABASE_URL)")
     try:
-        migrations.migrate(database_url, bootstrap=bootstrap, dry_run=dry_run, say=say)
-    except psycopg.Error as exc:
+        ca = os.environ.get("ASYOUWERE_DATABASE_CA")
+        migrations.migrate(database_url, ca=ca, bootstrap=bootstrap, dry_run=dry_run, say=say)
+    except (psycopg.Error, NotEncrypted) as exc:
         raise LocalError(_first_line(exc)) from exc
 
 

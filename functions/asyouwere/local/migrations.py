@@ -18,6 +18,7 @@ import psycopg
 
 from asyouwere.local.errors import LocalError, MigrationFailed, MigrationRefused
 from asyouwere.local.statements import split_statements
+from asyouwere.service.encryption import encrypted
 
 FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 # The application's own migrations carry a time (14 digits) and are none of our business; ours are counted.
@@ -117,6 +118,7 @@ def pending_migrations(recorded: dict[str, str | None], files: list[Migration]) 
 def migrate(
     dsn: str,
     *,
+    ca: str | None = None,
     folder: Path | None = None,
     bootstrap: bool = False,
     dry_run: bool = False,
@@ -125,10 +127,11 @@ def migrate(
     """Bring a database up to date; returns what was applied (with dry_run: what would be).
 
     Safe when several run at once, and through a transaction-mode pooler: every step takes the lock inside
-    its own transaction and looks at the history again. bootstrap runs `sql/bootstrap.sql` first.
+    its own transaction and looks at the history again. bootstrap runs `sql/bootstrap.sql` first. ca: PEM text of the
+    server's CA. Raises NotEncrypted for a server elsewhere without TLS.
     """
     files = read_migrations(folder)
-    with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
+    with psycopg.connect(encrypted(dsn, ca), autocommit=True, prepare_threshold=None) as connection:
         if bootstrap and not dry_run:
             run_file(connection, sql_folder() / "bootstrap.sql")
         done: list[Migration] = []

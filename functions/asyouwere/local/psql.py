@@ -12,9 +12,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from psycopg.conninfo import conninfo_to_dict
+
 from asyouwere.local.binaries import from_wheel
 from asyouwere.local.errors import PostgresMissing
 from asyouwere.local.tokens import claims_of
+from asyouwere.service.encryption import encrypted
+
+#: What `encrypted` settles, as psql's variables.
+_ENCRYPTION = {"sslmode": "PGSSLMODE", "gssencmode": "PGGSSENCMODE", "require_auth": "PGREQUIREAUTH"}
 
 
 def psql_program() -> str:
@@ -41,6 +47,7 @@ def psql_environment(
     claims = json.dumps(claims_of(user, role), separators=(",", ":"))
     options = {"role": role, "request.jwt.claims": claims}
     where = urlsplit(database_url)
+    line = conninfo_to_dict(encrypted(database_url))
     kept = {name: value for name, value in environ.items() if not name.startswith("PG")}
     return {
         **kept,
@@ -49,6 +56,7 @@ def psql_environment(
         "PGDATABASE": where.path[1:],
         "PGUSER": "authenticator",
         "PGPASSWORD": password,
+        **{variable: str(line[name]) for name, variable in _ENCRYPTION.items() if name in line},
         "PGOPTIONS": " ".join(f"-c {name}={_escaped(value)}" for name, value in options.items()),
     }
 

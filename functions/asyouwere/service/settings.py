@@ -21,10 +21,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from asyouwere.service.encryption import NotEncrypted, encrypted, encrypted_or_here
+
 __all__ = ["VARIABLES", "Readers", "Settings", "SettingsError", "Variable"]
 
 MEBIBYTE: Final = 1024 * 1024
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _THIS_MACHINE: Final = frozenset(
     f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "[::1]")
 )
@@ -85,8 +86,15 @@ class Settings:
     database_url: str = _setting(
         "",
         "direct only: postgresql:// address of the database or of a transaction-mode pooler; the login role "
-        "must be a member of authenticated and service_role",
+        "must be a member of authenticated and service_role. Off this machine always with TLS: sslmode=require "
+        "if it says nothing, verify-full with a CA, and anything below require is refused",
         secret=True,
+        postgrest="none",
+    )
+    database_ca: str | None = _setting(
+        None,
+        "direct only: PEM text of the CA's certificates, by which the server is verified (sslmode=verify-full); or "
+        "write sslrootcert, a file of them, into the address",
         postgrest="none",
     )
     supabase_url: str | None = _setting(
@@ -267,6 +275,11 @@ def _problems(settings: Settings) -> list[str]:
         found.append("ASYOUWERE_DATABASE must be direct or postgrest.")
     if settings.database == "direct" and not settings.database_url:
         found.append(f"ASYOUWERE_DATABASE_URL is missing: {VARIABLES['ASYOUWERE_DATABASE_URL'].meaning}.")
+    elif settings.database == "direct":
+        try:
+            encrypted(settings.database_url, settings.database_ca)
+        except NotEncrypted as exc:
+            found.append(f"ASYOUWERE_DATABASE_URL: {exc}.")
     if settings.database == "postgrest" and not settings.postgrest_url:
         found.append("Set ASYOUWERE_SUPABASE_URL or ASYOUWERE_POSTGREST_URL: PostgREST's address is missing.")
     # A clean-up that only the scheduler calls needs no keys to users' tokens.
@@ -286,8 +299,7 @@ def _problems(settings: Settings) -> list[str]:
         found.append("Set both ASYOUWERE_SCHEDULER_AUDIENCE and ASYOUWERE_SCHEDULER_EMAIL, or neither.")
     for name in ("ASYOUWERE_JWKS_URL", "ASYOUWERE_SCHEDULER_JWKS_URL", "ASYOUWERE_POSTGREST_URL"):
         address = getattr(settings, VARIABLES[name].field)
-        parts = urlsplit(address or "https://")
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if address and not encrypted_or_here(address):
             found.append(f"{name} must start with https:// (http:// only on this machine).")
     for name, variable in VARIABLES.items():
         value = getattr(settings, variable.field)

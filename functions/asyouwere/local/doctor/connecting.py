@@ -12,13 +12,14 @@ import httpx
 import psycopg
 
 from asyouwere.local.doctor.finding import Finding
+from asyouwere.service.encryption import NotEncrypted, is_this_machine
 
 __all__ = ["CONNECT_SECONDS", "ask", "connection_failure"]
 
 CONNECT_SECONDS: Final = 10
 
 _TLS_MISSING: Final = "wrong sslmode: the server wants TLS"
-_TLS_ADVICE: Final = "add ?sslmode=require to the connection string"
+_TLS_ADVICE: Final = "sslmode=verify-full with sslrootcert, or sslmode=require, in the connection string"
 _NOBODY: Final = "there is no host of that name"
 
 #: What libpq or the server says, what it means, what to do; the first that fits. With sslmode=prefer the text has
@@ -35,12 +36,18 @@ _DATABASE: Final = (
     ("connection refused", "connection refused: nothing listens there", "check host and port; is the server up?"),
     ("timeout", f"no answer within {CONNECT_SECONDS} s", "check host and port; a firewall may be in between"),
     ("resolve host|translate host", _NOBODY, "check the host"),
+    (
+        "authentication method requirement",
+        "the server asks for the password itself, and nobody knows who it is",
+        "sslmode=verify-full with the CA's certificate; then it may",
+    ),
     ("weak sslmode", "sslmode is too weak for this sslrootcert", "sslmode=verify-full"),
     ("invalid sslmode", "sslmode is none that there is", "sslmode=require, or verify-full with sslrootcert"),
     (
         "does not support ssl",
         "wrong sslmode: the connection string wants TLS, and the server has none",
-        "take sslmode out for a server on this machine; elsewhere turn TLS on in the server",
+        "take sslmode out for a server on this machine; elsewhere turn TLS on in the server, or somebody in between "
+        "answers for it",
     ),
     (
         "certificate",
@@ -57,15 +64,11 @@ _DATABASE: Final = (
 )
 
 
-def connection_failure(error: psycopg.Error) -> Finding:
+def connection_failure(error: psycopg.Error | NotEncrypted) -> Finding:
     """The finding for a database that could not be connected to."""
-    if isinstance(error, psycopg.ProgrammingError):
-        return Finding(
-            "connection",
-            "fail",
-            "the connection string can't be read",
-            "postgresql://user:password@host:port/database",
-        )
+    if isinstance(error, NotEncrypted):
+        message, _, advice = str(error).partition(": ")
+        return Finding("connection", "fail", f"the connection string {message}", advice)
     said = str(error).lower()
     for piece, message, advice in _DATABASE:
         if re.search(piece, said):
@@ -83,12 +86,12 @@ _WEB: Final = (
 
 
 def ask(method: str, url: str, **options: object) -> httpx.Response | str:
-    """The response, or why there is none. Never through a proxy to this machine."""
+    """The response, or why there is none. Never through a proxy to this machine, never in clear to another."""
     try:
-        host = httpx.URL(url).host
-        with httpx.Client(
-            timeout=CONNECT_SECONDS, trust_env=host not in ("127.0.0.1", "localhost", "::1")
-        ) as client:
+        parts = httpx.URL(url)
+        if parts.scheme == "http" and not is_this_machine(parts.host):
+            return "not asked: http:// can be read and changed on its way; https:// it must be"
+        with httpx.Client(timeout=CONNECT_SECONDS, trust_env=not is_this_machine(parts.host)) as client:
             return client.request(method, url, **options)  # type: ignore[arg-type]
     except httpx.TimeoutException:
         return f"no answer within {CONNECT_SECONDS} s"

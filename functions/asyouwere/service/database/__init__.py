@@ -74,6 +74,7 @@ def open_database(settings: Settings) -> Database:
 
     return DirectDatabase(
         settings.database_url,
+        ca=settings.database_ca,
         pool_size=settings.pool_size,
         pool_timeout=settings.pool_timeout_seconds,
         statement_timeout=settings.statement_timeout_seconds,

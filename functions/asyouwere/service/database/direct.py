@@ -23,6 +23,7 @@ from asyouwere.service.database.connections import Connection, Connections
 from asyouwere.service.database.failures import Failure, may_run_again, to_error, unavailable
 from asyouwere.service.database.pipeline import Statement, exchange, rows_of
 from asyouwere.service.database.text_array import TextArray
+from asyouwere.service.encryption import encrypted
 
 __all__ = ["DirectDatabase"]
 
@@ -41,14 +42,20 @@ class DirectDatabase:
     """A pool that opens on first use, as a deployed function has no start-up hook. It belongs to one event
     loop.
 
-    url: postgresql:// address; pool_size: most connections; pool_timeout: seconds to wait for one of them;
-    statement_timeout: seconds that a call may take.
+    url: postgresql:// address; ca: PEM text of its CA's certificates; pool_size: most connections;
+    pool_timeout: seconds to wait for one of them; statement_timeout: seconds that a call may take.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 8, pool_timeout: float = 5.0, statement_timeout: float = 20.0
+        self,
+        url: str,
+        *,
+        ca: str | None = None,
+        pool_size: int = 8,
+        pool_timeout: float = 5.0,
+        statement_timeout: float = 20.0,
     ) -> None:
-        self._url = url
+        self._url = encrypted(url, ca)
         self._size = pool_size
         self._pool_timeout = pool_timeout
         self._statement_timeout = str(max(1, round(statement_timeout * 1000))).encode()
