@@ -1,7 +1,7 @@
 """Containers for the tests: Postgres, Supabase's Postgres, PostgREST. Needs a Docker engine.
 
-ASYOUWERE_REQUIRE_DOCKER=1 makes a missing engine a failure, as in CI, where otherwise the tests say why they are
-skipped.
+ASYOUWERE_REQUIRE_DOCKER=1 makes a missing engine a failure, as in the one job of CI that is for these; 0 skips them
+even where there is one. Otherwise they run where there is an engine, and say why they are skipped.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 import pytest
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.network import Network
 
-#: As the Supabase CLI starts them. The first number of Supabase's is Postgres' version.
-SUPABASE_POSTGRES = "supabase/postgres:17.6.1.136"
-POSTGREST = "postgrest/postgrest:v14.12"
+#: As the Supabase CLI of tests/node starts them (tests/supabase/test_images.py compares them with what it carries).
+SUPABASE_POSTGRES = "supabase/postgres:17.11.0.018"
+POSTGREST = "postgrest/postgrest:v16.5"
 PASSWORD = "only-for-this-container"
 START_SECONDS = 180
 
 
 def require_engine() -> None:
     """Skip the test without a Docker engine; fail it where one is required."""
+    if os.environ.get("ASYOUWERE_REQUIRE_DOCKER") == "0":
+        pytest.skip("needs a Docker engine: ASYOUWERE_REQUIRE_DOCKER=0")
     # In a process of its own: docker's client leaves sockets open when there is nobody to talk to.
     ping = "import docker; docker.from_env(timeout=10).ping()"
     asked = subprocess.run([sys.executable, "-c", ping], capture_output=True, text=True, timeout=60)
@@ -58,7 +60,7 @@ def postgres(image: str, user: str, network: Network | None = None) -> Iterator[
         container = container.with_network(network).with_network_aliases("db")
     with container:
         dsn = f"postgresql://{user}:{PASSWORD}@{_address(container, 5432)}/postgres"
-        _wait_for_postgres(dsn)
+        wait_until(container, lambda: _answers(dsn), f"Postgres of {image}")
         yield dsn
 
 
@@ -79,7 +81,8 @@ def postgrest(jwt_secret: str, network: Network) -> Iterator[str]:
     }
     container = DockerContainer(POSTGREST).with_exposed_ports(3000, 3001).with_network(network)
     with container.with_envs(**settings):
-        _wait_for_http(f"http://{_address(container, 3001)}/ready")
+        url = f"http://{_address(container, 3001)}/ready"
+        wait_until(container, lambda: _is_ready(url), "PostgREST")
         yield f"http://{_address(container, 3000)}"
 
 
@@ -87,23 +90,34 @@ def _address(container: DockerContainer, port: int) -> str:
     return f"{container.get_container_host_ip()}:{container.get_exposed_port(port)}"
 
 
-def _wait_for_postgres(dsn: str) -> None:
+class HasLogs(Protocol):
+    """What a container tells of itself: standard output and standard error."""
+
+    def get_logs(self) -> tuple[bytes, bytes]: ...
+
+
+def wait_until(
+    container: HasLogs, ready: Callable[[], bool], what: str, seconds: float = START_SECONDS
+) -> None:
+    """Ask until it is ready; fails with the end of the container's log, which says why it is not."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            log = b"\n".join(container.get_logs()).decode(errors="replace")
+            pytest.fail(f"{what} does not answer after {seconds:.0f} s. Its log ends:\n{log[-8000:]}")
+        time.sleep(min(0.5, seconds))
+
+
+def _answers(dsn: str) -> bool:
     # While an image sets itself up, its server listens on a socket inside only.
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with psycopg.connect(dsn, connect_timeout=5):
-                return
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline, "Postgres does not answer"
-            time.sleep(0.5)
+    try:
+        with psycopg.connect(dsn, connect_timeout=5):
+            return True
+    except psycopg.OperationalError:
+        return False
 
 
-def _wait_for_http(url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-            if answer.status == 200:
-                return
-        assert time.monotonic() < deadline, f"{url} does not answer"
-        time.sleep(0.5)
+def _is_ready(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False

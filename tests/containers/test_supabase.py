@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from asyouwere.local.migrations import migrate
+from asyouwere.local.migrations import migrate, read_migrations
 from tests.containers.engine import (
     PASSWORD,
     SUPABASE_POSTGRES,
@@ -17,8 +17,9 @@ from tests.containers.engine import (
     postgrest,
     require_engine,
     tolerant,
+    wait_until,
 )
-from tests.containers.suites import run_suite
+from tests.containers.suites import ROOT, run_suite
 from tests.postgrest.conftest import SECRET
 from tests.support.cluster import Cluster
 from tests.support.postgrest import running_postgrest
@@ -27,6 +28,7 @@ pytestmark = tolerant
 
 #: Sees everything; "postgres", which people log in as, is no superuser there.
 SUPERUSER = "supabase_admin"
+AUTH = ROOT / "tests" / "support" / "supabase_auth.sql"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,8 @@ def supabase() -> Iterator[tuple[str, str]]:
         with psycopg.connect(dsn, autocommit=True) as admin:
             # As `supabase start` does it: the image leaves this role without one.
             admin.execute(sql.SQL("alter role authenticator with password {}").format(sql.Literal(PASSWORD)))
+            # As Supabase Auth does it when it starts; the bare image knows no caller behind today's PostgREST.
+            admin.execute(AUTH.read_bytes())
         migrate(make_conninfo(dsn, user="postgres"), bootstrap=False)
         with postgrest(SECRET, network) as url:
             yield dsn, url
@@ -61,6 +65,7 @@ def test_migrations__a_second_time_change_nothing(supabase: tuple[str, str]) -> 
             "select distinct pg_get_userbyid(relowner) from pg_class where relnamespace = 'asyouwere'::regnamespace"
         ).fetchall()
     assert owners == [("postgres",)]
+    assert said == [f"up to date: {len(read_migrations())} migrations, nothing to do"]
 
 
 def settings_for(url: str, dsn: str) -> dict[str, str]:
@@ -87,3 +92,22 @@ def test_given_servers__are_what_the_tests_go_to(cluster: Cluster, empty_databas
     with psycopg.connect(empty_database) as connection:
         (made,) = connection.execute("select count(*) from public.free_agent_sessions").fetchone() or (0,)
     assert made > 0  # they were here
+
+
+class NeverReady:
+    """As a container whose server does not start."""
+
+    def get_logs(self) -> tuple[bytes, bytes]:
+        return b"x" * 9000 + b"initdb: done", b"FATAL: no space left on device"
+
+
+def test_wait_until__gives_up_with_the_end_of_the_log() -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)Postgres does not answer.*initdb: done.*no space left"):
+        wait_until(NeverReady(), lambda: False, "Postgres", seconds=0.01)
+    wait_until(NeverReady(), lambda: True, "Postgres", seconds=0)
+
+
+def test_require_engine__is_skipped_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASYOUWERE_REQUIRE_DOCKER", "0")
+    with pytest.raises(pytest.skip.Exception, match="ASYOUWERE_REQUIRE_DOCKER=0"):
+        require_engine()

@@ -99,6 +99,19 @@ def test_ci__has_no_right_but_to_read_and_tests_what_we_support() -> None:
         assert f'"Programming Language :: Python :: {python}"' in project
 
 
+def test_ci__images_are_pulled_by_one_job() -> None:
+    jobs = workflow("ci.yml")["jobs"]
+    commands = {
+        name: " ".join(str(step.get("run", "")) for step in job["steps"]) for name, job in jobs.items()
+    }
+    collecting = {
+        name for name, said in commands.items() if re.search(r"make test\b|pytest(?!.*\btests/)|tests/containers", said)
+    }
+    assert collecting == {"test", "containers"}
+    docker = {name: job.get("env", {}).get("ASYOUWERE_REQUIRE_DOCKER") for name, job in jobs.items()}
+    assert {name: docker[name] for name in collecting} == {"test": "0", "containers": "1"}
+
+
 @pytest.mark.parametrize(("tag", "code"), [("v0.0.1", 1), ("0.1.0", 1), ("", 1)])
 def test_release_check__another_tag_is_refused(tag: str, code: int) -> None:
     done = subprocess.run(
