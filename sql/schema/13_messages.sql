@@ -299,39 +299,56 @@ revoke execute on function asyouwere.refuse_message_change from public;
 create trigger refuse_message_change instead of update or delete on public.session_messages
     for each row execute function asyouwere.refuse_message_change();
 
-create function asyouwere.read_messages(p_session_id uuid, p_after int, p_limit int)
+create function asyouwere.read_messages(p_session_id uuid, p_after int, p_limit int, p_before int, p_last int)
 returns setof public.session_messages
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_after int := greatest(p_after, -1);
+    v_before int := coalesce(p_before, 2147483647);
 begin
     -- definer: access is checked once, above. Not through the view: of its join the planner does not know
     -- that it comes in the order of positions, and would read a long session whole for every page.
-    return query
-    select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
-        asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
-    from asyouwere.live_parts p
-    where p.session = v_session.internal_id and p.path = '/messages/'
-        and p.item > greatest(p_after, -1)
-    order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
+    if p_last is null then
+        return query
+        select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
+            asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
+        from asyouwere.live_parts p
+        where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after and p.item < v_before
+        order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
+    else
+        return query
+        select asyouwere.message_id(p_session_id, l.item), p_session_id, l.item,
+            asyouwere.body_role(l.body), asyouwere.body_text(l.body), l.body::json, l.created_at
+        from (
+            select p.item, p.body, p.created_at from asyouwere.live_parts p
+            where p.session = v_session.internal_id and p.path = '/messages/'
+                and p.item > v_after and p.item < v_before
+            order by p.path desc, p.item desc limit least(greatest(p_last, 0), 1000)
+        ) l
+        order by l.item;
+    end if;
 end;
 $$;
 comment on function asyouwere.read_messages is 'A page of a session''s messages.';
 revoke execute on function asyouwere.read_messages from public;
 grant execute on function asyouwere.read_messages to anon, authenticated, service_role;
 
-create function public.list_messages(p_session_id uuid, p_after int default -1, p_limit int default 100)
-returns setof public.session_messages
+create function public.list_messages(
+    p_session_id uuid, p_after int default -1, p_limit int default 100, p_before int default null,
+    p_last int default null
+) returns setof public.session_messages
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.read_messages(p_session_id, p_after, p_limit);
+    return query select * from asyouwere.read_messages(p_session_id, p_after, p_limit, p_before, p_last);
 end;
 $$;
 comment on function public.list_messages is
-    'Messages after a position, oldest first, at most 1,000. Raises session_not_found.';
+    'Messages between two positions, oldest first, at most 1,000: the first p_limit of them or, with p_last, the last so '
+    'many. Raises session_not_found.';
 revoke execute on function public.list_messages from public;
 grant execute on function public.list_messages to anon, authenticated, service_role;
 

@@ -12,7 +12,10 @@ __all__ = ["JSON_ARGUMENTS", "SELECT"]
 
 #: Arguments of type json or jsonb, whatever the function.
 JSON_ARGUMENTS: Final = frozenset(
-    {"p_changes", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots", "p_state", "p_upstream"}
+    {
+        "p_addresses", "p_changes", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots", "p_state",
+        "p_upstream",
+    }
 )
 
 _SAVED: Final = (
@@ -21,9 +24,9 @@ _SAVED: Final = (
 _SESSION: Final = (
     "id", "user_id", "name", "model", "kind", "status", "visibility", "key", "upstream::text",
     "metadata::text", "expires_after", "archived_at", "created_at", "updated_at", "last_activity_at",
-    "expired_at", "latest_number", "size_bytes", "message_count",
+    "expired_at", "latest_number", "size_bytes", "message_count", "last_message",
 )  # fmt: skip
-_LISTED: Final = (*_SESSION, "last_message", "last_saved_at", "my_role")
+_LISTED: Final = (*_SESSION, "last_saved_at", "my_role")
 
 #: The columns of the functions that have JSON among them; of the others, all are asked for.
 SELECT: Final[dict[str, tuple[str, ...]]] = {
@@ -36,6 +39,7 @@ SELECT: Final[dict[str, tuple[str, ...]]] = {
     "accept_transfer": _SESSION,
     "get_session": _LISTED,
     "list_sessions": _LISTED,
+    "get_session_parts": ("number", "address::text", "present", "value::text", "first_position", "list_length"),
     "get_session_changes": ("number", "reset", "changes::text"),
     "diff_snapshots": ("address::text", "change", "before::text", "after::text"),
     "list_messages": ("id", "session_id", "position", "role", "content", "body::text", "created_at"),

@@ -21,12 +21,14 @@ __all__ = ["AppendRequest", "MessagesQuery", "append_messages", "list_messages"]
 
 
 class MessagesQuery(RequestModel):
-    """Which messages: those after a position."""
+    """Which messages: the first or the last so many between two positions."""
 
     after: int = Field(
         -1, ge=-1, le=2**31 - 1, description="Position of the last one known; -1: from the start."
     )
+    before: int | None = Field(None, ge=0, le=2**31 - 1, description="Only those before this position.")
     limit: int = Field(100, ge=1, le=1000)
+    last: int | None = Field(None, ge=1, le=1000, description="In place of limit: so many from the end.")
 
 
 class AppendRequest(RequestModel):
@@ -41,17 +43,29 @@ class AppendRequest(RequestModel):
 
 async def list_messages(call: Call) -> ApiResponse:
     """In order, without the rest of the state."""
-    query = validated(MessagesQuery, parse_ints(call.query, "after", "limit"))
+    query = validated(MessagesQuery, parse_ints(call.query, "after", "before", "limit", "last"))
     rows = await call.database.rows(
         call.caller,
         "list_messages",
-        {"p_session_id": call.path["session_id"], "p_after": query.after, "p_limit": query.limit + 1},
+        {
+            "p_session_id": call.path["session_id"],
+            "p_after": query.after,
+            "p_limit": query.limit + 1,
+            "p_before": query.before,
+            "p_last": query.last,
+        },
         repeatable=True,
     )
-    page = rows[: query.limit]
-    following = page[-1]["position"] if len(rows) > len(page) else None
+    following = previous = None
+    page = rows[: query.limit] if query.last is None else rows
+    if len(rows) > len(page):
+        following = page[-1]["position"]
+    if query.last is not None and page and page[0]["position"] > query.after + 1:
+        previous = page[0]["position"]
     listed = ",".join(Message(**row).json_text() for row in page)
-    return json_response(f'{{"messages":[{listed}],"next":{json.dumps(following)}}}')
+    return json_response(
+        f'{{"messages":[{listed}],"next":{json.dumps(following)},"previous":{json.dumps(previous)}}}'
+    )
 
 
 async def append_messages(call: Call) -> ApiResponse:

@@ -1,8 +1,9 @@
-"""session-snapshot-restore: a snapshot with its state, or only what changed since a number."""
+"""session-snapshot-restore: a snapshot with its state, some addresses of it, or only what changed since a number."""
 
 from __future__ import annotations
 
-from typing import Self
+import json
+from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +12,7 @@ from asyouwere.service.http.bodies import read_model
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
+    Content,
     DeltaContent,
     RequestModel,
     ResponseModel,
@@ -20,7 +22,33 @@ from asyouwere.service.models import (
     Time,
 )
 
-__all__ = ["ChangesSince", "RestoreRequest", "Restored", "restore_snapshot"]
+__all__ = ["ChangesSince", "RestoreRequest", "Restored", "SomeParts", "restore_snapshot"]
+
+
+_POSITION: Final = {"type": "integer", "maximum": 999_999_999}
+
+
+def _addresses_schema(schema: dict[str, Any]) -> None:
+    """A list of pointers and objects; null stands for none, as with every member that may be left out."""
+    part = {
+        "type": "object",
+        "required": ["address"],
+        "properties": {
+            "address": {"type": "string"},
+            "after": {"minimum": -1, **_POSITION},
+            "before": {"minimum": 0, **_POSITION},
+            "first": {"minimum": 0, **_POSITION},
+            "last": {"minimum": 0, **_POSITION},
+        },
+        "additionalProperties": False,
+    }
+    items = {"anyOf": [{"type": "string"}, part]}
+    schema["anyOf"] = [{"type": "array", "minItems": 1, "maxItems": 100, "items": items}, {"type": "null"}]
+
+
+def _any_value(schema: dict[str, Any]) -> None:
+    """Any JSON value, of which null is one already."""
+    schema.pop("anyOf")
 
 
 class Restored(ResponseModel):
@@ -48,6 +76,26 @@ class ChangesSince(ResponseModel):
     changes: DeltaContent | None = Field(description="null if reset.")
 
 
+class Part(ResponseModel):
+    """What is at an address that was asked for."""
+
+    present: bool = Field(description="False: nothing is there, and the value is null.")
+    first_position: int | None = Field(description="Of a list: the position of the value's first item.")
+    list_length: int | None = Field(description="Of a list: how many items it has.")
+    address: Content = Field(description="JSON Pointer.", json_schema_extra={"type": "string"})
+    value: Content | None = Field(
+        description="Character by character as it was sent (without whitespace).", json_schema_extra=_any_value
+    )
+
+
+class SomeParts(ResponseModel):
+    """The values at the addresses that were asked for, in the order asked."""
+
+    session_id: SessionId
+    number: int = Field(description="The number they belong to.")
+    parts: list[Part]
+
+
 class RestoreRequest(RequestModel):
     """Which snapshot: the latest (default), one number or label; or 'since' for the changes only."""
 
@@ -58,8 +106,17 @@ class RestoreRequest(RequestModel):
         None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from."
     )
 
+    addresses: Content | None = Field(
+        None,
+        description="1 to 100: only the values at these. A JSON Pointer, or of a list an object: its address, "
+        "the positions after and before which, and how many of those from its beginning or its end.",
+        json_schema_extra=_addresses_schema,
+    )
+
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
+        if self.since is not None and self.addresses is not None:
+            raise ValueError("send at most one of 'since' and 'addresses'")
         if sum(value is not None for value in (self.number, self.label, self.since)) > 1:
             raise ValueError("send at most one of 'number', 'label' and 'since'")
         return self
@@ -70,6 +127,8 @@ async def restore_snapshot(call: Call) -> ApiResponse:
     request = read_model(RestoreRequest, call.body)
     if request.since is not None:
         return await _changes(call, request.session_id, request.since)
+    if request.addresses is not None:
+        return await _parts(call, request)
     description, *state = await call.database.chunks(
         call.caller,
         "get_snapshot_chunks",
@@ -84,3 +143,20 @@ async def _changes(call: Call, session_id: str, since: int) -> ApiResponse:
         call.caller, "get_session_changes", {"p_session_id": session_id, "p_since": since}, repeatable=True
     )
     return json_response(ChangesSince(session_id=session_id.lower(), **rows[0]).json_text())
+
+
+async def _parts(call: Call, request: RestoreRequest) -> ApiResponse:
+    rows = await call.database.rows(
+        call.caller,
+        "get_session_parts",
+        {
+            "p_session_id": request.session_id,
+            "p_addresses": request.addresses,
+            "p_number": request.number,
+            "p_label": request.label,
+        },
+        repeatable=True,
+    )
+    parts = ",".join(Part(**row).json_text() for row in rows)
+    head = json.dumps({"session_id": request.session_id.lower(), "number": rows[0]["number"]})
+    return json_response(f'{head[:-1]},"parts":[{parts}]}}')

@@ -159,6 +159,9 @@ class MessagePage(ResponseModel):
 
     messages: list[Message]
     next: int | None = Field(description="Value of 'after' for the next page; null if this is the last.")
+    previous: int | None = Field(
+        description="With 'last': value of 'before' for the page before this one; null if this is the first."
+    )
 
 
 class Appended(ResponseModel):

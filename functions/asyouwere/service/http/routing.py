@@ -52,7 +52,7 @@ Handler = Callable[[Call], Awaitable[ApiResponse]]
 class Route:
     """One method at one address.
 
-    pattern: "" or "/{session_id}/..." below the function; body, query, response, other_response: the models that
+    pattern: "" or "/{session_id}/..." below the function; body, query, response, other_responses: the models that
     say what is expected and what comes back; body_optional: an empty one will do; media_types: the media types of
     a response that is no model, each with its schema; status: of a success; status_if_there: of one that
     found what was to be made; errors: the codes it can give besides those that every route can; audience: whose
@@ -67,7 +67,7 @@ class Route:
     body_optional: bool = False
     query: type[RequestModel] | None = None
     response: type[ResponseModel] | None = None
-    other_response: type[ResponseModel] | None = None
+    other_responses: Sequence[type[ResponseModel]] = ()
     media_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     status: int = 200
     status_if_there: int | None = None

@@ -224,8 +224,9 @@ def _success(route: Route, schemas: Schemas, shown: list[Example], status: int) 
     content: dict[str, Any] = {}
     if route.response is not None:
         schema = schemas.of(route.response, "serialization")
-        if route.other_response is not None:
-            schema = {"anyOf": [schema, schemas.of(route.other_response, "serialization")]}
+        if route.other_responses:
+            others = [schemas.of(other, "serialization") for other in route.other_responses]
+            schema = {"anyOf": [schema, *others]}
         content["application/json"] = {"schema": schema}
     for media_type, other in route.media_types.items():
         content[media_type] = {"schema": dict(other)}

@@ -40,7 +40,7 @@ class Schemas:
             for asked in (route.body, route.query):
                 if asked is not None:
                     wanted[asked, "validation"] = None
-            for answered in (route.response, route.other_response):
+            for answered in (route.response, *route.other_responses):
                 if answered is not None:
                     wanted[answered, "serialization"] = None
         schemas, top = models_json_schema(list(wanted), ref_template=_REF, schema_generator=_WithoutTitles)

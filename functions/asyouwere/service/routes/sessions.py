@@ -224,7 +224,7 @@ ROUTES: Final = (
         "GET",
         "/{session_id}/messages",
         messages.list_messages,
-        "List messages after a position",
+        "List messages from the start, from the end, or between two positions",
         query=messages.MessagesQuery,
         response=session_models.MessagePage,
         errors=SESSION,
