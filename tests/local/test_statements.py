@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from asyouwere.local.doctor.catalog import catalog_text
 from asyouwere.local.migrations import read_migrations, run_file, sql_folder
-from asyouwere.local.schema import dump_schema
 from asyouwere.local.statements import split_statements
 from tests.support.cluster import Cluster
 
@@ -56,4 +56,4 @@ def test_split_statements__one_by_one_they_make_the_same_database(
                 for statement in split_statements(file.path.read_text()):
                     # Extended protocol: the server itself refuses more than one statement at a time.
                     connection.execute(statement.encode(), prepare=True)
-    assert dump_schema(empty_database) == dump_schema(cluster.dsn_for(template))
+    assert catalog_text(empty_database) == catalog_text(cluster.dsn_for(template))

@@ -75,24 +75,23 @@ def _migrations(place: Place) -> Iterator[tuple[str, str]]:
 
 
 def _readers_of(place: Place, table: str) -> list[str]:
-    """The functions that return whole rows of the table and have its columns written into them."""
-    readers = place.db.superuser.execute(
-        "select proname from pg_proc where prosqlbody is not null"
-        " and prorettype = (select reltype from pg_class where oid = %s::regclass)",
-        [table],
-    ).fetchall()
+    """What has the table's columns written into it: views of whole rows, then the functions that return such rows."""
     statements = [
         statement
         for file in sorted((sql_folder() / "migrations").glob("*.sql"))
         for statement in split_statements(file.read_text())
     ]
-    made = []
-    for row in readers:
+    functions = place.db.superuser.execute(
+        "select proname from pg_proc where prosqlbody is not null"
+        " and prorettype = (select reltype from pg_class where oid = %s::regclass)",
+        [table],
+    ).fetchall()
+    views = [s for s in statements if re.search(rf"create view .*\s+as\s+select \* from {re.escape(table)}\b", s)]
+    made = [re.sub(r"\bcreate view\b", "create or replace view", statement, count=1) for statement in views]
+    for row in functions:
         head = re.compile(rf"create (or replace )?function \w+\.{row['proname']}\b")
         (statement,) = [s for s in statements if head.search(s)]
-        made.append(
-            head.sub(lambda m: m[0].replace("create function", "create or replace function"), statement)
-        )
+        made.append(head.sub(lambda m: m[0].replace("create function", "create or replace function"), statement))
     return made
 
 
