@@ -5,7 +5,7 @@ PYTEST = .venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
 CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asyouwere
 # What is quick and says most: pure code, SQL, the functions over a direct connection, the pages' examples.
 QUICK = tests/unit tests/sql tests/functions tests/examples
-TRUST_RUNS = crash lines convergence faults cleanup tokens oracles fuzz bombs privacy
+TRUST_RUNS = crash lines convergence faults cleanup tokens oracles fuzz bombs privacy neighbours
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo check test bench lint generate lock audit clean $(TRUST_RUNS)
@@ -61,6 +61,7 @@ oracles: ## missing, deleted and foreign answer alike, in time too; no role leak
 fuzz: ## odd input for the parsers and the functions: no 500; LONG=1: a million of them
 bombs: ## bodies made to cost memory or time; LONG=1: 200 MB and slow ones
 privacy: ## planted words in no log, error or table afterwards
+neighbours: ## a hostile caller beside one who saves, lists, restores; LONG=1: larger, and times are judged
 $(TRUST_RUNS):
 	@scripts/setup test
 	@.venv/bin/python -m tests.trust $@ $(if $(LONG),--long)

@@ -123,7 +123,7 @@ class Aim:
             trust_env=False,
         )
         self.session = self.http.post("/sessions", content="{}").json()["id"]
-        self.process = _listener(urlsplit(place.url).port or 0)
+        self.process = listener(urlsplit(place.url).port or 0)
         self.most = self.longest = self.waited = 0.0
         # Once, so that modules and the pool's first connection are not counted.
         self.http.post("/session-snapshot-save", content=self._body('"n":1' + " " * MEGABYTE))
@@ -173,7 +173,7 @@ class Watched:
     def __enter__(self) -> Watched:
         status = Path(f"/proc/{self._aim.process.pid}")
         (status / "clear_refs").write_text("5")  # the peak begins anew
-        self._before = _memory(status, "VmRSS")
+        self._before = memory_of(status, "VmRSS")
         self._begin = time.monotonic()
         self._thread.start()
         return self
@@ -182,7 +182,7 @@ class Watched:
         self.seconds = time.monotonic() - self._begin
         self._over.set()
         self._thread.join(30)
-        self.peak = _memory(Path(f"/proc/{self._aim.process.pid}"), "VmHWM") - self._before
+        self.peak = memory_of(Path(f"/proc/{self._aim.process.pid}"), "VmHWM") - self._before
 
     def _ask(self) -> None:
         with httpx.Client(
@@ -265,14 +265,14 @@ def _slow_bodies(place: Place, lines: int, authorization: str) -> int:
             line.close()
 
 
-def _listener(port: int) -> psutil.Process:
+def listener(port: int) -> psutil.Process:
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
             return psutil.Process(connection.pid)
     raise AssertionError("nobody listens there")
 
 
-def _memory(status: Path, what: str) -> float:
+def memory_of(status: Path, what: str) -> float:
     for line in (status / "status").read_text().splitlines():
         if line.startswith(what):
             return float(line.split()[1]) * 1024

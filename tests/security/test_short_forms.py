@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security import bombs, fuzz, oracles, privacy, tokens
+from tests.security import bombs, fuzz, neighbours, oracles, privacy, tokens
 from tests.trust.report import Outcome
 
 
@@ -74,3 +74,27 @@ def test_auc__of_equal_and_of_different_times() -> None:
     assert oracles.auc([1, 2, 3], [1, 2, 3]) == 0.5
     assert oracles.auc([4, 5], [1, 2, 3]) == 1
     assert oracles.auc([0], [1, 2, 3]) == 0
+
+
+def test_neighbours__short_form(run_folder: Path) -> None:
+    outcome = Outcome("neighbours")
+    neighbours.run(outcome, run_folder, long=False, say=quiet)
+    assert outcome.held, outcome.failures
+    assert int(outcome.figures["attacks"]) == len(neighbours.ATTACKS)
+
+
+def test_neighbours__would_notice_who_is_hurt() -> None:
+    alone, well = neighbours.Seen([1.0]), neighbours.Seen([1.0, 50.0], memory=1.0, log=9000, refused=1)
+    held = Outcome("neighbours")
+    neighbours.judge(held, "x", well, alone, long=True)
+    assert held.held
+    for hurt in (
+        neighbours.Seen([1.0], failed=["list: 500"]),
+        neighbours.Seen([1.0], memory=513.0 * 2**20),
+        neighbours.Seen([1.0], log=20_000, refused=1),
+        neighbours.Seen([102.0]),
+        neighbours.Seen([]),
+    ):
+        outcome = Outcome("neighbours")
+        neighbours.judge(outcome, "x", hurt, alone, long=True)
+        assert len(outcome.failures) == 1, hurt

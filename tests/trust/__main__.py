@@ -17,7 +17,7 @@ from tests.trust.report import Outcome
 
 RUNS = {
     **dict.fromkeys(("crash", "lines", "convergence", "faults", "cleanup"), "tests.trust"),
-    **dict.fromkeys(("tokens", "oracles", "fuzz", "bombs", "privacy"), "tests.security"),
+    **dict.fromkeys(("tokens", "oracles", "fuzz", "bombs", "privacy", "neighbours"), "tests.security"),
 }
 SAY_EVERY_SECONDS = 5.0
 
