@@ -154,7 +154,7 @@ CODES: Final[dict[str, Code]] = {
     "invalid_state": Code(
         422,
         "Invalid state",
-        "A state is a JSON object.",
+        "A state is a JSON object, in which no key stands twice where it is opened.",
         ("address",),
     ),
     "invalid_changes": Code(
@@ -189,7 +189,7 @@ CODES: Final[dict[str, Code]] = {
     "missing_parent": Code(
         422,
         "Missing parent",
-        "There is no container for this address. Set the container first.",
+        "There is no container for this address, and the number in it does not tell whether an object or a list is meant. Set the container first.",
         ("address", "parent",),
     ),
     "list_gap": Code(
@@ -214,11 +214,13 @@ CODES: Final[dict[str, Code]] = {
         422,
         "Nested too deep",
         "JSON may be nested 64 levels deep.",
+        ("address",),
     ),
     "number_out_of_range": Code(
         422,
         "Number out of range",
         "A number is outside the range of a double (about 1.8e308), or written absurdly long.",
+        ("address",),
     ),
     "address_too_long": Code(
         422,

@@ -186,7 +186,7 @@ as $$
         ('invalid_json', 422,
             'The body is not valid JSON.'),
         ('invalid_state', 422,
-            'A state is a JSON object.'),
+            'A state is a JSON object, in which no key stands twice where it is opened.'),
         ('invalid_changes', 422,
             'Changes must be an object of ''set'', ''append'' and ''remove''.'),
         ('invalid_argument', 422,
@@ -198,7 +198,7 @@ as $$
         ('address_below_part', 422,
             'This address lies inside a part, and parts are saved whole. Send the part that is named.'),
         ('missing_parent', 422,
-            'There is no container for this address. Set the container first.'),
+            'There is no container for this address, and the number in it does not tell whether an object or a list is meant. Set the container first.'),
         ('list_gap', 422,
             'A list has no gaps: put an item at its end, or change one that is there.'),
         ('not_a_list', 422,
@@ -1005,6 +1005,14 @@ comment on function asyouwere.path_ancestors is
     'The members on the way to a path, itself included, down to depth 3, where parts end.';
 revoke execute on function asyouwere.path_ancestors from public;
 
+create function asyouwere.may_be_made(p_path text, p_missing text) returns boolean
+language sql immutable parallel safe
+return p_missing is not null and substr(p_path, length(p_missing) + 1) !~ '(?:^|/)(?:0|[1-9][0-9]{0,8})/';
+comment on function asyouwere.may_be_made is
+    'Whether the objects on the way to a path are made, the first that is missing being given: not where a '
+    'number comes further on, which could be an item of a list.';
+revoke execute on function asyouwere.may_be_made from public;
+
 create function asyouwere.path_json_key(p_path text) returns text
 language sql immutable parallel safe
 return case when position('~' in p_path) = 0 then '"' || split_part(p_path, '/', -2) || '"'
@@ -1021,7 +1029,7 @@ revoke execute on function asyouwere.pointer_json from public;
 create function asyouwere.address_detail(p_address_json text) returns text
 language sql immutable parallel safe
 -- cut before the first escape, so that none is cut in two: it is only shown
-return case when octet_length(p_address_json) <= 2002 then format('{"address": %s}', p_address_json)
+return case when octet_length(p_address_json) <= 2001 then format('{"address": %s}', p_address_json)
     else format('{"address": "%s …"}', split_part(substr(p_address_json, 2, 200), '\', 1)) end;
 comment on function asyouwere.address_detail is
     'What an error tells of an address, given as a JSON string: itself, or how it begins if it is '
@@ -1197,13 +1205,7 @@ as $$
         from opened o cross join lateral (
             select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item,
                 m.value
-            from (
-                -- of a key written twice the last counts, as in JSON.parse
-                select distinct on (e.key) e.key, e.value
-                from json_each(case o.type when 'object' then o.value else '{}' end)
-                    with ordinality as e (key, value, position)
-                order by e.key, e.position desc
-            ) m
+            from json_each(case o.type when 'object' then o.value else '{}' end) m
             union all
             select o.path, o.depth, (e.position - 1)::int, e.value
             from json_array_elements(case o.type when 'array' then o.value else '[]' end)
@@ -1218,7 +1220,8 @@ as $$
     from opened o
 $$;
 comment on function asyouwere.open_value is
-    'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+    'The parts of a value that stands at a path of that depth; the value''s own part comes first. A key that '
+    'stands twice makes two parts: see refuse_twice().';
 revoke execute on function asyouwere.open_value from public;
 
 create function asyouwere.masked_escapes(p_body text) returns text
@@ -1315,8 +1318,9 @@ as $$
 declare
     v_rows asyouwere.change_rows;
     v_well_formed boolean;
+    v_pointer text; -- that stands twice
 begin
-    select json_typeof(p_changes) = 'object' and coalesce(bool_and(
+    select json_typeof(p_changes) = 'object' and count(*) = count(distinct e.key) and coalesce(bool_and(
             case e.key when 'set' then json_typeof(e.value) = 'object'
                 when 'append' then json_typeof(e.value) = 'object'
                 when 'remove' then json_typeof(e.value) = 'array' else false end), true)
@@ -1332,14 +1336,25 @@ begin
     if v_well_formed is not true then
         perform asyouwere.fail('invalid_changes',
             'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, '
-            'each optional.');
+            'each optional, none twice.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
         perform asyouwere.fail('invalid_state');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.');
+        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.', '{"address": ""}');
     elsif (p_changes -> 'append' -> '') is not null then
-        perform asyouwere.fail('not_a_list', 'The state is no list.');
+        perform asyouwere.fail('not_a_list', 'The state is no list.', '{"address": ""}');
+    end if;
+    select e.key into v_pointer from (
+        select k.key from json_object_keys(p_changes -> 'append') k (key)
+        union all
+        select k.key from json_object_keys(p_changes -> 'set') k (key)
+    ) e
+    group by e.key having count(*) > 1 limit 1;
+    if found then
+        perform asyouwere.fail('overlapping_addresses',
+            p_detail => asyouwere.address_detail(asyouwere.pointer_json(
+                asyouwere.path_of_pointer(v_pointer), -1)));
     end if;
     with asked as (
         select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
@@ -1435,6 +1450,7 @@ begin
         array_agg(r.body order by r.position, r.inner_position)
     into v_rows from (select * from resolved limit 125001) r;
     perform asyouwere.refuse_count(cardinality(v_rows.ops));
+    perform asyouwere.refuse_twice(v_rows);
     return v_rows;
 end;
 $$;
@@ -1513,6 +1529,19 @@ as $$
             where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
         select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
+        union all
+        -- and the objects on the way that were missing
+        select distinct above.path, -1, '{}'
+        from given g
+        cross join lateral (
+            select array_agg(a.path order by a.path collate "C") as missing
+            from unnest(asyouwere.path_ancestors(asyouwere.path_parent(g.path))) a (path)
+            where (select true from asyouwere.parts_at(p_session, p_base) p
+                where p.path = a.path and p.item = -1) is null
+        ) way
+        cross join unnest(way.missing) above (path)
+        where g.op = 'set' and g.item = -1 and asyouwere.path_depth(g.path) between 2 and 3
+            and asyouwere.may_be_made(g.path, way.missing[1])
     )
     select coalesce(b.path, w.path), coalesce(b.item, w.item), b.body, w.body
     from before b full join wanted w on w.path = b.path and w.item = b.item
@@ -1789,6 +1818,25 @@ comment on function asyouwere.refuse_overlaps is
     'Raises overlapping_addresses: the rows of one save come in no order.';
 revoke execute on function asyouwere.refuse_overlaps from public;
 
+create function asyouwere.refuse_twice(p_rows asyouwere.change_rows) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path text;
+begin
+    select g.path into v_path from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
+    where g.op = 'in' and g.item = -1 group by g.path having count(*) > 1 order by g.path collate "C" limit 1;
+    if found then
+        perform asyouwere.refuse_overlaps(p_rows); -- that may be why
+        perform asyouwere.fail('invalid_state', 'A key stands twice in one object.',
+            asyouwere.address_detail(asyouwere.pointer_json(v_path, -1)));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_twice is
+    'Raises invalid_state for rows opened here from an object with a key that stands twice: which is meant?';
+revoke execute on function asyouwere.refuse_twice from public;
+
 create function asyouwere.refuse_loose_rows(p_rows asyouwere.change_rows) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -1797,6 +1845,7 @@ declare
     v_paths text[] := p_rows.paths;
     v_items int[] := p_rows.items;
     v_path text; -- of the set row that the in rows belong to
+    v_item int;
 begin
     for i in 1 .. cardinality(v_ops) loop
         if v_ops[i] <> 'in' then
@@ -1805,14 +1854,15 @@ begin
             or v_items[i] = -1 and v_paths[i] = v_path
         then
             perform asyouwere.fail('invalid_changes',
-                'An "in" row lies inside the address of the "set" row before it.');
+                'An "in" row lies inside the address of the "set" row before it.',
+                asyouwere.address_detail(asyouwere.pointer_json(v_paths[i], v_items[i])));
         end if;
     end loop;
-    if exists (
-        select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
-        where g.op = 'in' group by g.path, g.item having count(*) > 1)
-    then
-        perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.');
+    select g.path, g.item into v_path, v_item from unnest(v_ops, v_paths, v_items) as g (op, path, item)
+    where g.op = 'in' group by g.path, g.item having count(*) > 1 limit 1;
+    if found then
+        perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.',
+            asyouwere.address_detail(asyouwere.pointer_json(v_path, v_item)));
     end if;
 end;
 $$;
@@ -1820,23 +1870,19 @@ comment on function asyouwere.refuse_loose_rows is
     'Raises invalid_changes for in rows that no set row opens, or that come twice.';
 revoke execute on function asyouwere.refuse_loose_rows from public;
 
-create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows)
-returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create function asyouwere.first_misplaced(
+    p_session bigint, p_number int, p_rows asyouwere.change_rows, out path text, out item int
+)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
-declare
-    v_path text;
-    v_item int;
-    v_part record;
-begin
     -- What this save put where nothing was before: its container must be there, and no position may be
     -- missing. Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
-    select n.path, n.item into v_path, v_item from (
-        select p.path, p.item, p.depth, p.kind from asyouwere.parts p
+    select n.path, n.item from (
+        select p.path, p.item, p.depth from asyouwere.parts p
         where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
-        select g.path, -1, asyouwere.path_depth(g.path), 'v'
+        select g.path, -1, asyouwere.path_depth(g.path)
         from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
         where g.op = 'remove' and coalesce(g.item, -1) = -1 and asyouwere.path_depth(g.path) > 1
             and (select c.kind in ('v', 'l') from asyouwere.live_parts c where c.session = p_session
@@ -1854,42 +1900,50 @@ begin
         else (select c.kind = 'o' from asyouwere.live_parts c where c.session = p_session
             and c.path = asyouwere.path_parent(n.path) and c.item = -1)
         end, false)
-    order by n.path, n.item limit 1;
-    if not found then
-        return;
-    end if;
+    order by n.path, n.item limit 1
+$$;
+comment on function asyouwere.first_misplaced is
+    'The first part that a save put where it can''t be, if any: no container, or a gap before it.';
+revoke execute on function asyouwere.first_misplaced from public;
 
+create function asyouwere.refuse_misplaced(p_session bigint, p_path text, p_item int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_address text := asyouwere.pointer_json(p_path, p_item);
+    -- the members on the way to it
+    v_way text[] := asyouwere.path_ancestors(
+        case when p_item >= 0 then p_path else asyouwere.path_parent(p_path) end);
+    v_part record;
+    v_next text; -- the address' next key after that part
+begin
     -- The deepest part there is above the address tells which mistake it is.
-    select c.path, c.kind,
-        (select i.item from asyouwere.live_parts i where c.kind = 'l' and i.session = p_session
-            and i.path = c.path and asyouwere.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
-            and i.item = split_part(substr(v_path, length(c.path) + 1), '/', 1)::int) as item
-    into v_part
-    from asyouwere.live_parts c
-    where c.session = p_session and c.item = -1
-        and c.path = any (asyouwere.path_ancestors(
-            case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
-    order by c.path desc limit 1;
-    if v_item >= 0 and v_part.path = v_path and v_part.kind = 'l' then
-        perform asyouwere.fail('list_gap',
-            p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
-    elsif v_part.kind = 'v' or v_part.item is not null then
-        perform asyouwere.fail('address_below_part',
-            p_detail => format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
-                asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
+    select c.path, c.kind into v_part from asyouwere.live_parts c
+    where c.session = p_session and c.item = -1 and c.path = any (v_way) order by c.path desc limit 1;
+    v_next := split_part(substr(p_path, length(v_part.path) + 1), '/', 1);
+    if v_part.kind = 'l' and p_item >= 0 and v_part.path = p_path then
+        perform asyouwere.fail('list_gap', p_detail => format('{"address": %s}', v_address));
+    elsif v_part.kind = 'l' and asyouwere.is_index(v_next) and (select true from asyouwere.live_parts i
+        where i.session = p_session and i.path = v_part.path and i.item = v_next::int)
+    then
+        perform asyouwere.fail('address_below_part', p_detail => format('{"address": %s, "part": %s}',
+            v_address, asyouwere.pointer_json(v_part.path, v_next::int)));
     elsif v_part.kind = 'l' then
         perform asyouwere.fail('invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
-            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+            format('{"address": %s}', v_address));
+    elsif v_part.kind = 'v' or asyouwere.path_depth(p_path) > 3 then
+        -- no part is deeper: whatever is made above it, the address will lie in one
+        perform asyouwere.fail('address_below_part', p_detail => format('{"address": %s, "part": %s}',
+            v_address,
+            asyouwere.pointer_json(case v_part.kind when 'v' then v_part.path else v_way[3] end, -1)));
     end if;
-    perform asyouwere.fail('missing_parent',
-        p_detail => format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
-            asyouwere.pointer_json(
-                case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
+    perform asyouwere.fail('missing_parent', p_detail => format('{"address": %s, "parent": %s}',
+        v_address, asyouwere.pointer_json(
+            v_way[least(coalesce(array_position(v_way, v_part.path), 0) + 1, cardinality(v_way))], -1)));
 end;
 $$;
 comment on function asyouwere.refuse_misplaced is
-    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it '
-    'can''t be.';
+    'Raises list_gap, address_below_part, missing_parent or invalid_address for a part that can''t be there.';
 revoke execute on function asyouwere.refuse_misplaced from public;
 
 create function asyouwere.is_plain_part(p_path text, p_item int, p_body text) returns boolean
@@ -1913,10 +1967,12 @@ declare
     v_bare text;
 begin
     if octet_length(p_path) > 2000 then
-        perform asyouwere.fail('address_too_long');
+        perform asyouwere.fail('address_too_long',
+            p_detail => asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
     elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
         perform asyouwere.fail('invalid_changes',
-            'A container at this depth is sent opened, its inside as rows of its own.');
+            'A container at this depth is sent opened, its inside as rows of its own.',
+            asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level
         > v_max_nesting
@@ -1931,7 +1987,8 @@ begin
         end loop;
         if v_bare <> '' then
             perform asyouwere.fail('nesting_too_deep',
-                format('Containers may lie in one another to %s levels.', v_max_nesting));
+                format('Containers may lie in one another to %s levels.', v_max_nesting),
+                asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
         end if;
     end if;
     if p_body ~ '[eE][+-]?[0-9]{3}|[0-9]{100}' then
@@ -1941,7 +1998,8 @@ begin
             where case when m[1] ~ '[eE][+-]?0*[0-9]{4}' or length(m[1]) > 1000 then true
                 else abs(m[1]::numeric) >= 1.797693134862315808e308 end)
         then
-            perform asyouwere.fail('number_out_of_range');
+            perform asyouwere.fail('number_out_of_range',
+                p_detail => asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
         end if;
     end if;
     return true;
@@ -1960,14 +2018,16 @@ begin
     if p_value is null or p_value = '{}' then
         return;
     end if;
-    -- jsonb keeps 1e131071 in a dozen bytes and shows it as 131,072 digits, so it is looked at number by number, in
-    -- binary, before any text is made of it. Its binary form is never eight times as large as its text.
+    -- jsonb keeps 1e131071 in a dozen bytes and shows it as 131,072 digits, so it is looked at number by
+    -- number, in binary, before any text is made of it. Its binary form is never eight times as large as its
+    -- text.
     if pg_column_size(p_value) <= 8 * p_max_bytes then
         select coalesce(bool_or(not n.fits), false) as out_of_range,
             coalesce(sum(case when n.fits then length(n.number::text) end), 0) as digits
         into v_numbers
         from (
-            select v::numeric as number, abs(v::numeric) < 1.797693134862315808e308 and scale(v::numeric) <= 1000 as fits
+            select v::numeric as number,
+                abs(v::numeric) < 1.797693134862315808e308 and scale(v::numeric) <= 1000 as fits
             from jsonb_path_query(p_value, 'strict $.** ? (@.type() == "number")') v
         ) n;
         if v_numbers.out_of_range then
@@ -1979,32 +2039,40 @@ begin
             return;
         end if;
     end if;
-    perform asyouwere.fail('invalid_argument', format('%s is an object of at most %s KB.', p_field, p_max_bytes / 1024));
+    perform asyouwere.fail('invalid_argument',
+        format('%s is an object of at most %s KB.', p_field, p_max_bytes / 1024));
 exception when statement_too_complex then
-    perform asyouwere.fail('nesting_too_deep', format('The containers in %s lie too deep in one another.', p_field));
+    perform asyouwere.fail('nesting_too_deep',
+        format('The containers in %s lie too deep in one another.', p_field));
 end;
 $$;
 comment on function asyouwere.refuse_document is
-    'Holds jsonb that people send to the rules of parts. Raises number_out_of_range, nesting_too_deep, invalid_argument.';
+    'Holds jsonb that people send to the rules of parts. Raises number_out_of_range, nesting_too_deep, '
+    'invalid_argument.';
 revoke execute on function asyouwere.refuse_document from public;
 
 create function asyouwere.refuse_gaps(p_session bigint, p_number int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_path text;
+    v_item int;
 begin
-    if exists (
-        select from (
-            select p.path, min(p.item) as first from asyouwere.parts p
-            where p.session = p_session and p.until = p_number and p.item >= 0
-                and (select true from asyouwere.live_parts n where n.session = p.session
-                    and n.path = p.path and n.item = p.item) is null
-            group by p.path
-        ) gone
-        where (select p.item from asyouwere.live_parts p where p.session = p_session
-            and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
-    then
+    select gone.path, gone.first into v_path, v_item
+    from (
+        select p.path, min(p.item) as first from asyouwere.parts p
+        where p.session = p_session and p.until = p_number and p.item >= 0
+            and (select true from asyouwere.live_parts n where n.session = p.session
+                and n.path = p.path and n.item = p.item) is null
+        group by p.path
+    ) gone
+    where (select p.item from asyouwere.live_parts p where p.session = p_session
+        and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first
+    limit 1;
+    if found then
         perform asyouwere.fail('list_gap',
-            'Items can be removed from the end of a list only. Set the whole list instead.');
+            'Items can be removed from the end of a list only. Set the whole list instead.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
 end;
 $$;
@@ -2092,6 +2160,15 @@ begin
             where p.session = p_session and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
+                -- at depth 3 a list would be kept whole; what else may be wrong there is found later
+                if v_depth = 3 and (select bool_and(c.kind = 'o') from asyouwere.live_parts c
+                    where c.session = p_session and c.item = -1
+                        and c.path = any (asyouwere.path_ancestors(asyouwere.path_parent(v_path))))
+                    is not false
+                then
+                    perform asyouwere.fail('not_a_list',
+                        p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
+                end if;
                 insert into asyouwere.parts (
                     session, since, item, ord, size, depth, kind, created_at, path, body)
                 values (p_session, p_number, -1, -i, asyouwere.part_size(v_path, '[]'), v_depth,
@@ -2305,6 +2382,45 @@ comment on function asyouwere.save_snapshot is
     'idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
 revoke execute on function asyouwere.save_snapshot from public;
 
+create function asyouwere.make_parents(p_session bigint, p_number int) returns asyouwere.step
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_step asyouwere.step := asyouwere.no_step();
+begin
+    -- The objects that are missing on the way to what this save put where nothing was: below objects only,
+    -- and not where the address could mean a list.
+    with wanted as (
+        select distinct above.path
+        from asyouwere.live_parts p
+        cross join lateral (
+            select array_agg(a.path order by a.path collate "C") as missing
+            from unnest(asyouwere.path_ancestors(asyouwere.path_parent(p.path))) a (path)
+            where (select true from asyouwere.live_parts c
+                where c.session = p_session and c.path = a.path and c.item = -1) is null
+        ) way
+        cross join unnest(way.missing) above (path)
+        where p.session = p_session and p.since = p_number and p.item = -1 and p.depth between 2 and 3
+            and asyouwere.may_be_made(p.path, way.missing[1])
+            and (asyouwere.path_depth(way.missing[1]) = 1 or (
+                select c.kind = 'o' from asyouwere.live_parts c where c.session = p_session
+                    and c.path = asyouwere.path_parent(way.missing[1]) and c.item = -1))
+    ), made as (
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        -- ord: past what append_items() gives to the lists that it makes
+        select p_session, p_number, -1, -125000 - row_number() over (), asyouwere.part_size(w.path, '{}'),
+            asyouwere.path_depth(w.path), 'o', now(), w.path, '{}'
+        from wanted w
+        returning size
+    )
+    select count(*), coalesce(sum(m.size), 0), coalesce(sum(m.size), 0)
+    into v_step.changed, v_step.bytes, v_step.written from made m;
+    return v_step;
+end;
+$$;
+comment on function asyouwere.make_parents is 'Makes the objects that the parts of a save lack to stand in.';
+revoke execute on function asyouwere.make_parents from public;
+
 create function asyouwere.write_snapshot(
     p_session public.free_agent_sessions, p_rows asyouwere.change_rows, p_merged boolean,
     p_label text, p_key uuid, p_content uuid
@@ -2316,6 +2432,8 @@ declare
     v_appended asyouwere.step := asyouwere.no_step();
     v_overwritten asyouwere.step := asyouwere.no_step();
     v_replaced asyouwere.step := asyouwere.no_step();
+    v_made asyouwere.step := asyouwere.no_step();
+    v_misplaced text;
     v_left_over boolean;
     v_caller uuid := auth.uid();
     v_written bigint;
@@ -2335,14 +2453,23 @@ begin
         v_appended := asyouwere.append_items(p_session.internal_id, v_number, p_rows);
     end if;
     if v_appended.new_places or v_replaced.new_places then
-        perform asyouwere.refuse_misplaced(p_session.internal_id, v_number, p_rows);
+        select m.path into v_misplaced
+        from asyouwere.first_misplaced(p_session.internal_id, v_number, p_rows) m;
+        if v_misplaced is not null then
+            v_made := asyouwere.make_parents(p_session.internal_id, v_number);
+            perform asyouwere.refuse_misplaced(p_session.internal_id, m.path, m.item)
+            from asyouwere.first_misplaced(p_session.internal_id, v_number, p_rows) m
+            where m.path is not null;
+        end if;
     end if;
     v_result.number := p_session.latest_number;
     v_result.created := false;
     v_result.replayed := false;
     v_result.merged := p_merged;
-    v_result.changed_parts := v_appended.changed + v_overwritten.changed + v_replaced.changed;
-    v_result.size_bytes := p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes;
+    v_result.changed_parts
+        := v_appended.changed + v_overwritten.changed + v_replaced.changed + v_made.changed;
+    v_result.size_bytes
+        := p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes + v_made.bytes;
     v_result.message_count := p_session.message_count + v_appended.messages + v_replaced.messages;
     -- the limit can't be set lower than that, so smaller states need not know it
     if v_result.size_bytes > 1024 * 1024 then
@@ -2351,7 +2478,7 @@ begin
     if v_result.changed_parts > 0 or v_number = 1 then
         v_result.number := v_number;
         v_result.created := true;
-        v_written := v_appended.written + v_overwritten.written + v_replaced.written;
+        v_written := v_appended.written + v_overwritten.written + v_replaced.written + v_made.written;
         v_prepaid := p_session.prepaid_saves - 1;
         -- the common case without a call: the owner has paid ahead, in this minute
         if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id
@@ -2480,12 +2607,15 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set jit = off
 as $$
+declare
+    v_rows asyouwere.change_rows;
 begin
     -- definer: nobody writes parts but through here and save_parts()
-    return asyouwere.save_snapshot(p_session_id,
-        case when p_state is null then asyouwere.open_changes(p_changes)
-            else asyouwere.open_state(p_state) end,
-        p_base, p_idempotency_key, p_label, p_on_conflict);
+    v_rows := case when p_state is null then asyouwere.open_changes(p_changes)
+        else asyouwere.open_state(p_state) end;
+    perform asyouwere.refuse_twice(v_rows);
+    return asyouwere.save_snapshot(
+        p_session_id, v_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
 comment on function asyouwere.save_json is 'Opens JSON and saves it.';

@@ -59,6 +59,14 @@ comment on function asyouwere.path_ancestors is
     'The members on the way to a path, itself included, down to depth 3, where parts end.';
 revoke execute on function asyouwere.path_ancestors from public;
 
+create function asyouwere.may_be_made(p_path text, p_missing text) returns boolean
+language sql immutable parallel safe
+return p_missing is not null and substr(p_path, length(p_missing) + 1) !~ '(?:^|/)(?:0|[1-9][0-9]{0,8})/';
+comment on function asyouwere.may_be_made is
+    'Whether the objects on the way to a path are made, the first that is missing being given: not where a '
+    'number comes further on, which could be an item of a list.';
+revoke execute on function asyouwere.may_be_made from public;
+
 create function asyouwere.path_json_key(p_path text) returns text
 language sql immutable parallel safe
 return case when position('~' in p_path) = 0 then '"' || split_part(p_path, '/', -2) || '"'
@@ -75,7 +83,7 @@ revoke execute on function asyouwere.pointer_json from public;
 create function asyouwere.address_detail(p_address_json text) returns text
 language sql immutable parallel safe
 -- cut before the first escape, so that none is cut in two: it is only shown
-return case when octet_length(p_address_json) <= 2002 then format('{"address": %s}', p_address_json)
+return case when octet_length(p_address_json) <= 2001 then format('{"address": %s}', p_address_json)
     else format('{"address": "%s …"}', split_part(substr(p_address_json, 2, 200), '\', 1)) end;
 comment on function asyouwere.address_detail is
     'What an error tells of an address, given as a JSON string: itself, or how it begins if it is '

@@ -44,13 +44,7 @@ as $$
         from opened o cross join lateral (
             select o.path || asyouwere.path_key(m.key) || '/' as path, o.depth + 1 as depth, -1 as item,
                 m.value
-            from (
-                -- of a key written twice the last counts, as in JSON.parse
-                select distinct on (e.key) e.key, e.value
-                from json_each(case o.type when 'object' then o.value else '{}' end)
-                    with ordinality as e (key, value, position)
-                order by e.key, e.position desc
-            ) m
+            from json_each(case o.type when 'object' then o.value else '{}' end) m
             union all
             select o.path, o.depth, (e.position - 1)::int, e.value
             from json_array_elements(case o.type when 'array' then o.value else '[]' end)
@@ -65,7 +59,8 @@ as $$
     from opened o
 $$;
 comment on function asyouwere.open_value is
-    'The parts of a value that stands at a path of that depth; the value''s own part comes first.';
+    'The parts of a value that stands at a path of that depth; the value''s own part comes first. A key that '
+    'stands twice makes two parts: see refuse_twice().';
 revoke execute on function asyouwere.open_value from public;
 
 create function asyouwere.masked_escapes(p_body text) returns text
@@ -162,8 +157,9 @@ as $$
 declare
     v_rows asyouwere.change_rows;
     v_well_formed boolean;
+    v_pointer text; -- that stands twice
 begin
-    select json_typeof(p_changes) = 'object' and coalesce(bool_and(
+    select json_typeof(p_changes) = 'object' and count(*) = count(distinct e.key) and coalesce(bool_and(
             case e.key when 'set' then json_typeof(e.value) = 'object'
                 when 'append' then json_typeof(e.value) = 'object'
                 when 'remove' then json_typeof(e.value) = 'array' else false end), true)
@@ -179,14 +175,25 @@ begin
     if v_well_formed is not true then
         perform asyouwere.fail('invalid_changes',
             'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, '
-            'each optional.');
+            'each optional, none twice.');
     end if;
     if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
         perform asyouwere.fail('invalid_state');
     elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.');
+        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.', '{"address": ""}');
     elsif (p_changes -> 'append' -> '') is not null then
-        perform asyouwere.fail('not_a_list', 'The state is no list.');
+        perform asyouwere.fail('not_a_list', 'The state is no list.', '{"address": ""}');
+    end if;
+    select e.key into v_pointer from (
+        select k.key from json_object_keys(p_changes -> 'append') k (key)
+        union all
+        select k.key from json_object_keys(p_changes -> 'set') k (key)
+    ) e
+    group by e.key having count(*) > 1 limit 1;
+    if found then
+        perform asyouwere.fail('overlapping_addresses',
+            p_detail => asyouwere.address_detail(asyouwere.pointer_json(
+                asyouwere.path_of_pointer(v_pointer), -1)));
     end if;
     with asked as (
         select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
@@ -282,6 +289,7 @@ begin
         array_agg(r.body order by r.position, r.inner_position)
     into v_rows from (select * from resolved limit 125001) r;
     perform asyouwere.refuse_count(cardinality(v_rows.ops));
+    perform asyouwere.refuse_twice(v_rows);
     return v_rows;
 end;
 $$;

@@ -66,6 +66,19 @@ as $$
             where d.path >= l.path and d.path < l.path_end and d.item between l.item and l.last_item)
     ), wanted as (
         select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
+        union all
+        -- and the objects on the way that were missing
+        select distinct above.path, -1, '{}'
+        from given g
+        cross join lateral (
+            select array_agg(a.path order by a.path collate "C") as missing
+            from unnest(asyouwere.path_ancestors(asyouwere.path_parent(g.path))) a (path)
+            where (select true from asyouwere.parts_at(p_session, p_base) p
+                where p.path = a.path and p.item = -1) is null
+        ) way
+        cross join unnest(way.missing) above (path)
+        where g.op = 'set' and g.item = -1 and asyouwere.path_depth(g.path) between 2 and 3
+            and asyouwere.may_be_made(g.path, way.missing[1])
     )
     select coalesce(b.path, w.path), coalesce(b.item, w.item), b.body, w.body
     from before b full join wanted w on w.path = b.path and w.item = b.item

@@ -32,6 +32,25 @@ comment on function asyouwere.refuse_overlaps is
     'Raises overlapping_addresses: the rows of one save come in no order.';
 revoke execute on function asyouwere.refuse_overlaps from public;
 
+create function asyouwere.refuse_twice(p_rows asyouwere.change_rows) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path text;
+begin
+    select g.path into v_path from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
+    where g.op = 'in' and g.item = -1 group by g.path having count(*) > 1 order by g.path collate "C" limit 1;
+    if found then
+        perform asyouwere.refuse_overlaps(p_rows); -- that may be why
+        perform asyouwere.fail('invalid_state', 'A key stands twice in one object.',
+            asyouwere.address_detail(asyouwere.pointer_json(v_path, -1)));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_twice is
+    'Raises invalid_state for rows opened here from an object with a key that stands twice: which is meant?';
+revoke execute on function asyouwere.refuse_twice from public;
+
 create function asyouwere.refuse_loose_rows(p_rows asyouwere.change_rows) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -40,6 +59,7 @@ declare
     v_paths text[] := p_rows.paths;
     v_items int[] := p_rows.items;
     v_path text; -- of the set row that the in rows belong to
+    v_item int;
 begin
     for i in 1 .. cardinality(v_ops) loop
         if v_ops[i] <> 'in' then
@@ -48,14 +68,15 @@ begin
             or v_items[i] = -1 and v_paths[i] = v_path
         then
             perform asyouwere.fail('invalid_changes',
-                'An "in" row lies inside the address of the "set" row before it.');
+                'An "in" row lies inside the address of the "set" row before it.',
+                asyouwere.address_detail(asyouwere.pointer_json(v_paths[i], v_items[i])));
         end if;
     end loop;
-    if exists (
-        select from unnest(v_ops, v_paths, v_items) as g (op, path, item)
-        where g.op = 'in' group by g.path, g.item having count(*) > 1)
-    then
-        perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.');
+    select g.path, g.item into v_path, v_item from unnest(v_ops, v_paths, v_items) as g (op, path, item)
+    where g.op = 'in' group by g.path, g.item having count(*) > 1 limit 1;
+    if found then
+        perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.',
+            asyouwere.address_detail(asyouwere.pointer_json(v_path, v_item)));
     end if;
 end;
 $$;
@@ -63,23 +84,19 @@ comment on function asyouwere.refuse_loose_rows is
     'Raises invalid_changes for in rows that no set row opens, or that come twice.';
 revoke execute on function asyouwere.refuse_loose_rows from public;
 
-create function asyouwere.refuse_misplaced(p_session bigint, p_number int, p_rows asyouwere.change_rows)
-returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create function asyouwere.first_misplaced(
+    p_session bigint, p_number int, p_rows asyouwere.change_rows, out path text, out item int
+)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
-declare
-    v_path text;
-    v_item int;
-    v_part record;
-begin
     -- What this save put where nothing was before: its container must be there, and no position may be
     -- missing. Scalar sub-selects, not exists(): that may be planned as a hash of the whole session.
-    select n.path, n.item into v_path, v_item from (
-        select p.path, p.item, p.depth, p.kind from asyouwere.parts p
+    select n.path, n.item from (
+        select p.path, p.item, p.depth from asyouwere.parts p
         where p.session = p_session and p.since = p_number
         union all
         -- and what it was to take away where nothing is: fine, unless the address lies below a part
-        select g.path, -1, asyouwere.path_depth(g.path), 'v'
+        select g.path, -1, asyouwere.path_depth(g.path)
         from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
         where g.op = 'remove' and coalesce(g.item, -1) = -1 and asyouwere.path_depth(g.path) > 1
             and (select c.kind in ('v', 'l') from asyouwere.live_parts c where c.session = p_session
@@ -97,42 +114,50 @@ begin
         else (select c.kind = 'o' from asyouwere.live_parts c where c.session = p_session
             and c.path = asyouwere.path_parent(n.path) and c.item = -1)
         end, false)
-    order by n.path, n.item limit 1;
-    if not found then
-        return;
-    end if;
+    order by n.path, n.item limit 1
+$$;
+comment on function asyouwere.first_misplaced is
+    'The first part that a save put where it can''t be, if any: no container, or a gap before it.';
+revoke execute on function asyouwere.first_misplaced from public;
 
+create function asyouwere.refuse_misplaced(p_session bigint, p_path text, p_item int) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_address text := asyouwere.pointer_json(p_path, p_item);
+    -- the members on the way to it
+    v_way text[] := asyouwere.path_ancestors(
+        case when p_item >= 0 then p_path else asyouwere.path_parent(p_path) end);
+    v_part record;
+    v_next text; -- the address' next key after that part
+begin
     -- The deepest part there is above the address tells which mistake it is.
-    select c.path, c.kind,
-        (select i.item from asyouwere.live_parts i where c.kind = 'l' and i.session = p_session
-            and i.path = c.path and asyouwere.is_index(split_part(substr(v_path, length(c.path) + 1), '/', 1))
-            and i.item = split_part(substr(v_path, length(c.path) + 1), '/', 1)::int) as item
-    into v_part
-    from asyouwere.live_parts c
-    where c.session = p_session and c.item = -1
-        and c.path = any (asyouwere.path_ancestors(
-            case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end))
-    order by c.path desc limit 1;
-    if v_item >= 0 and v_part.path = v_path and v_part.kind = 'l' then
-        perform asyouwere.fail('list_gap',
-            p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
-    elsif v_part.kind = 'v' or v_part.item is not null then
-        perform asyouwere.fail('address_below_part',
-            p_detail => format('{"address": %s, "part": %s}', asyouwere.pointer_json(v_path, v_item),
-                asyouwere.pointer_json(v_part.path, coalesce(v_part.item, -1))));
+    select c.path, c.kind into v_part from asyouwere.live_parts c
+    where c.session = p_session and c.item = -1 and c.path = any (v_way) order by c.path desc limit 1;
+    v_next := split_part(substr(p_path, length(v_part.path) + 1), '/', 1);
+    if v_part.kind = 'l' and p_item >= 0 and v_part.path = p_path then
+        perform asyouwere.fail('list_gap', p_detail => format('{"address": %s}', v_address));
+    elsif v_part.kind = 'l' and asyouwere.is_index(v_next) and (select true from asyouwere.live_parts i
+        where i.session = p_session and i.path = v_part.path and i.item = v_next::int)
+    then
+        perform asyouwere.fail('address_below_part', p_detail => format('{"address": %s, "part": %s}',
+            v_address, asyouwere.pointer_json(v_part.path, v_next::int)));
     elsif v_part.kind = 'l' then
         perform asyouwere.fail('invalid_address', 'Lists have items 0, 1, 2 …, and this address names none.',
-            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+            format('{"address": %s}', v_address));
+    elsif v_part.kind = 'v' or asyouwere.path_depth(p_path) > 3 then
+        -- no part is deeper: whatever is made above it, the address will lie in one
+        perform asyouwere.fail('address_below_part', p_detail => format('{"address": %s, "part": %s}',
+            v_address,
+            asyouwere.pointer_json(case v_part.kind when 'v' then v_part.path else v_way[3] end, -1)));
     end if;
-    perform asyouwere.fail('missing_parent',
-        p_detail => format('{"address": %s, "parent": %s}', asyouwere.pointer_json(v_path, v_item),
-            asyouwere.pointer_json(
-                case when v_item >= 0 then v_path else asyouwere.path_parent(v_path) end, -1)));
+    perform asyouwere.fail('missing_parent', p_detail => format('{"address": %s, "parent": %s}',
+        v_address, asyouwere.pointer_json(
+            v_way[least(coalesce(array_position(v_way, v_part.path), 0) + 1, cardinality(v_way))], -1)));
 end;
 $$;
 comment on function asyouwere.refuse_misplaced is
-    'Raises list_gap, address_below_part, missing_parent, invalid_address for what a save put where it '
-    'can''t be.';
+    'Raises list_gap, address_below_part, missing_parent or invalid_address for a part that can''t be there.';
 revoke execute on function asyouwere.refuse_misplaced from public;
 
 create function asyouwere.is_plain_part(p_path text, p_item int, p_body text) returns boolean
@@ -156,10 +181,12 @@ declare
     v_bare text;
 begin
     if octet_length(p_path) > 2000 then
-        perform asyouwere.fail('address_too_long');
+        perform asyouwere.fail('address_too_long',
+            p_detail => asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
     elsif p_item = -1 and v_level < 3 and left(p_body, 1) in ('{', '[') and p_body not in ('{}', '[]') then
         perform asyouwere.fail('invalid_changes',
-            'A container at this depth is sent opened, its inside as rows of its own.');
+            'A container at this depth is sent opened, its inside as rows of its own.',
+            asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
     end if;
     if octet_length(p_body) - octet_length(replace(replace(p_body, '[', ''), '{', '')) + v_level
         > v_max_nesting
@@ -174,7 +201,8 @@ begin
         end loop;
         if v_bare <> '' then
             perform asyouwere.fail('nesting_too_deep',
-                format('Containers may lie in one another to %s levels.', v_max_nesting));
+                format('Containers may lie in one another to %s levels.', v_max_nesting),
+                asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
         end if;
     end if;
     if p_body ~ '[eE][+-]?[0-9]{3}|[0-9]{100}' then
@@ -184,7 +212,8 @@ begin
             where case when m[1] ~ '[eE][+-]?0*[0-9]{4}' or length(m[1]) > 1000 then true
                 else abs(m[1]::numeric) >= 1.797693134862315808e308 end)
         then
-            perform asyouwere.fail('number_out_of_range');
+            perform asyouwere.fail('number_out_of_range',
+                p_detail => asyouwere.address_detail(asyouwere.pointer_json(p_path, p_item)));
         end if;
     end if;
     return true;
@@ -203,14 +232,16 @@ begin
     if p_value is null or p_value = '{}' then
         return;
     end if;
-    -- jsonb keeps 1e131071 in a dozen bytes and shows it as 131,072 digits, so it is looked at number by number, in
-    -- binary, before any text is made of it. Its binary form is never eight times as large as its text.
+    -- jsonb keeps 1e131071 in a dozen bytes and shows it as 131,072 digits, so it is looked at number by
+    -- number, in binary, before any text is made of it. Its binary form is never eight times as large as its
+    -- text.
     if pg_column_size(p_value) <= 8 * p_max_bytes then
         select coalesce(bool_or(not n.fits), false) as out_of_range,
             coalesce(sum(case when n.fits then length(n.number::text) end), 0) as digits
         into v_numbers
         from (
-            select v::numeric as number, abs(v::numeric) < 1.797693134862315808e308 and scale(v::numeric) <= 1000 as fits
+            select v::numeric as number,
+                abs(v::numeric) < 1.797693134862315808e308 and scale(v::numeric) <= 1000 as fits
             from jsonb_path_query(p_value, 'strict $.** ? (@.type() == "number")') v
         ) n;
         if v_numbers.out_of_range then
@@ -222,32 +253,40 @@ begin
             return;
         end if;
     end if;
-    perform asyouwere.fail('invalid_argument', format('%s is an object of at most %s KB.', p_field, p_max_bytes / 1024));
+    perform asyouwere.fail('invalid_argument',
+        format('%s is an object of at most %s KB.', p_field, p_max_bytes / 1024));
 exception when statement_too_complex then
-    perform asyouwere.fail('nesting_too_deep', format('The containers in %s lie too deep in one another.', p_field));
+    perform asyouwere.fail('nesting_too_deep',
+        format('The containers in %s lie too deep in one another.', p_field));
 end;
 $$;
 comment on function asyouwere.refuse_document is
-    'Holds jsonb that people send to the rules of parts. Raises number_out_of_range, nesting_too_deep, invalid_argument.';
+    'Holds jsonb that people send to the rules of parts. Raises number_out_of_range, nesting_too_deep, '
+    'invalid_argument.';
 revoke execute on function asyouwere.refuse_document from public;
 
 create function asyouwere.refuse_gaps(p_session bigint, p_number int) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_path text;
+    v_item int;
 begin
-    if exists (
-        select from (
-            select p.path, min(p.item) as first from asyouwere.parts p
-            where p.session = p_session and p.until = p_number and p.item >= 0
-                and (select true from asyouwere.live_parts n where n.session = p.session
-                    and n.path = p.path and n.item = p.item) is null
-            group by p.path
-        ) gone
-        where (select p.item from asyouwere.live_parts p where p.session = p_session
-            and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first)
-    then
+    select gone.path, gone.first into v_path, v_item
+    from (
+        select p.path, min(p.item) as first from asyouwere.parts p
+        where p.session = p_session and p.until = p_number and p.item >= 0
+            and (select true from asyouwere.live_parts n where n.session = p.session
+                and n.path = p.path and n.item = p.item) is null
+        group by p.path
+    ) gone
+    where (select p.item from asyouwere.live_parts p where p.session = p_session
+        and p.path = gone.path order by p.path desc, p.item desc limit 1) > gone.first
+    limit 1;
+    if found then
         perform asyouwere.fail('list_gap',
-            'Items can be removed from the end of a list only. Set the whole list instead.');
+            'Items can be removed from the end of a list only. Set the whole list instead.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
     end if;
 end;
 $$;

@@ -42,6 +42,15 @@ begin
             where p.session = p_session and p.path = v_path
             order by p.path desc, p.item desc limit 1;
             if not found then
+                -- at depth 3 a list would be kept whole; what else may be wrong there is found later
+                if v_depth = 3 and (select bool_and(c.kind = 'o') from asyouwere.live_parts c
+                    where c.session = p_session and c.item = -1
+                        and c.path = any (asyouwere.path_ancestors(asyouwere.path_parent(v_path))))
+                    is not false
+                then
+                    perform asyouwere.fail('not_a_list',
+                        p_detail => format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
+                end if;
                 insert into asyouwere.parts (
                     session, since, item, ord, size, depth, kind, created_at, path, body)
                 values (p_session, p_number, -1, -i, asyouwere.part_size(v_path, '[]'), v_depth,
@@ -255,6 +264,45 @@ comment on function asyouwere.save_snapshot is
     'idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
 revoke execute on function asyouwere.save_snapshot from public;
 
+create function asyouwere.make_parents(p_session bigint, p_number int) returns asyouwere.step
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_step asyouwere.step := asyouwere.no_step();
+begin
+    -- The objects that are missing on the way to what this save put where nothing was: below objects only,
+    -- and not where the address could mean a list.
+    with wanted as (
+        select distinct above.path
+        from asyouwere.live_parts p
+        cross join lateral (
+            select array_agg(a.path order by a.path collate "C") as missing
+            from unnest(asyouwere.path_ancestors(asyouwere.path_parent(p.path))) a (path)
+            where (select true from asyouwere.live_parts c
+                where c.session = p_session and c.path = a.path and c.item = -1) is null
+        ) way
+        cross join unnest(way.missing) above (path)
+        where p.session = p_session and p.since = p_number and p.item = -1 and p.depth between 2 and 3
+            and asyouwere.may_be_made(p.path, way.missing[1])
+            and (asyouwere.path_depth(way.missing[1]) = 1 or (
+                select c.kind = 'o' from asyouwere.live_parts c where c.session = p_session
+                    and c.path = asyouwere.path_parent(way.missing[1]) and c.item = -1))
+    ), made as (
+        insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
+        -- ord: past what append_items() gives to the lists that it makes
+        select p_session, p_number, -1, -125000 - row_number() over (), asyouwere.part_size(w.path, '{}'),
+            asyouwere.path_depth(w.path), 'o', now(), w.path, '{}'
+        from wanted w
+        returning size
+    )
+    select count(*), coalesce(sum(m.size), 0), coalesce(sum(m.size), 0)
+    into v_step.changed, v_step.bytes, v_step.written from made m;
+    return v_step;
+end;
+$$;
+comment on function asyouwere.make_parents is 'Makes the objects that the parts of a save lack to stand in.';
+revoke execute on function asyouwere.make_parents from public;
+
 create function asyouwere.write_snapshot(
     p_session public.free_agent_sessions, p_rows asyouwere.change_rows, p_merged boolean,
     p_label text, p_key uuid, p_content uuid
@@ -266,6 +314,8 @@ declare
     v_appended asyouwere.step := asyouwere.no_step();
     v_overwritten asyouwere.step := asyouwere.no_step();
     v_replaced asyouwere.step := asyouwere.no_step();
+    v_made asyouwere.step := asyouwere.no_step();
+    v_misplaced text;
     v_left_over boolean;
     v_caller uuid := auth.uid();
     v_written bigint;
@@ -285,14 +335,23 @@ begin
         v_appended := asyouwere.append_items(p_session.internal_id, v_number, p_rows);
     end if;
     if v_appended.new_places or v_replaced.new_places then
-        perform asyouwere.refuse_misplaced(p_session.internal_id, v_number, p_rows);
+        select m.path into v_misplaced
+        from asyouwere.first_misplaced(p_session.internal_id, v_number, p_rows) m;
+        if v_misplaced is not null then
+            v_made := asyouwere.make_parents(p_session.internal_id, v_number);
+            perform asyouwere.refuse_misplaced(p_session.internal_id, m.path, m.item)
+            from asyouwere.first_misplaced(p_session.internal_id, v_number, p_rows) m
+            where m.path is not null;
+        end if;
     end if;
     v_result.number := p_session.latest_number;
     v_result.created := false;
     v_result.replayed := false;
     v_result.merged := p_merged;
-    v_result.changed_parts := v_appended.changed + v_overwritten.changed + v_replaced.changed;
-    v_result.size_bytes := p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes;
+    v_result.changed_parts
+        := v_appended.changed + v_overwritten.changed + v_replaced.changed + v_made.changed;
+    v_result.size_bytes
+        := p_session.size_bytes + v_appended.bytes + v_overwritten.bytes + v_replaced.bytes + v_made.bytes;
     v_result.message_count := p_session.message_count + v_appended.messages + v_replaced.messages;
     -- the limit can't be set lower than that, so smaller states need not know it
     if v_result.size_bytes > 1024 * 1024 then
@@ -301,7 +360,7 @@ begin
     if v_result.changed_parts > 0 or v_number = 1 then
         v_result.number := v_number;
         v_result.created := true;
-        v_written := v_appended.written + v_overwritten.written + v_replaced.written;
+        v_written := v_appended.written + v_overwritten.written + v_replaced.written + v_made.written;
         v_prepaid := p_session.prepaid_saves - 1;
         -- the common case without a call: the owner has paid ahead, in this minute
         if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id
@@ -430,12 +489,15 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set jit = off
 as $$
+declare
+    v_rows asyouwere.change_rows;
 begin
     -- definer: nobody writes parts but through here and save_parts()
-    return asyouwere.save_snapshot(p_session_id,
-        case when p_state is null then asyouwere.open_changes(p_changes)
-            else asyouwere.open_state(p_state) end,
-        p_base, p_idempotency_key, p_label, p_on_conflict);
+    v_rows := case when p_state is null then asyouwere.open_changes(p_changes)
+        else asyouwere.open_state(p_state) end;
+    perform asyouwere.refuse_twice(v_rows);
+    return asyouwere.save_snapshot(
+        p_session_id, v_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
 end;
 $$;
 comment on function asyouwere.save_json is 'Opens JSON and saves it.';

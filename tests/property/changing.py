@@ -25,6 +25,7 @@ from tests.property.exact import (
     keys_of,
     opened,
     parse,
+    written_twice,
 )
 
 MISPLACED = frozenset({"address_below_part", "invalid_address", "missing_parent"})
@@ -63,6 +64,13 @@ def changes_of(text: str) -> Changes:
         raise Refused("invalid_state", "invalid_changes")
     if () in changes.removes or any(not keys for keys, _ in changes.appends):
         raise Refused("invalid_address", "not_a_list", "invalid_changes")
+    # what may be an item, and then is kept whole, is looked at when that is known
+    if any(
+        written_twice(value, len(keys))
+        for keys, value in changes.sets
+        if not keys or not INDEX.fullmatch(keys[-1])
+    ):
+        raise Refused("invalid_state", *([OVERLAPPING] if overlap(changes) or may_overlap(changes) else []))
     return changes
 
 
@@ -157,10 +165,12 @@ Positions = dict[Keys, tuple[dict[int, str], set[int]]]
 
 def _set(new: State, keys: Keys, value: Any, shape: State, positions: Positions) -> None:
     item = _item_of(shape, keys)
-    holder = _holder(new, keys)
+    holder = _holder(new, keys, make=item is None)
     if isinstance(holder, list) and item is not None:
         positions.setdefault(keys[:-1], ({}, set()))[0][item] = dump(value)
     elif isinstance(holder, dict) and item is None:
+        if written_twice(value, len(keys)):
+            raise Refused("invalid_state")
         holder[keys[-1]] = opened(value, len(keys))
     else:
         raise Refused(*MISPLACED, *(["list_gap"] if item is not None else []))
@@ -188,14 +198,18 @@ def _item_of(shape: State, keys: Keys) -> int | None:
     return int(keys[-1]) if INDEX.fullmatch(keys[-1]) and isinstance(at(shape, keys[:-1]), list) else None
 
 
-def _holder(tree: State, keys: Keys) -> Tree:
-    """The container that is to hold the last key. Raises Refused if there is none."""
+def _holder(tree: State, keys: Keys, make: bool = False) -> Tree:
+    """The container that is to hold the last key; made if wanted. Raises Refused if there is none."""
     node: Tree = tree
-    for key in keys[:-1]:
+    for depth, key in enumerate(keys[:-1], 1):
         if isinstance(node, list):
             raise Refused(*MISPLACED)
         if isinstance(node, dict) and key not in node:
-            raise Refused("missing_parent")
+            if make and len(keys) > OPENED_DEPTH:
+                raise Refused("address_below_part")
+            if not make or any(INDEX.fullmatch(inner) for inner in keys[depth:]):
+                raise Refused("missing_parent")
+            node[key] = {}
         assert isinstance(node, dict)
         node = node[key]
         if isinstance(node, str):
@@ -220,7 +234,7 @@ def appended(tree: State, changes: Changes) -> State:
 
 
 def _append(new: State, keys: Keys, bodies: list[str]) -> None:
-    holder = _holder(new, keys)
+    holder = _holder(new, keys, make=True)
     if not isinstance(holder, dict) or (keys[-1] not in holder and len(keys) >= OPENED_DEPTH):
         raise Refused("not_a_list", *MISPLACED)
     items = holder.setdefault(keys[-1], [])

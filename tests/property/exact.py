@@ -86,6 +86,14 @@ def opened(value: Any, depth: int) -> Tree:
     return dump(value)
 
 
+def written_twice(value: Any, depth: int) -> bool:
+    """Whether a key stands twice in an object that is opened, the value standing that many keys deep."""
+    if depth >= OPENED_DEPTH or not isinstance(value, Members):
+        return False
+    keys = [key for key, _ in value]
+    return len(set(keys)) < len(keys) or any(written_twice(inner, depth + 1) for _, inner in value)
+
+
 def state_of(text: str) -> State:
     """The tree of a whole state."""
     tree = opened(parse(text), 0)

@@ -44,9 +44,11 @@ from tests.property.exact import (
     copy,
     differences,
     messages_in,
+    parse,
     parts_of,
     size_of,
     state_of,
+    written_twice,
 )
 
 Operation = dict[str, Any]
@@ -151,6 +153,8 @@ class SessionModel:
             return Expected(codes=refused.codes)
 
     def _expect_save(self, op: Operation) -> Expected:
+        if op.get("state") is not None and written_twice(parse(op["state"]), 0):
+            raise Refused("invalid_state")
         base = op["base"]
         if base is not None and base not in self.states:
             code = "snapshot_gone" if 0 <= base <= self.latest else "unknown_base"

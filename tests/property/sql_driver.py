@@ -22,7 +22,7 @@ from tests.property.drivers import (
     rows_of_changes,
     rows_of_state,
 )
-from tests.property.exact import Members, Number, dump, parse, state_of
+from tests.property.exact import Members, Number, dump, parse, state_of, written_twice
 from tests.property.model import Operation
 from tests.support.database import SERVICE, Connection, Db
 
@@ -90,6 +90,8 @@ class SqlDriver:
 
     def _rows(self, op: Operation) -> list[Row]:
         if op.get("state") is not None:
+            if written_twice(parse(op["state"]), 0):
+                raise Refusal("invalid_state", {}, "refused while opening")
             return rows_of_state(state_of(op["state"]))
         try:
             return rows_of_changes(changes_of(op["changes"]))
@@ -172,9 +174,7 @@ class SqlDriver:
     def restore(self, session: Handle, number: int | None = None, label: str | None = None) -> Restored:
         arguments = {"p_session_id": session, "p_number": number, "p_label": label}
         if number is None or number % 2:
-            header, *state = (
-                row["get_snapshot_chunks"] for row in self._call("get_snapshot_chunks", **arguments)
-            )
+            header, *state = (row["get_snapshot_chunks"] for row in self._call("get_snapshot_chunks", **arguments))
             row = {**json.loads(header), "state": "".join(state)}
         else:
             (row,) = self._call("get_snapshot", **arguments)
@@ -186,9 +186,7 @@ class SqlDriver:
 
     def diff(self, session: Handle, one: int, other: int) -> list[Difference]:
         rows = self._call("diff_snapshots", p_session_id=session, p_from=one, p_to=other)
-        return [
-            Difference(json.loads(row["address"]), row["change"], row["before"], row["after"]) for row in rows
-        ]
+        return [Difference(json.loads(row["address"]), row["change"], row["before"], row["after"]) for row in rows]
 
     def snapshots(self, session: Handle) -> list[Snapshot]:
         rows = self._call("list_snapshots", p_session_id=session, p_limit=1000)

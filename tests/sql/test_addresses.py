@@ -92,26 +92,6 @@ MISPLACED: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
         "address_below_part",
         {"address": "/memory/board/topic/list", "part": "/memory/board/topic"},
     ),
-    "no container": (
-        {"set": {"/nothing/here": 1}},
-        "missing_parent",
-        {"address": "/nothing/here", "parent": "/nothing"},
-    ),
-    "no container of depth 2": (
-        {"set": {"/memory/nothing/here": 1}},
-        "missing_parent",
-        {"address": "/memory/nothing/here", "parent": "/memory/nothing"},
-    ),
-    "no container of depth 4": (
-        {"set": {"/memory/board/new/a/b": 1}},
-        "missing_parent",
-        {"address": "/memory/board/new/a/b", "parent": "/memory/board/new/a"},
-    ),
-    "no container to append in": (
-        {"append": {"/nothing/list": [1]}},
-        "missing_parent",
-        {"address": "/nothing/list", "parent": "/nothing"},
-    ),
     "past the end": (
         {"set": {"/messages/3": 1}},
         "list_gap",

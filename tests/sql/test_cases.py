@@ -7,6 +7,9 @@ import json
 import psycopg
 import pytest
 
+from asyouwere.errors import Invalid
+from asyouwere.state.exact_json import parse
+from asyouwere.state.rows import open_changes
 from tests.sql.states import change, change_text, detail_of, save_text, state_of, text_of
 from tests.support.cases import Case, all_cases
 from tests.support.database import Db
@@ -58,6 +61,44 @@ def test_save__diffing(db: Db, case: Case) -> None:
             db.save(session_id, case["old"])
             send(db, session_id, json.dumps(case["changes"], separators=(",", ":")))
             assert state_of(db, session_id) == case["new"]
+
+
+@all_cases("changing.json")
+def test_save__changing(db: Db, case: Case) -> None:
+    with db.acting_as("ada"):
+        for send in (change, change_text):
+            session_id = db.session("ada")
+            db.save(session_id, case["state"])
+            if "after" in case:
+                changes = case["changes"] if send is change else parse(case["changes"].encode())
+                row = send(db, session_id, changes)
+                assert state_of(db, session_id) == case["after"]
+                size = db.superuser.execute(
+                    """select sum(p.size) from asyouwere.live_parts p
+                       join free_agent_sessions s on s.internal_id = p.session where s.id = %s""",
+                    [session_id],
+                ).fetchone()
+                assert size is not None
+                assert row["size_bytes"] == size["sum"]
+                continue
+            if send is change:
+                with db.refuses(case["refused"]) as refused:
+                    change(db, session_id, case["changes"])
+                assert detail_of(refused) == case.get("detail", {})
+            elif _opens(case["changes"]):
+                with db.refuses(case["refused"]) as refused:
+                    change_text(db, session_id, parse(case["changes"].encode()))
+                assert detail_of(refused) == case.get("detail", {})
+            assert state_of(db, session_id) == case["state"]
+
+
+def _opens(changes: str) -> bool:
+    """Whether asyouwere.state has nothing against them: what it has is tested with its own cases."""
+    try:
+        open_changes(parse(changes.encode()))
+    except Invalid:
+        return False
+    return True
 
 
 @all_cases("merging.json")

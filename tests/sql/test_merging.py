@@ -348,7 +348,7 @@ def test_merge__misplaced_is_still_misplaced(db: Db) -> None:
         session_id = started(db)
         change(db, session_id, {"set": {"/step": 2}})
         for changes, code in (
-            ({"set": {"/nothing/x": 1}}, "missing_parent"),
+            ({"set": {"/nothing/0": 1}}, "missing_parent"),
             ({"set": {"/messages/0/x": 1}}, "address_below_part"),
             ({"append": {"/memory/a": [1]}}, "not_a_list"),
             ({"set": {"/messages/x": 1}}, "invalid_address"),

@@ -244,11 +244,6 @@ def test_open_state__is_the_same_from_sql_as_from_the_functions(shared: Db, text
     assert found == dict(zip(zip(rows.paths, rows.items, strict=True), rows.bodies, strict=True))
 
 
-def test_save__of_a_key_written_twice_the_last_counts(db: Db, session_id) -> None:
-    db.save(session_id, '{"a":1,"b":{"c":1,"c":{"d":2}},"a":[2]}')
-    assert state_of(db, session_id) == {"a": [2], "b": {"c": {"d": 2}}}
-
-
 # -- labels ----------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,19 @@ def test_diff__cases(case: Case) -> None:
     assert apply(old, open_changes(text_of(case["changes"]))) == new
 
 
+@all_cases("changing.json")
+def test_apply__cases(case: Case) -> None:
+    state = split(text_of(case["state"]))
+    if "after" in case:
+        after = apply(state, open_changes(parse(case["changes"].encode())))
+        assert json.loads(join(after)) == case["after"]
+        return
+    with pytest.raises(Invalid) as refused:
+        apply(state, open_changes(parse(case["changes"].encode())))
+    assert refused.value.code == case["refused"]
+    assert json.loads(refused.value.data or "null") == case.get("detail")
+
+
 @all_cases("merging.json")
 def test_merge_changes__cases(case: Case) -> None:
     base, theirs = split(text_of(case["base"])), split(text_of(case["theirs"]))

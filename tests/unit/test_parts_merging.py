@@ -158,7 +158,7 @@ def test_merge_changes(base: str, theirs: str, changes: str, expected: Any) -> N
 @pytest.mark.parametrize(
     ("base", "theirs", "changes", "code"),
     [
-        ("{}", '{"m":{}}', '{"set":{"/m/a":1}}', "missing_parent"),
+        ("{}", '{"m":{}}', '{"set":{"/m/0":1}}', "missing_parent"),
         ('{"l":[1]}', '{"l":[1,2]}', '{"set":{"/l/2":1}}', "list_gap"),
         ("{}", '{"l":5}', '{"append":{"/l":[1]}}', "not_a_list"),
         ('{"l":5}', '{"l":5}', '{"append":{"/l":[1]}}', "not_a_list"),

@@ -25,11 +25,6 @@ def test_texts__are_the_texts(texts: list[str | None]) -> None:
     assert (len(column), list(column), column[1:]) == (len(texts), texts, texts[1:])
     assert column == texts
     assert column != [*texts, "more"]
-    counts = [number % 2 == 0 for number in range(len(texts))][1:]
-    column.keep(1, counts)
-    assert list(column) == texts[:1] + [
-        text for text, counting in zip(texts[1:], counts, strict=True) if counting
-    ]
 
 
 def test_texts__never_show_what_they_say() -> None:

@@ -21,6 +21,7 @@ from asyouwere.state import exact_json
 __all__ = [
     "MAX_PATH_BYTES",
     "OPENED_DEPTH",
+    "address_data",
     "check_path",
     "depth_of",
     "is_index",
@@ -64,6 +65,7 @@ def path_of_text(text: str) -> str:
         raise Invalid(
             "invalid_address",
             'An address is a JSON Pointer: it starts with "/"; in keys "~" is written "~0" and "/" "~1".',
+            data=address_data(text + "/"),
         )
     path = text + "/"
     check_length(path)
@@ -81,6 +83,19 @@ def pointer_text(path: str, item: int = -1) -> str:
     return f'"{path[:-1]}"' if item < 0 else f'"{path}{item}"'
 
 
+def address_data(path: str, item: int = -1, **others: str) -> str:
+    """What an error tells of an address (and of others, by name, given as paths), as the text of a JSON object.
+
+    Of one that is longer than any may be it is how it begins, up to the first escape, so that none is cut.
+    """
+    address = pointer_text(path, item)
+    if len(address) > MAX_PATH_BYTES // 4 and len(address.encode("utf-8")) > MAX_PATH_BYTES + 1:
+        begin = address[1:201].partition("\\")[0]
+        address = f'"{begin} …"'
+    told = {"address": address, **{name: pointer_text(other) for name, other in others.items()}}
+    return "{" + ",".join(f'"{name}":{text}' for name, text in told.items()) + "}"
+
+
 def check_path(path: str) -> int:
     """The depth (1 to 3) of a part's path that came from outside.
 
@@ -94,7 +109,7 @@ def check_path(path: str) -> int:
 
 def check_length(path: str) -> None:
     if len(path) > MAX_PATH_BYTES // 4 and len(path.encode("utf-8")) > MAX_PATH_BYTES:
-        raise Invalid("address_too_long")
+        raise Invalid("address_too_long", data=address_data(path))
 
 
 def step(key: str) -> str:

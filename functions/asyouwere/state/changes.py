@@ -3,9 +3,10 @@
 The changes of one save come in no order: no address lies in another, so none can get in another's way. Only
 an append has its place, the last: items go to the end of what set and remove leave of the list.
 
-- ``set`` puts a value at an address, in place of whatever is at and under it. Its container must be there.
+- ``set`` puts a value at an address, in place of whatever is at and under it.
 - ``remove`` takes away what is at and under an address. Where nothing is, it does nothing.
 - ``append`` puts items at the end of a list, and makes the list where nothing is.
+- Both make the objects on the way that are missing, unless a number comes next: it could be an item of a list.
 - A list has no gaps: items may be set one after the other from its end on, and removed from its end only.
 - Nothing can be done below a part: an item of a list, a member at depth 3, a string, a number.
 """
@@ -13,10 +14,18 @@ an append has its place, the last: items go to the end of what set and remove le
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from asyouwere.errors import Invalid
-from asyouwere.state.addresses import OPENED_DEPTH, depth_of, is_index, last_key, parent_of, pointer_text
+from asyouwere.state.addresses import (
+    OPENED_DEPTH,
+    address_data,
+    depth_of,
+    is_index,
+    last_key,
+    parent_of,
+    pointer_text,
+)
 from asyouwere.state.rows import ChangeRows
 from asyouwere.state.tree import Parts, Tree, flatten, open_tree, render, tree_of_parts, tree_of_rows
 
@@ -44,7 +53,8 @@ def replace(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
             continue
         if path == "/":
             return _object(tree_of_rows(rows, start, end))
-        key, holder = last_key(path), _container_of(root, path)
+        key = last_key(path)
+        holder = _container_of(root, path) if op == "remove" else _made_container(root, path)
         if isinstance(holder, list):
             _check_index(key, path)
             lists[parent_of(path)], position = holder, int(key)
@@ -54,17 +64,16 @@ def replace(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
                 holder[position] = body
             else:
                 added.setdefault(parent_of(path), {})[position] = body
-        elif op == "remove":
-            if holder is not None:
-                holder.pop(key, None)
         elif holder is None:
-            raise _missing_parent(path)
+            continue  # nothing to remove
+        elif op == "remove":
+            holder.pop(key, None)
         elif rows.items[start] is None:
             holder[key] = open_tree(body, path)
         else:
             holder[key] = tree_of_rows(rows, start, end)
     for path, items in lists.items():
-        _resize(items, cut.get(path, set()), added.get(path, {}))
+        _resize(path, items, cut.get(path, set()), added.get(path, {}))
     return root
 
 
@@ -73,9 +82,7 @@ def append_items(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
     for op, path, body in zip(rows.ops, rows.paths, rows.bodies, strict=True):
         if op != "append" or body is None:
             continue
-        key, holder = last_key(path), _container_of(root, path)
-        if holder is None:
-            raise _missing_parent(path)
+        key, holder = last_key(path), _made_container(root, path)
         if isinstance(holder, list):
             _check_index(key, path)
             raise _below_part(path, path)
@@ -83,7 +90,7 @@ def append_items(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
         if items is None and depth_of(path) < OPENED_DEPTH:
             items = holder[key] = []
         if not isinstance(items, list):
-            raise Invalid("not_a_list", data=f'{{"address":{pointer_text(path)}}}')
+            raise Invalid("not_a_list", data=address_data(path))
         items.append(body)
     return root
 
@@ -150,12 +157,31 @@ def _container_of(root: dict[str, Tree], path: str) -> Container | None:
     return node
 
 
-def _resize(items: list[str], cut: set[int], added: dict[int, str]) -> None:
+def _made_container(root: dict[str, Tree], path: str) -> Container:
+    """The container that the path's last key is to be put into; missing objects on the way are made."""
+    while (holder := _container_of(root, path)) is None:
+        keys, node, missing = path[1:-1].split("/"), root, "/"
+        for key in keys[:-1]:
+            missing += key + "/"
+            if key not in node:
+                break
+            node = cast("dict[str, Tree]", node[key])
+        if len(keys) > OPENED_DEPTH:
+            raise _below_part(path, f"/{'/'.join(keys[:OPENED_DEPTH])}/")
+        if any(map(is_index, keys[depth_of(missing) :])):
+            raise Invalid("missing_parent", data=address_data(path, parent=missing))
+        node[last_key(missing)] = {}
+    return holder
+
+
+def _resize(path: str, items: list[str], cut: set[int], added: dict[int, str]) -> None:
     """Take items from the end of a list or put them there."""
     length = len(items)
     left = length - sum(position < length for position in cut)
-    if any(position < left for position in cut) or sorted(added) != list(range(left, left + len(added))):
-        raise Invalid("list_gap")
+    wrong = [position for position in cut if position < left]
+    wrong += [position for place, position in enumerate(sorted(added), left) if position != place]
+    if wrong:
+        raise Invalid("list_gap", data=address_data(path, min(wrong)))
     items[left:] = [body for _, body in sorted(added.items())]
 
 
@@ -170,15 +196,9 @@ def _check_index(key: str, path: str) -> None:
         raise Invalid(
             "invalid_address",
             "A list has items 0, 1, 2 and so on; this address names none.",
-            data=f'{{"address":{pointer_text(path)}}}',
+            data=address_data(path),
         )
 
 
-def _missing_parent(path: str) -> Invalid:
-    data = f'{{"address":{pointer_text(path)},"parent":{pointer_text(parent_of(path))}}}'
-    return Invalid("missing_parent", data=data)
-
-
 def _below_part(path: str, part: str) -> Invalid:
-    data = f'{{"address":{pointer_text(path)},"part":{pointer_text(part)}}}'
-    return Invalid("address_below_part", data=data)
+    return Invalid("address_below_part", data=address_data(path, part=part))

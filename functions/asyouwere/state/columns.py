@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import compress
 from typing import Protocol, TypeVar, cast, overload
 
 from asyouwere.state.exact_json import as_text
@@ -21,9 +20,6 @@ class TextColumn(Protocol[_T]):
 
     def append_view(self, view: str, start: int, end: int) -> None:
         """Put a piece of a view (see exact_json) at the end, as text."""
-
-    def keep(self, start: int, counts: Iterable[bool]) -> None:
-        """From this row on keep only those that count, one truth value for each."""
 
     def __len__(self) -> int: ...
 
@@ -43,6 +39,3 @@ class TextList(list[_T]):
 
     def append_view(self, view: str, start: int, end: int) -> None:
         self.append(cast(_T, as_text(view[start:end])))
-
-    def keep(self, start: int, counts: Iterable[bool]) -> None:
-        self[start:] = compress(self[start:], counts)

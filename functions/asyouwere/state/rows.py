@@ -18,15 +18,16 @@ for it than a list, hands in rows with columns of its own (see ``columns``).
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
-from itertools import compress, pairwise
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from asyouwere.errors import Invalid, TooLarge
 from asyouwere.state import exact_json
 from asyouwere.state.addresses import (
     OPENED_DEPTH,
+    address_data,
     check_length,
     depth_of,
     is_index,
@@ -51,9 +52,6 @@ __all__ = [
 
 MAX_ROWS: Final = 125_000
 """Most rows of one save. The database has the same number (asyouwere.refuse_count)."""
-
-_ROW_BITS: Final = 40  # two row numbers are kept in one int: a tuple for each of many keys takes twice as much
-_OUTWRITTEN: Final = ""  # the op of rows under a key that stands once more further on
 
 
 @dataclass(slots=True)
@@ -96,7 +94,8 @@ def too_many() -> TooLarge:
 def open_state(text: str, rows: ChangeRows | None = None) -> ChangeRows:
     """The rows of a whole state, from its canonical text; added to ``rows``, by default to new ones.
 
-    Raises invalid_state (not an object), nesting_too_deep, address_too_long, too_large.
+    Raises invalid_state (not an object, or a key twice where it is opened), nesting_too_deep,
+    address_too_long, too_large.
     """
     return open_state_view(as_view(text), rows)
 
@@ -113,7 +112,8 @@ def open_changes(text: str, rows: ChangeRows | None = None) -> ChangeRows:
     "remove": [pointer]}, each optional; added to ``rows``, by default to new ones.
 
     No two addresses may be equal or one inside the other, except that items of a list may be set and removed
-    beside an append to it, which is done last. Raises invalid_changes, invalid_address, address_too_long,
+    beside an append to it, which is done last. No key may stand twice where something is opened. Raises
+    invalid_changes, invalid_address, address_too_long,
     overlapping_addresses, invalid_state, not_a_list, nesting_too_deep, too_large.
     """
     return open_changes_view(as_view(text), rows)
@@ -124,12 +124,15 @@ def open_changes_view(view: str, rows: ChangeRows | None = None) -> ChangeRows:
     to_set: _Places = {}
     to_append: _Places = {}
     to_remove: list[str] = []
-    # Of a member that stands twice the last counts, so what is in them is looked at afterwards.
-    for name, (start, _) in _places(view, 0).items():
+    seen: set[str] = set()
+    for name, start, _ in _members(view, 0):
+        if name in seen:
+            raise Invalid("invalid_changes", "Changes name 'set', 'append' and 'remove' once each.")
+        seen.add(name)
         if name == "set":
-            to_set = {path_of_text(key): place for key, place in _places(view, start).items()}
+            to_set = _places(view, start)
         elif name == "append":
-            to_append = {path_of_text(key): place for key, place in _places(view, start).items()}
+            to_append = _places(view, start)
         elif name == "remove":
             to_remove = _removed(view, start)
         else:
@@ -139,13 +142,13 @@ def open_changes_view(view: str, rows: ChangeRows | None = None) -> ChangeRows:
     rows = ChangeRows() if rows is None else rows
     for path in to_remove:
         if path == "/":
-            raise Invalid("invalid_address", "The state itself can't be removed.")
+            raise Invalid("invalid_address", "The state itself can't be removed.", data=address_data(path))
         rows.add("remove", path, None if is_index(last_key(path)) else -1, None)
     for path, place in to_set.items():
         _set(rows, path, view, *place)
     for path, (start, _) in to_append.items():
         if path == "/":
-            raise Invalid("not_a_list")
+            raise Invalid("not_a_list", "The state is no list.", data=address_data(path))
         _append(rows, path, view, start)
     return rows
 
@@ -186,14 +189,7 @@ def _append(rows: ChangeRows, path: str, view: str, start: int) -> None:
 
 
 def _open_value(rows: ChangeRows, path: str, view: str, at: int) -> None:
-    start = len(rows)
     _open(rows, "set", path, depth_of(path), view, at)
-    if _OUTWRITTEN in rows.ops:
-        counts = [op != _OUTWRITTEN for op in rows.ops[start:]]
-        rows.ops[start:] = compress(rows.ops[start:], counts)
-        rows.paths.keep(start, counts)
-        rows.items[start:] = compress(rows.items[start:], counts)
-        rows.bodies.keep(start, counts)
 
 
 def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) -> int:
@@ -216,19 +212,16 @@ def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) 
 
 
 def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) -> int:
-    written: dict[str, int] = {}  # key -> first row << _ROW_BITS | the one after the last
+    written: set[str] = set()
     at += 1
     while view[at] != "}":
         key, at = exact_json.key_at(view, at)
-        if key in written:
-            # The last value counts. Rows are only marked here: taking them out each time would be quadratic.
-            first, last = divmod(written[key], 1 << _ROW_BITS)
-            rows.ops[first:last] = [_OUTWRITTEN] * (last - first)
         inner = path + step(as_text(key))
         check_length(inner)
-        first = len(rows.ops)
+        if key in written:
+            raise Invalid("invalid_state", "A key stands twice in one object.", data=address_data(inner))
+        written.add(key)
         at = _open(rows, "in", inner, depth + 1, view, at)
-        written[key] = first << _ROW_BITS | len(rows.ops)
         if view[at] == ",":
             at += 1
     return at + 1
@@ -240,13 +233,23 @@ def _nesting_left(above: int) -> int:
     return exact_json.MAX_NESTING - above if above <= OPENED_DEPTH else exact_json.ANY_NESTING
 
 
-def _places(view: str, at: int) -> _Places:
-    """The members of the object there: key, begin and end. Raises invalid_changes, too_large."""
+def _members(view: str, at: int) -> Iterator[tuple[str, int, int]]:
+    """The members of the object there: key, begin and end. Raises invalid_changes."""
     if not view.startswith("{", at):
         raise _invalid_changes()
-    places: _Places = {}
     for key, start, end in exact_json.each_member(view, at):
-        places[as_text(key)] = start, end
+        yield as_text(key), start, end
+
+
+def _places(view: str, at: int) -> _Places:
+    """What stands where under the pointers of the object there. Raises invalid_changes, invalid_address,
+    address_too_long, overlapping_addresses for a pointer that stands twice, too_large."""
+    places: _Places = {}
+    for pointer, start, end in _members(view, at):
+        path = path_of_text(pointer)
+        if path in places:
+            raise Invalid("overlapping_addresses", data=address_data(path))
+        places[path] = start, end
         if len(places) > MAX_ROWS:
             raise too_many()
     return places
@@ -269,7 +272,7 @@ def _check_overlap(replaced: list[str], appended_to: Set[str]) -> None:
     # Sorted, everything under a path follows it directly: they all begin with it.
     for before, path in pairwise(sorted([*replaced, *appended_to])):
         if path.startswith(before) and not (before in appended_to and _is_item(path, before, appended_to)):
-            raise Invalid("overlapping_addresses")
+            raise Invalid("overlapping_addresses", data=address_data(path))
 
 
 def _is_item(path: str, of: str, appended_to: Set[str]) -> bool:

@@ -69,19 +69,6 @@ class TextArray(Sequence[_T]):
         for text in texts:
             self.append(text)
 
-    def keep(self, start: int, counts: Iterable[bool]) -> None:
-        """From this place on keep only those that count, one truth value for each."""
-        kept = [self._bytes(at) for at, counting in enumerate(counts, start) if counting]
-        if start >= len(self):
-            return
-        del self._block[self._starts[start] :]
-        del self._starts[start:]
-        for text in kept:
-            if text is None:
-                self.append(None)
-            else:
-                self.append_bytes(text)
-
     def wire(self) -> bytearray:
         """PostgreSQL's binary form of a text[]; not a copy, so it must not be changed while it is sent."""
         dimensions = 1 if self._starts else 0
