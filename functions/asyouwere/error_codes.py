@@ -189,7 +189,7 @@ CODES: Final[dict[str, Code]] = {
     "missing_parent": Code(
         422,
         "Missing parent",
-        "There is no container for this address, and the number in it does not tell whether an object or a list is meant. Set the container first.",
+        "No container for this address, and its number may name an item or a member. Set the container first.",
         ("address", "parent",),
     ),
     "list_gap": Code(

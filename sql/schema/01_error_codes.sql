@@ -68,7 +68,7 @@ as $$
         ('address_below_part', 422,
             'This address lies inside a part, and parts are saved whole. Send the part that is named.'),
         ('missing_parent', 422,
-            'There is no container for this address, and the number in it does not tell whether an object or a list is meant. Set the container first.'),
+            'No container for this address, and its number may name an item or a member. Set the container first.'),
         ('list_gap', 422,
             'A list has no gaps: put an item at its end, or change one that is there.'),
         ('not_a_list', 422,

@@ -132,7 +132,7 @@ def test_save__refusals_of_the_database_keep_their_code_and_data(ada: Person) ->
     ada.saved(session_id, state={"memory": {"board": {"topic": {"deep": 1}}}, "messages": ["a"]})
     below = ada.save(session_id, changes={"set": {"/memory/board/topic/deep": 2}})
     assert refused(below, "address_below_part")["part"] == "/memory/board/topic"
-    assert refused(ada.save(session_id, changes={"set": {"/x/y": 1}}), "missing_parent")["parent"] == "/x"
+    assert refused(ada.save(session_id, changes={"set": {"/x/0": 1}}), "missing_parent")["parent"] == "/x"
     refused(ada.save(session_id, changes={"set": {"/messages/7": "b"}}), "list_gap")
     refused(ada.save(session_id, changes={"append": {"/memory": ["b"]}}), "not_a_list")
     refused(ada.save(session_id, changes={"set": {"no-slash": 1}}), "invalid_address")

@@ -55,7 +55,7 @@ REFUSALS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "label_taken": (409, "label_snapshot", {"p_number": 2, "p_label": "first"}),
     "unknown_base": (422, "create_session_snapshot", {"p_changes": {"set": {"/n": 3}}, "p_base": 99}),
     "address_below_part": (422, "create_session_snapshot", {"p_changes": {"set": {"/messages/0/a": 3}}}),
-    "missing_parent": (422, "create_session_snapshot", {"p_changes": {"set": {"/no/such": 3}}}),
+    "missing_parent": (422, "create_session_snapshot", {"p_changes": {"set": {"/no/0": 3}}}),
     "list_gap": (422, "create_session_snapshot", {"p_changes": {"set": {"/messages/9": 3}}}),
     "not_a_list": (422, "create_session_snapshot", {"p_changes": {"append": {"/n": [3]}}}),
     "invalid_address": (422, "create_session_snapshot", {"p_changes": {"set": {"n": 3}}}),

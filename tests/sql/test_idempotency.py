@@ -45,7 +45,7 @@ def test_key__retry_of_a_save_that_changed_nothing(db: Db, session_id) -> None:
 
 def test_key__retry_after_a_refusal_is_a_new_save(db: Db, session_id) -> None:
     with db.refuses("missing_parent"):
-        change(db, session_id, {"set": {"/a/b": 1}}, p_idempotency_key="k")
+        change(db, session_id, {"set": {"/a/0": 1}}, p_idempotency_key="k")
     assert change(db, session_id, {"set": {"/a": 1}}, p_idempotency_key="k")["replayed"] is False
 
 

@@ -186,7 +186,7 @@ def test_rate__a_refused_save_costs_nothing(db: Db) -> None:
     with db.acting_as("ada"):
         for _ in range(3):
             with db.refuses("missing_parent"):
-                db.save(session_id, p_changes={"set": {"/a/b": 1}})
+                db.save(session_id, p_changes={"set": {"/a/0": 1}})
         db.save(session_id, {"n": 1})
 
 

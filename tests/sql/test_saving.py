@@ -92,7 +92,7 @@ def test_save__numbers_have_no_gaps_after_refusals(db: Db, session_id) -> None:
     db.save(session_id, {"n": 1})
     for _ in range(3):
         with db.refuses("missing_parent"):
-            change(db, session_id, {"set": {"/x/y": 1, "/n": 2}})
+            change(db, session_id, {"set": {"/x/0": 1, "/n": 2}})
     assert db.save(session_id, {"n": 3})["number"] == 2
     assert state_of(db, session_id, 1) == {"n": 1}
 

@@ -107,6 +107,8 @@ def read_model(
     fields: dict[str, Any] = {}
     for key, start, end in each_member(view):
         name = as_text(key)
+        if name in fields:
+            raise _invalid_request([(name if name in model.model_fields else "", "Is there twice.")])
         if len(fields) > _MANY_FIELDS and name not in model.model_fields:
             break  # they are refused anyway, and nobody needs to hear of all of them
         if name not in model.content_fields:
@@ -130,8 +132,40 @@ def validated(model: type[_M], fields: Mapping[str, Any]) -> _M:
     try:
         return model.model_validate(fields)
     except ValidationError as exc:
-        errors = [
-            {"field": ".".join(map(str, error["loc"])), "problem": error["msg"]}
-            for error in exc.errors(include_url=False, include_context=False, include_input=False)[:20]
-        ]
-        raise Invalid("invalid_request", data=json.dumps({"errors": errors}, separators=(",", ":"))) from None
+        errors = exc.errors(include_url=False, include_input=False)[:20]
+        raise _invalid_request([(".".join(map(str, error["loc"])), _problem(error)) for error in errors]) from None
+
+
+def _invalid_request(problems: list[tuple[str, str]]) -> Invalid:
+    """Names the fields and what is wrong with them, never their values."""
+    errors = [{"field": field, "problem": problem} for field, problem in problems]
+    return Invalid("invalid_request", data=json.dumps({"errors": errors}, separators=(",", ":")))
+
+
+#: What pydantic finds, as a person says it; the names in braces are those of its context.
+_PROBLEMS: Final = {
+    "missing": "Is required.",
+    "extra_forbidden": "Is no field of this request.",
+    "string_type": "Must be a string.",
+    "string_pattern_mismatch": "Must be a UUID.",  # the only pattern there is
+    "string_too_short": "Must have at least {min_length} characters.",
+    "string_too_long": "May have at most {max_length} characters.",
+    "string_unicode": "Must not hold a lone surrogate.",
+    "int_type": "Must be a whole number.",
+    "int_parsing": "Must be a whole number.",
+    "int_parsing_size": "Is too large.",
+    "int_from_float": "Must be a whole number.",
+    "bool_type": "Must be true or false.",
+    "bool_parsing": "Must be true or false.",
+    "greater_than_equal": "Must be at least {ge}.",
+    "less_than_equal": "May be at most {le}.",
+    "literal_error": "Must be {expected}.",
+    "list_type": "Must be a list.",
+    "dict_type": "Must be an object.",
+    "value_error": "{error}.",
+}
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    sentence = _PROBLEMS.get(error["type"], "Is not as it should be.").format_map(error.get("ctx") or {})
+    return sentence[0].upper() + sentence[1:]
