@@ -321,7 +321,7 @@ def test_render__takes_no_more_memory_than_it_may(monkeypatch: pytest.MonkeyPatc
     [
         [{"role": "user", "content": "ok"}] * 2590,
         [{"role": "assistant", "content": "- **a** `b` [c](https://d.e)\n" * 12}] * 440,
-        [{"role": "tool", "content": {"k": ["v", 1.5, None]}}] * 500,
+        [{"role": "tool", "content": {"k": ["v", 1.5, None]}}] * 1000,
         ["\n".join([*SAMPLES.values(), *SHAPED.values()])] * 60,
     ],
     ids=["short", "marked up", "values", "every script"],

@@ -174,6 +174,18 @@ class Settings:
     body_timeout_seconds: float = _setting(30.0, "time a client has to send its body")
     pool_size: int = _setting(8, "most database connections of one process", postgrest="none")
     pool_timeout_seconds: float = _setting(5.0, "longest wait for a free connection before a 503")
+    reads_per_caller: int = _setting(
+        4,
+        "restores, comparisons and changes since a number that one caller may have under way in one process; more "
+        "is refused at once with 429",
+        to="users",
+    )
+    large_reads_per_caller: int = _setting(
+        2,
+        "those of them that are large: old snapshots, comparisons, states above 1 MB",
+        to="users",
+    )
+    large_reads: int = _setting(4, "large ones of all callers in one process", to="users")
     statement_timeout_seconds: float = _setting(20.0, "longest run of one database call before a 504")
     cleanup_budget_seconds: float = _setting(
         50.0, "how long one clean-up request goes on", derived=True, to="cleanup"

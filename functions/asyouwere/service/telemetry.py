@@ -9,9 +9,10 @@ codes: never content, a token or anybody's id, and no text that a caller chose.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -189,6 +190,18 @@ class ObservedDatabase:
     ) -> list[bytes]:
         with self._telemetry.call(function):
             return await self._database.chunks(caller, function, arguments, repeatable=repeatable)
+
+    async def pieces(
+        self, caller: Caller, function: str, arguments: Mapping[str, Argument]
+    ) -> AsyncGenerator[bytes, None]:
+        """The span ends with the first piece: how long the others take is the reader's doing."""
+        async with contextlib.aclosing(self._database.pieces(caller, function, arguments)) as pieces:
+            with self._telemetry.call(function):
+                first = await anext(pieces, None)
+            if first is not None:
+                yield first
+            async for piece in pieces:
+                yield piece
 
     async def check(self) -> None:
         await self._database.check()

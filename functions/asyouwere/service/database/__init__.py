@@ -8,7 +8,7 @@ outside an implementation; ``open_database`` chooses between the two there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyouwere.service.auth.caller import Caller
@@ -46,6 +46,15 @@ class Database(Protocol):
         self, caller: Caller, function: str, arguments: Mapping[str, Argument], *, repeatable: bool = False
     ) -> list[bytes]:
         """The rows of a function that returns ``setof text``, as UTF-8, never parsed."""
+        ...
+
+    def pieces(
+        self, caller: Caller, function: str, arguments: Mapping[str, Argument]
+    ) -> AsyncGenerator[bytes, None]:
+        """The same rows of a function that reads, a few at a time; close it, a connection may be held until then.
+
+        Fewer pieces than rows are possible. Errors come before the first; later ones mean that the rest is missing.
+        """
         ...
 
     async def check(self) -> None:

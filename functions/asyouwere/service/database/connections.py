@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import pq
 
+from asyouwere.service.database.shares import Shares
+
 __all__ = ["Connection", "Connections"]
 
 Connection = psycopg.AsyncConnection[Any]
@@ -32,21 +34,28 @@ class _Idle(NamedTuple):
 class Connections:
     """Connections to one address, for one event loop.
 
-    size: most connections at once; patience: seconds to wait for a free one, and as many for a new one.
+    size: most connections at once, of which one caller holds at most half; patience: seconds to wait for a free one,
+    and as many for a new one.
     """
 
     def __init__(self, url: str, *, size: int, patience: float) -> None:
         self._url = url
         self._patience = patience
         self._free = asyncio.Semaphore(size)
+        self._shares = Shares((size + 1) // 2, patience=patience)
         self._idle: list[_Idle] = []  # the last used on top, so that the others may grow old
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[Connection]:
+    async def one(self, who: str | None = None) -> AsyncIterator[Connection]:
         """A connection to use alone. Kept for others afterwards if it is in order, whatever happened.
 
-        Raises TimeoutError if all stay busy, psycopg.Error if no new one can be opened.
+        who: the caller's user id. Raises TimeoutError if all stay busy, psycopg.Error if no new one can be opened.
         """
+        async with self._shares.one(who), self._any() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _any(self) -> AsyncIterator[Connection]:
         if self._free.locked():
             async with asyncio.timeout(self._patience):
                 await self._free.acquire()

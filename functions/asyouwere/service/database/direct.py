@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
 import psycopg
@@ -32,6 +32,13 @@ __all__ = ["DirectDatabase"]
 _BEGIN: Final = Statement(b"begin")
 _COMMIT: Final = Statement(b"commit")
 _ROLLBACK: Final = Statement(b"rollback")
+
+#: Rows of a long answer that are fetched first; enough for the state of an everyday conversation.
+_FIRST_ROWS: Final = 24
+#: Bytes fetched at once afterwards, as far as the largest row so far tells.
+_PIECE: Final = 1 << 20
+#: How long a long answer may take in all: somebody who reads slowly holds a connection.
+_LONGEST_SECONDS: Final = 120.0
 _ACT_AS: Final = (
     b"select set_config('role', $1, true), set_config('request.jwt.claims', $2, true), "
     b"set_config('statement_timeout', $3, true)"
@@ -75,6 +82,41 @@ class DirectDatabase:
         result = await self._call(caller, function, arguments, repeatable)
         return [result.get_value(row, 0) or b"" for row in range(result.ntuples)]
 
+    async def pieces(
+        self, caller: Caller, function: str, arguments: Mapping[str, Argument]
+    ) -> AsyncGenerator[bytes, None]:
+        begin, act_as, call, commit = self._statements(caller, function, arguments)
+        declare = Statement(b"declare pieces no scroll cursor for " + call.sql, call.parameters, call.formats)
+        end = asyncio.get_running_loop().time() + _LONGEST_SECONDS
+        begun = False
+        for last_try in (False, True):
+            try:
+                async with self._connections().one(caller.user_id) as connection:
+                    wanted, largest = _FIRST_ROWS, 1
+                    *_, rows = await self._run_on(connection, (begin, act_as, declare, _fetch(wanted)))
+                    while True:
+                        for row in range(rows.ntuples):
+                            piece = rows.get_value(row, 0) or b""
+                            largest = max(largest, len(piece))
+                            begun = True
+                            yield piece
+                        if rows.ntuples < wanted:
+                            break
+                        if asyncio.get_running_loop().time() > end:
+                            raise Unavailable("timeout", retry_after=1)
+                        wanted = min(max(_PIECE // largest, 1), 1000)
+                        (rows,) = await self._run_on(connection, (_fetch(wanted),))
+                    await self._run_on(connection, (commit,))
+                return
+            except Failure as exc:
+                if last_try or begun or not may_run_again(exc.sqlstate, repeatable=True):
+                    raise to_error(exc) from exc
+            except psycopg.Error as exc:
+                if last_try or begun:
+                    raise unavailable() from exc
+            except TimeoutError as exc:
+                raise unavailable() from exc  # none became free
+
     async def check(self) -> None:
         try:
             async with self._connections().one() as connection, asyncio.timeout(self._pool_timeout):
@@ -89,7 +131,22 @@ class DirectDatabase:
     async def _call(
         self, caller: Caller, function: str, arguments: Mapping[str, Argument], repeatable: bool
     ) -> pq.abc.PGresult:
-        statements = (
+        statements = self._statements(caller, function, arguments)
+        for last_try in (False, True):
+            try:
+                return await self._run(caller, statements)
+            except Failure as exc:
+                if last_try or not may_run_again(exc.sqlstate, repeatable=repeatable):
+                    raise to_error(exc) from exc
+            except psycopg.Error as exc:
+                if last_try or not repeatable:
+                    raise unavailable() from exc
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _statements(
+        self, caller: Caller, function: str, arguments: Mapping[str, Argument]
+    ) -> tuple[Statement, Statement, Statement, Statement]:
+        return (
             _BEGIN,
             Statement(_ACT_AS, (caller.role.encode(), caller.claims.encode(), self._statement_timeout)),
             Statement(
@@ -99,36 +156,27 @@ class DirectDatabase:
             ),
             _COMMIT,
         )
-        for last_try in (False, True):
-            try:
-                return await self._run(statements)
-            except Failure as exc:
-                if last_try or not may_run_again(exc.sqlstate, repeatable=repeatable):
-                    raise to_error(exc) from exc
-            except psycopg.Error as exc:
-                if last_try or not repeatable:
-                    raise unavailable() from exc
-        raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _run(self, statements: Sequence[Statement]) -> pq.abc.PGresult:
+    async def _run(self, caller: Caller, statements: Sequence[Statement]) -> pq.abc.PGresult:
         try:
-            async with self._connections().one() as connection:
-                return await self._run_on(connection, statements)
+            async with self._connections().one(caller.user_id) as connection:
+                return (await self._run_on(connection, statements))[2]
         except TimeoutError as exc:
             raise unavailable() from exc  # none became free
 
-    async def _run_on(self, connection: Connection, statements: Sequence[Statement]) -> pq.abc.PGresult:
+    async def _run_on(
+        self, connection: Connection, statements: Sequence[Statement]
+    ) -> list[pq.abc.PGresult]:
         try:
             async with asyncio.timeout(self._patience):
                 try:
-                    results = await exchange(connection, statements)
+                    return await exchange(connection, statements)
                 except Failure:
                     # An error of ours is an ordinary result: leave the connection as clean as it was.
                     await exchange(connection, [_ROLLBACK])
                     raise
         except TimeoutError as exc:
             raise Unavailable("timeout", retry_after=1) from exc
-        return results[2]
 
     def _connections(self) -> Connections:
         loop = asyncio.get_running_loop()
@@ -137,6 +185,10 @@ class DirectDatabase:
             self._loop = loop
             self._pool = Connections(self._url, size=self._size, patience=self._pool_timeout)
         return self._pool
+
+
+def _fetch(rows: int) -> Statement:
+    return Statement(f"fetch {rows} from pieces".encode())
 
 
 @functools.cache

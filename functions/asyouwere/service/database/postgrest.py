@@ -12,8 +12,9 @@ character.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
 
 import httpx
@@ -26,6 +27,7 @@ from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.columns import JSON_ARGUMENTS, SELECT
 from asyouwere.service.database.failures import Failure, may_run_again, to_error, unavailable
 from asyouwere.service.database.gateway import GatewayError, failure
+from asyouwere.service.database.shares import Shares
 from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["CutAnswer", "PostgrestDatabase"]
@@ -35,6 +37,8 @@ _KEEP_SECONDS: Final = 30.0
 
 #: Bytes of a request that are sent at once.
 _PIECE: Final = 1 << 18
+#: More than what can follow a state at the end of a response.
+_END: Final = 64
 
 
 class CutAnswer(Exception):
@@ -66,6 +70,7 @@ class PostgrestDatabase:
         self._size = pool_size
         self._pool_timeout = pool_timeout
         self._patience = statement_timeout
+        self._shares = Shares((pool_size + 1) // 2, patience=pool_timeout)
         self._client: AsyncPostgrestClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -88,13 +93,38 @@ class PostgrestDatabase:
         self, caller: Caller, function: str, arguments: Mapping[str, Argument], *, repeatable: bool = False
     ) -> list[bytes]:
         if function == "get_snapshot_chunks":
-            # The state may have more chunks than PostgREST hands out rows, so it is asked for in one piece.
-            response = await self._response(caller, "get_snapshot", _body(arguments), repeatable)
-            return _header_and_state(response.content)
+            header, *state = [piece async for piece in self.pieces(caller, function, arguments)]
+            return [header, b"".join(state)]
         value, total = await self._call(caller, function, _body(arguments), repeatable)
         if len(value) < total:
             raise AsYouWereError("internal") from CutAnswer()
         return [chunk.encode() for chunk in value]
+
+    async def pieces(
+        self, caller: Caller, function: str, arguments: Mapping[str, Argument]
+    ) -> AsyncGenerator[bytes, None]:
+        if function != "get_snapshot_chunks":
+            for chunk in await self.chunks(caller, function, arguments, repeatable=True):
+                yield chunk
+            return
+        # The state may have more chunks than PostgREST hands out rows, so it is asked for as one value.
+        begun = False
+        for last_try in (False, True):
+            try:
+                async with self._shares.one(caller.user_id):
+                    request = self._request(caller, "get_snapshot", _body(arguments), 0)
+                    response = await self._connected().session.send(request, stream=True)
+                    async with contextlib.aclosing(response):
+                        if not response.is_success:
+                            await response.aread()
+                            raise failure(response)
+                        async for piece in _header_and_state(response.aiter_bytes(_PIECE)):
+                            begun = True
+                            yield piece
+                return
+            except (Failure, GatewayError, TimeoutError, httpx.RequestError) as exc:
+                if last_try or begun or not _may_repeat(exc, repeatable=True):
+                    raise self._error(caller, exc) from exc
 
     async def check(self) -> None:
         headers = {"apikey": self._publishable_key} if self._publishable_key else {}
@@ -129,24 +159,32 @@ class PostgrestDatabase:
         for last_try in (False, True):
             try:
                 return await self._once(caller, function, content, offset)
-            except Failure as exc:
-                if last_try or not may_run_again(exc.sqlstate, repeatable=repeatable):
-                    raise to_error(exc) from exc
-            except GatewayError as exc:
-                if exc.code == "invalid_token" and self._uses_service_key(caller):
-                    raise AsYouWereError("internal") from exc  # the key is not good, nobody's token
-                raise exc.error() from exc
-            except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout) as exc:
-                raise Unavailable("timeout", retry_after=1) from exc
-            except (httpx.PoolTimeout, httpx.ConnectTimeout) as exc:
-                raise unavailable() from exc
-            except httpx.RequestError as exc:
-                if last_try or not repeatable:
-                    raise unavailable() from exc
+            except (Failure, GatewayError, TimeoutError, httpx.RequestError) as exc:
+                if last_try or not _may_repeat(exc, repeatable):
+                    raise self._error(caller, exc) from exc
         raise AssertionError("unreachable")  # pragma: no cover
+
+    def _error(self, caller: Caller, exc: Exception) -> Exception:
+        """The error of ours for what went wrong with a call."""
+        if isinstance(exc, Failure):
+            return to_error(exc)
+        if isinstance(exc, GatewayError):
+            if exc.code == "invalid_token" and self._uses_service_key(caller):
+                return AsYouWereError("internal")  # the key is not good, nobody's token
+            return exc.error()
+        if isinstance(exc, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout):
+            return Unavailable("timeout", retry_after=1)
+        return unavailable()
 
     async def _once(self, caller: Caller, function: str, content: bytearray, offset: int) -> httpx.Response:
         """Raises Failure, GatewayError, httpx.RequestError, TimeoutError."""
+        async with asyncio.timeout(self._patience + self._pool_timeout), self._shares.one(caller.user_id):
+            response = await self._connected().session.send(self._request(caller, function, content, offset))
+        if not response.is_success:
+            raise failure(response)
+        return response
+
+    def _request(self, caller: Caller, function: str, content: bytearray, offset: int) -> httpx.Request:
         client = self._connected()
         # Built by the client; sent by hand, because it would write the content's numbers anew.
         builder = client.rpc(function, {}, count="exact")  # type: ignore[arg-type]
@@ -154,22 +192,19 @@ class PostgrestDatabase:
             builder = builder.select(*SELECT[function])
         request = builder.request
         parameters = request.params.set("offset", offset) if offset else request.params
-        async with asyncio.timeout(self._patience + self._pool_timeout):
-            response = await client.session.post(
-                str(request.path),
-                content=bytes(content) if len(content) <= _PIECE else _pieces(content),
-                params=parameters,
-                headers={
-                    **request.headers,
-                    "Prefer": "count=exact",
-                    "Content-Type": "application/json",
-                    "Content-Length": str(len(content)),
-                    **self._credentials(caller),
-                },
-            )
-        if not response.is_success:
-            raise failure(response)
-        return response
+        return client.session.build_request(
+            "POST",
+            str(request.path),
+            content=bytes(content) if len(content) <= _PIECE else _pieces(content),
+            params=parameters,
+            headers={
+                **request.headers,
+                "Prefer": "count=exact",
+                "Content-Type": "application/json",
+                "Content-Length": str(len(content)),
+                **self._credentials(caller),
+            },
+        )
 
     def _credentials(self, caller: Caller) -> dict[str, str]:
         if self._uses_service_key(caller):
@@ -231,9 +266,24 @@ async def _pieces(content: bytearray) -> AsyncIterator[bytes]:
         yield bytes(content[start : start + _PIECE])
 
 
-def _header_and_state(content: bytes) -> list[bytes]:
-    """The one row of get_snapshot in two: what describes the snapshot, and its state as it was stored."""
-    row = content.strip()[1:-1].strip()
-    # Quotes inside a value are escaped, so this stands only where the column begins.
-    header, _, state = row.partition(b',"state":')
-    return [header + b"}", state[:-1]]
+def _may_repeat(exc: Exception, repeatable: bool) -> bool:
+    if isinstance(exc, Failure):
+        return may_run_again(exc.sqlstate, repeatable=repeatable)
+    known = (GatewayError, TimeoutError, httpx.TimeoutException)
+    return repeatable and not isinstance(exc, known)
+
+
+async def _header_and_state(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The one row of get_snapshot: what describes the snapshot, then pieces of its state as it was stored."""
+    held, begun = b"", False
+    async for piece in content:
+        held += piece
+        # Quotes inside a value are escaped, so this stands only where the column begins.
+        if not begun and b',"state":' in held:
+            header, _, held = held.partition(b',"state":')
+            begun = True
+            yield header.lstrip()[1:].lstrip() + b"}"
+        if begun and len(held) > _END:
+            yield held[:-_END]
+            held = held[-_END:]
+    yield held.rstrip().removesuffix(b"]").rstrip().removesuffix(b"}")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar
 
 from asyouwere.service.http.admission import Slots
-from asyouwere.service.http.responses import ApiResponse
+from asyouwere.service.http.responses import ApiResponse, Rest
 
 if TYPE_CHECKING:
     from asyouwere.service.export import MarkdownWriter
@@ -71,24 +71,6 @@ async def export(call: Call, format: Literal["json", "markdown", "pdf"]) -> ApiR
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-class _Rest:
-    """What comes after the first page, and what is held for it until the end."""
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None], held: contextlib.AsyncExitStack) -> None:
-        self._pieces = pieces
-        self._held = held
-
-    def __aiter__(self) -> _Rest:
-        return self
-
-    async def __anext__(self) -> bytes:
-        return await anext(self._pieces)
-
-    async def aclose(self) -> None:
-        async with self._held:
-            await self._pieces.aclose()
-
-
 def _streamed(
     first: tuple[bytes, ...],
     more: AsyncGenerator[bytes, None],
@@ -96,7 +78,7 @@ def _streamed(
     media_type: str,
     name: str,
 ) -> ApiResponse:
-    return ApiResponse(first, media_type=media_type, headers=_attachment(name), more=_Rest(more, stack.pop_all()))
+    return ApiResponse(first, media_type=media_type, headers=_attachment(name), more=Rest(more, stack.pop_all()))
 
 
 async def _pages(call: Call, *, latest_only: bool) -> AsyncGenerator[list[bytes], None]:

@@ -12,6 +12,7 @@ from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.save import Saved
 from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
 from asyouwere.service.handlers.sessions import Name
+from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
@@ -110,14 +111,18 @@ async def _label(call: Call, label: str | None) -> ApiResponse:
 
 
 async def diff_snapshots(call: Call) -> ApiResponse:
-    """What differs between two snapshots."""
+    """What differs between two snapshots. Raises rate_limited if the caller has too many such under way."""
     query = validated(DiffQuery, parse_ints(call.query, "from", "to"))
-    rows = await call.database.rows(
-        call.caller,
-        "diff_snapshots",
-        {"p_session_id": call.path["session_id"], "p_from": query.from_, "p_to": query.to},
-        repeatable=True,
-    )
+    with (
+        reads(call.settings).taken(call.caller, "restores or comparisons"),
+        large_reads(call.settings).taken(call.caller, "restores or comparisons"),
+    ):
+        rows = await call.database.rows(
+            call.caller,
+            "diff_snapshots",
+            {"p_session_id": call.path["session_id"], "p_from": query.from_, "p_to": query.to},
+            repeatable=True,
+        )
     return json_response(f'{{"differences":[{",".join(Difference(**row).json_text() for row in rows)}]}}')
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncGenerator
 from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
 from asyouwere.service.handlers.idempotency import Label
+from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model
-from asyouwere.service.http.responses import ApiResponse, json_response
+from asyouwere.service.http.responses import ApiResponse, Rest, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
     Content,
@@ -49,6 +52,10 @@ def _addresses_schema(schema: dict[str, Any]) -> None:
 def _any_value(schema: dict[str, Any]) -> None:
     """Any JSON value, of which null is one already."""
     schema.pop("anyOf")
+
+
+#: A state up to this size is read at once, so that no slow reader keeps a connection for it.
+_AT_ONCE: Final = 1 << 20
 
 
 class Restored(ResponseModel):
@@ -123,19 +130,49 @@ class RestoreRequest(RequestModel):
 
 
 async def restore_snapshot(call: Call) -> ApiResponse:
-    """The state passes through as the text that the database makes; nothing here reads it."""
+    """The state passes through as the text that the database makes; nothing here reads it, or holds all of a large
+    one.
+
+    Raises rate_limited if the caller has too many under way.
+    """
     request = read_model(RestoreRequest, call.body)
-    if request.since is not None:
-        return await _changes(call, request.session_id, request.since)
-    if request.addresses is not None:
-        return await _parts(call, request)
-    description, *state = await call.database.chunks(
-        call.caller,
-        "get_snapshot_chunks",
-        {"p_session_id": request.session_id, "p_number": request.number, "p_label": request.label},
-        repeatable=True,
-    )
-    return ApiResponse([description.rstrip()[:-1] + b',"state":', *state, b"}"])
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(reads(call.settings).taken(call.caller, "restores"))
+        if request.since is not None:
+            return await _changes(call, request.session_id, request.since)
+        is_large = request.number is not None or request.label is not None
+        if is_large:
+            stack.enter_context(large_reads(call.settings).taken(call.caller, "restores"))
+        if request.addresses is not None:
+            return await _parts(call, request)
+        pieces = await stack.enter_async_context(
+            contextlib.aclosing(
+                call.database.pieces(
+                    call.caller,
+                    "get_snapshot_chunks",
+                    {"p_session_id": request.session_id, "p_number": request.number, "p_label": request.label},
+                )
+            )
+        )
+        begun = [(await anext(pieces)).rstrip()[:-1] + b',"state":']
+        size = 0
+        async for piece in pieces:
+            begun.append(piece)
+            size += len(piece)
+            if size > _AT_ONCE:
+                break
+        else:
+            return ApiResponse([*begun, b"}"])
+        if not is_large:
+            stack.enter_context(large_reads(call.settings).taken(call.caller, "restores"))
+        return ApiResponse(begun, more=Rest(_rest(pieces), stack.pop_all()))
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+async def _rest(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async for piece in pieces:
+        yield piece
+    yield b"}"
 
 
 async def _changes(call: Call, session_id: str, since: int) -> ApiResponse:

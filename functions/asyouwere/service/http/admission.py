@@ -10,14 +10,17 @@ A slot is one piece of work under way in this process. Whoever has his share, or
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from asyouwere.errors import RateLimited
 from asyouwere.service.auth.caller import Caller
+from asyouwere.service.settings import Settings
 
-__all__ = ["Slots"]
+__all__ = ["Slots", "large_reads", "reads"]
 
 _RETRY_SECONDS: Final = 5
 
@@ -25,7 +28,7 @@ _RETRY_SECONDS: Final = 5
 class Slots:
     """Work under way. each: of one caller; total: of all. Strangers without an account count as one caller."""
 
-    def __init__(self, each: int, total: int) -> None:
+    def __init__(self, each: int, total: float = math.inf) -> None:
         self._each = each
         self._total = total
         self._taken: Counter[str | None] = Counter()
@@ -53,3 +56,15 @@ class Slots:
             self._taken[who] -= 1
             if not self._taken[who]:
                 del self._taken[who]
+
+
+@functools.cache
+def reads(settings: Settings) -> Slots:
+    """Restores, comparisons and changes under way in this process. No total: most of them are short."""
+    return Slots(settings.reads_per_caller)
+
+
+@functools.cache
+def large_reads(settings: Settings) -> Slots:
+    """Those that may take long or much: all callers' together leave connections and memory for everything else."""
+    return Slots(settings.large_reads_per_caller, settings.large_reads)

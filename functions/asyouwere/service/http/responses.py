@@ -7,7 +7,8 @@ chunks, so that a large one is never copied whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import CODES, AsYouWereError, MethodNotAllowed
 
-__all__ = ["PROBLEM_TYPE", "ApiResponse", "Stream", "json_response", "problem", "to_response"]
+__all__ = ["PROBLEM_TYPE", "ApiResponse", "Rest", "Stream", "json_response", "problem", "to_response"]
 
 PROBLEM_TYPE: Final = "urn:asyouwere:problem:"
 
@@ -41,6 +42,24 @@ class Stream(Protocol):
     async def __anext__(self) -> bytes: ...
 
     async def aclose(self) -> None: ...
+
+
+class Rest:
+    """A Stream of what is still to come, and what is held for it until the end."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], held: contextlib.AsyncExitStack) -> None:
+        self._pieces = pieces
+        self._held = held
+
+    def __aiter__(self) -> Rest:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        async with self._held:
+            await self._pieces.aclose()
 
 
 @dataclass(frozen=True, slots=True)
