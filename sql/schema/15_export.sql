@@ -118,11 +118,13 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_from record;
     v_snapshots bigint;
+    v_ended_since int[];
+    v_ended_ord int[];
     v_page record;
 begin
     -- definer: access is checked once a page, above. A page probes an index for at most 900 rows (with two
-    -- more, as many as hosted PostgREST hands out) or 2 MB; nothing is sorted, and nothing is kept for the
-    -- next one.
+    -- more, as many as hosted PostgREST hands out) or 2 MB; nothing is sorted but what has ended since the
+    -- first page, and nothing is kept for the next one.
     if p_page is null then
         select v_session.latest_number as number, null::bigint as snapshots,
             0 as since, -2 as place, '' as path
@@ -138,6 +140,18 @@ begin
             'Clean-up has removed snapshots meanwhile. Begin the export again.');
     end if;
     if p_latest_only then
+        if v_session.latest_number > v_from.number then
+            -- saved meanwhile: what ended since, its addresses only, off the end of their index
+            select array_agg(e.since), array_agg(e.ord) into v_ended_since, v_ended_ord from (
+                select p.since, p.ord from asyouwere.ended_parts p
+                where p.session = v_session.internal_id and p.until > v_from.number and p.since <= v_from.number
+                order by p.until limit 20001
+            ) e;
+            if cardinality(v_ended_since) > 20000 then
+                perform asyouwere.fail('snapshot_gone',
+                    'The session has changed too much meanwhile. Begin the export again.');
+            end if;
+        end if;
         with alive as (
             (
                 select p.* from asyouwere.live_parts p
@@ -145,11 +159,10 @@ begin
                     and (p.path, p.item) > (v_from.path, v_from.place)
                 order by p.path, p.item limit 901
             ) union all (
-                -- what ended since: little
-                select p.* from asyouwere.ended_parts p
-                where p.session = v_session.internal_id
-                    and p.until > v_from.number and p.since <= v_from.number
-                    and (p.path, p.item) > (v_from.path, v_from.place)
+                select p.* from unnest(v_ended_since, v_ended_ord) as e (since, ord)
+                join asyouwere.parts p
+                    on p.session = v_session.internal_id and p.since = e.since and p.ord = e.ord
+                where (p.path, p.item) > (v_from.path, v_from.place)
                 order by p.path, p.item limit 901
             )
         ), counted as (

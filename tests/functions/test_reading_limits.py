@@ -51,7 +51,7 @@ def busy(answer: object) -> None:
 
 def test_large_reads__beyond_the_callers_share(ada: Person, bob: Person, settings: Settings) -> None:
     mine, his = saved_twice(ada), saved_twice(bob)
-    ada.patch(f"/{mine}", {"visibility": "public"})
+    ada.request("PATCH", "sessions", f"/{mine}", json={"visibility": "public"})
     with under_way(large_reads(settings), ada, ada):
         busy(ada.post("session-snapshot-restore", {"session_id": mine, "number": 1}))
         busy(ada.request("GET", "sessions", f"/{mine}/diff?from=1&to=2"))
@@ -67,7 +67,7 @@ def test_large_reads__strangers_of_a_public_session_are_counted_too(
     ada: Person, bob: Person, eve: Person, settings: Settings
 ) -> None:
     session_id = saved_twice(ada)
-    ada.patch(f"/{session_id}", {"visibility": "public"})
+    ada.request("PATCH", "sessions", f"/{session_id}", json={"visibility": "public"})
     with under_way(large_reads(settings), eve, eve):
         busy(eve.post("session-snapshot-restore", {"session_id": session_id, "number": 1}))
         assert ada.state(session_id, number=1) == {"messages": ["one"]}

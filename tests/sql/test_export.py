@@ -402,6 +402,47 @@ def test_export_page__is_bounded_and_sees_no_save_in_between(db: Db, latest_only
         assert sorted(seen, key=str) == before
 
 
+READ = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_all_tables where relname = 'parts'"
+
+
+def test_export_page__latest_only_reads_no_history(db: Db) -> None:
+    """However much of it there is, and whether or not somebody saves in between: a page costs what it hands out."""
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": list(range(1500)), "memory": {"a": 0}})
+        for lap in range(8):
+            db.save(session_id, {"messages": [f"{lap} {n}" for n in range(1500)], "memory": {"a": lap}})
+        page = None
+        for saved_meanwhile in (False, True):
+            if saved_meanwhile:
+                change(db, session_id, {"set": {"/messages/1400": "changed", "/memory/a": "changed"}})
+            with db.connection.transaction():
+                before = db.value(READ)
+                (page, *rows) = [row["export_session_page"] for row in db.call(
+                    "export_session_page", p_session_id=session_id, p_page=page, p_latest_only=True)]
+                read = db.value(READ) - before
+            assert len(rows) > 600
+            assert read < 2 * len(rows) + 200, "of 13,500"
+        assert page == "null"
+        assert '"7 1400"' in rows[-100]
+
+
+def test_export_page__latest_only_of_what_changes_faster_than_it_is_read(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": list(range(20_001))})
+        page = db.call("export_session_page", p_session_id=session_id, p_latest_only=True)[0]["export_session_page"]
+        for wanted, code in ((20_000, None), (20_001, "snapshot_gone")):
+            db.save(session_id, {"messages": [f"new {n}" for n in range(wanted)] + list(range(wanted, 20_001))})
+            if code is None:
+                rows = db.call("export_session_page", p_session_id=session_id, p_page=page, p_latest_only=True)
+                assert json.loads(rows[1]["export_session_page"])[5] == 899
+            else:
+                with db.refuses(code):
+                    db.call("export_session_page", p_session_id=session_id, p_page=page, p_latest_only=True)
+        assert db.call("export_session_page", p_session_id=session_id, p_page=page)
+
+
 def test_export_page__clean_up_in_between_is_noticed(db: Db, session_id) -> None:
     rows = [row["export_session_page"] for row in db.call("export_session_page", p_session_id=session_id)]
     kept = len(json.loads(rows[1] + "]}")["snapshots"])
