@@ -109,7 +109,7 @@ CODES: Final[dict[str, Code]] = {
         409,
         "Turn over",
         "This turn has ended, or its lease ran out. Nothing was written, and nothing more will be.",
-        ("status",),
+        ("turn_status",),
     ),
     "turn_gap": Code(
         409,

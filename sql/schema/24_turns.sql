@@ -136,7 +136,7 @@ begin
     -- the clock, not now(): the transaction may have waited for the row
     if p_turn.status <> 'running' or p_turn.lease_until <= clock_timestamp() then
         perform asyouwere.fail('turn_over',
-            p_detail => format('{"status": "%s"}',
+            p_detail => format('{"turn_status": "%s"}',
                 case p_turn.status when 'running' then 'interrupted' else p_turn.status end));
     end if;
 end;

@@ -306,7 +306,7 @@ def test_interrupted__whoever_looks_makes_the_message_once(db: Db, session_id: U
     assert snapshot["created_by"] is None
     with db.refuses("turn_over") as over:
         finish(db, session_id, turn)
-    assert json.loads(over.value.diag.message_detail or "") == {"status": "interrupted"}
+    assert json.loads(over.value.diag.message_detail or "") == {"turn_status": "interrupted"}
     # what the caller is has not changed with it
     assert db.value("select auth.uid()") == db.user("ada")
 

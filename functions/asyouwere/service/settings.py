@@ -172,6 +172,10 @@ class Settings:
     max_body_bytes: int = _setting(10 * MEBIBYTE, "largest request body, in bytes")
     max_import_bytes: int = _setting(100 * MEBIBYTE, "largest body of an import, in bytes")
     body_timeout_seconds: float = _setting(30.0, "time a client has to send its body")
+    max_streams_per_user: int = _setting(
+        20, "most event streams that one caller follows turns by, in one process", to="users"
+    )
+    max_streams: int = _setting(500, "most event streams of one process", to="users")
     pool_size: int = _setting(8, "most database connections of one process", postgrest="none")
     pool_timeout_seconds: float = _setting(5.0, "longest wait for a free connection before a 503")
     reads_per_caller: int = _setting(

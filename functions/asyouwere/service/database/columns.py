@@ -10,11 +10,11 @@ from typing import Final
 
 __all__ = ["JSON_ARGUMENTS", "SELECT"]
 
-#: Arguments of type json or jsonb, whatever the function.
+#: Arguments of type json or jsonb, whatever the function. Not p_chunks, which may be a text that says what is in it.
 JSON_ARGUMENTS: Final = frozenset(
     {
-        "p_addresses", "p_changes", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots", "p_state",
-        "p_upstream",
+        "p_addresses", "p_changes", "p_message", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots",
+        "p_state", "p_upstream",
     }
 )
 
@@ -32,6 +32,11 @@ _LISTED: Final = (*_SESSION, "last_saved_at", "my_role")
 SELECT: Final[dict[str, tuple[str, ...]]] = {
     "save_session_parts": _SAVED,
     "revert_session": _SAVED,
+    "finish_turn": _SAVED,
+    "get_turn": (
+        "id", "status", "started_by", "lease_until", "stop_requested", "first_seq", "chunks::text", "next_seq",
+        "more", "number", "position", "started_at", "ended_at",
+    ),
     "get_or_create_session": (*_SESSION, "created"),
     "update_session": _SESSION,
     "fork_session": _SESSION,

@@ -122,6 +122,8 @@ def check_path(values: Mapping[str, str]) -> None:
     """Raise for values that cannot be right. Asked after the token, as everything about a session is."""
     if not _UUID.fullmatch(values.get("session_id", "00000000-0000-0000-0000-000000000000")):
         raise NotFound("session_not_found")
+    if not _UUID.fullmatch(values.get("turn_id", "00000000-0000-0000-0000-000000000000")):
+        raise NotFound("turn_not_found")
     number = values.get("number", "1")
     if not _NUMBER.fullmatch(number) or int(number) > LARGEST_NUMBER:
         raise NotFound("snapshot_not_found")

@@ -33,17 +33,27 @@ PROBLEM_MEMBERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
             },
         },
     ),
+    "lease_until": (
+        "When another turn may begin, unless the running one goes on.",
+        {"type": "string", "format": "date-time"},
+    ),
     "latest": ("Number of the latest snapshot.", _NUMBER),
     "limit": ("How much the quota allows.", _NUMBER),
     "limit_bytes": ("Bytes that a body may have.", _NUMBER),
     "max_bytes": ("Bytes that the state may have.", _NUMBER),
     "max_parts": ("Parts that one request may write.", _NUMBER),
+    "next_seq": ("Number of the turn's next chunk.", _NUMBER),
     "number": ("Number of the snapshot that was asked for.", _NUMBER),
     "parent": ("Address of the container that is missing.", _ADDRESS),
     "part": ("Address of the part to be sent whole instead.", _ADDRESS),
-    "quota": ("Which quota is used up.", {"type": "string", "enum": ["sessions", "stored_bytes"]}),
+    "quota": (
+        "Which quota is used up.",
+        {"type": "string", "enum": ["sessions", "stored_bytes", "running_turns", "recent_turns"]},
+    ),
     "retry_after": ("Seconds after which to try again; also in the header Retry-After.", _NUMBER),
     "size_bytes": ("Bytes that the state would have.", _NUMBER),
+    "turn": ("Id of the turn that runs.", {"type": "string", "format": "uuid"}),
+    "turn_status": ("How the turn is.", {"type": "string"}),
     "used": ("How much of the quota is used.", _NUMBER),
 }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CHANGING", "SAVING", "SESSION", "SESSION_FIELDS"]
+__all__ = ["CHANGING", "SAVING", "SESSION", "SESSION_FIELDS", "TURN"]
 
 SESSION: Final = ("session_not_found",)
+TURN: Final = (*SESSION, "turn_not_found")
 SAVING: Final = (
     *SESSION,
     "forbidden",

@@ -13,9 +13,10 @@ from asyouwere.service.handlers import (
     session_models,
     sessions,
     transfer,
+    turns,
 )
 from asyouwere.service.http.routing import Route
-from asyouwere.service.routes.codes import SAVING, SESSION, SESSION_FIELDS
+from asyouwere.service.routes.codes import CHANGING, SAVING, SESSION, SESSION_FIELDS, TURN
 
 __all__ = ["ROUTES"]
 
@@ -239,6 +240,56 @@ ROUTES: Final = (
         status=201,
         errors=(*SAVING, "not_a_list"),
         limit="max_body_bytes",
+    ),
+    Route(
+        "POST",
+        "/{session_id}/turns",
+        turns.begin_turn,
+        "Begin a turn: claim the session for an answer",
+        body=turns.BeginRequest,
+        response=turns.BegunTurn,
+        status=201,
+        status_if_there=200,
+        errors=(*SESSION, "forbidden", "turn_running", "key_taken", "quota_exceeded", "invalid_argument"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/turns/{turn_id}/chunks",
+        turns.append_chunks,
+        "Flush chunks of a turn",
+        body=turns.ChunksRequest,
+        response=turns.Flushed,
+        errors=(*TURN, "forbidden", "turn_over", "turn_gap", "too_large", "invalid_argument"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/turns/{turn_id}/finish",
+        turns.finish_turn,
+        "Finish a turn: save its message",
+        body=turns.FinishRequest,
+        response=save.Saved,
+        errors=(*TURN, *SAVING[1:], *CHANGING, "turn_over"),
+        limit="max_body_bytes",
+    ),
+    Route(
+        "POST",
+        "/{session_id}/turns/{turn_id}/stop",
+        turns.stop_turn,
+        "Ask whoever makes the answer to stop",
+        response=turns.Stopped,
+        errors=(*TURN, "forbidden"),
+    ),
+    Route(
+        "GET",
+        "/{session_id}/turns/{turn_id}",
+        turns.get_turn,
+        "Get a turn and its chunks, or follow it as an event stream",
+        query=turns.TurnQuery,
+        response=turns.Turn,
+        media_types={
+            "text/event-stream": {"type": "string", "description": "A chunk an event, its number the id."},
+        },
+        errors=TURN,
     ),
     Route(
         "GET",
