@@ -10,7 +10,8 @@ from typing import Final
 
 __all__ = ["JSON_ARGUMENTS", "SELECT"]
 
-#: Arguments of type json or jsonb, whatever the function. Not p_chunks, which may be a text that says what is in it.
+#: Arguments of type json or jsonb, whatever the function. Not p_chunks: it goes as a text with JSON in it, since
+#: PostgREST reads no half of a character, and a stream is cut anywhere.
 JSON_ARGUMENTS: Final = frozenset(
     {
         "p_addresses", "p_changes", "p_message", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from pydantic import Field
@@ -150,13 +149,10 @@ async def append_chunks(call: Call) -> ApiResponse:
     request = await run_off_loop_if_large(len(call.body), lambda: read_model(ChunksRequest, call.body))
     if not request.chunks.startswith("["):
         raise Invalid("invalid_request", "'chunks' must be a list.")
-    chunks = request.chunks
-    if "\\ud" in chunks.lower():
-        chunks = json.dumps(chunks)  # half a character, which PostgREST reads only within a text
     (row,) = await call.database.rows(
         call.caller,
         "append_turn_chunks",
-        {**_turn(call), "p_from_seq": request.from_seq, "p_chunks": chunks},
+        {**_turn(call), "p_from_seq": request.from_seq, "p_chunks": request.chunks},
         repeatable=True,
     )
     return json_response(Flushed(**row).json_text())
