@@ -5,26 +5,39 @@
 create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id) where expires_after is not null;
 
 create function asyouwere.next_to_expire(p_after bigint, out session bigint, out looked_through bigint)
-language sql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
-    -- by seconds: to subtract an interval of any kind from a time may fail
-    select min(l.internal_id) filter (where case
-            when l.expired_at is null then
-                extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
-            else extract(epoch from l.expired_at) + extract(epoch from t.delete_expired_after) < extract(epoch from now())
-                -- what somebody has named is not thrown away
-                and not exists (select from public.session_snapshots n where n.session_id = l.id and n.label is not null)
-            end),
-        max(l.internal_id)
+declare
+    v_grace numeric := extract(epoch from (select t.delete_expired_after from asyouwere.settings t));
+begin
+    -- By seconds: to subtract an interval of any kind from a time may fail. Stops at the first one.
+    select l.internal_id into session
     from (
         select s.internal_id, s.id, s.expired_at, s.last_activity_at, s.expires_after
         from public.free_agent_sessions s
         where s.internal_id > p_after and s.expires_after is not null order by s.internal_id limit 500
     ) l
-    cross join asyouwere.settings t
+    where case
+        when l.expired_at is null then
+            extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
+        else extract(epoch from l.expired_at) + v_grace < extract(epoch from now())
+            -- what somebody has named is not thrown away
+            and not exists (
+                select from public.session_snapshots n where n.session_id = l.id and n.label is not null)
+        end
+    order by l.internal_id limit 1;
+    if session is null then
+        select max(l.internal_id) into looked_through
+        from (
+            select s.internal_id from public.free_agent_sessions s
+            where s.internal_id > p_after and s.expires_after is not null order by s.internal_id limit 500
+        ) l;
+    end if;
+end;
 $$;
 comment on function asyouwere.next_to_expire is
-    'Of the next 500 sessions that can expire the first one to be marked or deleted; looked_through is null after the last.';
+    'Of the next 500 sessions that can expire the first one to be marked or deleted; or, if there is none, '
+    'looked_through: the last of them, null after the last session.';
 revoke execute on function asyouwere.next_to_expire from public;
 
 create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int, out finished boolean)
@@ -96,7 +109,7 @@ begin
     v_call.last_session := asyouwere.last_session('sessions');
     loop
         select * into v_next from asyouwere.next_to_expire(v_call.last_session);
-        done := v_next.looked_through is null;
+        done := v_next.session is null and v_next.looked_through is null;
         v_call.last_session := coalesce(v_next.session, v_next.looked_through, v_call.last_session);
         if v_next.session is not null then
             begin

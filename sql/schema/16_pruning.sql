@@ -80,24 +80,32 @@ declare
     v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
     v_retention int := hashtext(p_retention::text);
 begin
-    select max(l.internal_id),
-        min(l.internal_id) filter (where
-            t.due_at <= now() or t.retention <> v_retention
-            -- what has been added since the last time: is the first of it old enough?
-            or l.latest_number::bigint - p_retention.newest > l.pruned_through
-                and (
-                    select n.created_at from public.session_snapshots n
-                    where n.session_id = l.id and n.number > l.pruned_through order by n.number limit 1) < v_young)
-    into looked_through, session
+    -- stops at the first one, so that a pass asks each session once
+    select l.internal_id into session
     from (
         select s.internal_id, s.id, s.latest_number, s.pruned_through from public.free_agent_sessions s
         where s.internal_id > p_after order by s.internal_id limit 500
     ) l
-    left join asyouwere.thinned t on t.session = l.internal_id;
+    left join asyouwere.thinned t on t.session = l.internal_id
+    where t.due_at <= now() or t.retention <> v_retention
+        -- what has been added since the last time: is the first of it old enough?
+        or l.latest_number::bigint - p_retention.newest > l.pruned_through
+            and (
+                select n.created_at from public.session_snapshots n
+                where n.session_id = l.id and n.number > l.pruned_through order by n.number limit 1) < v_young
+    order by l.internal_id limit 1;
+    if session is null then
+        select max(l.internal_id) into looked_through
+        from (
+            select s.internal_id from public.free_agent_sessions s
+            where s.internal_id > p_after order by s.internal_id limit 500
+        ) l;
+    end if;
 end;
 $$;
 comment on function asyouwere.next_to_prune is
-    'Of the next 500 sessions the first one with something to prune; looked_through is null after the last session.';
+    'Of the next 500 sessions the first one with something to prune; or, if there is none, looked_through: the last of '
+    'them, null after the last session.';
 revoke execute on function asyouwere.next_to_prune from public;
 
 create function asyouwere.prune_session(

@@ -8,7 +8,8 @@ create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sess
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    -- half as long as a sweep: the locks of all sessions pruned are held from here on
+    v_until timestamptz := clock_timestamp() + interval '25 ms';
     v_next record;
     v_step record;
     v_swept record;
@@ -53,7 +54,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_retention asyouwere.retention := asyouwere.retention_of(p_keep, p_older_than);
-    v_max_sessions int := coalesce(p_max_sessions, 1);
+    v_max_sessions int := coalesce(p_max_sessions, 200);
     v_call asyouwere.cleanup_runs;
     v_more_keys boolean;
     v_more_turns boolean;
@@ -98,7 +99,7 @@ revoke execute on function asyouwere.run_cleanup from public;
 grant execute on function asyouwere.run_cleanup to service_role;
 
 create function public.cleanup_old_snapshots(
-    p_keep int default null, p_older_than interval default null, p_max_sessions int default 1
+    p_keep int default null, p_older_than interval default null, p_max_sessions int default 200
 )
 returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp

@@ -154,7 +154,7 @@ def test_cleanup__done_means_that_nothing_is_left_to_do(db: Db) -> None:
 
 def test_cleanup__goes_on_where_the_last_call_ended(db: Db) -> None:
     sessions = [with_many_snapshots(db, 4) for _ in range(5)]
-    answers = [cleanup(db, p_keep=1, p_older_than="0") for _ in range(2)]
+    answers = [cleanup(db, p_keep=1, p_older_than="0", p_max_sessions=1) for _ in range(2)]
     assert [(answer["sessions"], answer["snapshots"], answer["done"]) for answer in answers] == [(1, 3, False)] * 2
     assert [len(kept(db, session_id)) for session_id in sessions] == [1, 1, 4, 4, 4]
     # Of more at once it holds the locks till it ends.

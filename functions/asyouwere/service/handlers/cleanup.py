@@ -37,7 +37,7 @@ class CleanupRequest(RequestModel):
         None, ge=0, le=2_000_000_000, description="All snapshots older than this go, none is kept by its hour or day."
     )
     max_sessions: int | None = Field(
-        None, ge=1, le=10_000, description="Sessions in one batch; by default one to prune, 200 to expire."
+        None, ge=1, le=10_000, description="Sessions in one batch at most; by default 200."
     )
 
 
