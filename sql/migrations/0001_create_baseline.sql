@@ -4511,26 +4511,39 @@ revoke execute on function asyouwere.note_run from public;
 create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id) where expires_after is not null;
 
 create function asyouwere.next_to_expire(p_after bigint, out session bigint, out looked_through bigint)
-language sql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
-    -- by seconds: to subtract an interval of any kind from a time may fail
-    select min(l.internal_id) filter (where case
-            when l.expired_at is null then
-                extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
-            else extract(epoch from l.expired_at) + extract(epoch from t.delete_expired_after) < extract(epoch from now())
-                -- what somebody has named is not thrown away
-                and not exists (select from public.session_snapshots n where n.session_id = l.id and n.label is not null)
-            end),
-        max(l.internal_id)
+declare
+    v_grace numeric := extract(epoch from (select t.delete_expired_after from asyouwere.settings t));
+begin
+    -- By seconds: to subtract an interval of any kind from a time may fail. Stops at the first one.
+    select l.internal_id into session
     from (
         select s.internal_id, s.id, s.expired_at, s.last_activity_at, s.expires_after
         from public.free_agent_sessions s
         where s.internal_id > p_after and s.expires_after is not null order by s.internal_id limit 500
     ) l
-    cross join asyouwere.settings t
+    where case
+        when l.expired_at is null then
+            extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
+        else extract(epoch from l.expired_at) + v_grace < extract(epoch from now())
+            -- what somebody has named is not thrown away
+            and not exists (
+                select from public.session_snapshots n where n.session_id = l.id and n.label is not null)
+        end
+    order by l.internal_id limit 1;
+    if session is null then
+        select max(l.internal_id) into looked_through
+        from (
+            select s.internal_id from public.free_agent_sessions s
+            where s.internal_id > p_after and s.expires_after is not null order by s.internal_id limit 500
+        ) l;
+    end if;
+end;
 $$;
 comment on function asyouwere.next_to_expire is
-    'Of the next 500 sessions that can expire the first one to be marked or deleted; looked_through is null after the last.';
+    'Of the next 500 sessions that can expire the first one to be marked or deleted; or, if there is none, '
+    'looked_through: the last of them, null after the last session.';
 revoke execute on function asyouwere.next_to_expire from public;
 
 create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int, out finished boolean)
@@ -4602,7 +4615,7 @@ begin
     v_call.last_session := asyouwere.last_session('sessions');
     loop
         select * into v_next from asyouwere.next_to_expire(v_call.last_session);
-        done := v_next.looked_through is null;
+        done := v_next.session is null and v_next.looked_through is null;
         v_call.last_session := coalesce(v_next.session, v_next.looked_through, v_call.last_session);
         if v_next.session is not null then
             begin
@@ -4730,24 +4743,32 @@ declare
     v_young timestamptz := now() - make_interval(secs => p_retention.all_seconds);
     v_retention int := hashtext(p_retention::text);
 begin
-    select max(l.internal_id),
-        min(l.internal_id) filter (where
-            t.due_at <= now() or t.retention <> v_retention
-            -- what has been added since the last time: is the first of it old enough?
-            or l.latest_number::bigint - p_retention.newest > l.pruned_through
-                and (
-                    select n.created_at from public.session_snapshots n
-                    where n.session_id = l.id and n.number > l.pruned_through order by n.number limit 1) < v_young)
-    into looked_through, session
+    -- stops at the first one, so that a pass asks each session once
+    select l.internal_id into session
     from (
         select s.internal_id, s.id, s.latest_number, s.pruned_through from public.free_agent_sessions s
         where s.internal_id > p_after order by s.internal_id limit 500
     ) l
-    left join asyouwere.thinned t on t.session = l.internal_id;
+    left join asyouwere.thinned t on t.session = l.internal_id
+    where t.due_at <= now() or t.retention <> v_retention
+        -- what has been added since the last time: is the first of it old enough?
+        or l.latest_number::bigint - p_retention.newest > l.pruned_through
+            and (
+                select n.created_at from public.session_snapshots n
+                where n.session_id = l.id and n.number > l.pruned_through order by n.number limit 1) < v_young
+    order by l.internal_id limit 1;
+    if session is null then
+        select max(l.internal_id) into looked_through
+        from (
+            select s.internal_id from public.free_agent_sessions s
+            where s.internal_id > p_after order by s.internal_id limit 500
+        ) l;
+    end if;
 end;
 $$;
 comment on function asyouwere.next_to_prune is
-    'Of the next 500 sessions the first one with something to prune; looked_through is null after the last session.';
+    'Of the next 500 sessions the first one with something to prune; or, if there is none, looked_through: the last of '
+    'them, null after the last session.';
 revoke execute on function asyouwere.next_to_prune from public;
 
 create function asyouwere.prune_session(
@@ -5230,7 +5251,8 @@ create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sess
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_until timestamptz := clock_timestamp() + interval '50 ms';
+    -- half as long as a sweep: the locks of all sessions pruned are held from here on
+    v_until timestamptz := clock_timestamp() + interval '25 ms';
     v_next record;
     v_step record;
     v_swept record;
@@ -5275,7 +5297,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_retention asyouwere.retention := asyouwere.retention_of(p_keep, p_older_than);
-    v_max_sessions int := coalesce(p_max_sessions, 1);
+    v_max_sessions int := coalesce(p_max_sessions, 200);
     v_call asyouwere.cleanup_runs;
     v_more_keys boolean;
     v_more_turns boolean;
@@ -5320,7 +5342,7 @@ revoke execute on function asyouwere.run_cleanup from public;
 grant execute on function asyouwere.run_cleanup to service_role;
 
 create function public.cleanup_old_snapshots(
-    p_keep int default null, p_older_than interval default null, p_max_sessions int default 1
+    p_keep int default null, p_older_than interval default null, p_max_sessions int default 200
 )
 returns table (sessions int, snapshots int, parts int, bytes bigint, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
