@@ -796,9 +796,9 @@ revoke execute on function asyouwere.is_insider from public;
 alter table public.free_agent_sessions enable row level security;
 revoke all on public.free_agent_sessions from anon, authenticated, service_role;
 grant select on public.free_agent_sessions to authenticated, service_role;
--- Nobody signed in reads public sessions only: not the owner's key, nor what our own books are kept by.
-grant select (id, user_id, name, model, kind, status, visibility, upstream, metadata, expires_after, archived_at,
-    created_at, updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
+-- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own books.
+grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at, created_at,
+    updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
@@ -3221,7 +3221,9 @@ begin
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
-    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
+    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
+        -- a mere reader's copy would otherwise go on talking to the owner's agent
+        case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
@@ -3258,7 +3260,7 @@ end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, '
+    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. Raises session_not_found, snapshot_not_found, '
     'snapshot_gone.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;
@@ -3675,6 +3677,9 @@ begin
     select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
     if v_row.my_role is distinct from 'owner' then
         v_row.key := null; -- the owner's own name for it
+        if not asyouwere.is_insider(v_session.id, v_session.user_id) then
+            v_row.upstream := null; -- where the agent lives concerns those who work with it
+        end if;
     end if;
     return v_row;
 end;
@@ -3691,7 +3696,7 @@ begin
 end;
 $$;
 comment on function public.get_session is
-    'One session that the caller may read; the key for its owner only. Raises session_not_found.';
+    'One session that the caller may read; the key for its owner only, upstream for the owner and members. Raises session_not_found.';
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
@@ -3873,6 +3878,9 @@ begin
             then make_interval(secs => nullif(v_seconds, 0)) else s.expires_after end
     where s.id = p_session_id
     returning * into v_session;
+    if asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility) is distinct from 'owner' then
+        v_session.key := null; -- as in get_session()
+    end if;
     return v_session;
 end;
 $$;
@@ -3931,11 +3939,13 @@ grant execute on function public.delete_session to authenticated, service_role;
 
 create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
 language sql stable set search_path = pg_catalog, pg_temp
-return concat('{"format":"asyouwere-session","version":1,"session":',
+-- of it what get_session() and list_snapshots() show this reader
+return (select concat('{"format":"asyouwere-session","version":1,"session":',
         json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
             'model', p_session.model, 'kind', p_session.kind,
-            'status', p_session.status, 'visibility', p_session.visibility, 'key', p_session.key,
-            'upstream', p_session.upstream, 'metadata', p_session.metadata,
+            'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner then p_session.key end,
+            'upstream', case when v.is_insider then p_session.upstream end,
+            'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
             'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,
             'created_at', p_session.created_at, 'updated_at', p_session.updated_at,
@@ -3955,10 +3965,16 @@ return concat('{"format":"asyouwere-session","version":1,"session":',
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
                 'message_count', n.message_count, 'changed_parts', n.changed_parts,
-                'created_by', n.created_by, 'created_at', n.created_at)::text,
+                'created_by', case when v.is_insider then n.created_by end,
+                'created_at', n.created_at)::text,
                 ',' order by n.number)
             from public.session_snapshots n where n.session_id = p_session.id),
-        '],"parts":[');
+        '],"parts":[')
+    from (
+        select asyouwere.is_insider(p_session.id, p_session.user_id) as is_insider,
+            asyouwere.role_of(p_session.id, p_session.user_id, p_session.visibility) = 'owner' as is_owner
+        offset 0 -- once, not for each snapshot
+    ) v);
 comment on function asyouwere.export_head is 'An export up to its first part.';
 revoke execute on function asyouwere.export_head from public;
 

@@ -89,9 +89,9 @@ revoke execute on function asyouwere.is_insider from public;
 alter table public.free_agent_sessions enable row level security;
 revoke all on public.free_agent_sessions from anon, authenticated, service_role;
 grant select on public.free_agent_sessions to authenticated, service_role;
--- Nobody signed in reads public sessions only: not the owner's key, nor what our own books are kept by.
-grant select (id, user_id, name, model, kind, status, visibility, upstream, metadata, expires_after, archived_at,
-    created_at, updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
+-- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own books.
+grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at, created_at,
+    updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.

@@ -139,7 +139,9 @@ begin
     end if;
     insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
-    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind, v_source.upstream,
+    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
+        -- a mere reader's copy would otherwise go on talking to the owner's agent
+        case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     returning * into v_fork;
@@ -176,7 +178,7 @@ end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork. Raises session_not_found, snapshot_not_found, '
+    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. Raises session_not_found, snapshot_not_found, '
     'snapshot_gone.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;

@@ -39,6 +39,9 @@ begin
     select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
     if v_row.my_role is distinct from 'owner' then
         v_row.key := null; -- the owner's own name for it
+        if not asyouwere.is_insider(v_session.id, v_session.user_id) then
+            v_row.upstream := null; -- where the agent lives concerns those who work with it
+        end if;
     end if;
     return v_row;
 end;
@@ -55,7 +58,7 @@ begin
 end;
 $$;
 comment on function public.get_session is
-    'One session that the caller may read; the key for its owner only. Raises session_not_found.';
+    'One session that the caller may read; the key for its owner only, upstream for the owner and members. Raises session_not_found.';
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
@@ -237,6 +240,9 @@ begin
             then make_interval(secs => nullif(v_seconds, 0)) else s.expires_after end
     where s.id = p_session_id
     returning * into v_session;
+    if asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility) is distinct from 'owner' then
+        v_session.key := null; -- as in get_session()
+    end if;
     return v_session;
 end;
 $$;

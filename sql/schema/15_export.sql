@@ -3,11 +3,13 @@
 
 create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
 language sql stable set search_path = pg_catalog, pg_temp
-return concat('{"format":"asyouwere-session","version":1,"session":',
+-- of it what get_session() and list_snapshots() show this reader
+return (select concat('{"format":"asyouwere-session","version":1,"session":',
         json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
             'model', p_session.model, 'kind', p_session.kind,
-            'status', p_session.status, 'visibility', p_session.visibility, 'key', p_session.key,
-            'upstream', p_session.upstream, 'metadata', p_session.metadata,
+            'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner then p_session.key end,
+            'upstream', case when v.is_insider then p_session.upstream end,
+            'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
             'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,
             'created_at', p_session.created_at, 'updated_at', p_session.updated_at,
@@ -27,10 +29,16 @@ return concat('{"format":"asyouwere-session","version":1,"session":',
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
                 'message_count', n.message_count, 'changed_parts', n.changed_parts,
-                'created_by', n.created_by, 'created_at', n.created_at)::text,
+                'created_by', case when v.is_insider then n.created_by end,
+                'created_at', n.created_at)::text,
                 ',' order by n.number)
             from public.session_snapshots n where n.session_id = p_session.id),
-        '],"parts":[');
+        '],"parts":[')
+    from (
+        select asyouwere.is_insider(p_session.id, p_session.user_id) as is_insider,
+            asyouwere.role_of(p_session.id, p_session.user_id, p_session.visibility) = 'owner' as is_owner
+        offset 0 -- once, not for each snapshot
+    ) v);
 comment on function asyouwere.export_head is 'An export up to its first part.';
 revoke execute on function asyouwere.export_head from public;
 

@@ -306,7 +306,7 @@ SESSION_INSERT = (
 SESSION_UPDATE = (*SESSION_INSERT, "archived_at")
 
 SESSION_OF_ANON = (
-    *(column for column in SESSION_UPDATE if column != "key"),
+    *(column for column in SESSION_UPDATE if column not in ("key", "upstream")),
     *("created_at", "updated_at", "last_activity_at", "expired_at", "latest_number", "size_bytes", "message_count"),
 )
 TURN_OF_ANON = (

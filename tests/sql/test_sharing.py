@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from typing import Any
@@ -251,28 +252,53 @@ def test_delete__while_somebody_saves(db: Db, session_id) -> None:
 @pytest.fixture
 def public_id(db: Db):
     """A public session of ada's with a key, into which ed has saved."""
-    session_id = db.session("ada", key="secret key", visibility="public")
+    session_id = db.session("ada", key="secret key", visibility="public", upstream={"url": "agent.example"})
     with db.acting_as("ada"):
         db.share(session_id, "ed")
+        db.share(session_id, "vic", "viewer")
     with db.acting_as("ed"):
         change(db, session_id, {"append": {"/messages": [{"role": "user", "content": "hi"}]}})
     return session_id
 
 
-@pytest.mark.parametrize("who", [None, "eve", "ed", "ada"])
-def test_public__key_and_editors_are_for_those_whom_they_concern(db: Db, public_id, who: str | None) -> None:
+@pytest.mark.parametrize("who", [None, "eve", "vic", "ed", "ada", "service"])
+def test_public__key_upstream_and_editors_are_for_those_whom_they_concern(db: Db, public_id, who: str | None) -> None:
     with db.acting_as(who):
         session = db.one("get_session", p_session_id=public_id)
         (snapshot,) = db.call("list_snapshots", p_session_id=public_id)
+        whole = "".join(row["export_session"] for row in db.call("export_session", p_session_id=public_id))
+        page = db.call("export_session_page", p_session_id=public_id)[1]["export_session_page"] + "]}"
         assert db.one("list_messages", p_session_id=public_id)["content"] == "hi"
         assert [row["content"] for row in db.sql("select content from public.session_messages")] == ["hi"]
         assert [row["number"] for row in db.sql("select number from public.session_snapshots")] == [1]
         assert [row["id"] for row in db.sql("select id from public.free_agent_sessions")] == [public_id]
-    assert session["key"] == ("secret key" if who == "ada" else None)
-    assert snapshot["created_by"] == (db.user("ed") if who in ("ed", "ada") else None)
+    key = "secret key" if who in ("ada", "service") else None
+    is_insider = who not in (None, "eve")
+    upstream = {"url": "agent.example"} if is_insider else None
+    editor = db.user("ed") if is_insider else None
+    assert (session["key"], session["upstream"], snapshot["created_by"]) == (key, upstream, editor)
+    for document in (json.loads(whole), json.loads(page)):
+        found = document["session"]
+        assert (found["key"], found["upstream"]) == (key, upstream)
+        assert document["snapshots"][0]["created_by"] == (editor and str(editor))
+        assert found.keys().isdisjoint({"internal_id", "prepaid_saves", "stored_bytes"})
 
 
-@pytest.mark.parametrize("column", ["internal_id", "prepaid_saves", "key", "stored_bytes", "pruned_through", "*"])
+@pytest.mark.parametrize("who", ["eve", "vic", "ed", "ada"])
+def test_public__a_strangers_copy_leaves_the_agent_with_its_owner(db: Db, public_id, who: str) -> None:
+    with db.acting_as(who):
+        fork = db.one("fork_session", p_session_id=public_id)
+    assert (fork["key"], fork["upstream"]) == (None, None if who == "eve" else {"url": "agent.example"})
+
+
+def test_update__an_editor_is_not_told_the_key(db: Db, public_id) -> None:
+    with db.acting_as("ed"):
+        assert db.one("update_session", p_session_id=public_id, p_changes={"name": "n"})["key"] is None
+    with db.acting_as("ada"):
+        assert db.one("update_session", p_session_id=public_id, p_changes={"name": "m"})["key"] == "secret key"
+
+
+@pytest.mark.parametrize("column", ["internal_id", "upstream", "prepaid_saves", "key", "stored_bytes", "pruned_through", "*"])
 def test_public__anonymous_readers_see_no_books_of_ours(db: Db, public_id, column: str) -> None:
     with db.acting_as(None), pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.sql(f"select {column} from public.free_agent_sessions")
