@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,16 @@ objects: st.SearchStrategy[Any] = st.deferred(
     )
 )
 values: st.SearchStrategy[Any] = st.deferred(
-    lambda: words | st.integers() | st.booleans() | objects | st.lists(words | objects, max_size=3)
+    lambda: (
+        words
+        | st.none()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.booleans()
+        | objects
+        | st.lists(words | objects | st.none() | st.integers(), max_size=3)
+        | st.lists(st.lists(words, max_size=2), max_size=2)
+    )
 )
 
 
@@ -93,6 +103,70 @@ def test_render__every_string_of_a_message_is_in_its_markdown(message: dict[str,
     markdown = unescaped(markdown_of_body(json.dumps(message)))
     for word in strings_in(message):
         assert word in markdown
+
+
+# What may stand where a rule expects something else.
+OTHER_FORMS: list[Callable[[str], Any]] = [
+    lambda word: None,
+    lambda word: 7,
+    lambda word: True,
+    lambda word: word,
+    lambda word: [word],
+    lambda word: [None, 7, [word]],
+    lambda word: {"other": word},
+    lambda word: {"type": word, "value": word},
+]
+
+
+@pytest.mark.parametrize("kind", [None, *TYPES])
+def test_render__any_member_of_any_form(kind: str | None) -> None:
+    messages, said = [], []
+    for name in (
+        *FIELDS,
+        "data",
+        "image",
+        "isError",
+        "kwargs",
+        "codeExecutionResult",
+        "file_data",
+        "encrypted_content",
+    ):
+        for n, form in enumerate(OTHER_FORMS):
+            for place in ("itself", "content", "answer"):
+                word = f"w{name}{n}{place}w"
+                element = {**({"type": kind} if kind else {}), name: form(word)}
+                messages.append(
+                    element if place == "itself"
+                    else {"role": "user" if place == "content" else "tool", "parts": [element]}
+                )  # fmt: skip
+                # what is encrypted by its declaration is named with its size
+                is_hidden = name == "encrypted_content" or (name == "data" and kind == "redacted_thinking")
+                if word in json.dumps(element) and not (is_hidden and form(word) == word):
+                    said.append((word, element))
+    markdown = unescaped(
+        render(document_of_text(json.dumps({"messages": messages}, separators=(",", ":"))), "markdown").decode()
+    )
+    assert [element for word, element in said if word not in markdown] == []
+
+
+def test_render__words_where_a_sign_or_bytes_are_expected() -> None:
+    long_word = "wäw" * 80
+    for message in (
+        {"role": "tool", "content": "x", "is_error": "wordsinthere"},
+        {"role": "user", "content": "x", "images": [long_word]},
+        {"type": "image_generation_call", "result": long_word},
+        {"type": "thinking", "thinking": "x", "data": "wordsinthere"},
+        {"type": "tool-wordsinthere", "toolName": "other", "input": {}},
+        {"type": f"tool-{long_word}", "input": {}},
+        {"type": "wordsinthere_call", "name": "other"},
+        {"sender": {"name": "wordsinthere"}, "message": {"content": "x", "author": {"name": "other"}}},
+        {"output": [{"role": "user", "author": "wordsbeside", "name": "wordsinthere", "content": "x"}]},
+        {"role": "tool", "content": [{"type": "image", "name": "wordsinthere"}],
+         "output": [{"type": "file", "name": "wordsbeside"}]},
+    ):  # fmt: skip
+        markdown = unescaped(markdown_of_body(json.dumps(message)))
+        for word in (long_word, "wordsinthere", "wordsbeside"):
+            assert word in markdown or word not in json.dumps(message, ensure_ascii=False), message
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from asyouwere.service.export.shapes import (
     content,
     element,
     invocation,
+    payload_size,
     result_of,
     text,
     thinking,
@@ -62,11 +63,12 @@ def read_message(value: Any, depth: int = _DEEPEST) -> Said:
     inner, role = _envelope(fields) if depth else (None, "")
     if inner is not None:
         said = read_message(inner, depth - 1)
+        role, name = (said.role or role, "") if said.role or role else _role(fields)
         return Said(
-            said.role or role or _role(fields)[0],
-            said.name,
+            role,
+            said.name or name,
             said.time or _time(fields),
-            (*said.blocks, *details(fields, "Other fields")),
+            (*said.blocks, *_named(name if said.name else ""), *details(fields, "Other fields")),
         )
     role, name = _role(fields)
     # An item that is no message but an element of one, as in OpenAI's responses.
@@ -154,7 +156,14 @@ def _blocks(fields: Fields, role: str, depth: int) -> Iterator[Block]:
         yield from _attachments(fields.take(name, of=list), label)
     for name in _ANSWERS if depth else ():
         for answer in fields.take(name, of=list) or ():
-            yield from read_message(answer, depth - 1).blocks
+            said = read_message(answer, depth - 1)
+            yield from _named(said.role if said.role not in ("", "assistant", "tool", role) else "", said.name)
+            yield from said.blocks
+
+
+def _named(*names: str) -> Iterator[Block]:
+    if shown := ", ".join(filter(None, names)):
+        yield Note(shown)
 
 
 def _sources(fields: Fields) -> Iterator[Block]:
@@ -179,7 +188,7 @@ def _answer(fields: Fields, blocks: list[Block]) -> Iterator[Block]:
     notes = tuple(block.text for block in blocks if isinstance(block, Note))
     value = words if words else fields.take("output", "result")
     for block in result_of(value, fields):
-        yield replace(block, notes=notes) if notes and isinstance(block, ToolResult) else block
+        yield replace(block, notes=(*notes, *block.notes)) if notes and isinstance(block, ToolResult) else block
 
 
 def _calls(calls: list[Any] | None) -> Iterator[Block]:
@@ -205,7 +214,7 @@ def _attachments(items: list[Any] | None, label: str) -> Iterator[Block]:
             fields = Fields(item)
             yield from attachment(fields, label)
             yield from details(fields, label)
-        elif is_text(item) and len(item) > 200:
-            yield Note(f"{label}: about {human_size(len(item) * 3 // 4)}")
+        elif is_text(item) and (size := payload_size(item, bare=True)[0]):
+            yield Note(f"{label}: about {human_size(size)}")
         else:
             yield data(item, label)

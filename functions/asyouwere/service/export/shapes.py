@@ -16,7 +16,18 @@ from asyouwere.service.export.facts import human_size
 from asyouwere.service.export.fields import Fields, data, details, is_text, opaque, printed
 from asyouwere.service.export.readable_json import Number
 
-__all__ = ["attachment", "call", "content", "element", "invocation", "result", "result_of", "text", "thinking"]
+__all__ = [
+    "attachment",
+    "call",
+    "content",
+    "element",
+    "invocation",
+    "payload_size",
+    "result",
+    "result_of",
+    "text",
+    "thinking",
+]
 
 Rule = Callable[[Fields, str], Iterable[Block]]
 
@@ -29,6 +40,8 @@ _STATES: Final = (
     "call", "partial-call", "result", "input-streaming", "input-available", "output-available", "output-error",
     "completed", "in_progress",
 )  # fmt: skip
+#: What the AI SDK wraps an answer in: {"type": "error-text", "value": …}.
+_OUTPUTS: Final = ("text", "json", "content", "error-text", "error-json")
 _ADDRESSES: Final = (
     "image_url", "url", "image", "data", "file_data", "uri", "file_uri", "fileUri", "file_id", "asset_pointer",
 )  # fmt: skip
@@ -78,7 +91,7 @@ def _object(item: dict[str, Any]) -> Iterator[Block]:
     fields = Fields(item)
     tag = "type" if is_text(fields.get("type")) else "content_type"
     kind = fields.get(tag) if is_text(fields.get(tag)) else ""
-    rule = _RULES.get(kind) or _by_ending(kind)
+    rule = _RULES.get(kind) or (_by_ending(kind) if one_line(kind, 80) == kind else None)
     if rule is not None:
         fields.take(tag)
     else:
@@ -143,7 +156,10 @@ def _thinking(fields: Fields, kind: str) -> Iterator[Block]:
                 yield block
     if kind in ("redacted_thinking", "reasoning.encrypted", "redacted"):
         yield Note("Reasoning: redacted by the provider")
-    while payload := fields.take("encrypted_content", "data", of=str):
+        encrypted: tuple[str, ...] = ("encrypted_content", "data")
+    else:
+        encrypted = ("encrypted_content",)
+    while payload := fields.take(*encrypted, of=str):
         yield opaque("Reasoning", payload)
 
 
@@ -167,6 +183,8 @@ def call(fields: Fields, kind: str = "") -> Iterator[Block]:
     given = next((value for f in (inner, fields) if (value := f.take(*_GIVEN)) is not None), None)
     if kind in ("function", "function_call", "tool_use", "tool-call", "tool_call"):
         kind = ""
+    if name and kind:
+        fields.put("type", kind)
     yield ToolCall(
         name or one_line(kind, 80) or "tool", printed("{}" if given is None else given)[0], fields.name(*_ID)
     )
@@ -185,14 +203,15 @@ def result(fields: Fields) -> Iterator[Block]:
 def result_of(value: Any, fields: Fields) -> Iterator[Block]:
     """The answer ``value``; name, id and failure are in ``fields``."""
     name, call_id = fields.name(*_NAMES), fields.name(*_ID)
-    failed = fields.take("is_error") is True or fields.take("isError") is True
-    failed = failed or fields.get("status") == "error"
+    failed = fields.get("status") == "error"
+    for sign in ("is_error", "isError"):
+        failed = failed or fields.get(sign) is True
+        fields.drop(sign, True, False)
     fields.drop("status", "error", "success", *_STATES)
     if value is None and (error := fields.take("error", "errorText", "error_text")) is not None:
         value, failed = error, True
-    if isinstance(value, dict) and set(value) == {"type", "value"}:
-        # AI SDK: {"type": "error-text", "value": …}
-        failed = failed or str(value["type"]).startswith("error")
+    if type(value) is dict and set(value) == {"type", "value"} and value["type"] in _OUTPUTS:
+        failed = failed or value["type"].startswith("error")
         value = value["value"]
     if value and isinstance(value, list) and all(isinstance(item, dict) and "type" in item for item in value):
         inner = [block for item in value for block in element(item)]
@@ -207,7 +226,11 @@ def result_of(value: Any, fields: Fields) -> Iterator[Block]:
 
 
 def _inside_invocation(fields: Fields, kind: str) -> Iterator[Block]:
-    inner = Fields(fields.take("toolInvocation"))
+    members = fields.take("toolInvocation", of=dict)
+    if members is None:
+        yield from invocation(fields)
+        return
+    inner = Fields(members)
     yield from invocation(inner)
     yield from details(inner, "Tool")
 
@@ -219,7 +242,10 @@ def _invoked(fields: Fields, kind: str) -> Iterator[Block]:
 def invocation(fields: Fields, name: str = "") -> Iterator[Block]:
     """A call and, once it has run, its result: the AI SDK keeps them together."""
     call_id = fields.name("toolCallId", "id")
-    name = fields.name("toolName") or one_line(name, 80) or "tool"
+    said = fields.name("toolName")
+    if said and name not in ("", said):
+        fields.put("type", f"tool-{name}")
+    name = said or one_line(name, 80) or "tool"
     given = fields.take("input", "args", "rawInput")
     yield ToolCall(name, "{}" if given is None else printed(given)[0], call_id)
     fields.drop("state", *_STATES)
@@ -267,11 +293,11 @@ def _attached(fields: Fields, kind: str) -> Iterator[Block]:
 
 def _picture(fields: Fields, kind: str) -> Iterator[Block]:
     """A picture that a model made: its description and, in base64, itself."""
-    if is_text(given := fields.take("revised_prompt")):
-        yield from text(given)
+    yield from text(fields.take("revised_prompt"))
     fields.drop("status", *_STATES)
-    payload = fields.take("result", of=str)
-    yield from attachment(Fields({"data": payload}), "Image")
+    picture = Fields({"data": fields.take("result", of=str)})
+    yield from attachment(picture, "Image")
+    yield from details(picture, "Image")
 
 
 def attachment(fields: Fields, label: str) -> Iterator[Block]:
@@ -291,7 +317,7 @@ def attachment(fields: Fields, label: str) -> Iterator[Block]:
             value = found.get(name)
             if not is_text(value):
                 continue
-            size, declared = _payload(value, bare=name in ("data", "image", "file_data"))
+            size, declared = payload_size(value, bare=name in ("data", "image", "file_data"))
             if size:
                 sizes.append(size)
                 media_type = media_type or declared
@@ -322,8 +348,11 @@ def _stated(sizes: list[int], stated: Number) -> Iterator[Block]:
         yield Note(f"size: {stated[:_LONGEST_ADDRESS]}")
 
 
-def _payload(value: str, *, bare: bool) -> tuple[int, str]:
-    """How many bytes are encoded in an address, and their declared type; 0 if it is no such address."""
+def payload_size(value: str, *, bare: bool) -> tuple[int, str]:
+    """How many bytes are encoded in an address, and their declared type; 0 if it is no such address.
+
+    bare: also if it is Base64 and nothing else.
+    """
     if value.startswith("data:"):
         head, comma, payload = value.partition(",") if "," in value[:200] else (value[:60], ",", value[60:])
         if comma and head.endswith(";base64"):
