@@ -43,8 +43,7 @@ class Caller:
         answer: httpx.Response | None = None
         with contextlib.suppress(httpx.HTTPError):
             answer = self.http.request(method, path, content=content)
-        with self._lock:
-            self.answers[_short(answer)] += 1
+        self.count(_short(answer))
         return answer
 
     def session(self, **fields: object) -> str:
@@ -61,8 +60,13 @@ class Caller:
 
     @property
     def refused(self) -> int:
-        """Answers of 400 and above."""
-        return sum(count for answer, count in self.answers.items() if answer > "4" and answer != "none")
+        """Answers that were neither a success nor missing; those of SQL by SQLSTATE."""
+        return sum(count for answer, count in self.answers.items() if answer[0] not in "2n")
+
+    def count(self, answer: str) -> None:
+        """One more of these."""
+        with self._lock:
+            self.answers[answer] += 1
 
     def close(self) -> None:
         self.http.close()
@@ -86,6 +90,15 @@ class Stage(NamedTuple):
     service: Caller
     db: Db
     long: bool
+
+    def sql(self, statement: str, *arguments: object) -> None:
+        """As the hostile one, by SQL, as PostgREST would for them; counted like a call."""
+        try:
+            with self.db.connect_as(self.name) as connection:
+                connection.execute(statement.encode(), arguments)
+            self.hostile.count("200 by SQL")
+        except psycopg.Error as exc:
+            self.hostile.count(f"{exc.sqlstate} {exc.diag.message_hint or 'by SQL'}")
 
     def share(self, session_id: str, role: str = "viewer") -> None:
         """The victim takes part, of their own will."""
@@ -171,10 +184,8 @@ def _poison_rows(stage: Stage) -> Step:
         moved = {**document, "session": {**document.get("session", {}), "latest_number": highest}}
         moved["snapshots"] = [{**snapshot, "number": highest} for snapshot in document.get("snapshots", [])[-1:]]
         hostile.call("POST", "/sessions/import", moved)
-    with stage.db.acting_as(stage.name):
-        for idle in ("100000 years -36525000 days", "178000000 years", "-1 second", "1 microsecond"):
-            with contextlib.suppress(psycopg.Error):
-                stage.db.sql("update public.free_agent_sessions set expires_after = %s::text::interval", (idle,))
+    for idle in ("100000 years -36525000 days", "178000000 years", "-1 second", "1 microsecond"):
+        stage.sql("update public.free_agent_sessions set expires_after = %s::text::interval", idle)
     return _cleaning(stage)
 
 
@@ -251,8 +262,7 @@ def _deadlock_pairs(stage: Stage) -> Step:
         if place % 2:
             hostile.save(sessions[place // 2], '"changes":{"append":{"/messages":["x"]}}')
             return
-        with contextlib.suppress(psycopg.Error), stage.db.connect_as(stage.name) as connection:
-            connection.execute("update public.free_agent_sessions set name = %s", (f"n {next(statements)}",))
+        stage.sql("update public.free_agent_sessions set name = %s", f"n {next(statements)}")
 
     return step
 

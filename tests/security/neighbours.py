@@ -106,6 +106,7 @@ def judge(outcome: Outcome, name: str, seen: Seen, alone: Seen, *, long: bool) -
         outcome.failures.append(f"{name}: {len(seen.failed)} calls of the victim failed, first: {seen.failed[0]}")
     outcome.require(seen.memory <= MOST_MEMORY, f"{name}: the function used {seen.memory / MEBIBYTE:.0f} MiB")
     outcome.require(seen.log_bytes <= MOST_LOG_BYTES, f"{name}: {seen.log_bytes} bytes of log a refused call")
+    outcome.require("40P01" not in seen.answers, f"{name}: deadlocks: {seen.answers}")
     if long:
         longer = seen.quantile(1) - alone.quantile(1)
         outcome.require(longer <= LONGER_MS, f"{name}: the victim waited {longer:.0f} ms longer than beside nobody")

@@ -93,6 +93,7 @@ def test_neighbours__would_notice_who_is_hurt() -> None:
         neighbours.Seen([1.0], memory=513.0 * 2**20),
         neighbours.Seen([1.0], log=20_000, refused=1),
         neighbours.Seen([102.0]),
+        neighbours.Seen([1.0], answers="3 × 40P01 by SQL"),
         neighbours.Seen([]),
     ):
         outcome = Outcome("neighbours")

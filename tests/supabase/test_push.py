@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from asyouwere.local.doctor.catalog import catalog_text
 from asyouwere.local.migrations import migrate, read_migrations, run_file, sql_folder
 from tests.supabase.cli import ROOT, run_cli
 from tests.support.cluster import Cluster
+from tests.support.wiretap import make_certificate, tls_before
 
 FILES = [migration.path.name for migration in read_migrations()]
 VERSIONS = [migration.version for migration in read_migrations()]
@@ -103,3 +104,13 @@ def test_cli__is_the_version_that_the_page_names() -> None:
     wanted = packages["node_modules/supabase"]["version"]
     named = set(re.findall(r"supabase@([\d.]+)", (FOLDER / "README.md").read_text()))
     assert named == {wanted}
+
+
+def test_push__verifies_the_server_by_the_certificate_that_the_page_names(bootstrapped: str, tmp_path: Path) -> None:
+    own, other = make_certificate(tmp_path, "own"), make_certificate(tmp_path, "other")
+    with tls_before(int(conninfo_to_dict(bootstrapped)["port"] or 0), own) as port:
+        url = address(make_conninfo(bootstrapped, port=port)).replace("disable", "verify-full&sslrootcert=")
+        said = run_cli("db", "push", "--workdir", "infra", f"--remote={url}{own}", "--dry-run")
+        assert "Would push" in said
+        with pytest.raises(AssertionError, match="certificate"):
+            run_cli("db", "push", "--workdir", "infra", f"--remote={url}{other}", "--dry-run")
