@@ -79,6 +79,7 @@ create table asyouwere.settings (
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
     max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0),
     max_members_per_session int default 1000 check (max_members_per_session >= 0),
+    max_memberships_per_user int default 1000 check (max_memberships_per_user >= 0),
     max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
     max_invitations_received int default 500 check (max_invitations_received >= 0),
     max_invitations_from_one int default 20 check (max_invitations_from_one >= 0),
@@ -111,6 +112,8 @@ comment on column asyouwere.settings.max_stored_bytes_per_user is
     'JSON of all kept versions of the sessions one owns. Null: no limit.';
 comment on column asyouwere.settings.max_members_per_session is
     'Members and open invitations. Null: no limit.';
+comment on column asyouwere.settings.max_memberships_per_user is
+    'Invitations that one has accepted: a page of one''s list looks at each. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_received is
     'Open ones to one person, sessions offered to take over among them. Null: no limit.';
@@ -5924,6 +5927,27 @@ comment on function public.list_invitations is
 revoke execute on function public.list_invitations from public, anon, authenticated, service_role;
 grant execute on function public.list_invitations to authenticated, service_role;
 
+create function asyouwere.refuse_membership(p_user_id uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_most int := (select s.max_memberships_per_user from asyouwere.settings s);
+    v_used int;
+begin
+    -- definer: the settings. The count goes no further than its limit.
+    select count(*) into v_used from (
+        select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null
+        limit v_most + 1) n;
+    if v_used > v_most then
+        perform asyouwere.fail('quota_exceeded',
+            'You are a member of as many sessions as allowed. Leave some first.',
+            format('{"quota": "memberships", "used": %s, "limit": %s}', v_most, v_most));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_membership is 'Raises quota_exceeded if a person has accepted one too many.';
+revoke execute on function asyouwere.refuse_membership from public;
+
 create function asyouwere.accept_member(p_session_id uuid, p_user_id uuid) returns public.session_members
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -5947,6 +5971,9 @@ begin
     if not found then
         perform asyouwere.fail('invitation_not_found');
     end if;
+    if asyouwere.is_limited() then
+        perform asyouwere.refuse_membership(v_person);
+    end if;
     perform asyouwere.charge();
     return v_member;
 end;
@@ -5964,7 +5991,7 @@ begin
 end;
 $$;
 comment on function public.accept_invitation is
-    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, not_signed_in, forbidden.';
+    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, quota_exceeded, not_signed_in, forbidden.';
 revoke execute on function public.accept_invitation from public, anon, authenticated, service_role;
 grant execute on function public.accept_invitation to authenticated, service_role;
 

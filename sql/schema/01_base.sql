@@ -74,6 +74,7 @@ create table asyouwere.settings (
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
     max_stored_bytes_per_user bigint default 10 * 1024::bigint ^ 3 check (max_stored_bytes_per_user >= 0),
     max_members_per_session int default 1000 check (max_members_per_session >= 0),
+    max_memberships_per_user int default 1000 check (max_memberships_per_user >= 0),
     max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
     max_invitations_received int default 500 check (max_invitations_received >= 0),
     max_invitations_from_one int default 20 check (max_invitations_from_one >= 0),
@@ -106,6 +107,8 @@ comment on column asyouwere.settings.max_stored_bytes_per_user is
     'JSON of all kept versions of the sessions one owns. Null: no limit.';
 comment on column asyouwere.settings.max_members_per_session is
     'Members and open invitations. Null: no limit.';
+comment on column asyouwere.settings.max_memberships_per_user is
+    'Invitations that one has accepted: a page of one''s list looks at each. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_sent is 'Open ones of one owner. Null: no limit.';
 comment on column asyouwere.settings.max_invitations_received is
     'Open ones to one person, sessions offered to take over among them. Null: no limit.';

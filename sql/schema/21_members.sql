@@ -224,6 +224,27 @@ comment on function public.list_invitations is
 revoke execute on function public.list_invitations from public, anon, authenticated, service_role;
 grant execute on function public.list_invitations to authenticated, service_role;
 
+create function asyouwere.refuse_membership(p_user_id uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_most int := (select s.max_memberships_per_user from asyouwere.settings s);
+    v_used int;
+begin
+    -- definer: the settings. The count goes no further than its limit.
+    select count(*) into v_used from (
+        select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null
+        limit v_most + 1) n;
+    if v_used > v_most then
+        perform asyouwere.fail('quota_exceeded',
+            'You are a member of as many sessions as allowed. Leave some first.',
+            format('{"quota": "memberships", "used": %s, "limit": %s}', v_most, v_most));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_membership is 'Raises quota_exceeded if a person has accepted one too many.';
+revoke execute on function asyouwere.refuse_membership from public;
+
 create function asyouwere.accept_member(p_session_id uuid, p_user_id uuid) returns public.session_members
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -247,6 +268,9 @@ begin
     if not found then
         perform asyouwere.fail('invitation_not_found');
     end if;
+    if asyouwere.is_limited() then
+        perform asyouwere.refuse_membership(v_person);
+    end if;
     perform asyouwere.charge();
     return v_member;
 end;
@@ -264,6 +288,6 @@ begin
 end;
 $$;
 comment on function public.accept_invitation is
-    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, not_signed_in, forbidden.';
+    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, quota_exceeded, not_signed_in, forbidden.';
 revoke execute on function public.accept_invitation from public, anon, authenticated, service_role;
 grant execute on function public.accept_invitation to authenticated, service_role;

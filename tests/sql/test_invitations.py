@@ -233,3 +233,20 @@ def test_lists__thirty_thousand_unwanted_invitations_change_no_plan(db: Db) -> N
         receipts += db.call("delete_my_data", on=connection)
         connection.commit()
     assert sum(receipt["memberships"] for receipt in receipts) == 30000
+
+
+def test_accept__at_most_so_many(db: Db) -> None:
+    settings(db, max_memberships_per_user=2)
+    invited = [db.session("ada") for _ in range(3)]
+    with db.acting_as("ada"):
+        for session_id in invited:
+            invite_by_function(db, session_id, db.user("bob"))
+    with db.acting_as("bob"):
+        for session_id in invited[:2]:
+            db.one("accept_invitation", p_session_id=session_id)
+        with db.refuses("quota_exceeded") as refused:
+            db.one("accept_invitation", p_session_id=invited[2])
+        assert '"quota": "memberships", "used": 2' in (refused.value.diag.message_detail or "")
+        db.one("accept_invitation", p_session_id=invited[0])  # again: no further one
+        db.call("remove_session_member", p_session_id=invited[0], p_user_id=db.user("bob"))
+        db.one("accept_invitation", p_session_id=invited[2])
