@@ -151,7 +151,7 @@ grant execute on function public.list_snapshots to anon, authenticated, service_
 create function public.get_or_create_session(
     p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
     p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
-    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null
+    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null, p_state json default null
 ) returns table (
     id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text, visibility text, key text,
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
@@ -191,6 +191,11 @@ begin
         on conflict do nothing
         returning * into v_session;
         if found then
+            if p_state is not null then
+                -- in the same transaction: whoever finds the session finds it with its state
+                perform asyouwere.save_json(v_session.id, p_state, null, 0, null, null, 'merge');
+                select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+            end if;
             return query select v_session.*, true;
             return;
         end if;
@@ -200,7 +205,7 @@ begin
 end;
 $$;
 comment on function public.get_or_create_session is
-    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 
@@ -262,7 +267,7 @@ comment on function public.update_session is
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
-create function asyouwere.remove_session(p_session_id uuid)
+create function asyouwere.remove_session(p_session_id uuid, p_base int)
 returns table (snapshots int, parts int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -270,6 +275,10 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
 begin
     -- definer: session_to_write is private, and parts are counted before they go
+    if p_base <> v_session.latest_number then
+        perform asyouwere.fail('conflict', 'Something was saved after the number you know. Nothing was deleted.',
+            format('{"addresses": [], "latest": %s}', v_session.latest_number));
+    end if;
     select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
     select count(*) into parts from asyouwere.parts p where p.session = v_session.internal_id;
     select count(*) into members from public.session_members m where m.session_id = v_session.id;
@@ -281,15 +290,15 @@ comment on function asyouwere.remove_session is 'Deletes a session of the caller
 revoke execute on function asyouwere.remove_session from public;
 grant execute on function asyouwere.remove_session to authenticated, service_role;
 
-create function public.delete_session(p_session_id uuid)
+create function public.delete_session(p_session_id uuid, p_base int default null)
 returns table (snapshots int, parts int, members int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.remove_session(p_session_id);
+    return query select * from asyouwere.remove_session(p_session_id, p_base);
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
+    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;

@@ -152,6 +152,7 @@ FUNCTIONS: dict[str, Call] = {
     "public.create_session_snapshot": Call(SAVE, with_session(p_state={"n": 1})),
     "public.save_session_parts": Call(SAVE, with_session(**ROWS)),
     "public.append_session_messages": Call(SAVE, with_session(p_messages=["hi"])),
+    "public.pop_session_items": Call(SAVE, with_session(p_address="/messages")),
     "public.revert_session": Call(SAVE, with_session(p_number=1)),
     "public.label_snapshot": Call(SAVE, with_session(p_number=2, p_label="new")),
     # turns
@@ -171,6 +172,9 @@ FUNCTIONS: dict[str, Call] = {
     "public.diff_snapshots": Call(READ, with_session(p_from=1, p_to=2)),
     "public.list_snapshots": Call(READ),
     "public.list_messages": Call(READ),
+    # forgetting
+    "public.delete_snapshots": Call(OWN, with_session(p_numbers=[1])),
+    "public.forget_session_parts": Call(OWN, with_session(p_addresses=["/n"])),
     # taking along
     "public.fork_session": Call(COPY),
     "public.export_session": Call(READ),
@@ -185,7 +189,7 @@ FUNCTIONS: dict[str, Call] = {
     # does not expose it; whoever comes by another way gets no more than from the functions above.
     "asyouwere.append_messages": Call(SAVE, with_session(p_messages=["hi"], p_idempotency_key=None)),
     "asyouwere.change_session": Call(SAVE, with_session(p_changes={"name": "new"})),
-    "asyouwere.remove_session": Call(OWN),
+    "asyouwere.remove_session": Call(OWN, with_session(p_base=None)),
     "asyouwere.forget_caller": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
     "asyouwere.put_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="editor")),
     "asyouwere.remove_member": Call(OWN, with_session(p_user_id=uuid4())),
@@ -220,6 +224,9 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "asyouwere.request_stop": Call(SAVE, with_session(p_turn_id=TURN)),
     "asyouwere.read_turn": Call(READ, with_session(p_turn_id=None, p_after_seq=0)),
+    "asyouwere.pop_items": Call(SAVE, with_session(p_address="/messages", p_count=1, p_idempotency_key=None)),
+    "asyouwere.forget_snapshots": Call(OWN, with_session(p_numbers=[1], p_labels=None)),
+    "asyouwere.forget_parts": Call(OWN, with_session(p_addresses=["/n"])),
     "asyouwere.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
     "asyouwere.label": Call(SAVE, with_session(p_number=2, p_label="new")),
     "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None)),

@@ -35,7 +35,7 @@ def sections() -> dict[str, str]:
 def short(text: str) -> str:
     """Types and defaults as people write them."""
     text = re.sub(r"'([^']*)'::integer", r"\1", text)
-    text = re.sub(r" DEFAULT (NULL|'[^']*'|[^,:]+)(::[a-z ]+)?", lambda found: f" = {found[1]}", text)
+    text = re.sub(r" DEFAULT (NULL|'[^']*'|[^,:]+)(::[a-z ]+(?:\[\])?)?", lambda found: f" = {found[1]}", text)
     text = text.replace("= NULL", "= null").replace("integer", "int").replace("timestamp with time zone", "timestamptz")
     table = re.fullmatch(r"TABLE\((.*)\)", text)
     return table[1] if table else text.replace("SETOF", "setof")

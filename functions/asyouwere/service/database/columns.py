@@ -45,6 +45,9 @@ SELECT: Final[dict[str, tuple[str, ...]]] = {
     "accept_transfer": _SESSION,
     "get_session": _LISTED,
     "list_sessions": _LISTED,
+    "pop_session_items": (
+        "number", "created", "replayed", "items::text", "first_position", "size_bytes", "message_count",
+    ),
     "get_session_parts": ("number", "address::text", "present", "value::text", "first_position", "list_length"),
     "get_session_changes": ("number", "reset", "changes::text"),
     "diff_snapshots": ("address::text", "change", "before::text", "after::text"),

@@ -30,6 +30,7 @@ __all__ = [
     "DeletedSession",
     "Difference",
     "DifferenceList",
+    "Forgotten",
     "Invitation",
     "InvitationPage",
     "ListedSession",
@@ -42,6 +43,7 @@ __all__ = [
     "SessionPage",
     "Snapshot",
     "SnapshotPage",
+    "Taken",
     "Transfer",
 ]
 
@@ -51,6 +53,11 @@ _INTERVAL = re.compile(r"(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d)(?:\.\d+)?)?")
 def _any_value(schema: dict[str, Any]) -> None:
     """Any JSON value, of which null is one already."""
     schema.pop("anyOf")
+
+
+def _items(schema: dict[str, Any]) -> None:
+    """A list of any values, or null."""
+    schema["anyOf"] = [{"type": "array", "items": {}}, {"type": "null"}]
 
 
 class Session(ResponseModel):
@@ -173,6 +180,31 @@ class Appended(ResponseModel):
     first_position: int | None = Field(description="null in a replay if that snapshot is not kept any more.")
     last_position: int | None
     message_count: int | None
+
+
+class Taken(ResponseModel):
+    """What was taken from the end of a list."""
+
+    number: int = Field(description="Number of the snapshot without them.")
+    created: bool = Field(description="Whether a snapshot was made; false: there was nothing to take.")
+    replayed: bool = Field(description="Whether this repeats the response to an earlier request of the same key.")
+    first_position: int | None = Field(description="Where the first of them was; as long is the list now.")
+    size_bytes: int | None = Field(description="Bytes of that state; null in a replay if it is not kept any more.")
+    message_count: int | None
+    items: Content | None = Field(
+        description="In their order; null in a replay if they are not kept any more.",
+        json_schema_extra=_items,
+    )
+
+
+class Forgotten(ResponseModel):
+    """A receipt: what was deleted for good."""
+
+    number: int = Field(description="The latest number.")
+    snapshots: int
+    parts: int
+    bytes: int
+    done: bool = Field(description="False: the clean-up deletes the rest, which nobody can read any more.")
 
 
 class Member(ResponseModel):

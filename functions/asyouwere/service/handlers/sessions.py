@@ -29,6 +29,7 @@ from asyouwere.service.models import (
     Kind,
     RequestModel,
     SessionId,
+    StateContent,
     Status,
     Text,
     Visibility,
@@ -38,6 +39,7 @@ from asyouwere.service.models import (
 __all__ = [
     "ConfirmQuery",
     "CreateSession",
+    "DeleteQuery",
     "SessionsQuery",
     "UpdateSession",
     "create_session",
@@ -73,6 +75,9 @@ class CreateSession(RequestModel):
     expires_after_seconds: IdleSeconds | None = Field(None, description="Idle time until it expires; 0 is never.")
     metadata: JsonObject | None = Field(None, description="A JSON object; numbers and key order as jsonb keeps them.")
     upstream: JsonObject | None = Field(None, description="Where the agent lives: provider, path, url, external_id.")
+    state: StateContent | None = Field(
+        None, description="A first state, saved as number 1 by the request that makes the session."
+    )
 
 
 class SessionsQuery(RequestModel):
@@ -100,6 +105,12 @@ class UpdateSession(RequestModel):
     upstream: JsonObject | None = None
 
 
+class DeleteQuery(RequestModel):
+    """Only if nothing came after what the caller knows."""
+
+    base: int | None = Field(None, ge=0, le=2**31 - 1, description="Only if this is still the latest number.")
+
+
 class ConfirmQuery(RequestModel):
     """Said in full, so that nobody deletes everything by a slip."""
 
@@ -110,7 +121,7 @@ async def create_session(call: Call) -> ApiResponse:
     """A session for the caller. Retrying is safe with a key or an id."""
     request = read_model(CreateSession, call.body)
     arguments: dict[str, Any] = {
-        f"p_{name}": storable(value) if name in request.content_fields else value
+        f"p_{name}": storable(value) if name in request.content_fields and name != "state" else value
         for name, value in request
         if value is not None
     }
@@ -181,7 +192,10 @@ async def update_session(call: Call) -> ApiResponse:
 
 async def delete_session(call: Call) -> ApiResponse:
     """For good, with everything in it; the response is the receipt."""
-    rows = await call.database.rows(call.caller, "delete_session", {"p_session_id": call.path["session_id"]})
+    query = validated(DeleteQuery, parse_ints(call.query, "base"))
+    rows = await call.database.rows(
+        call.caller, "delete_session", {"p_session_id": call.path["session_id"], "p_base": query.base}
+    )
     return json_response(DeletedSession(**rows[0]).json_text())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from asyouwere.service.handlers import (
+    forgetting,
     handing_over,
     history,
     members,
@@ -12,6 +13,7 @@ from asyouwere.service.handlers import (
     save,
     session_models,
     sessions,
+    taking,
     transfer,
     turns,
 )
@@ -30,7 +32,17 @@ ROUTES: Final = (
         response=session_models.CreatedSession,
         status=201,
         status_if_there=200,
-        errors=("key_taken", "session_not_found", "forbidden", "quota_exceeded", *SESSION_FIELDS),
+        errors=(
+            "key_taken",
+            "session_not_found",
+            "forbidden",
+            "quota_exceeded",
+            "too_large",
+            "invalid_state",
+            "address_too_long",
+            *SESSION_FIELDS,
+        ),
+        limit="max_body_bytes",
     ),
     Route(
         "GET",
@@ -107,8 +119,9 @@ ROUTES: Final = (
         "/{session_id}",
         sessions.delete_session,
         "Delete a session for good",
+        query=sessions.DeleteQuery,
         response=session_models.DeletedSession,
-        errors=(*SESSION, "forbidden"),
+        errors=(*SESSION, "forbidden", "conflict"),
     ),
     Route(
         "GET",
@@ -220,6 +233,42 @@ ROUTES: Final = (
         response=session_models.CreatedSession,
         status=201,
         errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "invalid_argument"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/pop",
+        taking.pop_items,
+        "Take items from the end of a list",
+        body=taking.PopRequest,
+        response=session_models.Taken,
+        errors=(*SAVING, "invalid_address", "address_below_part", "not_a_list"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/snapshots/delete",
+        forgetting.delete_snapshots,
+        "Delete snapshots by number or label",
+        body=forgetting.DeleteSnapshotsRequest,
+        response=session_models.Forgotten,
+        errors=(*SESSION, "forbidden", "invalid_argument"),
+    ),
+    Route(
+        "POST",
+        "/{session_id}/forget",
+        forgetting.forget_parts,
+        "Remove addresses, and every older snapshot that shows something there",
+        body=forgetting.ForgetRequest,
+        response=session_models.Forgotten,
+        errors=(
+            *SESSION,
+            "forbidden",
+            "invalid_argument",
+            "invalid_address",
+            "address_too_long",
+            "overlapping_addresses",
+            "address_below_part",
+            "list_gap",
+        ),
     ),
     Route(
         "GET",
