@@ -3792,7 +3792,7 @@ grant execute on function public.list_snapshots to anon, authenticated, service_
 create function public.get_or_create_session(
     p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
     p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
-    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null
+    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null, p_state json default null
 ) returns table (
     id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text, visibility text, key text,
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
@@ -3832,6 +3832,11 @@ begin
         on conflict do nothing
         returning * into v_session;
         if found then
+            if p_state is not null then
+                -- in the same transaction: whoever finds the session finds it with its state
+                perform asyouwere.save_json(v_session.id, p_state, null, 0, null, null, 'merge');
+                select * into v_session from public.free_agent_sessions s where s.id = v_session.id;
+            end if;
             return query select v_session.*, true;
             return;
         end if;
@@ -3841,7 +3846,7 @@ begin
 end;
 $$;
 comment on function public.get_or_create_session is
-    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 
@@ -3903,7 +3908,7 @@ comment on function public.update_session is
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
-create function asyouwere.remove_session(p_session_id uuid)
+create function asyouwere.remove_session(p_session_id uuid, p_base int)
 returns table (snapshots int, parts int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -3911,6 +3916,10 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
 begin
     -- definer: session_to_write is private, and parts are counted before they go
+    if p_base <> v_session.latest_number then
+        perform asyouwere.fail('conflict', 'Something was saved after the number you know. Nothing was deleted.',
+            format('{"addresses": [], "latest": %s}', v_session.latest_number));
+    end if;
     select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
     select count(*) into parts from asyouwere.parts p where p.session = v_session.internal_id;
     select count(*) into members from public.session_members m where m.session_id = v_session.id;
@@ -3922,16 +3931,16 @@ comment on function asyouwere.remove_session is 'Deletes a session of the caller
 revoke execute on function asyouwere.remove_session from public;
 grant execute on function asyouwere.remove_session to authenticated, service_role;
 
-create function public.delete_session(p_session_id uuid)
+create function public.delete_session(p_session_id uuid, p_base int default null)
 returns table (snapshots int, parts int, members int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.remove_session(p_session_id);
+    return query select * from asyouwere.remove_session(p_session_id, p_base);
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good. One row with the counts: the receipt. Raises session_not_found, forbidden.';
+    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
 
@@ -7500,3 +7509,280 @@ comment on function public.get_session_parts is
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';
 revoke execute on function public.get_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.get_session_parts to anon, authenticated, service_role;
+
+-- 28_taking.sql
+
+-- Taking from the end of a list: atomic under the session's lock, so that of many callers each gets other items.
+-- Breaks running code: no.
+
+create type asyouwere.taken as (
+    number int, created boolean, replayed boolean, items json, first_position int,
+    size_bytes bigint, message_count int
+);
+comment on type asyouwere.taken is 'What pop_session_items answers.';
+
+create function asyouwere.taken_items(p_session bigint, p_number int, p_path text)
+returns table (items json, first_position int, count int)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    return query
+    select concat('[', string_agg(p.body, ',' order by p.item), ']')::json, min(p.item), count(*)::int
+    from asyouwere.parts_ended(p_session, p_number - 1, p_number) p
+    where p.path = p_path and p.item >= 0;
+end;
+$$;
+comment on function asyouwere.taken_items is 'The items of a list that ended with a number.';
+revoke execute on function asyouwere.taken_items from public;
+
+create function asyouwere.pop_items(p_session_id uuid, p_address text, p_count int, p_idempotency_key text)
+returns asyouwere.taken
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
+    v_path text := asyouwere.path_of_pointer(p_address);
+    v_key uuid := md5(p_idempotency_key)::uuid;
+    v_content uuid := md5(format('pop %s %s', p_count, v_path))::uuid;
+    v_earlier asyouwere.save_keys;
+    v_part asyouwere.found_part;
+    v_length int := 0;
+    v_first int;
+    v_saved asyouwere.save_result;
+    v_taken asyouwere.taken;
+    v_count int;
+begin
+    -- definer: nobody writes parts but through here
+    if p_address is null or p_count is null or p_count not between 1 and 1000
+        or length(p_idempotency_key) not between 1 and 255
+    then
+        perform asyouwere.fail('invalid_argument',
+            'Give the address of a list and a count of 1 to 1,000. An idempotency key has 1 to 255 characters.');
+    end if;
+    select * into v_earlier from asyouwere.save_keys k
+    where k.session = v_session.internal_id and k.key = v_key;
+    if found then
+        v_saved := asyouwere.replay_save(v_session, v_earlier, v_content, null);
+    else
+        v_part := case v_path when '/' then ('/', -1, 'o', '{}')::asyouwere.found_part
+            else asyouwere.find_part(v_session.internal_id, 2147483646, v_path) end;
+        if v_part.kind <> 'l' then
+            perform asyouwere.fail('not_a_list', 'Items can be taken from lists only.',
+                format('{"address": %s}', asyouwere.pointer_json(v_path, -1)));
+        elsif v_part.kind = 'l' then
+            v_length := asyouwere.list_length(v_session.internal_id, 2147483646, v_path);
+        end if;
+        v_first := greatest(0, v_length - p_count);
+        v_saved := asyouwere.write_snapshot(v_session,
+            (
+                select row(array_agg('drop'::text), array_agg(v_path), array_agg(i), array_agg(null::text))
+                    ::asyouwere.change_rows
+                from generate_series(v_first, v_length - 1) i
+            ), false, null, v_key, v_content);
+    end if;
+    v_taken.number := v_saved.number;
+    v_taken.created := v_saved.created;
+    v_taken.replayed := v_saved.replayed;
+    v_taken.size_bytes := v_saved.size_bytes;
+    v_taken.message_count := v_saved.message_count;
+    v_taken.items := '[]';
+    if v_saved.changed_parts > 0 then
+        select t.items, t.first_position, t.count into v_taken.items, v_taken.first_position, v_count
+        from asyouwere.taken_items(v_session.internal_id, v_saved.number, v_path) t;
+        if v_count < v_saved.changed_parts then
+            -- a replay whose items clean-up has taken since
+            v_taken.items := null;
+            v_taken.first_position := null;
+        end if;
+    end if;
+    return v_taken;
+end;
+$$;
+comment on function asyouwere.pop_items is 'Takes the last items of a list, as the next snapshot.';
+revoke execute on function asyouwere.pop_items from public;
+grant execute on function asyouwere.pop_items to authenticated, service_role;
+
+create function public.pop_session_items(
+    p_session_id uuid, p_address text, p_count int default 1, p_idempotency_key text default null
+) returns setof asyouwere.taken
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.pop_items(p_session_id, p_address, p_count, p_idempotency_key);
+end;
+$$;
+comment on function public.pop_session_items is
+    'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get the same one. One '
+    'row with the items; none if the list is empty or not there. The same idempotency key answers the first result again; '
+    'items is null then if that snapshot''s predecessor was cleaned up. Raises session_not_found, forbidden, not_a_list, '
+    'invalid_address, address_below_part, idempotency_key_reused.';
+revoke execute on function public.pop_session_items from public, anon, authenticated, service_role;
+grant execute on function public.pop_session_items to authenticated, service_role;
+
+-- 29_forgetting.sql
+
+-- Forgetting by a session's owner: numbers that are to go at once, and a removal that leaves nothing of itself in older
+-- numbers. What no kept number shows is deleted with it, up to a bound; the clean-up deletes the rest.
+-- Breaks running code: no.
+
+create type asyouwere.forgotten as (number int, snapshots int, parts int, bytes bigint, done boolean);
+comment on type asyouwere.forgotten is
+    'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up does it).';
+
+create function asyouwere.delete_numbers(p_session public.free_agent_sessions, p_numbers int[])
+returns asyouwere.forgotten
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+declare
+    v_forgotten asyouwere.forgotten;
+    v_latest int := (select s.latest_number from public.free_agent_sessions s where s.id = p_session.id);
+    v_swept record;
+begin
+    with judged as materialized (
+        select n.number, n.number = any (p_numbers) and n.number < v_latest as goes
+        from public.session_snapshots n where n.session_id = p_session.id
+    ), neighbours as (
+        -- between which two that stay each one lies
+        select j.number, j.goes,
+            coalesce(max(j.number) filter (where not j.goes) over (order by j.number), 0) as before,
+            min(j.number) filter (where not j.goes)
+                over (order by j.number rows between current row and unbounded following) as behind
+        from judged j
+    ), removed as (
+        delete from public.session_snapshots n
+        where n.session_id = p_session.id and n.number in (select j.number from judged j where j.goes)
+        returning 1
+    ), unseen as (
+        insert into asyouwere.unswept (session, since_after, until_after, until_through)
+        select p_session.internal_id, n.before, min(n.number), n.behind
+        from neighbours n where n.goes group by n.before, n.behind
+    )
+    select count(*) into v_forgotten.snapshots from removed;
+    select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024, p_session.internal_id);
+    with settled as (
+        delete from asyouwere.unswept u where u.session = p_session.internal_id and u.is_swept returning u.freed_bytes
+    )
+    update public.free_agent_sessions s
+    set stored_bytes = s.stored_bytes - (select coalesce(sum(f.freed_bytes), 0) from settled f)
+    where s.id = p_session.id and exists (select from settled);
+    v_forgotten.number := v_latest;
+    v_forgotten.parts := v_swept.parts;
+    v_forgotten.bytes := v_swept.bytes;
+    v_forgotten.done := v_swept.finished;
+    return v_forgotten;
+end;
+$$;
+comment on function asyouwere.delete_numbers is
+    'Deletes snapshots, never the latest, and what only they show. The caller holds the session''s lock.';
+revoke execute on function asyouwere.delete_numbers from public;
+
+create function asyouwere.forget_snapshots(p_session_id uuid, p_numbers int[], p_labels text[])
+returns asyouwere.forgotten
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_numbers int[];
+begin
+    -- definer: nobody deletes snapshots but through here
+    if coalesce(cardinality(p_numbers), 0) + coalesce(cardinality(p_labels), 0) not between 1 and 1000 then
+        perform asyouwere.fail('invalid_argument', 'Give 1 to 1,000 numbers and labels.');
+    end if;
+    v_numbers := array(
+        select n.number from public.session_snapshots n
+        where n.session_id = v_session.id and (n.number = any (p_numbers) or n.label = any (p_labels)));
+    if v_session.latest_number = any (v_numbers) then
+        perform asyouwere.fail('invalid_argument', 'The latest snapshot is the state. Save another one first.');
+    end if;
+    return asyouwere.delete_numbers(v_session, v_numbers);
+end;
+$$;
+comment on function asyouwere.forget_snapshots is 'Checks access and numbers, then deletes them.';
+revoke execute on function asyouwere.forget_snapshots from public;
+grant execute on function asyouwere.forget_snapshots to authenticated, service_role;
+
+create function public.delete_snapshots(p_session_id uuid, p_numbers int[] default null, p_labels text[] default null)
+returns setof asyouwere.forgotten
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.forget_snapshots(p_session_id, p_numbers, p_labels);
+end;
+$$;
+comment on function public.delete_snapshots is
+    'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show. One row: the '
+    'receipt. Numbers and labels that are not there are passed by. Owner only. Raises session_not_found, forbidden, '
+    'invalid_argument.';
+revoke execute on function public.delete_snapshots from public, anon, authenticated, service_role;
+grant execute on function public.delete_snapshots to authenticated, service_role;
+
+create function asyouwere.numbers_with(p_session public.free_agent_sessions, p_rows asyouwere.change_rows) returns int[]
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    return array(
+        select n.number from public.session_snapshots n
+        where n.session_id = p_session.id and exists (
+            select from (
+                select int4range(e.since, e.until) as life
+                from asyouwere.ended_parts e
+                join unnest(p_rows.paths, p_rows.items) as g (path, item)
+                    on case when g.item >= 0 then e.path = g.path and e.item = g.item
+                        else e.path >= g.path and e.path < asyouwere.path_end(g.path) end
+                where e.session = p_session.internal_id
+            ) l
+            where n.number <@ l.life));
+end;
+$$;
+comment on function asyouwere.numbers_with is
+    'The kept numbers that show something, by now gone or changed, at or under the addresses of change rows.';
+revoke execute on function asyouwere.numbers_with from public;
+
+create function asyouwere.forget_parts(p_session_id uuid, p_addresses json) returns asyouwere.forgotten
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_rows asyouwere.change_rows;
+    v_all boolean;
+begin
+    -- definer: nobody writes parts but through here
+    select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text), bool_or(a.path = '/')
+    into v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies, v_all
+    from asyouwere.open_asked(p_addresses) a;
+    if exists (select from asyouwere.open_asked(p_addresses) a where a.is_range) then
+        perform asyouwere.fail('invalid_argument', 'What is to be forgotten is named by pointers.');
+    end if;
+    if v_all then
+        v_rows := (array['set'], array['/'], array[-1], array['{}'])::asyouwere.change_rows;
+    else
+        perform asyouwere.refuse_overlaps(v_rows);
+        v_rows := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number, v_rows);
+    end if;
+    perform asyouwere.write_snapshot(v_session, v_rows, false, null, null, null);
+    return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
+end;
+$$;
+comment on function asyouwere.forget_parts is 'Removes addresses, and every older number that shows something there.';
+revoke execute on function asyouwere.forget_parts from public;
+grant execute on function asyouwere.forget_parts to authenticated, service_role;
+
+create function public.forget_session_parts(p_session_id uuid, p_addresses json)
+returns setof asyouwere.forgotten
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.forget_parts(p_session_id, p_addresses);
+end;
+$$;
+comment on function public.forget_session_parts is
+    'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something there, labelled '
+    'ones too. One row: the receipt. Called again it removes and deletes nothing more. Owner only. Raises '
+    'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, address_below_part, list_gap.';
+revoke execute on function public.forget_session_parts from public, anon, authenticated, service_role;
+grant execute on function public.forget_session_parts to authenticated, service_role;
