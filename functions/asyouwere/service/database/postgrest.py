@@ -131,7 +131,7 @@ class PostgrestDatabase:
         try:
             async with asyncio.timeout(self._pool_timeout):
                 response = await self._connected().session.head(
-                    f"{self._url}/sessions_list", params={"limit": "0"}, headers=headers
+                    f"{self._url}/free_agent_sessions", params={"select": "id", "limit": "0"}, headers=headers
                 )
         except (httpx.RequestError, TimeoutError) as exc:
             raise unavailable() from exc
