@@ -56,7 +56,12 @@ begin
     elsif p_since between 0 and number and (p_since = 0 or (select true from public.session_snapshots n
         where n.session_id = p_session_id and n.number = p_since))
     then
-        changes := asyouwere.changes_text(v_session.internal_id, p_since);
+        -- much is restored, which goes out as it is read; this is one value
+        select sum(b.size) > 8000000 into reset from asyouwere.parts_begun(v_session.internal_id, p_since) b;
+        reset := coalesce(reset, false);
+        if not reset then
+            changes := asyouwere.changes_text(v_session.internal_id, p_since);
+        end if;
     else
         -- of a pruned number nobody knows what has been removed since
         reset := true;
@@ -77,8 +82,8 @@ end;
 $$;
 comment on function public.get_session_changes is
     'One row: the latest number and the changes since p_since, {"set": {pointer: value}, "remove": '
-    '[pointer]}: apply remove, then set in order. reset true: p_since is no kept number, restore instead. '
-    'Raises session_not_found.';
+    '[pointer]}: apply remove, then set in order. reset true: p_since is no kept number, or more than 8 MB '
+    'have changed; restore instead. Raises session_not_found.';
 revoke execute on function public.get_session_changes from public, anon, authenticated, service_role;
 grant execute on function public.get_session_changes to anon, authenticated, service_role;
 
@@ -97,6 +102,22 @@ begin
     end if;
     perform asyouwere.find_snapshot(v_session, p_from, null);
     perform asyouwere.find_snapshot(v_session, p_to, null);
+    if (
+        select count(*) > 20000 or sum(d.size) > 16000000 from (
+            (
+                select p.size from asyouwere.parts_ended(
+                    v_session.internal_id, least(p_from, p_to), greatest(p_from, p_to)) p
+                limit 20001
+            ) union all (
+                select p.size from asyouwere.parts_begun(
+                    v_session.internal_id, least(p_from, p_to), greatest(p_from, p_to)) p
+                limit 20001
+            )
+        ) d)
+    then
+        perform asyouwere.fail('too_large',
+            'These two differ in more than 20,000 parts or 16 MB. Restore both and compare them.');
+    end if;
     return query
     select asyouwere.pointer_json(coalesce(o.path, n.path), coalesce(o.item, n.item))::json,
         case when o.path is null then 'added' when n.path is null then 'removed' else 'changed' end,
@@ -131,6 +152,6 @@ $$;
 comment on function public.diff_snapshots is
     'What differs between two snapshots, a row for each address: added, removed or changed, with the '
     'values. 0 is the empty state before the first. Raises session_not_found, snapshot_not_found, '
-    'snapshot_gone.';
+    'snapshot_gone, too_large.';
 revoke execute on function public.diff_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.diff_snapshots to anon, authenticated, service_role;

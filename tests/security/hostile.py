@@ -236,6 +236,31 @@ def _much_reading(stage: Stage) -> Step:
     return step
 
 
+def _large_reading(stage: Stage) -> Step:
+    """Of a state as large as one may be (64 MB), what no index answers: an old one, all of its changes."""
+    hostile = stage.hostile
+    message = {"role": "user", "content": "A sentence of some words that are only read. " * 40}
+    piece = json.dumps([message] * (3500 if stage.long else 400))
+    session_id = hostile.session(name="large")
+    for number in range(9):
+        hostile.save(session_id, f'"changes":{{"append":{{"/messages":{piece}}},"set":{{"/n":{number}}}}}')
+    hostile.save(session_id, '"changes":{"set":{"/messages/0":"changed"}}')
+    turn = itertools.cycle(range(8))
+
+    def step() -> None:
+        match next(turn):
+            case 0:
+                hostile.call("GET", f"/sessions/{session_id}/diff?from=0&to=9")
+            case 1:
+                hostile.restore(session_id, since=0)
+            case 2:
+                hostile.restore(session_id)
+            case _:
+                hostile.restore(session_id, number=9)
+
+    return step
+
+
 def _huge_conflicts(stage: Stage) -> Step:
     hostile = stage.hostile
     keys = [f"{number:06d}" + "k" * 1900 for number in range(4500 if stage.long else 1500)]
@@ -298,6 +323,7 @@ ATTACKS: Final = (
     Attack(4, "poison rows for the clean-up", _poison_rows, threads=1),
     Attack(5, "giant batches for the clean-up", _giant_batches, threads=1),
     Attack(6, "exports, PDFs, old restores", _much_reading, threads=14),
+    Attack(6, "old restores, comparisons", _large_reading, threads=16),
     Attack(7, "huge conflict answers", _huge_conflicts),
     Attack(8, "deadlock pairs", _deadlock_pairs, threads=8),
     Attack(9, "key bombs", _key_bombs),

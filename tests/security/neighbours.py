@@ -115,7 +115,7 @@ def judge(outcome: Outcome, name: str, seen: Seen, alone: Seen, *, long: bool) -
 def beside(place: Place, victim: Victim, attack: Attack, seconds: float, long: bool) -> Seen:
     """One attack, by somebody new in an otherwise quiet place."""
     db = place.db
-    name = f"mallory {attack.item}"
+    name = f"mallory of {attack.name}"
     hostile = Caller(place.url, str(db.user(name)))
     service = Caller(place.url, "scheduler", "service_role")
     stage = Stage(name, hostile, victim.caller, service, db, long)

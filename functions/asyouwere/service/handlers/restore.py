@@ -75,7 +75,7 @@ class Restored(ResponseModel):
 
 
 class ChangesSince(ResponseModel):
-    """What changed since a number. reset: that number is not kept any more; restore instead."""
+    """What changed since a number. reset: that is not kept any more, or over 8 MB have changed; restore instead."""
 
     session_id: SessionId
     number: int = Field(description="The number the changes lead to.")

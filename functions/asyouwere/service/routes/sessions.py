@@ -213,7 +213,7 @@ ROUTES: Final = (
         "Compare two snapshots",
         query=history.DiffQuery,
         response=session_models.DifferenceList,
-        errors=(*SESSION, "snapshot_not_found", "snapshot_gone"),
+        errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "too_large"),
     ),
     Route(
         "POST",
