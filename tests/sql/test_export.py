@@ -171,6 +171,11 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "a gap in a list at one number": parts(
         LIST, row("/l/", 0, 1, 2), row("/l/", 0, 3, None), row("/l/", 1, 1, None)
     ),
+    "a list begun at its second item": parts(LIST, row("/l/", 1, 1, 2), row("/l/", 0, 2, None), row("/l/", 1, 2, None)),
+    "the largest item alone": parts(LIST, row("/l/", 2147483647, 1, None)),
+    "a container with a break": parts(
+        row("/a/", -1, 1, 2, {}), row("/a/", -1, 2, None, {}), row("/a/b/", -1, 1, None)
+    ),
     "an item without list": parts(row("/l/", 0, 1, None)),
     "an item in an object": parts(row("/l/", -1, 1, None, {}), row("/l/", 0, 1, None)),
     "an item that outlives its list": parts(row("/l/", -1, 1, 2, []), row("/l/", 0, 1, None)),
@@ -230,6 +235,15 @@ def test_import__the_fair_one_passes(shared: Db) -> None:
         imported = import_text(shared, json.dumps(FAIR))["id"]
         assert [state_of(shared, imported, n) for n in (1, 2, 3)] == [{"a": 1, "l": ["x"]}] + [{"a": 1, "l": ["y"]}] * 2
 
+
+def test_import__a_gap_where_no_number_is_kept_is_none(shared: Db) -> None:
+    document = {**copy.deepcopy(FAIR), "snapshots": [{"number": n} for n in (1, 3)]}
+    document["parts"] = parts(
+        LIST, row("/l/", 0, 1, 2), row("/l/", 0, 3, None), row("/l/", 1, 1, None), row("/l/", 2, 1, 2, "z")
+    )["parts"]
+    with shared.acting_as("ada"):
+        imported = import_text(shared, json.dumps(document))["id"]
+        assert [state_of(shared, imported, n) for n in (1, 3)] == [{"l": [1, 1, "z"]}, {"l": [1, 1]}]
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_import__tampered(shared: Db, case: str) -> None:
