@@ -4309,6 +4309,47 @@ comment on function asyouwere.insert_imported_history is
     'Snapshots and parts of an export, as they are; import_problem() says whether they may stay.';
 revoke execute on function asyouwere.insert_imported_history from public;
 
+create function asyouwere.import_has_gap(p_session public.free_agent_sessions) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- Lifespans as ranges of the snapshots that are kept: [first, past). Sorted, never tried each with each.
+    with spans as (
+        select p.path, p.item::bigint as item, width_bucket(p.since - 1, k.numbers) as first,
+            width_bucket(p.until - 1, k.numbers) as past
+        from asyouwere.parts p
+        cross join lateral (select (
+            -- of no row of parts: made once
+            select coalesce(array_agg(n.number order by n.number), '{}')
+            from public.session_snapshots n where n.session_id = p_session.id) as numbers) k
+        where p.session = p_session.internal_id and p.item >= 0
+    ), begun as (
+        select s.*, s.first is distinct from lag(s.past) over (partition by s.path, s.item order by s.first) as begins
+        from spans s where s.first < s.past
+    ), numbered as (
+        select b.*, count(*) filter (where b.begins) over (partition by b.path, b.item order by b.first) as stretch
+        from begun b
+    ), stretches as (
+        -- as long as an item was there without a break, whatever it was
+        select n.path, n.item, min(n.first) as first, max(n.past) as past
+        from numbered n group by n.path, n.item, n.stretch
+    )
+    select exists (
+        -- an item during which the one before was not there
+        select from (
+            select u.is_item, u.past, max(u.past) filter (where not u.is_item) over (
+                partition by u.path, u.item order by u.first, u.is_item rows unbounded preceding) as covered
+            from (
+                select false as is_item, s.path, s.item + 1 as item, s.first, s.past from stretches s
+                union all
+                select true, s.path, s.item, s.first, s.past from stretches s where s.item > 0
+            ) u
+        ) c
+        where c.is_item and (c.covered >= c.past) is not true)
+$$;
+comment on function asyouwere.import_has_gap is
+    'Whether a list of an imported session has, at any number that is kept, an item without the one before it.';
+revoke execute on function asyouwere.import_has_gap from public;
+
 create function asyouwere.import_problem(p_session public.free_agent_sessions) returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -4348,22 +4389,26 @@ begin
     then
         return 'two lifespans of an address overlap';
     elsif exists (
-        -- a part never outlives its container
-        select from asyouwere.parts p
-        where p.session = p_session.internal_id and (p.item >= 0 or p.depth > 1)
-            and not exists (
-                select from asyouwere.parts c
-                where c.session = p.session and c.item = -1 and c.since <= p.since and c.until >= p.until
-                    and c.path = case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end
-                    and c.kind = case when p.item >= 0 then 'l'::"char" else 'o'::"char" end))
+        -- A part never outlives its container. Those of one address don't overlap: the one that began last by then is
+        -- it. In order, so that many lifespans of many addresses are sorted and not tried each with each.
+        select from (
+            select u.is_part, u.until, max(u.until) filter (where not u.is_part) over (
+                partition by u.path, u.kind order by u.since, u.is_part rows unbounded preceding) as open_until
+            from (
+                select false as is_part, c.path, c.kind, c.since, c.until
+                from asyouwere.parts c
+                where c.session = p_session.internal_id and c.item = -1 and c.kind in ('l', 'o')
+                union all
+                select true, case when p.item >= 0 then p.path else asyouwere.path_parent(p.path) end,
+                    case when p.item >= 0 then 'l'::"char" else 'o'::"char" end, p.since, p.until
+                from asyouwere.parts p
+                where p.session = p_session.internal_id and (p.item >= 0 or p.depth > 1)
+            ) u
+        ) o
+        where o.is_part and (o.open_until >= o.until) is not true)
     then
         return 'a part has no container';
-    elsif exists (
-        select from public.session_snapshots n
-        cross join lateral asyouwere.parts_at(p_session.internal_id, n.number) p
-        where n.session_id = p_session.id and p.item >= 0
-        group by n.number, p.path having count(*) <> max(p.item) + 1)
-    then
+    elsif asyouwere.import_has_gap(p_session) then
         return 'a list has a gap';
     end if;
     return null;
@@ -4377,20 +4422,29 @@ revoke execute on function asyouwere.import_problem from public;
 create function asyouwere.count_imported_sizes(p_session public.free_agent_sessions)
 returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
+-- rows just written are not in the statistics yet: thousands look like one, and one by one is quadratic
+set enable_nestloop = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions;
 begin
-    update public.session_snapshots n
-    set size_bytes = coalesce(t.bytes, 0), message_count = coalesce(t.messages, 0)
-    from (
-        select k.number, sum(p.size) as bytes,
-            count(*) filter (where p.path = '/messages/' and p.item >= 0) as messages
-        from public.session_snapshots k
-        left join lateral asyouwere.parts_at(p_session.internal_id, k.number) p on true
-        where k.session_id = p_session.id group by k.number
-    ) t
-    where n.session_id = p_session.id and n.number = t.number;
+    with changes as (
+        -- what begins adds, what ends takes away: a running sum, not all parts for each snapshot
+        select p.since as number, p.size::bigint as bytes, (p.path = '/messages/' and p.item >= 0)::int as messages,
+            false as is_snapshot
+        from asyouwere.parts p where p.session = p_session.internal_id
+        union all
+        select p.until, -p.size::bigint, -(p.path = '/messages/' and p.item >= 0)::int, false
+        from asyouwere.parts p where p.session = p_session.internal_id
+        union all
+        select k.number, 0, 0, true from public.session_snapshots k where k.session_id = p_session.id
+    ), sums as (
+        select c.number, c.is_snapshot, sum(c.bytes) over w as bytes, sum(c.messages) over w as messages
+        from changes c window w as (order by c.number)
+    )
+    update public.session_snapshots n set size_bytes = t.bytes, message_count = t.messages
+    from sums t
+    where n.session_id = p_session.id and t.is_snapshot and n.number = t.number;
     update public.free_agent_sessions s
     set size_bytes = n.size_bytes, message_count = n.message_count,
         stored_bytes = asyouwere.stored_bytes(s.internal_id),
