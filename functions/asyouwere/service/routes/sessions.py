@@ -154,7 +154,7 @@ ROUTES: Final = (
         members.accept_invitation,
         "Accept an invitation",
         response=session_models.Member,
-        errors=("invitation_not_found",),
+        errors=("invitation_not_found", "quota_exceeded"),
     ),
     Route(
         "PUT",
