@@ -29,6 +29,9 @@ create table public.free_agent_sessions (
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
     last_message text,
+    -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its page (HOT)
+    activity_bin timestamptz generated always as (
+        date_bin('30 seconds', last_activity_at, timestamptz '2000-01-01 00:00Z')) stored,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
@@ -39,8 +42,9 @@ comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expi
 comment on column public.free_agent_sessions.status is 'idle, running, paused, completed, error; the clean-up makes it expired.';
 comment on column public.free_agent_sessions.visibility is 'private: the owner; shared: members too; public: everyone reads.';
 comment on column public.free_agent_sessions.expires_after is 'Idle time after which it expires; null: never.';
-comment on column public.free_agent_sessions.last_activity_at is
-    'Last save, exact to 30 seconds: it is indexed, and leaving it alone between keeps a save''s update on its page.';
+comment on column public.free_agent_sessions.last_activity_at is 'Last save, exact; lists are in this order.';
+comment on column public.free_agent_sessions.activity_bin is
+    'Half minute of last_activity_at, which is not indexed: order by activity_bin desc, last_activity_at desc.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
 comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
 comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
@@ -55,9 +59,9 @@ comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner 
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
 
 create index free_agent_sessions_by_activity
-    on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
+    on public.free_agent_sessions (user_id, activity_bin desc);
 create index free_agent_sessions_public
-    on public.free_agent_sessions (last_activity_at desc, id desc) where visibility = 'public';
+    on public.free_agent_sessions (activity_bin desc) where visibility = 'public';
 
 create table public.session_members (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,

@@ -91,7 +91,7 @@ revoke all on public.free_agent_sessions from anon, authenticated, service_role;
 grant select on public.free_agent_sessions to authenticated, service_role;
 -- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own books.
 grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at, created_at,
-    updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
+    updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count, activity_bin)
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.

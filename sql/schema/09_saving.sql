@@ -381,9 +381,8 @@ begin
             last_message = case when '/messages/' = any (p_rows.paths) or '/' = any (p_rows.paths)
                 then asyouwere.last_message(p_session.internal_id) else s.last_message end,
             updated_at = now(),
-            -- left alone for 30 seconds: it is indexed (see 02_sessions.sql)
-            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()
-                else s.last_activity_at end
+            -- a save that began earlier may have waited for this one's lock
+            last_activity_at = greatest(s.last_activity_at, now())
         where s.id = p_session.id;
     end if;
     if p_key is not null and not v_result.created then

@@ -62,6 +62,44 @@ comment on function public.get_session is
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
+create function asyouwere.fold_unicode(p_text text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_unicode boolean := getdatabaseencoding() = 'UTF8';
+    v_text text := case when v_is_unicode then normalize(p_text, nfkc) else p_text end;
+begin
+    -- Not by the database's locale: C knows no letter beyond Z. One statement each: a collation that a server lacks
+    -- is no error as long as nobody gets there.
+    if to_regcollation('"und-x-icu"') is not null then
+        v_text := lower(v_text collate "und-x-icu");
+    elsif to_regcollation('pg_c_utf8') is not null then
+        v_text := lower(v_text collate "pg_c_utf8"); -- from 17 on, built without ICU too
+    elsif to_regcollation('"C.utf8"') is not null then
+        v_text := lower(v_text collate "C.utf8");
+    else
+        v_text := lower(v_text);
+    end if;
+    -- letters that have two small forms
+    v_text := replace(replace(v_text, U&'\03C2', U&'\03C3'), U&'\00DF', 'ss');
+    return case when v_is_unicode then normalize(v_text, nfkc) else v_text end;
+end;
+$$;
+comment on function asyouwere.fold_unicode is
+    'A text of any script for comparing: in small letters, composed. Where there is neither ICU nor another locale of '
+    'Unicode, the letters that the database''s locale knows.';
+revoke execute on function asyouwere.fold_unicode from public;
+grant execute on function asyouwere.fold_unicode to authenticated, service_role;
+
+create function asyouwere.fold_text(p_text text) returns text
+language sql immutable parallel safe
+-- inlined by the planner; hardly any name needs the longer way
+return case when octet_length(p_text) = length(p_text) then lower(p_text collate "C")
+    else asyouwere.fold_unicode(p_text) end;
+comment on function asyouwere.fold_text is 'A text for comparing, whatever its case and spelling.';
+revoke execute on function asyouwere.fold_text from public;
+grant execute on function asyouwere.fold_text to authenticated, service_role;
+
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
     p_archived boolean default false, p_status text default null, p_search text default null
@@ -75,17 +113,20 @@ declare
     v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
     v_before timestamptz := coalesce(p_before, 'infinity');
     v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    v_search text := asyouwere.fold_text(left(p_search, 2000)); -- a name has 500 characters
 begin
     return query
     with page as (
-        -- each branch in the order of its index, so that a page costs the same among ten thousand sessions
+        -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions. The bin
+        -- says nothing that the time does not say, but is what is indexed: what lies in one is sorted.
         (
             select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.user_id = v_caller and (s.last_activity_at, s.id) < (v_before, v_before_id)
+            where s.user_id = v_caller
+                and s.activity_bin <= v_before and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
-                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
-            order by s.last_activity_at desc, s.id desc limit v_limit
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
+            order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
             select s.id, s.last_activity_at from public.free_agent_sessions s
             where s.id = any (array(select asyouwere.session_ids_shared_with_me()))
@@ -93,7 +134,7 @@ begin
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
-                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
             order by s.last_activity_at desc, s.id desc limit v_limit
         )
         order by 2 desc, 1 desc limit v_limit
@@ -105,7 +146,7 @@ begin
 end;
 $$;
 comment on function public.list_sessions is
-    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name.';
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -157,7 +198,7 @@ create function public.get_or_create_session(
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
-    last_message text, created boolean
+    last_message text, activity_bin timestamptz, created boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$

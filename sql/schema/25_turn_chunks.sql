@@ -43,7 +43,7 @@ create function asyouwere.append_chunks(
     p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json, out next_seq int, out stop boolean
 )
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_turn public.session_turns := asyouwere.turn_to_write(p_session_id, p_turn_id);
@@ -120,7 +120,7 @@ grant execute on function public.append_turn_chunks to authenticated, service_ro
 -- Following --------------------------------------------------------------------------------------------------
 create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid, p_after_seq int) returns asyouwere.turn_state
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_turn public.session_turns;

@@ -49,7 +49,7 @@ revoke execute on function asyouwere.end_turn from public;
 -- Interrupted ------------------------------------------------------------------------------------------------------
 create function asyouwere.interrupt_turn(p_session_id uuid, p_turn_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_claims text := current_setting('request.jwt.claims', true);
@@ -95,7 +95,7 @@ create function asyouwere.complete_turn(
     p_session_id uuid, p_turn_id uuid, p_message json, p_changes json, p_status text
 ) returns asyouwere.save_result
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);

@@ -423,7 +423,7 @@ def test_columns__are_those_of_the_catalog(db: Db) -> None:
         if row["name"] is not None:
             returned.setdefault(row["function"], {})[row["name"]] = row["type"]
     for function, listed in columns.SELECT.items():
-        private = {"internal_id", "pruned_through", "prepaid_saves", "stored_bytes"}
+        private = {"internal_id", "pruned_through", "prepaid_saves", "stored_bytes", "activity_bin"}
         assert set(listed) == {
             name + ("::text" if kind in ("json", "jsonb") else "")
             for name, kind in returned[function].items()

@@ -32,6 +32,7 @@ TABLES = """
 ELSEWHERE = {
     "internal_id": "a number of this database's",
     "expires_after": "expires_after_seconds",
+    "activity_bin": "the half minute of last_activity_at",
     "prepaid_saves": "a counter of the limits",
     "stored_bytes": "a counter of the limits",
 }

@@ -249,6 +249,12 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.role_of": Call(
         HELPER, lambda scene, session: {"p_session_id": session, "p_owner": uuid4(), "p_visibility": "private"}
     ),
+    "asyouwere.fold_text": Call(
+        HELPER, lambda scene, session: {"p_text": "x"}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
+    ),
+    "asyouwere.fold_unicode": Call(
+        HELPER, lambda scene, session: {"p_text": "x"}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
+    ),
     "asyouwere.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
     "asyouwere.owns_session": Call(HELPER),
     "asyouwere.internal_id_of": Call(HELPER),
@@ -315,6 +321,7 @@ SESSION_UPDATE = (*SESSION_INSERT, "archived_at")
 SESSION_OF_ANON = (
     *(column for column in SESSION_UPDATE if column not in ("key", "upstream")),
     *("created_at", "updated_at", "last_activity_at", "expired_at", "latest_number", "size_bytes", "message_count"),
+    "activity_bin",
 )
 TURN_OF_ANON = (
     *("session_id", "id", "status", "started_at", "lease_until", "stop_requested_at", "ended_at", "last_seq"),

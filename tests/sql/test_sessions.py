@@ -30,6 +30,7 @@ def test_create__defaults(db: Db) -> None:
         row = db.one("get_or_create_session")
     assert row["user_id"] == db.user("ada")
     times = [row.pop(name) for name in ("created_at", "updated_at", "last_activity_at")]
+    assert row.pop("activity_bin") <= times[2]
     assert times[0] == times[1] == times[2]
     assert row["id"].version == 7
     del row["id"], row["internal_id"], row["user_id"]
@@ -316,6 +317,92 @@ def test_list_sessions__pages_through_a_thousand_with_ties(db: Db) -> None:
     assert {row["id"] for row in pages} == {row["id"] for row in everything}
     order = [(row["last_activity_at"], row["id"]) for row in pages]
     assert order == sorted(order, reverse=True)
+
+
+def test_list_sessions__exact_within_half_a_minute(db: Db) -> None:
+    """The order of saves, however close together, and each page where the one before ended."""
+    ids = [db.session("ada") for _ in range(5)]
+    order = [*ids, ids[1], ids[4], ids[0], ids[1], ids[3]]
+    with db.acting_as("ada"):
+        for n, session_id in enumerate(order):
+            change(db, session_id, {"set": {"/n": n}})
+            listed = db.call("list_sessions")
+            assert listed[0]["id"] == session_id
+            assert listed[0]["last_activity_at"] == listed[0]["last_saved_at"]
+        paged: list[Row] = []
+        last: Row = {}
+        while page := db.call("list_sessions", p_limit=2, **last):
+            paged += page
+            last = {"p_before": page[-1]["last_activity_at"], "p_before_id": page[-1]["id"]}
+    assert [row["id"] for row in paged] == [ids[3], ids[1], ids[0], ids[4], ids[2]]
+
+
+def test_list_sessions__pages_across_the_bins_of_the_index(db: Db) -> None:
+    ada = db.user("ada")
+    db.sql(
+        "insert into public.free_agent_sessions (user_id, last_activity_at) "
+        "select %s, '2026-01-01 00:00Z'::timestamptz + (hashint4(n) %% 90000) * interval '1 ms' "
+        "from generate_series(1, 300) n",
+        (ada,),
+    )
+    exact = db.sql("select id from public.free_agent_sessions order by last_activity_at desc, id desc")
+    with db.acting_as("ada"):
+        for limit in (1, 7, 100):
+            paged: list[Row] = []
+            last: Row = {}
+            while page := db.call("list_sessions", p_limit=limit, **last):
+                paged += page
+                last = {"p_before": page[-1]["last_activity_at"], "p_before_id": page[-1]["id"]}
+            assert [row["id"] for row in paged] == [row["id"] for row in exact]
+
+
+def test_save__of_any_half_minute_stays_on_its_page(db: Db, session_id) -> None:
+    """No index has to change with a save, but for one in half a minute."""
+    db.superuser.execute("alter table public.free_agent_sessions set (autovacuum_enabled = false)")
+    for n in range(20):
+        change(db, session_id, {"set": {"/n": n}})
+    moved = "select pg_stat_force_next_flush(), n_tup_upd - n_tup_hot_upd as moved, n_tup_upd from pg_stat_user_tables"
+    with db.acting_as("ada"):
+        change(db, session_id, {"set": {"/n": -1}})
+    db.sql("select pg_stat_force_next_flush()")
+    (row,) = db.sql(f"{moved} where relname = 'free_agent_sessions'")
+    assert row["n_tup_upd"] >= 20
+    assert row["moved"] <= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "not_found"),
+    [
+        ("Привет, мир", ["привет", "ПРИВЕТ, МИР", "вет"], ["привед", "privet"]),
+        ("Übung macht", ["ÜBUNG", "übung", "U\u0308bung", "u\u0308BUNG"], ["ubung"]),
+        ("cafe\u0301 noir", ["CAFÉ", "café", "Cafe\u0301"], ["cafe ", "cafè"]),
+        ("Οδυσσεύς", ["ΟΔΥΣΣΕΎΣ", "οδυσσεύσ", "ΥΣΣΕΎς"], ["οδυσσευς"]),
+        ("Große Straße", ["STRASSE", "strasse", "GROẞE", "große", "STRAẞE"], ["strase"]),
+        ("ΐδιος", ["Ϊ́ΔΙΟΣ", "ι\u0308\u0301διος"], ["ιδιος"]),
+        ("Ａ Ｂ wide ﬁne", ["a b WIDE", "FINE"], ["c"]),
+        ("Ŝanĝo Ђурђевак", ["ŝANĜO ђУРЂЕВАК"], ["sango"]),
+        ("plain ASCII", ["Plain ascii", "N A"], ["plaın", "ÁSCII"]),
+    ],
+)
+def test_list_sessions__search_in_any_script(shared: Db, name: str, found: list[str], not_found: list[str]) -> None:
+    assert shared.value("select datctype from pg_database where datname = current_database()") == "C"
+    who = f"reader of {name}"
+    shared.session(who, name=name)
+    with shared.acting_as(who):
+        assert [text for text in found if not shared.call("list_sessions", p_search=text)] == []
+        assert [text for text in not_found if shared.call("list_sessions", p_search=text)] == []
+
+
+@pytest.mark.parametrize("gone", [{"und-x-icu"}, {"und-x-icu", "pg_c_utf8"}, {"und-x-icu", "pg_c_utf8", "C.utf8"}], ids=len)
+def test_list_sessions__search_without_icu(db: Db, gone: set[str]) -> None:
+    """By another locale of Unicode, if there is one. Else what is no ASCII is found as it is written; nothing fails."""
+    db.sql("delete from pg_catalog.pg_collation where collname = any (%s)", (list(gone),))
+    left = db.value("select count(*) from pg_collation where collname in ('und-x-icu', 'pg_c_utf8', 'C.utf8')")
+    db.session("ada", name="Привет cafe\u0301")
+    with db.acting_as("ada"):
+        assert len(db.call("list_sessions", p_search="привет CAFÉ")) == int(left > 0)
+        assert len(db.call("list_sessions", p_search="Привет café")) == 1
+        assert db.call("list_sessions", p_search="нет") == []
 
 
 def test_list_sessions__before_without_id_takes_all_of_that_time(db: Db) -> None:
