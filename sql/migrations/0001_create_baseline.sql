@@ -264,6 +264,9 @@ create table public.free_agent_sessions (
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
     last_message text,
+    -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its page (HOT)
+    activity_bin timestamptz generated always as (
+        date_bin('30 seconds', last_activity_at, timestamptz '2000-01-01 00:00Z')) stored,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
@@ -274,8 +277,9 @@ comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expi
 comment on column public.free_agent_sessions.status is 'idle, running, paused, completed, error; the clean-up makes it expired.';
 comment on column public.free_agent_sessions.visibility is 'private: the owner; shared: members too; public: everyone reads.';
 comment on column public.free_agent_sessions.expires_after is 'Idle time after which it expires; null: never.';
-comment on column public.free_agent_sessions.last_activity_at is
-    'Last save, exact to 30 seconds: it is indexed, and leaving it alone between keeps a save''s update on its page.';
+comment on column public.free_agent_sessions.last_activity_at is 'Last save, exact; lists are in this order.';
+comment on column public.free_agent_sessions.activity_bin is
+    'Half minute of last_activity_at, which is not indexed: order by activity_bin desc, last_activity_at desc.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
 comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
 comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
@@ -290,9 +294,9 @@ comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner 
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
 
 create index free_agent_sessions_by_activity
-    on public.free_agent_sessions (user_id, last_activity_at desc, id desc);
+    on public.free_agent_sessions (user_id, activity_bin desc);
 create index free_agent_sessions_public
-    on public.free_agent_sessions (last_activity_at desc, id desc) where visibility = 'public';
+    on public.free_agent_sessions (activity_bin desc) where visibility = 'public';
 
 create table public.session_members (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -801,7 +805,7 @@ revoke all on public.free_agent_sessions from anon, authenticated, service_role;
 grant select on public.free_agent_sessions to authenticated, service_role;
 -- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own books.
 grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at, created_at,
-    updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count)
+    updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count, activity_bin)
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
@@ -2502,9 +2506,8 @@ begin
             last_message = case when '/messages/' = any (p_rows.paths) or '/' = any (p_rows.paths)
                 then asyouwere.last_message(p_session.internal_id) else s.last_message end,
             updated_at = now(),
-            -- left alone for 30 seconds: it is indexed (see 02_sessions.sql)
-            last_activity_at = case when s.last_activity_at < now() - interval '30 seconds' then now()
-                else s.last_activity_at end
+            -- a save that began earlier may have waited for this one's lock
+            last_activity_at = greatest(s.last_activity_at, now())
         where s.id = p_session.id;
     end if;
     if p_key is not null and not v_result.created then
@@ -3724,6 +3727,44 @@ comment on function public.get_session is
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
+create function asyouwere.fold_unicode(p_text text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_unicode boolean := getdatabaseencoding() = 'UTF8';
+    v_text text := case when v_is_unicode then normalize(p_text, nfkc) else p_text end;
+begin
+    -- Not by the database's locale: C knows no letter beyond Z. One statement each: a collation that a server lacks
+    -- is no error as long as nobody gets there.
+    if to_regcollation('"und-x-icu"') is not null then
+        v_text := lower(v_text collate "und-x-icu");
+    elsif to_regcollation('pg_c_utf8') is not null then
+        v_text := lower(v_text collate "pg_c_utf8"); -- from 17 on, built without ICU too
+    elsif to_regcollation('"C.utf8"') is not null then
+        v_text := lower(v_text collate "C.utf8");
+    else
+        v_text := lower(v_text);
+    end if;
+    -- letters that have two small forms
+    v_text := replace(replace(v_text, U&'\03C2', U&'\03C3'), U&'\00DF', 'ss');
+    return case when v_is_unicode then normalize(v_text, nfkc) else v_text end;
+end;
+$$;
+comment on function asyouwere.fold_unicode is
+    'A text of any script for comparing: in small letters, composed. Where there is neither ICU nor another locale of '
+    'Unicode, the letters that the database''s locale knows.';
+revoke execute on function asyouwere.fold_unicode from public;
+grant execute on function asyouwere.fold_unicode to authenticated, service_role;
+
+create function asyouwere.fold_text(p_text text) returns text
+language sql immutable parallel safe
+-- inlined by the planner; hardly any name needs the longer way
+return case when octet_length(p_text) = length(p_text) then lower(p_text collate "C")
+    else asyouwere.fold_unicode(p_text) end;
+comment on function asyouwere.fold_text is 'A text for comparing, whatever its case and spelling.';
+revoke execute on function asyouwere.fold_text from public;
+grant execute on function asyouwere.fold_text to authenticated, service_role;
+
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
     p_archived boolean default false, p_status text default null, p_search text default null
@@ -3737,17 +3778,20 @@ declare
     v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
     v_before timestamptz := coalesce(p_before, 'infinity');
     v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    v_search text := asyouwere.fold_text(left(p_search, 2000)); -- a name has 500 characters
 begin
     return query
     with page as (
-        -- each branch in the order of its index, so that a page costs the same among ten thousand sessions
+        -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions. The bin
+        -- says nothing that the time does not say, but is what is indexed: what lies in one is sorted.
         (
             select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.user_id = v_caller and (s.last_activity_at, s.id) < (v_before, v_before_id)
+            where s.user_id = v_caller
+                and s.activity_bin <= v_before and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
-                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
-            order by s.last_activity_at desc, s.id desc limit v_limit
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
+            order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
             select s.id, s.last_activity_at from public.free_agent_sessions s
             where s.id = any (array(select asyouwere.session_ids_shared_with_me()))
@@ -3755,7 +3799,7 @@ begin
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
-                and (p_search is null or strpos(lower(s.name), lower(p_search)) > 0)
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
             order by s.last_activity_at desc, s.id desc limit v_limit
         )
         order by 2 desc, 1 desc limit v_limit
@@ -3767,7 +3811,7 @@ begin
 end;
 $$;
 comment on function public.list_sessions is
-    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name.';
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -3819,7 +3863,7 @@ create function public.get_or_create_session(
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
-    last_message text, created boolean
+    last_message text, activity_bin timestamptz, created boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -6912,7 +6956,7 @@ create function asyouwere.append_chunks(
     p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json, out next_seq int, out stop boolean
 )
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_turn public.session_turns := asyouwere.turn_to_write(p_session_id, p_turn_id);
@@ -6989,7 +7033,7 @@ grant execute on function public.append_turn_chunks to authenticated, service_ro
 -- Following --------------------------------------------------------------------------------------------------
 create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid, p_after_seq int) returns asyouwere.turn_state
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_turn public.session_turns;
@@ -7122,7 +7166,7 @@ revoke execute on function asyouwere.end_turn from public;
 -- Interrupted ------------------------------------------------------------------------------------------------------
 create function asyouwere.interrupt_turn(p_session_id uuid, p_turn_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_claims text := current_setting('request.jwt.claims', true);
@@ -7168,7 +7212,7 @@ create function asyouwere.complete_turn(
     p_session_id uuid, p_turn_id uuid, p_message json, p_changes json, p_status text
 ) returns asyouwere.save_result
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
