@@ -4015,10 +4015,12 @@ grant execute on function public.delete_session to authenticated, service_role;
 -- Breaks running code: no.
 
 create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
-language sql stable set search_path = pg_catalog, pg_temp
--- of it what get_session() and list_snapshots() show this reader
-return (select concat('{"format":"asyouwere-session","version":1,"session":',
-        json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- of it what get_session() and list_snapshots() show this reader
+    return (select concat('{"format":"asyouwere-session","version":1,"session":',
+        left(json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
             'model', p_session.model, 'kind', p_session.kind,
             'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
@@ -4037,7 +4039,8 @@ return (select concat('{"format":"asyouwere-session","version":1,"session":',
                 from public.session_members m
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
-                        or auth.role() = 'service_role'))),
+                        or auth.role() = 'service_role')))::text, -1),
+        asyouwere.export_turns(p_session.id), '}',
         ',"snapshots":[', (
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
@@ -4052,6 +4055,8 @@ return (select concat('{"format":"asyouwere-session","version":1,"session":',
             asyouwere.role_of(p_session.id, p_session.user_id, p_session.visibility) = 'owner' as is_owner
         offset 0 -- once, not for each snapshot
     ) v);
+end;
+$$;
 comment on function asyouwere.export_head is 'An export up to its first part.';
 revoke execute on function asyouwere.export_head from public;
 
@@ -5339,6 +5344,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     drop trigger if exists announce_snapshots on public.session_snapshots;
+    drop trigger if exists announce_turn on public.session_turns;
+    drop trigger if exists announce_chunks on asyouwere.turn_chunks;
     if to_regclass('realtime.messages') is not null then
         drop policy if exists "Whoever reads a session hears of its snapshots" on realtime.messages;
         drop policy if exists "Only the database speaks on asyouwere's topics" on realtime.messages;
@@ -5373,6 +5380,10 @@ begin
     create trigger announce_snapshots after insert on public.session_snapshots
         referencing new table as made
         for each statement execute function asyouwere.announce_snapshots();
+    create trigger announce_turn after insert or update of status, stop_requested_at on public.session_turns
+        for each row execute function asyouwere.announce_turn();
+    create trigger announce_chunks after insert on asyouwere.turn_chunks
+        for each row execute function asyouwere.announce_chunks();
     return 'on';
 exception when insufficient_privilege then
     -- all of the above is undone: without policies nobody could listen
@@ -5383,8 +5394,6 @@ comment on function asyouwere.enable_realtime is
     'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be '
     'called again at any time; for the owner of the database.';
 revoke execute on function asyouwere.enable_realtime from public;
-
-select asyouwere.enable_realtime();
 
 -- 19_cleanup.sql
 
@@ -6193,6 +6202,12 @@ begin
             limit 1000 for no key update skip locked));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
+        update public.session_turns t set started_by = null
+        where t.ctid = any (array(
+            select o.ctid from public.session_turns o where o.started_by = p_user_id
+            limit 1000 for no key update skip locked));
+        get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
         -- the ids stay used, by nobody
         update asyouwere.used_ids u set user_id = null
         where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id limit 1000));
@@ -6209,6 +6224,7 @@ begin
     v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null)
         and not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is null)
         and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
+        and not exists (select from public.session_turns t where t.started_by = p_user_id)
         and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
         and not exists (select from asyouwere.transfers t where t.to_user = p_user_id);
     return v_erased;
@@ -7314,6 +7330,28 @@ comment on function public.stop_turn is
 revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
 grant execute on function public.stop_turn to authenticated, service_role;
 
+-- Taken along -----------------------------------------------------------------------------------------------------
+create function asyouwere.export_turns(p_session_id uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- The newest ten: what is in their text chunks is among the messages as well.
+    select ',"turns":[' || string_agg(concat(
+            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at', t.ended_at,
+                'number', t.number, 'position', t.position)::text, -1),
+            ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
+    from (
+        select n.*, (
+            select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
+            where c.session = n.internal_session_id and c.turn = n.internal_id) as chunks
+        from public.session_turns n
+        where n.session_id = p_session_id and n.status = 'interrupted' order by n.internal_id desc limit 10
+    ) t
+    where t.chunks is not null
+$$;
+comment on function asyouwere.export_turns is
+    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are none.';
+revoke execute on function asyouwere.export_turns from public;
+
 -- Clean-up ---------------------------------------------------------------------------------------------------------
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -7366,6 +7404,59 @@ $$;
 comment on function asyouwere.settle_turns is
     'Interrupts turns whose lease ran out, deletes chunks whose time is over and turns long ended; true if there are more.';
 revoke execute on function asyouwere.settle_turns from public;
+
+-- 26_turn_realtime.sql
+
+-- Whoever hears of a session's snapshots hears of its turns: {session, turn, seq}, event turn, when one begins, is flushed,
+-- is to stop, or ends. Nothing of the content travels; get_turn() tells. Where there is no Realtime there is no trigger.
+-- Breaks running code: no.
+
+create function asyouwere.send_turn(p_session_id uuid, p_turn_id uuid, p_seq int) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set lock_timeout = '250ms'
+as $$
+begin
+    perform realtime.send(
+        jsonb_build_object('session', p_session_id, 'turn', p_turn_id, 'seq', p_seq), 'turn',
+        'asyouwere:' || p_session_id, true);
+exception when others then
+    -- as announce_snapshots(): never is a flush lost for it
+    raise warning 'asyouwere: turn saved, but realtime.send() failed (SQLSTATE %)', sqlstate;
+end;
+$$;
+comment on function asyouwere.send_turn is 'Tells listeners how far a turn has come; never fails.';
+revoke execute on function asyouwere.send_turn from public;
+
+create function asyouwere.announce_turn() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: the owner sends, nobody else may
+    perform asyouwere.send_turn(new.session_id, new.id, new.last_seq);
+    return null;
+end;
+$$;
+comment on function asyouwere.announce_turn is 'Tells listeners that a turn has begun, is to stop, or has ended.';
+revoke execute on function asyouwere.announce_turn from public;
+
+create function asyouwere.announce_chunks() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_turn record;
+begin
+    -- definer: as above
+    select t.session_id, t.id into v_turn
+    from public.free_agent_sessions s
+    join public.session_turns t on t.session_id = s.id and t.internal_id = new.turn
+    where s.internal_id = new.session;
+    perform asyouwere.send_turn(v_turn.session_id, v_turn.id, new.seq);
+    return null;
+end;
+$$;
+comment on function asyouwere.announce_chunks is 'Tells listeners of a flush.';
+revoke execute on function asyouwere.announce_chunks from public;
+
+select asyouwere.enable_realtime();
 
 -- 27_reading_parts.sql
 

@@ -2,10 +2,12 @@
 -- Breaks running code: no.
 
 create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
-language sql stable set search_path = pg_catalog, pg_temp
--- of it what get_session() and list_snapshots() show this reader
-return (select concat('{"format":"asyouwere-session","version":1,"session":',
-        json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- of it what get_session() and list_snapshots() show this reader
+    return (select concat('{"format":"asyouwere-session","version":1,"session":',
+        left(json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
             'model', p_session.model, 'kind', p_session.kind,
             'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
@@ -24,7 +26,8 @@ return (select concat('{"format":"asyouwere-session","version":1,"session":',
                 from public.session_members m
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
-                        or auth.role() = 'service_role'))),
+                        or auth.role() = 'service_role')))::text, -1),
+        asyouwere.export_turns(p_session.id), '}',
         ',"snapshots":[', (
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
@@ -39,6 +42,8 @@ return (select concat('{"format":"asyouwere-session","version":1,"session":',
             asyouwere.role_of(p_session.id, p_session.user_id, p_session.visibility) = 'owner' as is_owner
         offset 0 -- once, not for each snapshot
     ) v);
+end;
+$$;
 comment on function asyouwere.export_head is 'An export up to its first part.';
 revoke execute on function asyouwere.export_head from public;
 

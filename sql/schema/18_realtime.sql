@@ -52,6 +52,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     drop trigger if exists announce_snapshots on public.session_snapshots;
+    drop trigger if exists announce_turn on public.session_turns;
+    drop trigger if exists announce_chunks on asyouwere.turn_chunks;
     if to_regclass('realtime.messages') is not null then
         drop policy if exists "Whoever reads a session hears of its snapshots" on realtime.messages;
         drop policy if exists "Only the database speaks on asyouwere's topics" on realtime.messages;
@@ -86,6 +88,10 @@ begin
     create trigger announce_snapshots after insert on public.session_snapshots
         referencing new table as made
         for each statement execute function asyouwere.announce_snapshots();
+    create trigger announce_turn after insert or update of status, stop_requested_at on public.session_turns
+        for each row execute function asyouwere.announce_turn();
+    create trigger announce_chunks after insert on asyouwere.turn_chunks
+        for each row execute function asyouwere.announce_chunks();
     return 'on';
 exception when insufficient_privilege then
     -- all of the above is undone: without policies nobody could listen
@@ -96,5 +102,3 @@ comment on function asyouwere.enable_realtime is
     'Sends from now on, if this database has Supabase Realtime; answers "on", or "off" and why. May be '
     'called again at any time; for the owner of the database.';
 revoke execute on function asyouwere.enable_realtime from public;
-
-select asyouwere.enable_realtime();

@@ -66,6 +66,12 @@ begin
             limit 1000 for no key update skip locked));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
+        update public.session_turns t set started_by = null
+        where t.ctid = any (array(
+            select o.ctid from public.session_turns o where o.started_by = p_user_id
+            limit 1000 for no key update skip locked));
+        get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
         -- the ids stay used, by nobody
         update asyouwere.used_ids u set user_id = null
         where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id limit 1000));
@@ -82,6 +88,7 @@ begin
     v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null)
         and not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is null)
         and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
+        and not exists (select from public.session_turns t where t.started_by = p_user_id)
         and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
         and not exists (select from asyouwere.transfers t where t.to_user = p_user_id);
     return v_erased;

@@ -197,6 +197,28 @@ comment on function public.stop_turn is
 revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
 grant execute on function public.stop_turn to authenticated, service_role;
 
+-- Taken along -----------------------------------------------------------------------------------------------------
+create function asyouwere.export_turns(p_session_id uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- The newest ten: what is in their text chunks is among the messages as well.
+    select ',"turns":[' || string_agg(concat(
+            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at', t.ended_at,
+                'number', t.number, 'position', t.position)::text, -1),
+            ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
+    from (
+        select n.*, (
+            select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
+            where c.session = n.internal_session_id and c.turn = n.internal_id) as chunks
+        from public.session_turns n
+        where n.session_id = p_session_id and n.status = 'interrupted' order by n.internal_id desc limit 10
+    ) t
+    where t.chunks is not null
+$$;
+comment on function asyouwere.export_turns is
+    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are none.';
+revoke execute on function asyouwere.export_turns from public;
+
 -- Clean-up ---------------------------------------------------------------------------------------------------------
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan

@@ -325,3 +325,22 @@ def test_enable_realtime__without_the_right_to_make_policies_leaves_all_as_it_wa
         live.superuser.execute("alter table public.session_snapshots owner to current_user")
         live.superuser.execute(f"drop owned by {owner}".encode())
         live.superuser.execute(f"drop role {owner}".encode())
+
+
+def test_realtime__a_turn_tells_how_far_it_has_come(live: Db) -> None:
+    session_id, turn = live.session("ada"), uuid4()
+    at = {"p_session_id": session_id, "p_turn_id": turn}
+    with live.acting_as("ada"):
+        live.one("begin_turn", **at)
+        live.one("append_turn_chunks", **at, p_from_seq=1, p_chunks=["a", "b"])
+        live.one("append_turn_chunks", **at, p_from_seq=1, p_chunks=["a", "b"])  # nothing new
+        live.one("stop_turn", **at)
+        live.one("finish_turn", **at)
+    told = [row["payload"] for row in sent(live) if row["event"] == "turn"]
+    assert told == [{"session": str(session_id), "turn": str(turn), "seq": seq} for seq in (0, 2, 0, 2)]
+    topics = {(row["topic"], row["private"]) for row in sent(live)}
+    assert topics == {(f"asyouwere:{session_id}", True)}
+    live.superuser.execute("drop schema realtime cascade")
+    with live.acting_as("ada"):
+        another = live.one("begin_turn", **{**at, "p_turn_id": uuid4()})  # a Realtime that is gone fails nothing
+    assert another["created"] is True

@@ -542,3 +542,66 @@ def test_turn__goes_on_for_nobody_who_is_no_editor_any_more(db: Db, session_id: 
     with db.acting_as("ed"), db.refuses("session_not_found"):
         flush(db, session_id, turn, 1, "x")
     change(db, session_id, {"set": {"/n": 1}})
+
+
+# -- taken along, cleaned up, forgotten ------------------------------------------------------------------------------
+
+
+def settle(db: Db) -> None:
+    """A pass of the clean-up."""
+    with db.acting_as("service"):
+        while not db.one("cleanup_old_snapshots")["done"]:
+            pass
+
+
+def test_cleanup__ends_turns_and_takes_chunks_when_their_time_is_over(db: Db, session_id: UUID) -> None:
+    done, dead = begin(db, session_id), uuid4()
+    flush(db, session_id, done, 1, "a")
+    finish(db, session_id, done)
+    begin(db, session_id, dead)
+    flush(db, session_id, dead, 1, "b", {"c": 1})
+    run_out(db, dead)
+    settle(db)
+    assert [each["content"] for each in state_of(db, session_id)["messages"]] == ["a", "b"]
+    assert [look(db, session_id, turn)["chunks"] for turn in (done, dead)] == [["a"], ["b", {"c": 1}]]
+    for turn, gone in ((done, "11 minutes"), (dead, "8 days")):
+        db.superuser.execute(
+            "update public.session_turns set due_at = due_at - %s::interval, ended_at = ended_at - %s::interval where id = %s",
+            (gone, gone, turn),
+        )
+    settle(db)
+    for turn in (done, dead):
+        state = look(db, session_id, turn)
+        assert (state["chunks"], state["more"], state["position"] is not None) == ([], False, True)
+    db.superuser.execute(
+        "update public.session_turns set due_at = due_at - interval '40 days', ended_at = ended_at - interval '40 days'"
+    )
+    settle(db)
+    with db.refuses("turn_not_found"):
+        look(db, session_id, done)
+
+
+def test_export__has_what_was_interrupted(db: Db, session_id: UUID) -> None:
+    turn = begin(db, session_id)
+    flush(db, session_id, turn, 1, {"part": 1}, "x")
+    run_out(db, turn)
+    look(db, session_id)
+    rows = db.call("export_session", p_session_id=session_id)
+    exported = json.loads("".join(row["export_session"] for row in rows))
+    (kept,) = exported["session"]["turns"]
+    assert (kept["id"], kept["status"], kept["position"]) == (str(turn), "interrupted", 0)
+    assert kept["chunks"] == [{"part": 1}, "x"]
+    finished = db.session("ada")
+    finish(db, finished, begin(db, finished))
+    rows = db.call("export_session", p_session_id=finished)
+    assert "turns" not in json.loads("".join(row["export_session"] for row in rows))["session"]
+
+
+def test_forgetting__the_name_goes_the_turn_stays(db: Db, session_id: UUID) -> None:
+    db.share(session_id, "ed")
+    with db.acting_as("ed"):
+        turn = begin(db, session_id)
+        db.one("delete_my_data")
+    assert look(db, session_id, turn)["started_by"] is None
+    with db.acting_as("service"):
+        flush(db, session_id, turn, 1, "the service may go on")
