@@ -120,7 +120,7 @@ comment on function public.revert_session is
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function asyouwere.fork(p_session_id uuid, p_number int, p_name text)
+create function asyouwere.fork(p_session_id uuid, p_number int, p_name text, p_key text)
 returns public.free_agent_sessions
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -137,14 +137,18 @@ begin
     if v_owner is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
-    insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
+    insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
-    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
+    values (v_owner, p_key, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
         -- a mere reader's copy would otherwise go on talking to the owner's agent
         case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
+    on conflict (user_id, key) do nothing
     returning * into v_fork;
+    if v_fork.id is null then
+        perform asyouwere.fail('key_taken', 'You have a session with this key.');
+    end if;
     perform asyouwere.charge_copy(v_owner, v_header.size_bytes);
     insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
     select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth,
@@ -168,17 +172,18 @@ comment on function asyouwere.fork is 'Copies one version into a session of the 
 revoke execute on function asyouwere.fork from public;
 grant execute on function asyouwere.fork to authenticated, service_role;
 
-create function public.fork_session(p_session_id uuid, p_number int default null, p_name text default null)
-returns setof public.free_agent_sessions
+create function public.fork_session(
+    p_session_id uuid, p_number int default null, p_name text default null, p_key text default null
+) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next asyouwere.fork(p_session_id, p_number, p_name);
+    return next asyouwere.fork(p_session_id, p_number, p_name, p_key);
 end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. Raises session_not_found, snapshot_not_found, '
-    'snapshot_gone.';
+    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. p_key gives it a '
+    'key. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;

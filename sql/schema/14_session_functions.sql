@@ -102,7 +102,8 @@ grant execute on function asyouwere.fold_text to authenticated, service_role;
 
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
-    p_archived boolean default false, p_status text default null, p_search text default null
+    p_archived boolean default false, p_status text default null, p_search text default null,
+    p_key_prefix text default null, p_metadata jsonb default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 -- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
@@ -114,7 +115,24 @@ declare
     v_before timestamptz := coalesce(p_before, 'infinity');
     v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
     v_search text := asyouwere.fold_text(left(p_search, 2000)); -- a name has 500 characters
+    v_metadata jsonb := nullif(p_metadata, '{}');
 begin
+    if p_key_prefix is not null or v_metadata is not null then
+        return query
+        select d.* from (
+            select s.id from public.free_agent_sessions s
+            where s.id = any (asyouwere.find_session_ids(v_caller, p_key_prefix, v_metadata))
+                and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
+            order by s.last_activity_at desc, s.id desc limit v_limit
+        ) f cross join lateral (
+            select * from asyouwere.described_sessions o where o.id = f.id
+        ) d
+        order by d.last_activity_at desc, d.id desc;
+        return;
+    end if;
     return query
     with page as (
         -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions. The bin
@@ -146,7 +164,7 @@ begin
 end;
 $$;
 comment on function public.list_sessions is
-    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters.';
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: own sessions whose key begins with a text, whose metadata contains some.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 

@@ -269,7 +269,7 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
-create function asyouwere.insert_imported_session(p_session json) returns public.free_agent_sessions
+create function asyouwere.insert_imported_session(p_session json, p_key text) returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -289,10 +289,10 @@ begin
         perform asyouwere.refuse_import('a number is too large');
     end if;
     insert into public.free_agent_sessions (
-        user_id, name, model, kind, status, upstream, metadata, expires_after,
+        user_id, key, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (
-        auth.uid(), v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
+        auth.uid(), p_key, v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
         coalesce(nullif(v_fields.status, 'expired'), 'idle'),
         v_fields.upstream, coalesce(v_fields.metadata, '{}'),
         -- without expiry it had none: 0, or a chat would get the default; a number too large for an interval
@@ -302,12 +302,16 @@ begin
         asyouwere.clamp_time(coalesce(v_fields.created_at, now())),
         coalesce(v_fields.latest_number, 0),
         greatest(0, least(coalesce(v_fields.pruned_through, 0), coalesce(v_fields.latest_number, 0) - 1)))
+    on conflict (user_id, key) do nothing
     returning * into v_session;
+    if v_session.id is null then
+        perform asyouwere.fail('key_taken', 'You have a session with this key.');
+    end if;
     return v_session;
 end;
 $$;
 comment on function asyouwere.insert_imported_session is
-    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded.';
+    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded, key_taken.';
 revoke execute on function asyouwere.insert_imported_session from public;
 
 create function asyouwere.insert_imported_history(
@@ -497,7 +501,7 @@ revoke execute on function asyouwere.count_imported_sizes from public;
 
 create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[]
+    p_created_at timestamptz[], p_bodies text[], p_key text
 ) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -518,7 +522,7 @@ begin
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots));
-    v_session := asyouwere.insert_imported_session(p_session);
+    v_session := asyouwere.insert_imported_session(p_session, p_key);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
     v_problem := asyouwere.import_problem(v_session);
@@ -538,18 +542,18 @@ grant execute on function asyouwere.write_import to authenticated;
 
 create function public.import_session(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[]
+    p_created_at timestamptz[], p_bodies text[], p_key text default null
 ) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next asyouwere.write_import(
-        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies, p_key);
 end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument,'
+    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts. Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;

@@ -133,6 +133,11 @@ FUNCTIONS: dict[str, Call] = {
         but={SERVICE: "not_signed_in"},  # it has to say for whom
     ),
     "public.get_session": Call(READ),
+    "public.find_session": Call(
+        MINE,
+        lambda scene, session: {"p_key": "none"},
+        but=dict.fromkeys((OWNER, EDITOR, VIEWER, INVITED, STRANGER, UNNAMED, SERVICE), "session_not_found"),
+    ),
     "public.list_sessions": Call(LISTING, lambda scene, session: {}),
     "public.update_session": Call(SAVE, with_session(p_changes={"name": "new"})),
     "public.delete_session": Call(OWN),
@@ -229,7 +234,7 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.forget_parts": Call(OWN, with_session(p_addresses=["/n"])),
     "asyouwere.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
     "asyouwere.label": Call(SAVE, with_session(p_number=2, p_label="new")),
-    "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None)),
+    "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None, p_key=None)),
     "asyouwere.read_snapshot": Call(READ, with_session(p_number=None, p_label=None)),
     "asyouwere.read_session": Call(READ),
     "asyouwere.read_snapshots": Call(READ, with_session(p_limit=10, p_before=None)),
@@ -240,7 +245,7 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.read_export_page": Call(READ, with_session(p_page=None, p_latest_only=True)),
     "asyouwere.read_messages": Call(READ, with_session(p_after=-1, p_limit=10, p_before=None, p_last=None)),
     "asyouwere.require_readable": Call(READ),
-    "asyouwere.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
+    "asyouwere.write_import": Call(MINE, lambda scene, session: EMPTY_IMPORT | {"p_key": None}, but=NOT_FOR_THE_SERVICE),
     "asyouwere.run_cleanup": Call(SERVICE_ONLY, lambda scene, session: CLEANUP),
     "asyouwere.erase_person": Call(SERVICE_ONLY, lambda scene, session: {"p_user_id": uuid4()}),
     "asyouwere.erase_next": Call(SERVICE_ONLY, lambda scene, session: {}),
@@ -257,6 +262,16 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "asyouwere.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
     "asyouwere.owns_session": Call(HELPER),
+    "asyouwere.find_session_ids": Call(
+        HELPER,
+        lambda scene, session: {"p_user_id": uuid4(), "p_key_prefix": "", "p_metadata": None},
+        but={ANONYMOUS: "denied", CLAIMLESS: "denied"},
+    ),
+    "asyouwere.metadata_terms": Call(
+        HELPER,
+        lambda scene, session: {"p_user_id": uuid4(), "p_metadata": {}},
+        but={ANONYMOUS: "denied", CLAIMLESS: "denied"},
+    ),
     "asyouwere.internal_id_of": Call(HELPER),
     "asyouwere.is_public": Call(
         HELPER,

@@ -44,6 +44,7 @@ SELECT: Final[dict[str, tuple[str, ...]]] = {
     "import_session": _SESSION,
     "accept_transfer": _SESSION,
     "get_session": _LISTED,
+    "find_session": _LISTED,
     "list_sessions": _LISTED,
     "pop_session_items": (
         "number", "created", "replayed", "items::text", "first_position", "size_bytes", "message_count",

@@ -11,7 +11,7 @@ from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempo
 from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.save import Saved
 from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
-from asyouwere.service.handlers.sessions import Name
+from asyouwere.service.handlers.sessions import Key, Name
 from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
@@ -67,6 +67,7 @@ class ForkRequest(RequestModel):
 
     number: int | None = Field(None, ge=1, le=_LARGEST)
     name: Name | None = Field(None, description="Name of the new session; default: the same.")
+    key: Key | None = Field(None, description="Key of the new session.")
 
 
 async def list_snapshots(call: Call) -> ApiResponse:
@@ -146,6 +147,11 @@ async def fork_session(call: Call) -> ApiResponse:
     rows = await call.database.rows(
         call.caller,
         "fork_session",
-        {"p_session_id": call.path["session_id"], "p_number": request.number, "p_name": request.name},
+        {
+            "p_session_id": call.path["session_id"],
+            "p_number": request.number,
+            "p_name": request.name,
+            "p_key": request.key,
+        },
     )
     return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)

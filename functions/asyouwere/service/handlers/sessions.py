@@ -40,11 +40,13 @@ __all__ = [
     "ConfirmQuery",
     "CreateSession",
     "DeleteQuery",
+    "KeyQuery",
     "SessionsQuery",
     "UpdateSession",
     "create_session",
     "delete_my_data",
     "delete_session",
+    "find_session",
     "get_session",
     "list_sessions",
     "place",
@@ -88,6 +90,14 @@ class SessionsQuery(RequestModel):
     archived: Literal["true", "false", "all"] = "false"
     status: Status | None = None
     search: Text | None = Field(None, description="Part of the name, in any case of letters.")
+    key_prefix: Key | None = Field(None, description="Own sessions whose key begins with it.")
+    metadata: Text | None = Field(None, description="A JSON object: own sessions whose metadata contains it.")
+
+
+class KeyQuery(RequestModel):
+    """Which session, by its owner's own name for it."""
+
+    key: Key
 
 
 class UpdateSession(RequestModel):
@@ -149,6 +159,8 @@ async def list_sessions(call: Call) -> ApiResponse:
             "p_archived": {"true": True, "false": False, "all": None}[query.archived],
             "p_status": query.status,
             "p_search": query.search,
+            "p_key_prefix": query.key_prefix,
+            "p_metadata": None if query.metadata is None else _object(query.metadata),
         },
         repeatable=True,
     )
@@ -163,6 +175,13 @@ async def get_session(call: Call) -> ApiResponse:
     rows = await call.database.rows(
         call.caller, "get_session", {"p_session_id": call.path["session_id"]}, repeatable=True
     )
+    return json_response(ListedSession(**rows[0]).json_text())
+
+
+async def find_session(call: Call) -> ApiResponse:
+    """The caller's own session of this key; none is made."""
+    query = validated(KeyQuery, call.query)
+    rows = await call.database.rows(call.caller, "find_session", {"p_key": query.key}, repeatable=True)
     return json_response(ListedSession(**rows[0]).json_text())
 
 
@@ -211,6 +230,20 @@ async def delete_my_data(call: Call) -> ApiResponse:
             await asyncio.sleep(0.1)  # what is left is busy
         receipt = {name: receipt.get(name, 0) + count for name, count in step.items()} | {"done": done}
     return json_response(DeletedData(**receipt).json_text())
+
+
+def _object(text: str) -> str:
+    """A query parameter that is a JSON object. Raises invalid_request, not_representable."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Invalid("invalid_request", "'metadata' must be a JSON object.")
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Invalid("not_representable")
+    return storable(text)
 
 
 def storable(text: str) -> str:

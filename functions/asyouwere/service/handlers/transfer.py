@@ -11,14 +11,14 @@ from asyouwere.errors import Invalid, TooLarge
 from asyouwere.service.database.text_array import TextArray
 from asyouwere.service.handlers import exports
 from asyouwere.service.handlers.session_models import CreatedSession
-from asyouwere.service.handlers.sessions import storable
+from asyouwere.service.handlers.sessions import Key, storable
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, JsonObject, RequestModel
 from asyouwere.state.exact_json import MAX_NESTING, each_item, items
 
-__all__ = ["ExportQuery", "SessionExport", "export_session", "import_session"]
+__all__ = ["ExportQuery", "ImportQuery", "SessionExport", "export_session", "import_session"]
 
 #: Levels that an export wraps around a part: the document, its list of parts, the part.
 _WRAPPING = 3
@@ -37,6 +37,12 @@ class ExportQuery(RequestModel):
     """The kind of file. Only JSON is complete."""
 
     format: Literal["json", "markdown", "pdf"] = "json"
+
+
+class ImportQuery(RequestModel):
+    """What the document does not say."""
+
+    key: Key | None = Field(None, description="Key of the new session.")
 
 
 class SessionExport(RequestModel):
@@ -60,11 +66,12 @@ async def export_session(call: Call) -> ApiResponse:
 
 async def import_session(call: Call) -> ApiResponse:
     """A new, private session of the caller's own with the same snapshots, numbers and labels."""
+    query = validated(ImportQuery, call.query)
     request, columns = await run_off_loop_if_large(len(call.body), lambda: _opened(call.body))
     rows = await call.database.rows(
         call.caller,
         "import_session",
-        {"p_session": request.session, "p_snapshots": request.snapshots, **columns},
+        {"p_session": request.session, "p_snapshots": request.snapshots, **columns, "p_key": query.key},
     )
     return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)
 

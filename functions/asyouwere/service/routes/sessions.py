@@ -59,9 +59,10 @@ ROUTES: Final = (
         transfer.import_session,
         "Import a JSON export as a new session",
         body=transfer.SessionExport,
+        query=transfer.ImportQuery,
         response=session_models.CreatedSession,
         status=201,
-        errors=("too_large", "quota_exceeded", "address_too_long", *SESSION_FIELDS),
+        errors=("key_taken", "too_large", "quota_exceeded", "address_too_long", *SESSION_FIELDS),
         limit="max_import_bytes",
     ),
     Route(
@@ -96,6 +97,15 @@ ROUTES: Final = (
         body=handing_over.ClaimRequest,
         response=session_models.Claimed,
         errors=("offer_not_found", "quota_exceeded"),
+    ),
+    Route(
+        "GET",
+        "/by-key",
+        sessions.find_session,
+        "Get the caller's session of a key, without making one",
+        query=sessions.KeyQuery,
+        response=session_models.ListedSession,
+        errors=SESSION,
     ),
     Route(
         "GET",
@@ -232,7 +242,7 @@ ROUTES: Final = (
         body=history.ForkRequest,
         response=session_models.CreatedSession,
         status=201,
-        errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "invalid_argument"),
+        errors=(*SESSION, "snapshot_not_found", "snapshot_gone", "key_taken", "quota_exceeded", "invalid_argument"),
     ),
     Route(
         "POST",

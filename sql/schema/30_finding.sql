@@ -1,0 +1,68 @@
+-- Finding sessions by their owner's own names for them: the key, its beginning, and metadata.
+-- Breaks running code: no.
+
+create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C") where key is not null;
+
+create function asyouwere.metadata_terms(p_user_id uuid, p_metadata jsonb) returns bigint[]
+language sql immutable parallel safe
+return array(
+    select hashtextextended(p_user_id::text || ' ' || m.key || ' ' || case jsonb_typeof(m.value)
+        when 'object' then '' when 'array' then ''
+        when 'number' then trim_scale(m.value::text::numeric)::text -- 1.0 contains 1
+        else m.value::text end, 0)
+    from jsonb_each(p_metadata) m);
+comment on function asyouwere.metadata_terms is
+    'What metadata is found by: each key, with its value if that is no container, as its owner''s.';
+revoke execute on function asyouwere.metadata_terms from public;
+-- an index of the table's calls it for whoever changes metadata
+grant execute on function asyouwere.metadata_terms to authenticated, service_role;
+
+create index free_agent_sessions_by_metadata on public.free_agent_sessions
+    using gin (asyouwere.metadata_terms(user_id, metadata)) where metadata <> '{}';
+
+create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+as $$
+begin
+    -- definer: an index condition under row level security would have to be leakproof. Own sessions only.
+    if p_user_id is distinct from auth.uid() and current_setting('role') <> 'service_role' then
+        return '{}';
+    elsif p_key_prefix is not null then
+        return array(
+            select s.id from public.free_agent_sessions s
+            where s.user_id = p_user_id and s.key collate "C" >= p_key_prefix
+                and s.key collate "C" <= p_key_prefix || repeat(U&'\+10FFFF', 500)
+                and (p_metadata is null or s.metadata @> p_metadata));
+    end if;
+    return array(
+        select s.id from public.free_agent_sessions s
+        where s.metadata <> '{}'
+            and asyouwere.metadata_terms(s.user_id, s.metadata) @> asyouwere.metadata_terms(p_user_id, p_metadata)
+            -- not =, which an index of all the person's sessions would be taken for
+            and s.user_id is not distinct from p_user_id and s.metadata @> p_metadata);
+end;
+$$;
+comment on function asyouwere.find_session_ids is
+    'Ids of a person''s sessions whose key begins with a text, or whose metadata contains some, or both.';
+revoke execute on function asyouwere.find_session_ids from public;
+grant execute on function asyouwere.find_session_ids to authenticated, service_role;
+
+create function public.find_session(p_key text, p_user_id uuid default null) returns setof public.sessions_list
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid := case when current_setting('role') = 'service_role' then p_user_id else auth.uid() end;
+    v_id uuid;
+begin
+    select s.id into v_id from public.free_agent_sessions s where s.user_id = v_owner and s.key = p_key;
+    if not found or p_user_id <> v_owner then
+        perform asyouwere.fail('session_not_found');
+    end if;
+    return next asyouwere.read_session(v_id);
+end;
+$$;
+comment on function public.find_session is
+    'The caller''s session with this key; unlike get_or_create_session it makes none. p_user_id is for the service. Raises '
+    'session_not_found.';
+revoke execute on function public.find_session from public, anon, authenticated, service_role;
+grant execute on function public.find_session to authenticated, service_role;
