@@ -3229,7 +3229,7 @@ comment on function public.revert_session is
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function asyouwere.fork(p_session_id uuid, p_number int, p_name text)
+create function asyouwere.fork(p_session_id uuid, p_number int, p_name text, p_key text)
 returns public.free_agent_sessions
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -3246,14 +3246,18 @@ begin
     if v_owner is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
-    insert into public.free_agent_sessions (user_id, name, model, kind, upstream, metadata, expires_after,
+    insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata, expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
-    values (v_owner, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
+    values (v_owner, p_key, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
         -- a mere reader's copy would otherwise go on talking to the owner's agent
         case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
+    on conflict (user_id, key) do nothing
     returning * into v_fork;
+    if v_fork.id is null then
+        perform asyouwere.fail('key_taken', 'You have a session with this key.');
+    end if;
     perform asyouwere.charge_copy(v_owner, v_header.size_bytes);
     insert into asyouwere.parts (session, since, item, ord, size, depth, kind, created_at, path, body)
     select v_fork.internal_id, 1, p.item, row_number() over (order by p.path, p.item), p.size, p.depth,
@@ -3277,18 +3281,19 @@ comment on function asyouwere.fork is 'Copies one version into a session of the 
 revoke execute on function asyouwere.fork from public;
 grant execute on function asyouwere.fork to authenticated, service_role;
 
-create function public.fork_session(p_session_id uuid, p_number int default null, p_name text default null)
-returns setof public.free_agent_sessions
+create function public.fork_session(
+    p_session_id uuid, p_number int default null, p_name text default null, p_key text default null
+) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next asyouwere.fork(p_session_id, p_number, p_name);
+    return next asyouwere.fork(p_session_id, p_number, p_name, p_key);
 end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. Raises session_not_found, snapshot_not_found, '
-    'snapshot_gone.';
+    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. p_key gives it a '
+    'key. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;
 
@@ -3767,7 +3772,8 @@ grant execute on function asyouwere.fold_text to authenticated, service_role;
 
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
-    p_archived boolean default false, p_status text default null, p_search text default null
+    p_archived boolean default false, p_status text default null, p_search text default null,
+    p_key_prefix text default null, p_metadata jsonb default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 -- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
@@ -3779,7 +3785,24 @@ declare
     v_before timestamptz := coalesce(p_before, 'infinity');
     v_before_id uuid := coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
     v_search text := asyouwere.fold_text(left(p_search, 2000)); -- a name has 500 characters
+    v_metadata jsonb := nullif(p_metadata, '{}');
 begin
+    if p_key_prefix is not null or v_metadata is not null then
+        return query
+        select d.* from (
+            select s.id from public.free_agent_sessions s
+            where s.id = any (asyouwere.find_session_ids(v_caller, p_key_prefix, v_metadata))
+                and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
+            order by s.last_activity_at desc, s.id desc limit v_limit
+        ) f cross join lateral (
+            select * from asyouwere.described_sessions o where o.id = f.id
+        ) d
+        order by d.last_activity_at desc, d.id desc;
+        return;
+    end if;
     return query
     with page as (
         -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions. The bin
@@ -3811,7 +3834,7 @@ begin
 end;
 $$;
 comment on function public.list_sessions is
-    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters.';
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: own sessions whose key begins with a text, whose metadata contains some.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -4282,7 +4305,7 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
-create function asyouwere.insert_imported_session(p_session json) returns public.free_agent_sessions
+create function asyouwere.insert_imported_session(p_session json, p_key text) returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -4302,10 +4325,10 @@ begin
         perform asyouwere.refuse_import('a number is too large');
     end if;
     insert into public.free_agent_sessions (
-        user_id, name, model, kind, status, upstream, metadata, expires_after,
+        user_id, key, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (
-        auth.uid(), v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
+        auth.uid(), p_key, v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
         coalesce(nullif(v_fields.status, 'expired'), 'idle'),
         v_fields.upstream, coalesce(v_fields.metadata, '{}'),
         -- without expiry it had none: 0, or a chat would get the default; a number too large for an interval
@@ -4315,12 +4338,16 @@ begin
         asyouwere.clamp_time(coalesce(v_fields.created_at, now())),
         coalesce(v_fields.latest_number, 0),
         greatest(0, least(coalesce(v_fields.pruned_through, 0), coalesce(v_fields.latest_number, 0) - 1)))
+    on conflict (user_id, key) do nothing
     returning * into v_session;
+    if v_session.id is null then
+        perform asyouwere.fail('key_taken', 'You have a session with this key.');
+    end if;
     return v_session;
 end;
 $$;
 comment on function asyouwere.insert_imported_session is
-    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded.';
+    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded, key_taken.';
 revoke execute on function asyouwere.insert_imported_session from public;
 
 create function asyouwere.insert_imported_history(
@@ -4510,7 +4537,7 @@ revoke execute on function asyouwere.count_imported_sizes from public;
 
 create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[]
+    p_created_at timestamptz[], p_bodies text[], p_key text
 ) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -4531,7 +4558,7 @@ begin
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots));
-    v_session := asyouwere.insert_imported_session(p_session);
+    v_session := asyouwere.insert_imported_session(p_session, p_key);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
     v_problem := asyouwere.import_problem(v_session);
@@ -4551,18 +4578,18 @@ grant execute on function asyouwere.write_import to authenticated;
 
 create function public.import_session(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[]
+    p_created_at timestamptz[], p_bodies text[], p_key text default null
 ) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next asyouwere.write_import(
-        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies, p_key);
 end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'its key is not taken over. The arrays are the columns of the export''s parts. Raises invalid_argument,'
+    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts. Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;
@@ -7996,3 +8023,74 @@ comment on function public.forget_session_parts is
     'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, address_below_part, list_gap.';
 revoke execute on function public.forget_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.forget_session_parts to authenticated, service_role;
+
+-- 30_finding.sql
+
+-- Finding sessions by their owner's own names for them: the key, its beginning, and metadata.
+-- Breaks running code: no.
+
+create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C") where key is not null;
+
+create function asyouwere.metadata_terms(p_user_id uuid, p_metadata jsonb) returns bigint[]
+language sql immutable parallel safe
+return array(
+    select hashtextextended(p_user_id::text || ' ' || m.key || ' ' || case jsonb_typeof(m.value)
+        when 'object' then '' when 'array' then ''
+        when 'number' then trim_scale(m.value::text::numeric)::text -- 1.0 contains 1
+        else m.value::text end, 0)
+    from jsonb_each(p_metadata) m);
+comment on function asyouwere.metadata_terms is
+    'What metadata is found by: each key, with its value if that is no container, as its owner''s.';
+revoke execute on function asyouwere.metadata_terms from public;
+-- an index of the table's calls it for whoever changes metadata
+grant execute on function asyouwere.metadata_terms to authenticated, service_role;
+
+create index free_agent_sessions_by_metadata on public.free_agent_sessions
+    using gin (asyouwere.metadata_terms(user_id, metadata)) where metadata <> '{}';
+
+create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+as $$
+begin
+    -- definer: an index condition under row level security would have to be leakproof. Own sessions only.
+    if p_user_id is distinct from auth.uid() and current_setting('role') <> 'service_role' then
+        return '{}';
+    elsif p_key_prefix is not null then
+        return array(
+            select s.id from public.free_agent_sessions s
+            where s.user_id = p_user_id and s.key collate "C" >= p_key_prefix
+                and s.key collate "C" <= p_key_prefix || repeat(U&'\+10FFFF', 500)
+                and (p_metadata is null or s.metadata @> p_metadata));
+    end if;
+    return array(
+        select s.id from public.free_agent_sessions s
+        where s.metadata <> '{}'
+            and asyouwere.metadata_terms(s.user_id, s.metadata) @> asyouwere.metadata_terms(p_user_id, p_metadata)
+            -- not =, which an index of all the person's sessions would be taken for
+            and s.user_id is not distinct from p_user_id and s.metadata @> p_metadata);
+end;
+$$;
+comment on function asyouwere.find_session_ids is
+    'Ids of a person''s sessions whose key begins with a text, or whose metadata contains some, or both.';
+revoke execute on function asyouwere.find_session_ids from public;
+grant execute on function asyouwere.find_session_ids to authenticated, service_role;
+
+create function public.find_session(p_key text, p_user_id uuid default null) returns setof public.sessions_list
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid := case when current_setting('role') = 'service_role' then p_user_id else auth.uid() end;
+    v_id uuid;
+begin
+    select s.id into v_id from public.free_agent_sessions s where s.user_id = v_owner and s.key = p_key;
+    if not found or p_user_id <> v_owner then
+        perform asyouwere.fail('session_not_found');
+    end if;
+    return next asyouwere.read_session(v_id);
+end;
+$$;
+comment on function public.find_session is
+    'The caller''s session with this key; unlike get_or_create_session it makes none. p_user_id is for the service. Raises '
+    'session_not_found.';
+revoke execute on function public.find_session from public, anon, authenticated, service_role;
+grant execute on function public.find_session to authenticated, service_role;
