@@ -67,8 +67,10 @@ create table asyouwere.settings (
     keep_daily_for interval not null default '365 days' check (keep_daily_for between '0' and '300 years'),
     keep_monthly_for interval check (keep_monthly_for between '0' and '300 years'),
     keep_keys_for interval not null default '30 days' check (keep_keys_for between '0' and '300 years'),
-    chat_expires_after interval not null default '30 minutes' check (chat_expires_after between '0' and '60 years'),
-    delete_expired_after interval not null default '7 days' check (delete_expired_after between '0' and '300 years'),
+    chat_expires_after interval not null default '30 minutes'
+        check (chat_expires_after between '0' and '60 years'),
+    delete_expired_after interval not null default '7 days'
+        check (delete_expired_after between '0' and '300 years'),
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
@@ -78,7 +80,8 @@ create table asyouwere.settings (
     max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
     max_invitations_received int default 500 check (max_invitations_received >= 0),
     max_invitations_from_one int default 20 check (max_invitations_from_one >= 0),
-    keep_chunks_for interval not null default '10 minutes' check (keep_chunks_for between '0' and '300 years'),
+    keep_chunks_for interval not null default '10 minutes'
+        check (keep_chunks_for between '0' and '300 years'),
     max_turn_bytes int not null default 8 * 1024 * 1024 check (max_turn_bytes between 65536 and 1024 ^ 3),
     max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
     max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0)
@@ -92,9 +95,11 @@ comment on column asyouwere.settings.max_nesting is
 comment on column asyouwere.settings.keep_snapshots is
     'Clean-up keeps at least this many of the newest snapshots.';
 comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
-comment on column asyouwere.settings.keep_hourly_for is 'Up to this age it keeps the last one of each hour (UTC).';
+comment on column asyouwere.settings.keep_hourly_for is
+    'Up to this age it keeps the last one of each hour (UTC).';
 comment on column asyouwere.settings.keep_daily_for is 'Up to this age it keeps the last one of each day.';
-comment on column asyouwere.settings.keep_monthly_for is 'Up to this age it keeps the last one of each month; null: for ever.';
+comment on column asyouwere.settings.keep_monthly_for is
+    'Up to this age it keeps the last one of each month; null: for ever.';
 comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
 comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
 comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
@@ -116,7 +121,8 @@ comment on column asyouwere.settings.max_invitations_from_one is
     'Open ones of one owner to one person, so that nobody fills another''s list alone. Null: no limit.';
 comment on column asyouwere.settings.keep_chunks_for is
     'How long a turn''s chunks stay after its end; interrupted: delete_expired_after.';
-comment on column asyouwere.settings.max_turn_bytes is 'JSON of a turn''s chunks, each flush counting 100 more.';
+comment on column asyouwere.settings.max_turn_bytes is
+    'JSON of a turn''s chunks, each flush counting 100 more.';
 comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
 comment on column asyouwere.settings.max_recent_turns_per_user is
     'Begun by one person and ended within keep_chunks_for. Null: no limit.';

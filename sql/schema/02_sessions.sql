@@ -2,7 +2,8 @@
 -- Breaks running code: no.
 
 -- No check constraints on the tables that every save writes: Postgres reads and compiles them anew for each
--- statement, which made a save a third slower. check_session() checks what people may write, when they write it.
+-- statement, which made a save a third slower. check_session() checks what people may write, when they write
+-- it.
 create table public.free_agent_sessions (
     id uuid primary key default asyouwere.new_id(),
     -- 8 bytes instead of 16 in every part and every index entry of a part
@@ -29,31 +30,43 @@ create table public.free_agent_sessions (
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
     last_message text,
-    -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its page (HOT)
+    -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its
+    -- page (HOT)
     activity_bin timestamptz generated always as (
         date_bin('30 seconds', last_activity_at, timestamptz '2000-01-01 00:00Z')) stored,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
-comment on column public.free_agent_sessions.internal_id is 'Short key of the session''s parts; no API takes it.';
-comment on column public.free_agent_sessions.key is 'The owner''s own name for it, for example a character''s config id; one session each.';
-comment on column public.free_agent_sessions.upstream is 'Where the agent lives: {provider, path, url, external_id}.';
+comment on column public.free_agent_sessions.internal_id is
+    'Short key of the session''s parts; no API takes it.';
+comment on column public.free_agent_sessions.key is
+    'The owner''s own name for it, for example a character''s config id; one session each.';
+comment on column public.free_agent_sessions.upstream is
+    'Where the agent lives: {provider, path, url, external_id}.';
 comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expires by default.';
-comment on column public.free_agent_sessions.status is 'idle, running, paused, completed, error; the clean-up makes it expired.';
-comment on column public.free_agent_sessions.visibility is 'private: the owner; shared: members too; public: everyone reads.';
-comment on column public.free_agent_sessions.expires_after is 'Idle time after which it expires; null: never.';
+comment on column public.free_agent_sessions.status is
+    'idle, running, paused, completed, error; the clean-up makes it expired.';
+comment on column public.free_agent_sessions.visibility is
+    'private: the owner; shared: members too; public: everyone reads.';
+comment on column public.free_agent_sessions.expires_after is
+    'Idle time after which it expires; null: never.';
 comment on column public.free_agent_sessions.last_activity_at is 'Last save, exact; lists are in this order.';
 comment on column public.free_agent_sessions.activity_bin is
-    'Half minute of last_activity_at, which is not indexed: order by activity_bin desc, last_activity_at desc.';
+    'Half minute of last_activity_at, which is not indexed: order by activity_bin desc, last_activity_at '
+    'desc.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
-comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
-comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
+comment on column public.free_agent_sessions.latest_number is
+    'Number of the latest snapshot; 0: never saved.';
+comment on column public.free_agent_sessions.pruned_through is
+    'Up to this number clean-up has judged which snapshots stay.';
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
-comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
+comment on column public.free_agent_sessions.stored_bytes is
+    'Bytes of JSON in the parts of all kept versions.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
-comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
+comment on column public.free_agent_sessions.prepaid_saves is
+    'Tokens its owner has taken ahead, see 20_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
@@ -73,13 +86,17 @@ create table public.session_members (
     primary key (session_id, user_id)
 );
 comment on table public.session_members is
-    'Who else may read (viewer) or also save (editor), once accepted. Counts while the session is shared or public.';
-comment on column public.session_members.invited_by is 'Whose open invitation it is: the owner''s. Null once accepted.';
+    'Who else may read (viewer) or also save (editor), once accepted. Counts while the session is shared or'
+    ' public.';
+comment on column public.session_members.invited_by is
+    'Whose open invitation it is: the owner''s. Null once accepted.';
 comment on column public.session_members.accepted_at is 'Null: invited, and a stranger until accepting.';
-create index session_members_by_user on public.session_members (user_id, session_id) where accepted_at is not null;
+create index session_members_by_user on public.session_members (user_id, session_id)
+    where accepted_at is not null;
 create index session_members_invited on public.session_members (user_id, created_at desc, session_id desc)
     where accepted_at is null;
-create index session_members_inviting on public.session_members (invited_by, user_id) where accepted_at is null;
+create index session_members_inviting on public.session_members (invited_by, user_id)
+    where accepted_at is null;
 
 create table public.session_snapshots (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -95,15 +112,18 @@ create table public.session_snapshots (
 comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
 comment on column public.session_snapshots.size_bytes is 'Bytes of JSON in the parts of this version.';
-comment on column public.session_snapshots.changed_parts is 'Parts written or removed since the snapshot before.';
+comment on column public.session_snapshots.changed_parts is
+    'Parts written or removed since the snapshot before.';
 comment on column public.session_snapshots.created_by is
     'Who saved it, if not the owner at that time; null as well: the service.';
-comment on column public.session_snapshots.label is 'A person''s name for it; clean-up never takes a labelled one.';
+comment on column public.session_snapshots.label is
+    'A person''s name for it; clean-up never takes a labelled one.';
 create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
     where label is not null;
 
 -- for delete_my_data(); few rows: most saves are the owner's
-create index session_snapshots_by_member on public.session_snapshots (created_by) where created_by is not null;
+create index session_snapshots_by_member on public.session_snapshots (created_by)
+    where created_by is not null;
 
 create function asyouwere.refuse_session_fields(
     p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
@@ -133,7 +153,8 @@ begin
     perform asyouwere.refuse_document('metadata', p_metadata, 65536);
 end;
 $$;
-comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field, and what a document is refused for.';
+comment on function asyouwere.refuse_session_fields is
+    'Raises invalid_argument, naming the field, and what a document is refused for.';
 revoke execute on function asyouwere.refuse_session_fields from public;
 
 -- Ids and people that are no more ---------------------------------------------------------------------------
@@ -143,7 +164,8 @@ create table asyouwere.used_ids (
 );
 comment on table asyouwere.used_ids is
     'Ids of deleted sessions: their clients may still save into them, so nobody else ever gets one.';
-comment on column asyouwere.used_ids.user_id is 'Whose it was and who may use it again, for an undo; null: nobody.';
+comment on column asyouwere.used_ids.user_id is
+    'Whose it was and who may use it again, for an undo; null: nobody.';
 alter table asyouwere.used_ids enable row level security; -- no policy: the functions only
 create index used_ids_by_user on asyouwere.used_ids (user_id) where user_id is not null;
 
@@ -170,7 +192,8 @@ create table asyouwere.erasures (
     account_gone boolean not null default false
 );
 comment on table asyouwere.erasures is
-    'People whose data is being deleted, step by step. From the first moment nobody else reads their sessions.';
+    'People whose data is being deleted, step by step. From the first moment nobody else reads their '
+    'sessions.';
 comment on column asyouwere.erasures.account_gone is
     'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
 alter table asyouwere.erasures enable row level security; -- no policy: the functions only
@@ -185,16 +208,18 @@ comment on function asyouwere.is_erased is 'Whether a person''s data is being de
 revoke execute on function asyouwere.is_erased from public;
 grant execute on function asyouwere.is_erased to anon, authenticated, service_role;
 
--- What a write into the table goes through --------------------------------------------------------------------
--- One order of locks, or two writers wait for each other: first the owner's rows as a whole (a statement on the table
--- may lock many, in any order), then sessions by id, then what belongs to them, last the bucket, after the rows.
+-- What a write into the table goes through
+-- -------------------------------------------------------------------- One order of locks, or two writers
+-- wait for each other: first the owner's rows as a whole (a statement on the table may lock many, in any
+-- order), then sessions by id, then what belongs to them, last the bucket, after the rows.
 create function asyouwere.lock_owner(p_user_id uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
     select pg_advisory_xact_lock(hashtextextended('asyouwere owner ' || p_user_id, 0))
 $$;
 comment on function asyouwere.lock_owner is
-    'Held by whoever writes to several rows of one owner at once, till the end of the transaction. Saves don''t ask.';
+    'Held by whoever writes to several rows of one owner at once, till the end of the transaction. Saves '
+    'don''t ask.';
 revoke execute on function asyouwere.lock_owner from public;
 grant execute on function asyouwere.lock_owner to authenticated, service_role;
 
@@ -209,15 +234,16 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.lock_own_rows is 'Two statements of one person on the table itself come one after the other.';
+comment on function asyouwere.lock_own_rows is
+    'Two statements of one person on the table itself come one after the other.';
 revoke execute on function asyouwere.lock_own_rows from public;
 
 create function asyouwere.keep_identity() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Invoker: a session changes hands in accept_transfer() and claim_sessions() only, which run as the table's owner.
-    -- An upsert sets every column that it was sent, to what it was.
+    -- Invoker: a session changes hands in accept_transfer() and claim_sessions() only, which run as the
+    -- table's owner. An upsert sets every column that it was sent, to what it was.
     if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key)
         and not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), 'usage')
     then
@@ -241,7 +267,8 @@ begin
     elsif asyouwere.is_erased(p_owner) then
         perform asyouwere.fail('forbidden', 'This account is being deleted.');
     end if;
-    -- An id that is, or was, somebody else's: the answer that any stranger gets. The service is told that it is taken.
+    -- An id that is, or was, somebody else's: the answer that any stranger gets. The service is told that it
+    -- is taken.
     if exists (select from asyouwere.used_ids u where u.id = p_id and u.user_id is distinct from p_owner)
         or v_is_limited
             and exists (select from public.free_agent_sessions s where s.id = p_id and s.user_id <> p_owner)
@@ -278,7 +305,8 @@ begin
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
-    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is safe
+    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is
+    -- safe
     if new.expires_after is not null then
         new.expires_after := nullif(make_interval(
             secs => greatest(-1, least(extract(epoch from new.expires_after), 2000000001))), interval '0');
@@ -290,7 +318,8 @@ begin
 end;
 $$;
 comment on function asyouwere.check_session is
-    'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
+    'Checks what people write into a session. Chat sessions expire by default, others never. A new status '
+    'revives.';
 revoke execute on function asyouwere.check_session from public;
 
 create function asyouwere.charge_session() returns trigger
@@ -305,19 +334,22 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.charge_session is 'Charges a session made or changed. Raises rate_limited, quota_exceeded.';
+comment on function asyouwere.charge_session is
+    'Charges a session made or changed. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.charge_session from public;
 
 -- of these columns, so that no save has to ask
 create trigger lock_own_rows
-    before insert or delete or update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata,
+    before insert or delete or update of id, user_id, name, model, kind, status, visibility, key, upstream,
+        metadata,
         expires_after, archived_at
     on public.free_agent_sessions
     for each statement execute function asyouwere.lock_own_rows();
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
 create trigger check_changed_session
-    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata,
+        expires_after,
         archived_at
     on public.free_agent_sessions
     for each row execute function asyouwere.check_session();

@@ -27,7 +27,8 @@ comment on column asyouwere.parts.until is
 comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
 comment on column asyouwere.parts.ord is
     'Tells the parts of one save apart, so that the key also answers "changed since".';
-comment on column asyouwere.parts.size is 'What it counts as, see part_size(): so no sum has to fetch bodies.';
+comment on column asyouwere.parts.size is
+    'What it counts as, see part_size(): so no sum has to fetch bodies.';
 comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
 comment on column asyouwere.parts.kind is
     'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
@@ -72,8 +73,8 @@ revoke execute on function asyouwere.part_kind from public;
 
 create function asyouwere.part_size(p_path text, p_body text) returns int
 language sql immutable parallel safe
--- A row of two index entries takes some 100 bytes besides: without them, and the address, thousands of small parts with
--- long keys would be a state of no size.
+-- A row of two index entries takes some 100 bytes besides: without them, and the address, thousands of small
+-- parts with long keys would be a state of no size.
 return octet_length(p_path) + octet_length(p_body) + 100;
 comment on function asyouwere.part_size is 'What a part counts as, in bytes: address, body and a row.';
 revoke execute on function asyouwere.part_size from public;

@@ -36,7 +36,8 @@ as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
     select session_id from public.session_members where user_id = auth.uid() and accepted_at is not null
 $$;
-comment on function asyouwere.session_ids_shared_with_me is 'Sessions that the caller has accepted to be a member of.';
+comment on function asyouwere.session_ids_shared_with_me is
+    'Sessions that the caller has accepted to be a member of.';
 revoke execute on function asyouwere.session_ids_shared_with_me from public;
 grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
 
@@ -70,7 +71,8 @@ as $$
     where s.id = p_session_id
         and (current_setting('role') = 'none' or asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
 $$;
-comment on function asyouwere.internal_id_of is 'By what the parts of a session are found, if the caller may read it.';
+comment on function asyouwere.internal_id_of is
+    'By what the parts of a session are found, if the caller may read it.';
 revoke execute on function asyouwere.internal_id_of from public;
 grant execute on function asyouwere.internal_id_of to anon, authenticated, service_role;
 
@@ -82,15 +84,18 @@ as $$
         select from public.session_members m
         where m.session_id = p_session_id and m.user_id = auth.uid() and m.accepted_at is not null)
 $$;
-comment on function asyouwere.is_insider is 'Whether the caller is the owner or a member, and no mere reader of a public session.';
+comment on function asyouwere.is_insider is
+    'Whether the caller is the owner or a member, and no mere reader of a public session.';
 revoke execute on function asyouwere.is_insider from public;
 
 -- Sessions -----------------------------------------------------------------------------------------------
 alter table public.free_agent_sessions enable row level security;
 revoke all on public.free_agent_sessions from anon, authenticated, service_role;
 grant select on public.free_agent_sessions to authenticated, service_role;
--- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own books.
-grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at, created_at,
+-- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own
+-- books.
+grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at,
+    created_at,
     updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count, activity_bin)
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
@@ -98,7 +103,8 @@ grant delete on public.free_agent_sessions to authenticated, service_role;
 grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
     on public.free_agent_sessions to authenticated, service_role;
 -- id, user_id, kind and key, which never change: PostgREST's upserts name whatever was sent.
-grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at)
+grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+    archived_at)
     on public.free_agent_sessions to authenticated, service_role;
 
 create policy "Owners, members and, if public, everyone read a session"
@@ -123,7 +129,8 @@ create policy "Owners delete their sessions"
 alter table public.session_members enable row level security;
 revoke all on public.session_members from anon, authenticated, service_role;
 grant select, delete on public.session_members to authenticated, service_role;
-grant insert (session_id, user_id, role), update (role) on public.session_members to authenticated, service_role;
+grant insert (session_id, user_id, role), update (role) on public.session_members to authenticated,
+    service_role;
 
 create policy "Owners see all members, members see themselves"
     on public.session_members for select to authenticated
@@ -175,8 +182,8 @@ begin
     if found then
         v_role := asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility);
     else
-        -- Of somebody else's session the role has been asked for twice by now, of none never: take as long over it, or
-        -- a thousand tries would tell the two apart.
+        -- Of somebody else's session the role has been asked for twice by now, of none never: take as long
+        -- over it, or a thousand tries would tell the two apart.
         perform asyouwere.role_of(p_session_id, p_session_id, 'private');
         perform asyouwere.role_of(p_session_id, p_session_id, 'private');
     end if;
@@ -190,11 +197,13 @@ begin
     perform asyouwere.fail('session_not_found');
 end;
 $$;
-comment on function asyouwere.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
+comment on function asyouwere.refuse_access is
+    'Raises forbidden for readers, session_not_found for strangers.';
 revoke execute on function asyouwere.refuse_access from public;
 
 create function asyouwere.session_to_read(p_session_id uuid) returns public.free_agent_sessions
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
@@ -208,7 +217,8 @@ begin
     return v_session;
 end;
 $$;
-comment on function asyouwere.session_to_read is 'The session''s row if the caller may read it. Raises session_not_found.';
+comment on function asyouwere.session_to_read is
+    'The session''s row if the caller may read it. Raises session_not_found.';
 revoke execute on function asyouwere.session_to_read from public;
 
 create function asyouwere.session_to_write(p_session_id uuid, p_need text default 'editor')
@@ -218,8 +228,9 @@ as $$
 declare
     v_session public.free_agent_sessions;
 begin
-    -- Run by definers only; no SET clause, see 09_saving.sql. A statement of its own: what runs after waiting for this lock sees what the one before committed.
-    -- The role is part of the condition, so nobody locks a session that is not theirs to write.
+    -- Run by definers only; no SET clause, see 09_saving.sql. A statement of its own: what runs after waiting
+    -- for this lock sees what the one before committed. The role is part of the condition, so nobody locks a
+    -- session that is not theirs to write.
     select * into v_session from public.free_agent_sessions s
     where s.id = p_session_id
         and asyouwere.role_of(s.id, s.user_id, s.visibility) = any (
@@ -232,5 +243,6 @@ begin
 end;
 $$;
 comment on function asyouwere.session_to_write is
-    'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or owns it. Raises session_not_found, forbidden.';
+    'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or'
+    ' owns it. Raises session_not_found, forbidden.';
 revoke execute on function asyouwere.session_to_write from public;

@@ -151,7 +151,8 @@ begin
     end if;
     -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in
     -- readable_json, no half escape at the end, and of what is in strings nothing left to mislead.
-    v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'), '\\(?:u[0-9a-fA-F]{0,3})?$', '');
+    v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'),
+        '\\(?:u[0-9a-fA-F]{0,3})?$', '');
     v_bare := regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', E'\x02', 'g');
     v_inside := strpos(v_bare, '"') > 0;
     if v_inside then

@@ -246,7 +246,8 @@ begin
         ) n;
         if v_numbers.out_of_range then
             perform asyouwere.fail('number_out_of_range',
-                format('In %s a number is outside the range of a double, or written absurdly long.', p_field));
+                format('In %s a number is outside the range of a double, or written absurdly long.',
+                    p_field));
         elsif v_numbers.digits <= p_max_bytes and octet_length(p_value::text) <= p_max_bytes then
             -- as if it were a member of a state
             perform asyouwere.refuse_part('/', 0, p_value::text);

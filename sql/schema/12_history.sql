@@ -137,7 +137,8 @@ begin
     if v_owner is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
-    insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata, expires_after,
+    insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata,
+        expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
     values (v_owner, p_key, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
         -- a mere reader's copy would otherwise go on talking to the owner's agent

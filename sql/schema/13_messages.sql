@@ -11,7 +11,8 @@ grant execute on function asyouwere.message_id to anon, authenticated, service_r
 
 create type asyouwere.message_fields as (
     type json, content_type json, role json, sender json, author json, data json, kwargs json, id json,
-    message json, choices json, candidates json, parts json, content json, text json, refusal json, thought json,
+    message json, choices json, candidates json, parts json, content json, text json, refusal json,
+        thought json,
     output json, result json
 );
 comment on type asyouwere.message_fields is 'What the rules of message_text and message_role look at.';
@@ -45,7 +46,8 @@ return case
     when json_typeof(p_fields.message) = 'object'
         and coalesce(p_fields.content, p_fields.parts, p_fields.text, p_fields.role) is null
         then p_fields.message end;
-comment on function asyouwere.message_inside is 'The message in an envelope; null if there is none around it.';
+comment on function asyouwere.message_inside is
+    'The message in an envelope; null if there is none around it.';
 revoke execute on function asyouwere.message_inside from public;
 
 create function asyouwere.message_role(p_message json) returns text
@@ -77,7 +79,8 @@ begin
 end;
 $$;
 comment on function asyouwere.message_role is
-    'Who says a message: its "role", else user, assistant, system, developer or tool; null if it does not say.';
+    'Who says a message: its "role", else user, assistant, system, developer or tool; null if it does not '
+    'say.';
 revoke execute on function asyouwere.message_role from public;
 
 create function asyouwere.message_text(p_message json, p_levels int default 6) returns text
@@ -160,7 +163,8 @@ revoke execute on function asyouwere.body_role from public;
 create function asyouwere.body_text(p_body text) returns text
 language sql immutable parallel safe
 return asyouwere.message_text(asyouwere.json_head(p_body, 200000));
-comment on function asyouwere.body_text is 'What a stored message says; of one with more than 200,000 bytes, its beginning.';
+comment on function asyouwere.body_text is
+    'What a stored message says; of one with more than 200,000 bytes, its beginning.';
 revoke execute on function asyouwere.body_text from public;
 
 create function asyouwere.message_preview(p_body text) returns text
@@ -183,7 +187,8 @@ begin atomic
     where p.session = p_session and p.path = '/messages/' and p.item >= 0
     order by p.path desc, p.item desc limit 1;
 end;
-comment on function asyouwere.last_message is 'The preview of a session''s last message, to be kept with the session.';
+comment on function asyouwere.last_message is
+    'The preview of a session''s last message, to be kept with the session.';
 revoke execute on function asyouwere.last_message from public;
 
 -- Whoever reads the view runs them.
@@ -207,7 +212,8 @@ comment on view public.session_messages is
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
 comment on column public.session_messages.role is 'Who says it, whatever the format: see message_role.';
 comment on column public.session_messages.content is
-    'What it says, whatever the format; of a body of more than 200,000 bytes, in its beginning. Null: no words.';
+    'What it says, whatever the format; of a body of more than 200,000 bytes, in its beginning. Null: no '
+    'words.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
@@ -316,7 +322,8 @@ begin
         select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
             asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
         from asyouwere.live_parts p
-        where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after and p.item < v_before
+        where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after
+            and p.item < v_before
         order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
     else
         return query
@@ -347,7 +354,8 @@ begin
 end;
 $$;
 comment on function public.list_messages is
-    'Messages between two positions, oldest first, at most 1,000: the first p_limit of them or, with p_last, the last so '
+    'Messages between two positions, oldest first, at most 1,000: the first p_limit of them or, with p_last,'
+    ' the last so '
     'many. Raises session_not_found.';
 revoke execute on function public.list_messages from public;
 grant execute on function public.list_messages to anon, authenticated, service_role;

@@ -11,7 +11,8 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
         where n.session_id = s.id and n.number = s.latest_number
     ) as last_saved_at,
     asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role
--- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
+-- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself
+-- only
 from public.free_agent_sessions s;
 comment on view asyouwere.described_sessions is 'Every session one may read, as a list shows it.';
 grant select on asyouwere.described_sessions to authenticated, service_role;
@@ -21,7 +22,8 @@ select d.* from asyouwere.described_sessions d
 where d.user_id = (select auth.uid())
     or d.visibility <> 'private' and d.id = any (array(select asyouwere.session_ids_shared_with_me()));
 comment on view public.sessions_list is
-    'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next page: those below the last row.';
+    'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next '
+    'page: those below the last row.';
 comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
 comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
 comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
@@ -29,7 +31,8 @@ revoke all on public.sessions_list from anon, authenticated, service_role;
 grant select on public.sessions_list to authenticated, service_role;
 
 create function asyouwere.read_session(p_session_id uuid) returns public.sessions_list
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -58,7 +61,8 @@ begin
 end;
 $$;
 comment on function public.get_session is
-    'One session that the caller may read; the key for its owner only, upstream for the owner and members. Raises session_not_found.';
+    'One session that the caller may read; the key for its owner only, upstream for the owner and members. '
+    'Raises session_not_found.';
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
@@ -69,8 +73,8 @@ declare
     v_is_unicode boolean := getdatabaseencoding() = 'UTF8';
     v_text text := case when v_is_unicode then normalize(p_text, nfkc) else p_text end;
 begin
-    -- Not by the database's locale: C knows no letter beyond Z. One statement each: a collation that a server lacks
-    -- is no error as long as nobody gets there.
+    -- Not by the database's locale: C knows no letter beyond Z. One statement each: a collation that a server
+    -- lacks is no error as long as nobody gets there.
     if to_regcollation('"und-x-icu"') is not null then
         v_text := lower(v_text collate "und-x-icu");
     elsif to_regcollation('pg_c_utf8') is not null then
@@ -86,7 +90,8 @@ begin
 end;
 $$;
 comment on function asyouwere.fold_unicode is
-    'A text of any script for comparing: in small letters, composed. Where there is neither ICU nor another locale of '
+    'A text of any script for comparing: in small letters, composed. Where there is neither ICU nor another '
+    'locale of '
     'Unicode, the letters that the database''s locale knows.';
 revoke execute on function asyouwere.fold_unicode from public;
 grant execute on function asyouwere.fold_unicode to authenticated, service_role;
@@ -106,7 +111,8 @@ create function public.list_sessions(
     p_key_prefix text default null, p_metadata jsonb default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
--- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
+-- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has
+-- so many
 set enable_sort = off set jit = off
 as $$
 declare
@@ -135,8 +141,9 @@ begin
     end if;
     return query
     with page as (
-        -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions. The bin
-        -- says nothing that the time does not say, but is what is indexed: what lies in one is sorted.
+        -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions.
+        -- The bin says nothing that the time does not say, but is what is indexed: what lies in one is
+        -- sorted.
         (
             select s.id, s.last_activity_at from public.free_agent_sessions s
             where s.user_id = v_caller
@@ -164,7 +171,9 @@ begin
 end;
 $$;
 comment on function public.list_sessions is
-    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: own sessions whose key begins with a text, whose metadata contains some.';
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. '
+    'p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: '
+    'own sessions whose key begins with a text, whose metadata contains some.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -180,7 +189,7 @@ begin
     -- definer: access is checked once, above. Who saved what concerns those who work together.
     for v_snapshot in
         select * from public.session_snapshots n
-        where n.session_id = v_session.id and n.number < coalesce(p_before, 2147483647)
+        where n.session_id = v_session.id and n.number < coalesce(p_before, v_session.latest_number + 1)
         order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000)
     loop
         if not v_is_insider then
@@ -203,16 +212,20 @@ begin
 end;
 $$;
 comment on function public.list_snapshots is
-    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises session_not_found.';
+    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises '
+    'session_not_found.';
 revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 
 create function public.get_or_create_session(
     p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
-    p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
-    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null, p_state json default null
+    p_metadata jsonb default '{}', p_visibility text default 'private',
+        p_expires_after_seconds int default null,
+    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null,
+        p_state json default null
 ) returns table (
-    id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text, visibility text, key text,
+    id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text,
+        visibility text, key text,
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
@@ -222,7 +235,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid()) else auth.uid() end;
+    v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id,
+        auth.uid()) else auth.uid() end;
     v_session public.free_agent_sessions;
 begin
     if v_owner is null then
@@ -244,8 +258,10 @@ begin
                 return;
             end if;
         end if;
-        insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
-        values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
+        insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility,
+            expires_after, upstream)
+        values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata,
+            p_visibility,
             make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
@@ -264,11 +280,15 @@ begin
 end;
 $$;
 comment on function public.get_or_create_session is
-    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one'
+    ' with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 '
+    'by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says'
+    ' otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 
-create function asyouwere.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
+create function asyouwere.change_session(p_session_id uuid,
+    p_changes jsonb) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -280,8 +300,10 @@ declare
 begin
     -- definer: editors may change what the table's policy leaves to owners
     select string_agg(k, ', ' order by k) into v_unknown
-    from jsonb_object_keys(case jsonb_typeof(p_changes) when 'object' then p_changes else '{"(not an object)": 1}' end) k
-    where k not in ('name', 'model', 'status', 'visibility', 'metadata', 'upstream', 'archived', 'expires_after_seconds');
+    from jsonb_object_keys(case jsonb_typeof(p_changes) when 'object'
+        then p_changes else '{"(not an object)": 1}' end) k
+    where k not in ('name', 'model', 'status', 'visibility', 'metadata', 'upstream', 'archived',
+        'expires_after_seconds');
     if v_unknown is not null
         or jsonb_typeof(p_changes -> 'archived') <> 'boolean'
         or jsonb_typeof(p_changes -> 'expires_after_seconds') not in ('number', 'null')
@@ -296,7 +318,8 @@ begin
     v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);
     v_session.upstream := nullif(v_session.upstream, 'null');
     update public.free_agent_sessions s
-    set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
+    set name = v_session.name, model = v_session.model, status = v_session.status,
+        visibility = v_session.visibility,
         metadata = v_session.metadata, upstream = v_session.upstream,
         archived_at = case when not p_changes ? 'archived' then s.archived_at
             when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
@@ -314,7 +337,8 @@ comment on function asyouwere.change_session is 'Checks and writes what a person
 revoke execute on function asyouwere.change_session from public;
 grant execute on function asyouwere.change_session to authenticated, service_role;
 
-create function public.update_session(p_session_id uuid, p_changes jsonb) returns setof public.free_agent_sessions
+create function public.update_session(p_session_id uuid,
+    p_changes jsonb) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -322,7 +346,8 @@ begin
 end;
 $$;
 comment on function public.update_session is
-    'Change name, model, status, metadata as owner or editor; visibility, upstream, archived (boolean), expires_after_seconds (0: never) as owner. Raises session_not_found, forbidden, invalid_argument.';
+    'Change name, model, status, metadata as owner or editor; visibility, upstream, archived (boolean), '
+    'expires_after_seconds (0: never) as owner. Raises session_not_found, forbidden, invalid_argument.';
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
@@ -335,7 +360,8 @@ declare
 begin
     -- definer: session_to_write is private, and parts are counted before they go
     if p_base <> v_session.latest_number then
-        perform asyouwere.fail('conflict', 'Something was saved after the number you know. Nothing was deleted.',
+        perform asyouwere.fail('conflict',
+            'Something was saved after the number you know. Nothing was deleted.',
             format('{"addresses": [], "latest": %s}', v_session.latest_number));
     end if;
     select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
@@ -345,7 +371,8 @@ begin
     return next;
 end;
 $$;
-comment on function asyouwere.remove_session is 'Deletes a session of the caller''s with all that is in it, and counts it.';
+comment on function asyouwere.remove_session is
+    'Deletes a session of the caller''s with all that is in it, and counts it.';
 revoke execute on function asyouwere.remove_session from public;
 grant execute on function asyouwere.remove_session to authenticated, service_role;
 
@@ -358,6 +385,8 @@ begin
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, conflict.';
+    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is '
+    'still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, '
+    'conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;

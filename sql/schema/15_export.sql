@@ -9,7 +9,8 @@ begin
     return (select concat('{"format":"asyouwere-session","version":1,"session":',
         left(json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
             'model', p_session.model, 'kind', p_session.kind,
-            'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner then p_session.key end,
+            'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner
+                then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
             'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
@@ -157,7 +158,8 @@ begin
             -- saved meanwhile: what ended since, its addresses only, off the end of their index
             select array_agg(e.since), array_agg(e.ord) into v_ended_since, v_ended_ord from (
                 select p.since, p.ord from asyouwere.ended_parts p
-                where p.session = v_session.internal_id and p.until > v_from.number and p.since <= v_from.number
+                where p.session = v_session.internal_id and p.until > v_from.number
+                    and p.since <= v_from.number
                 order by p.until limit 20001
             ) e;
             if cardinality(v_ended_since) > 20000 then
@@ -269,7 +271,8 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
-create function asyouwere.insert_imported_session(p_session json, p_key text) returns public.free_agent_sessions
+create function asyouwere.insert_imported_session(p_session json,
+    p_key text) returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -311,7 +314,8 @@ begin
 end;
 $$;
 comment on function asyouwere.insert_imported_session is
-    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded, key_taken.';
+    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded, '
+    'key_taken.';
 revoke execute on function asyouwere.insert_imported_session from public;
 
 create function asyouwere.insert_imported_history(
@@ -363,10 +367,12 @@ as $$
             from public.session_snapshots n where n.session_id = p_session.id) as numbers) k
         where p.session = p_session.internal_id and p.item >= 0
     ), begun as (
-        select s.*, s.first is distinct from lag(s.past) over (partition by s.path, s.item order by s.first) as begins
+        select s.*, s.first is distinct from lag(s.past) over (partition by s.path, s.item
+            order by s.first) as begins
         from spans s where s.first < s.past
     ), numbered as (
-        select b.*, count(*) filter (where b.begins) over (partition by b.path, b.item order by b.first) as stretch
+        select b.*, count(*) filter (where b.begins) over (partition by b.path, b.item
+            order by b.first) as stretch
         from begun b
     ), stretches as (
         -- as long as an item was there without a break, whatever it was
@@ -387,7 +393,8 @@ as $$
         where c.is_item and (c.covered >= c.past) is not true)
 $$;
 comment on function asyouwere.import_has_gap is
-    'Whether a list of an imported session has, at any number that is kept, an item without the one before it.';
+    'Whether a list of an imported session has, at any number that is kept, an item without the one before '
+    'it.';
 revoke execute on function asyouwere.import_has_gap from public;
 
 create function asyouwere.import_problem(p_session public.free_agent_sessions) returns text
@@ -429,11 +436,13 @@ begin
     then
         return 'two lifespans of an address overlap';
     elsif exists (
-        -- A part never outlives its container. Those of one address don't overlap: the one that began last by then is
-        -- it. In order, so that many lifespans of many addresses are sorted and not tried each with each.
+        -- A part never outlives its container. Those of one address don't overlap: the one that began last by
+        -- then is it. In order, so that many lifespans of many addresses are sorted and not tried each with
+        -- each.
         select from (
             select u.is_part, u.until, max(u.until) filter (where not u.is_part) over (
-                partition by u.path, u.kind order by u.since, u.is_part rows unbounded preceding) as open_until
+                partition by u.path, u.kind order by u.since,
+                    u.is_part rows unbounded preceding) as open_until
             from (
                 select false as is_part, c.path, c.kind, c.since, c.until
                 from asyouwere.parts c
@@ -470,7 +479,8 @@ declare
 begin
     with changes as (
         -- what begins adds, what ends takes away: a running sum, not all parts for each snapshot
-        select p.since as number, p.size::bigint as bytes, (p.path = '/messages/' and p.item >= 0)::int as messages,
+        select p.since as number, p.size::bigint as bytes, (p.path = '/messages/'
+            and p.item >= 0)::int as messages,
             false as is_snapshot
         from asyouwere.parts p where p.session = p_session.internal_id
         union all

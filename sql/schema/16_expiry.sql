@@ -1,8 +1,10 @@
--- Expiry: idle sessions are marked, and deleted after a time of grace. Works session by session, apart from pruning.
+-- Expiry: idle sessions are marked, and deleted after a time of grace. Works session by session, apart from
+-- pruning.
 -- Breaks running code: no.
 
 -- Never changes with a save, as an index by activity would.
-create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id) where expires_after is not null;
+create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id)
+    where expires_after is not null;
 
 create function asyouwere.next_to_expire(p_after bigint, out session bigint, out looked_through bigint)
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -19,7 +21,8 @@ begin
     ) l
     where case
         when l.expired_at is null then
-            extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
+            extract(epoch from l.last_activity_at) + extract(epoch
+                from l.expires_after) < extract(epoch from now())
         else extract(epoch from l.expired_at) + v_grace < extract(epoch from now())
             -- what somebody has named is not thrown away
             and not exists (
@@ -40,7 +43,8 @@ comment on function asyouwere.next_to_expire is
     'looked_through: the last of them, null after the last session.';
 revoke execute on function asyouwere.next_to_expire from public;
 
-create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int, out finished boolean)
+create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int,
+    out finished boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -50,7 +54,8 @@ begin
     expired := 0;
     deleted := 0;
     finished := true;
-    select * into v_session from public.free_agent_sessions s where s.internal_id = p_session for update skip locked;
+    select * into v_session from public.free_agent_sessions s
+        where s.internal_id = p_session for update skip locked;
     if not found then
         return; -- somebody is saving into it, so it lives
     elsif v_session.expired_at is null then
@@ -58,14 +63,16 @@ begin
         if extract(epoch from v_session.last_activity_at) + extract(epoch from v_session.expires_after)
             < extract(epoch from now())
         then
-            update public.free_agent_sessions s set status = 'expired', expired_at = now() where s.internal_id = p_session;
+            update public.free_agent_sessions s set status = 'expired', expired_at = now()
+                where s.internal_id = p_session;
             expired := 1;
         end if;
         return;
     end if;
     -- thousands of snapshots go before the session does, some with each call
     select max(n.number) into v_last from (
-        select q.number from public.session_snapshots q where q.session_id = v_session.id order by q.number limit 1000) n;
+        select q.number from public.session_snapshots q where q.session_id = v_session.id
+            order by q.number limit 1000) n;
     if v_last < v_session.latest_number then
         delete from public.session_snapshots n where n.session_id = v_session.id and n.number <= v_last;
         insert into asyouwere.unswept (session, until_through)
@@ -114,7 +121,8 @@ begin
         if v_next.session is not null then
             begin
                 select * into v_step from asyouwere.expire_session(v_next.session);
-                delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'sessions';
+                delete from asyouwere.cleanup_failures f where f.session = v_next.session
+                    and f.kind = 'sessions';
                 expired := expired + v_step.expired;
                 deleted := deleted + v_step.deleted;
                 if not v_step.finished then
@@ -125,7 +133,8 @@ begin
                 perform asyouwere.note_failure(v_next.session, 'sessions', sqlstate);
             end;
         end if;
-        exit when done or expired >= v_max_sessions or deleted >= v_max_sessions or clock_timestamp() > v_until;
+        exit when done or expired >= v_max_sessions or deleted >= v_max_sessions
+            or clock_timestamp() > v_until;
     end loop;
     v_call.sessions := expired + deleted;
     v_call.snapshots := 0;
@@ -149,6 +158,8 @@ begin
 end;
 $$;
 comment on function public.expire_idle_sessions is
-    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One short batch a call; call until done. Service only.';
+    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired '
+    'longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired'
+    ' session revives it. One short batch a call; call until done. Service only.';
 revoke execute on function public.expire_idle_sessions from public, anon, authenticated, service_role;
 grant execute on function public.expire_idle_sessions to service_role;

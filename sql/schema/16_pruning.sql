@@ -3,15 +3,16 @@
 --   the last one of an hour   keep_hourly_for   30 days
 --   the last one of a day     keep_daily_for    a year
 --   the last one of a month   keep_monthly_for  for ever
--- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are UTC's.
--- The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So a pass reads a
--- session's snapshots in order, once; what it keeps tells when to come back.
+-- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are
+-- UTC's. The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So
+-- a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
 -- Breaks running code: no.
 
 create type asyouwere.retention as (
     newest int, all_seconds float8, hourly_seconds float8, daily_seconds float8, monthly_seconds float8
 );
-comment on type asyouwere.retention is 'What clean-up keeps: how many, and for how long by rank; infinity: for ever.';
+comment on type asyouwere.retention is
+    'What clean-up keeps: how many, and for how long by rank; infinity: for ever.';
 
 create table asyouwere.thinned (
     session bigint primary key,
@@ -20,7 +21,8 @@ create table asyouwere.thinned (
 );
 comment on table asyouwere.thinned is 'Sessions of which old snapshots are kept that will go one day.';
 comment on column asyouwere.thinned.due_at is 'When the first of those that a pass has kept is to go.';
-comment on column asyouwere.thinned.retention is 'Hash of the retention that it was computed for; another one looks at all again.';
+comment on column asyouwere.thinned.retention is
+    'Hash of the retention that it was computed for; another one looks at all again.';
 alter table asyouwere.thinned enable row level security; -- no policy: the functions only
 
 create function asyouwere.retention_of(p_keep int, p_older_than interval) returns asyouwere.retention
@@ -35,8 +37,10 @@ begin
     v_retention.newest := coalesce(p_keep, v_settings.keep_snapshots);
     if p_older_than is null then
         v_retention.all_seconds := extract(epoch from v_settings.keep_for);
-        v_retention.hourly_seconds := greatest(v_retention.all_seconds, extract(epoch from v_settings.keep_hourly_for));
-        v_retention.daily_seconds := greatest(v_retention.hourly_seconds, extract(epoch from v_settings.keep_daily_for));
+        v_retention.hourly_seconds := greatest(v_retention.all_seconds, extract(epoch
+            from v_settings.keep_hourly_for));
+        v_retention.daily_seconds := greatest(v_retention.hourly_seconds, extract(epoch
+            from v_settings.keep_daily_for));
         v_retention.monthly_seconds := greatest(v_retention.daily_seconds,
             coalesce(extract(epoch from v_settings.keep_monthly_for), 'infinity'));
     else
@@ -51,7 +55,8 @@ begin
     return v_retention;
 end;
 $$;
-comment on function asyouwere.retention_of is 'The retention of the settings, or of a call that has its own. Raises invalid_argument.';
+comment on function asyouwere.retention_of is
+    'The retention of the settings, or of a call that has its own. Raises invalid_argument.';
 revoke execute on function asyouwere.retention_of from public;
 
 create function asyouwere.kept_until(p_at timestamptz, p_next timestamptz, p_retention asyouwere.retention)
@@ -61,13 +66,17 @@ as $$
     select case when k.seconds = 'infinity' then 'infinity' else p_at + make_interval(secs => k.seconds) end
     from (
         select case
-            when date_trunc('month', p_at, 'UTC') <> date_trunc('month', p_next, 'UTC') then p_retention.monthly_seconds
-            when date_trunc('day', p_at, 'UTC') <> date_trunc('day', p_next, 'UTC') then p_retention.daily_seconds
-            when date_trunc('hour', p_at, 'UTC') <> date_trunc('hour', p_next, 'UTC') then p_retention.hourly_seconds
+            when date_trunc('month', p_at, 'UTC') <> date_trunc('month', p_next, 'UTC')
+                then p_retention.monthly_seconds
+            when date_trunc('day', p_at, 'UTC') <> date_trunc('day', p_next, 'UTC')
+                then p_retention.daily_seconds
+            when date_trunc('hour', p_at, 'UTC') <> date_trunc('hour', p_next, 'UTC')
+                then p_retention.hourly_seconds
             else p_retention.all_seconds end as seconds
     ) k
 $$;
-comment on function asyouwere.kept_until is 'How long a snapshot is kept that has no label, by its time and the next one''s.';
+comment on function asyouwere.kept_until is
+    'How long a snapshot is kept that has no label, by its time and the next one''s.';
 revoke execute on function asyouwere.kept_until from public;
 
 create function asyouwere.next_to_prune(
@@ -104,7 +113,8 @@ begin
 end;
 $$;
 comment on function asyouwere.next_to_prune is
-    'Of the next 500 sessions the first one with something to prune; or, if there is none, looked_through: the last of '
+    'Of the next 500 sessions the first one with something to prune; or, if there is none, looked_through: '
+    'the last of '
     'them, null after the last session.';
 revoke execute on function asyouwere.next_to_prune from public;
 
@@ -170,9 +180,11 @@ begin
         where t.ctid = any (array(select j.place from judged j where j.goes)) returning 1
     ), unseen as (
         insert into asyouwere.unswept (session, since_after, until_after, until_through)
-        select p_session, n.before, min(n.number), n.behind from neighbours n where n.goes group by n.before, n.behind
+        select p_session, n.before, min(n.number), n.behind from neighbours n
+            where n.goes group by n.before, n.behind
     )
-    select (select count(*) from removed), count(*), max(l.number) filter (where l.is_ripe and l.next_number is not null),
+    select (select count(*) from removed), count(*), max(l.number) filter (where l.is_ripe
+        and l.next_number is not null),
         min(l.number) filter (where not l.is_ripe),
         least(v_due, (select min(j.kept_until) from judged j where not j.goes and j.label is null))
     into snapshots, v_listed, v_through, v_stopped_at, v_due
@@ -193,5 +205,6 @@ begin
 end;
 $$;
 comment on function asyouwere.prune_session is
-    'Judges up to 500 of a session''s snapshots and removes those that are to go; their parts are left to sweep(). finished: there are no more. snapshots is null if somebody else has the session''s lock.';
+    'Judges up to 500 of a session''s snapshots and removes those that are to go; their parts are left to '
+    'sweep(). finished: there are no more. snapshots is null if somebody else has the session''s lock.';
 revoke execute on function asyouwere.prune_session from public;

@@ -1,6 +1,6 @@
--- Sweeping: parts that no kept snapshot can see are written down first, as a range of lifespans, and deleted later, a
--- bounded number at a time and without a session's lock: nobody reads them any more. So removing a snapshot, or a
--- session, costs the same however much is in it.
+-- Sweeping: parts that no kept snapshot can see are written down first, as a range of lifespans, and deleted
+-- later, a bounded number at a time and without a session's lock: nobody reads them any more. So removing a
+-- snapshot, or a session, costs the same however much is in it.
 -- Breaks running code: no.
 
 create table asyouwere.unswept (
@@ -14,10 +14,14 @@ create table asyouwere.unswept (
     retry_at timestamptz not null default '-infinity'
 );
 comment on table asyouwere.unswept is
-    'Parts to be deleted: those of a session with since > since_after and until_after < until <= until_through.';
-comment on column asyouwere.unswept.until_through is '2147483647: the living as well, the session''s keys and chunks: it is gone.';
-comment on column asyouwere.unswept.freed_bytes is 'Size of those deleted so far, to be taken off the session''s stored_bytes.';
-comment on column asyouwere.unswept.is_swept is 'All are deleted; only the session''s row has yet to be told.';
+    'Parts to be deleted: those of a session with since > since_after and until_after < until <= '
+    'until_through.';
+comment on column asyouwere.unswept.until_through is
+    'The largest int: the living as well, the session''s keys and chunks: it is gone.';
+comment on column asyouwere.unswept.freed_bytes is
+    'Size of those deleted so far, to be taken off the session''s stored_bytes.';
+comment on column asyouwere.unswept.is_swept is
+    'All are deleted; only the session''s row has yet to be told.';
 comment on column asyouwere.unswept.retry_at is 'After a failure: not before this.';
 alter table asyouwere.unswept enable row level security; -- no policy: the functions only
 create index unswept_by_session on asyouwere.unswept (session);
@@ -43,14 +47,16 @@ begin
     with listed as (
         select q.ctid as place, q.until as position, q.size from asyouwere.parts q
         where not v_is_gone and q.session = p_range.session and q.until < 2147483647
-            and q.until > p_range.until_after and q.until <= p_range.until_through and q.since > p_range.since_after
+            and q.until > p_range.until_after and q.until <= p_range.until_through
+                and q.since > p_range.since_after
         order by q.session, q.until limit p_rows
     ), listed_of_gone as (
         select q.ctid as place, q.since as position, q.size from asyouwere.parts q
         where v_is_gone and q.session = p_range.session and q.since > p_range.since_after
         order by q.session, q.since limit p_rows
     ), measured as (
-        select l.place, l.position, sum(l.size::bigint) over w <= p_bytes or p_one_anyway and row_number() over w = 1 as fits
+        select l.place, l.position, sum(l.size::bigint) over w <= p_bytes or p_one_anyway
+            and row_number() over w = 1 as fits
         from (select * from listed union all select * from listed_of_gone) l
         window w as (order by l.position rows unbounded preceding)
     )
@@ -76,17 +82,20 @@ begin
         end if;
     end if;
     update asyouwere.unswept u
-    set since_after = p_range.since_after, until_after = p_range.until_after, freed_bytes = p_range.freed_bytes,
+    set since_after = p_range.since_after, until_after = p_range.until_after,
+        freed_bytes = p_range.freed_bytes,
         is_swept = p_range.is_swept
     where u.id = p_range.id;
 end;
 $$;
 comment on function asyouwere.sweep_range is
-    'Deletes up to p_rows parts of a range, of at most p_bytes in all (p_one_anyway: or one that is larger), and says what range is left.';
+    'Deletes up to p_rows parts of a range, of at most p_bytes in all (p_one_anyway: or one that is '
+    'larger), and says what range is left.';
 revoke execute on function asyouwere.sweep_range from public;
 
 create function asyouwere.sweep(
-    p_rows int, p_bytes bigint, p_session bigint default null, out parts int, out bytes bigint, out finished boolean
+    p_rows int, p_bytes bigint, p_session bigint default null, out parts int, out bytes bigint,
+        out finished boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -123,7 +132,8 @@ begin
 end;
 $$;
 comment on function asyouwere.sweep is
-    'Deletes parts that nobody can see, of all sessions or of one, within limits and 50 ms. finished: there are no more.';
+    'Deletes parts that nobody can see, of all sessions or of one, within limits and 50 ms. finished: there'
+    ' are no more.';
 revoke execute on function asyouwere.sweep from public;
 
 create function asyouwere.settle_sweeps() returns void
@@ -143,18 +153,21 @@ begin
             where s.internal_id = v_swept.session;
         else
             -- somebody is saving into it: next time
-            continue when exists (select from public.free_agent_sessions s where s.internal_id = v_swept.session);
+            continue when exists (select from public.free_agent_sessions s
+                where s.internal_id = v_swept.session);
         end if;
         delete from asyouwere.unswept u where u.id = any (v_swept.ids);
         delete from asyouwere.cleanup_failures f where f.session = v_swept.session and f.kind = 'parts';
     end loop;
 end;
 $$;
-comment on function asyouwere.settle_sweeps is 'Takes what was freed off the sessions'' stored_bytes: the last, short step of a call.';
+comment on function asyouwere.settle_sweeps is
+    'Takes what was freed off the sessions'' stored_bytes: the last, short step of a call.';
 revoke execute on function asyouwere.settle_sweeps from public;
 
 create function asyouwere.leave_to_sweep() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_until timestamptz := clock_timestamp() + interval '50 ms';
@@ -177,7 +190,8 @@ begin
 end;
 $$;
 comment on function asyouwere.leave_to_sweep is
-    'When sessions go, nobody can read their parts from then on; up to 2,000 are deleted with them, the others by the clean-up.';
+    'When sessions go, nobody can read their parts from then on; up to 2,000 are deleted with them, the '
+    'others by the clean-up.';
 revoke execute on function asyouwere.leave_to_sweep from public;
 create trigger leave_to_sweep after delete on public.free_agent_sessions
     referencing old table as gone
@@ -198,5 +212,6 @@ begin
     return v_keys = p_rows;
 end;
 $$;
-comment on function asyouwere.forget_keys is 'Deletes old idempotency keys, whatever their sessions; true if there are more.';
+comment on function asyouwere.forget_keys is
+    'Deletes old idempotency keys, whatever their sessions; true if there are more.';
 revoke execute on function asyouwere.forget_keys from public;

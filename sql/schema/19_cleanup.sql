@@ -1,10 +1,12 @@
--- Clean-up: what one call of it is. What goes and why is in 16_pruning.sql (old snapshots), 16_sweeping.sql (parts that
--- nobody can see, old keys) and 16_expiry.sql (idle sessions).
--- A call is one short transaction, bounded in rows, bytes and time; whoever calls goes on until done is true. One that
--- is broken off has done no harm. A session that can't be cleaned up is noted, passed by, and in nobody's way.
+-- Clean-up: what one call of it is. What goes and why is in 16_pruning.sql (old snapshots), 16_sweeping.sql
+-- (parts that nobody can see, old keys) and 16_expiry.sql (idle sessions).
+-- A call is one short transaction, bounded in rows, bytes and time; whoever calls goes on until done is true.
+-- One that is broken off has done no harm. A session that can't be cleaned up is noted, passed by, and in
+-- nobody's way.
 -- Breaks running code: no.
 
-create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sessions int, inout p_call asyouwere.cleanup_runs)
+create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sessions int,
+    inout p_call asyouwere.cleanup_runs)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -24,7 +26,8 @@ begin
         end if;
         begin
             select * into v_step from asyouwere.prune_session(v_next.session, p_retention);
-            delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'snapshots';
+            delete from asyouwere.cleanup_failures f where f.session = v_next.session
+                and f.kind = 'snapshots';
         exception when others then
             perform asyouwere.note_failure(v_next.session, 'snapshots', sqlstate);
             continue;
@@ -45,7 +48,8 @@ begin
 end;
 $$;
 comment on function asyouwere.prune_next is
-    'Prunes sessions, going on behind p_call.last_session; done if there are no more. Holds the lock of each it has pruned.';
+    'Prunes sessions, going on behind p_call.last_session; done if there are no more. Holds the lock of '
+    'each it has pruned.';
 revoke execute on function asyouwere.prune_next from public;
 
 create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
@@ -88,7 +92,8 @@ begin
     if v_call.done then
         perform asyouwere.forget_buckets(1000);
         -- a window may be left of the last session
-        v_call.done := not v_more_keys and not v_more_turns and not exists (select from asyouwere.unswept u where u.retry_at <= now());
+        v_call.done := not v_more_keys and not v_more_turns and not exists (select
+            from asyouwere.unswept u where u.retry_at <= now());
     end if;
     perform asyouwere.note_run(v_call);
     return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;
@@ -109,6 +114,8 @@ begin
 end;
 $$;
 comment on function public.cleanup_old_snapshots is
-    'Thin out old snapshots as asyouwere.settings say; with p_older_than all older than that go instead. The newest p_keep, the labelled and the latest stay. One short batch a call, going on where the last one ended; call until done. Service only.';
+    'Thin out old snapshots as asyouwere.settings say; with p_older_than all older than that go instead. '
+    'The newest p_keep, the labelled and the latest stay. One short batch a call, going on where the last '
+    'one ended; call until done. Service only.';
 revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.cleanup_old_snapshots to service_role;

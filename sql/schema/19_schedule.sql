@@ -1,6 +1,6 @@
--- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up and expiry
--- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no
--- harm.
+-- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up
+-- and expiry every five minutes. Where it can't, a scheduler outside calls the function
+-- cleanup-old-snapshots; both at once do no harm.
 -- Breaks running code: no.
 
 create function asyouwere.attempt_cleanup(p_kind text) returns boolean
@@ -23,7 +23,8 @@ exception when others then
     return true;
 end;
 $$;
-comment on function asyouwere.attempt_cleanup is 'One call of a kind of clean-up: whether it is done, or can''t be.';
+comment on function asyouwere.attempt_cleanup is
+    'One call of a kind of clean-up: whether it is done, or can''t be.';
 revoke execute on function asyouwere.attempt_cleanup from public;
 
 create procedure asyouwere.clean_up(p_seconds int default 60)
@@ -35,8 +36,8 @@ declare
     v_kind text;
     v_over boolean;
 begin
-    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
-    -- a SET clause; instead each transaction begins by setting the search_path for itself.
+    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits
+    -- can't have a SET clause; instead each transaction begins by setting the search_path for itself.
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_until := clock_timestamp() + make_interval(secs => p_seconds);
     loop
@@ -53,7 +54,8 @@ begin
 end;
 $$;
 comment on procedure asyouwere.clean_up is
-    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are over. For the owner of the database, and its schedule.';
+    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are'
+    ' over. For the owner of the database, and its schedule.';
 revoke execute on procedure asyouwere.clean_up from public;
 
 create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
@@ -71,7 +73,8 @@ exception when insufficient_privilege then
 end;
 $$;
 comment on function asyouwere.schedule_cleanup is
-    'Has pg_cron, where it is there, call asyouwere.clean_up(); answers "on", or "off" and why. May be called again at any time. Undo: select cron.unschedule(''asyouwere clean-up'').';
+    'Has pg_cron, where it is there, call asyouwere.clean_up(); answers "on", or "off" and why. May be '
+    'called again at any time. Undo: select cron.unschedule(''asyouwere clean-up'').';
 revoke execute on function asyouwere.schedule_cleanup from public;
 
 select asyouwere.schedule_cleanup();

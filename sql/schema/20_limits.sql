@@ -1,10 +1,11 @@
 -- How much one person may do: a token bucket for writes, and quotas for sessions and stored bytes.
--- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost a second
--- row update, so a session's owner takes some tokens ahead and keeps them in the session's row, which a save writes
--- anyway. They lapse with the minute, and until then the bucket fills up to that much less: however many sessions one
--- has, never more pass at once than a full bucket holds. When it runs low, none are taken ahead.
--- A call that is refused takes nothing, because its transaction leaves nothing behind. So what can be refused for what
--- others did costs little: a conflict looks at, and answers, a bounded number of addresses.
+-- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost
+-- a second row update, so a session's owner takes some tokens ahead and keeps them in the session's row,
+-- which a save writes anyway. They lapse with the minute, and until then the bucket fills up to that much
+-- less: however many sessions one has, never more pass at once than a full bucket holds. When it runs low,
+-- none are taken ahead. A call that is refused takes nothing, because its transaction leaves nothing behind.
+-- So what can be refused for what others did costs little: a conflict looks at, and answers, a bounded number
+-- of addresses.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -19,15 +20,20 @@ create unlogged table asyouwere.rate_buckets (
     ahead_minute timestamptz not null default '-infinity',
     forget_at timestamptz
 ) with (fillfactor = 50);
-comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
-comment on column asyouwere.rate_buckets.ahead is 'Taken ahead for sessions in ahead_minute; void afterwards.';
+comment on table asyouwere.rate_buckets is
+    'What each person may still write now, and what they had at the last count.';
+comment on column asyouwere.rate_buckets.ahead is
+    'Taken ahead for sessions in ahead_minute; void afterwards.';
 comment on column asyouwere.rate_buckets.forget_at is
     'The person''s data was deleted: the row goes once the bucket is full again, as a new one would be.';
 create index rate_buckets_to_forget on asyouwere.rate_buckets (forget_at) where forget_at is not null;
-comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
-comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
+comment on column asyouwere.rate_buckets.tokens is
+    'In the bucket at filled_at; since then it has been filling.';
+comment on column asyouwere.rate_buckets.sessions is
+    'Sessions owned: counted at counted_at, and one more for each made since.';
 comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
-comment on column asyouwere.rate_buckets.counted_at is 'Counted anew after a minute, and before anything is refused.';
+comment on column asyouwere.rate_buckets.counted_at is
+    'Counted anew after a minute, and before anything is refused.';
 alter table asyouwere.rate_buckets enable row level security; -- no policy: the functions only
 
 create function asyouwere.locked_bucket(p_user uuid) returns asyouwere.rate_buckets
@@ -45,7 +51,8 @@ begin
     return v_bucket;
 end;
 $$;
-comment on function asyouwere.locked_bucket is 'A person''s bucket, made full if there is none, locked till the end of the transaction.';
+comment on function asyouwere.locked_bucket is
+    'A person''s bucket, made full if there is none, locked till the end of the transaction.';
 revoke execute on function asyouwere.locked_bucket from public;
 
 create function asyouwere.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int
@@ -89,13 +96,14 @@ begin
 end;
 $$;
 comment on function asyouwere.take_tokens is
-    'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds to wait.';
+    'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds '
+    'to wait.';
 revoke execute on function asyouwere.take_tokens from public;
 
 create function asyouwere.is_limited() returns boolean
 language sql stable
--- Nobody signed in: the clean-up or an administrator; to all others our functions let nobody write. The role first:
--- a service's token need not name a user, and auth.uid() takes nothing but a uuid.
+-- Nobody signed in: the clean-up or an administrator; to all others our functions let nobody write. The role
+-- first: a service's token need not name a user, and auth.uid() takes nothing but a uuid.
 return case when current_setting('role') = 'service_role' then false else auth.uid() is not null end;
 comment on function asyouwere.is_limited is 'Whether the caller is a person whose writes are counted.';
 revoke execute on function asyouwere.is_limited from public;
@@ -114,7 +122,8 @@ comment on function asyouwere.charge is 'Takes tokens from the caller''s bucket.
 revoke execute on function asyouwere.charge from public;
 grant execute on function asyouwere.charge to authenticated, service_role;
 
-create function asyouwere.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) returns int
+create function asyouwere.charge_save(p_session public.free_agent_sessions,
+    p_written_bytes bigint) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -139,7 +148,8 @@ begin
 end;
 $$;
 comment on function asyouwere.charge_save is
-    'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
+    'Charges a save, a token and one for every MB written, and says how many the session''s owner has left '
+    'ahead. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.charge_save from public;
 
 create function asyouwere.refuse_quota(
@@ -160,8 +170,10 @@ begin
     if p_owner = auth.uid() then
         v_bucket := asyouwere.locked_bucket(p_owner);
     else
-        -- never waits for another person's bucket while holding the caller's: two who save for each other would lock up
-        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_owner for no key update skip locked;
+        -- never waits for another person's bucket while holding the caller's: two who save for each other
+        -- would lock up
+        select * into v_bucket from asyouwere.rate_buckets b
+            where b.user_id = p_owner for no key update skip locked;
     end if;
     -- counted each minute at most, unless it would be refused
     if v_bucket.user_id is null or v_bucket.counted_at < clock_timestamp() - interval '1 minute'
@@ -180,11 +192,13 @@ begin
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
         perform asyouwere.fail('quota_exceeded',
             'The owner has as many sessions as allowed. Delete some first.',
-            format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
+            format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions,
+                v_settings.max_sessions_per_user));
     elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
         perform asyouwere.fail('quota_exceeded',
             'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
-            format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
+            format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes,
+                v_settings.max_stored_bytes_per_user));
     end if;
     update asyouwere.rate_buckets b
     set sessions = v_bucket.sessions + p_new_sessions, stored_bytes = v_bucket.stored_bytes + p_new_bytes,
@@ -193,7 +207,8 @@ begin
 end;
 $$;
 comment on function asyouwere.refuse_quota is
-    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they are in the table already.';
+    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they '
+    'are in the table already.';
 revoke execute on function asyouwere.refuse_quota from public;
 
 create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
@@ -207,7 +222,8 @@ begin
 end;
 $$;
 comment on function asyouwere.charge_copy is
-    'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited, quota_exceeded.';
+    'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited,'
+    ' quota_exceeded.';
 revoke execute on function asyouwere.charge_copy from public;
 
 create function asyouwere.stored_bytes(p_session bigint) returns bigint
@@ -220,10 +236,12 @@ create function asyouwere.forget_bucket(p_user uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
     -- not deleted: a new one would be full
-    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0, counted_at = '-infinity'
+    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0,
+        counted_at = '-infinity'
     where b.user_id = p_user
 $$;
-comment on function asyouwere.forget_bucket is 'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
+comment on function asyouwere.forget_bucket is
+    'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
 revoke execute on function asyouwere.forget_bucket from public;
 
 create function asyouwere.forget_buckets(p_rows int) returns void
@@ -237,5 +255,6 @@ as $$
         order by b.forget_at limit p_rows
         for update of b skip locked))
 $$;
-comment on function asyouwere.forget_buckets is 'Deletes the buckets of people whose data is deleted, those that are full.';
+comment on function asyouwere.forget_buckets is
+    'Deletes the buckets of people whose data is deleted, those that are full.';
 revoke execute on function asyouwere.forget_buckets from public;

@@ -1,5 +1,6 @@
 -- Members: the owner invites, the invited person accepts, and leaves whenever she likes.
--- Until she has accepted she is a stranger to the session, and it is in none of her lists but that of the invitations.
+-- Until she has accepted she is a stranger to the session, and it is in none of her lists but that of the
+-- invitations.
 -- Breaks running code: no.
 
 create function asyouwere.refuse_invitation(p_session_id uuid, p_owner uuid, p_user_id uuid) returns void
@@ -49,7 +50,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_invitation is 'Raises quota_exceeded if this invitation would be one too many.';
+comment on function asyouwere.refuse_invitation is
+    'Raises quota_exceeded if this invitation would be one too many.';
 revoke execute on function asyouwere.refuse_invitation from public;
 
 create function asyouwere.check_member() returns trigger
@@ -58,12 +60,15 @@ as $$
 declare
     v_owner uuid;
 begin
-    -- definer: as refuse_invitation(). Whichever way an invitation comes, as a call or as a row, it comes by here.
+    -- definer: as refuse_invitation(). Whichever way an invitation comes, as a call or as a row, it comes by
+    -- here.
     select s.user_id into v_owner from public.free_agent_sessions s where s.id = new.session_id;
     if asyouwere.is_limited() and v_owner is distinct from auth.uid() then
         perform asyouwere.refuse_access(new.session_id, 'owner');
-    elsif new.role is null or new.role not in ('viewer', 'editor') or new.user_id is null or new.user_id = v_owner then
-        perform asyouwere.fail('invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+    elsif new.role is null or new.role not in ('viewer', 'editor') or new.user_id is null
+        or new.user_id = v_owner then
+        perform asyouwere.fail('invalid_argument',
+            'A member is somebody other than the owner, as viewer or editor.');
     end if;
     if tg_op = 'INSERT' then
         new.invited_by := case when new.accepted_at is null then v_owner end; -- given by the database's owner only
@@ -95,7 +100,8 @@ create trigger check_member before insert or update of role on public.session_me
 create trigger charge_member after insert or update of role on public.session_members
     for each row execute function asyouwere.charge_member();
 
--- The owner's side ---------------------------------------------------------------------------------------------
+-- The owner's side
+-- ---------------------------------------------------------------------------------------------
 create function public.list_session_members(p_session_id uuid) returns setof public.session_members
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -106,11 +112,13 @@ begin
 end;
 $$;
 comment on function public.list_session_members is
-    'All members and invited people for the owner, a member''s own row for a member. Raises session_not_found.';
+    'All members and invited people for the owner, a member''s own row for a member. Raises '
+    'session_not_found.';
 revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
 grant execute on function public.list_session_members to authenticated, service_role;
 
-create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
+create function asyouwere.put_member(p_session_id uuid, p_user_id uuid,
+    p_role text) returns public.session_members
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -122,15 +130,18 @@ begin
     where m.session_id = v_session.id and m.user_id = p_user_id
     returning * into v_member;
     if not found then
-        insert into public.session_members (session_id, user_id, role) values (v_session.id, p_user_id, p_role)
+        insert into public.session_members (session_id, user_id, role) values (v_session.id, p_user_id,
+            p_role)
         on conflict (session_id, user_id) do update set role = excluded.role
         returning * into v_member;
     end if;
-    update public.free_agent_sessions s set visibility = 'shared' where s.id = v_session.id and s.visibility = 'private';
+    update public.free_agent_sessions s set visibility = 'shared' where s.id = v_session.id
+        and s.visibility = 'private';
     return v_member;
 end;
 $$;
-comment on function asyouwere.put_member is 'Invites somebody or changes the role; a private session becomes shared.';
+comment on function asyouwere.put_member is
+    'Invites somebody or changes the role; a private session becomes shared.';
 revoke execute on function asyouwere.put_member from public;
 grant execute on function asyouwere.put_member to authenticated, service_role;
 
@@ -143,7 +154,8 @@ begin
 end;
 $$;
 comment on function public.set_session_member is
-    'Invite somebody to read (viewer) or also save (editor), or change the role of one who is in already. It takes effect once accepted. Makes a private session shared. Owner only.';
+    'Invite somebody to read (viewer) or also save (editor), or change the role of one who is in already. '
+    'It takes effect once accepted. Makes a private session shared. Owner only.';
 revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
 grant execute on function public.set_session_member to authenticated, service_role;
 
@@ -151,8 +163,8 @@ create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) retur
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Definer: session_to_write is private. Leaving and declining ask for nothing and tell nothing, not even that there
-    -- is such a session.
+    -- Definer: session_to_write is private. Leaving and declining ask for nothing and tell nothing, not even
+    -- that there is such a session.
     if p_user_id is distinct from auth.uid() then
         perform asyouwere.session_to_write(p_session_id, 'owner');
     end if;
@@ -162,7 +174,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.remove_member is 'Takes a member or an invitation away, or lets one leave or decline.';
+comment on function asyouwere.remove_member is
+    'Takes a member or an invitation away, or lets one leave or decline.';
 revoke execute on function asyouwere.remove_member from public;
 grant execute on function asyouwere.remove_member to authenticated, service_role;
 
@@ -174,11 +187,13 @@ begin
 end;
 $$;
 comment on function public.remove_session_member is
-    'Owners remove a member or take an invitation back; with the caller''s own id: leave, or decline, which always works. Nothing happens if there is none. Raises session_not_found, forbidden.';
+    'Owners remove a member or take an invitation back; with the caller''s own id: leave, or decline, which'
+    ' always works. Nothing happens if there is none. Raises session_not_found, forbidden.';
 revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
 grant execute on function public.remove_session_member to authenticated, service_role;
 
--- The invited person's side ------------------------------------------------------------------------------------
+-- The invited person's side
+-- ------------------------------------------------------------------------------------
 create function asyouwere.read_invitations(p_limit int, p_before timestamptz, p_before_id uuid)
 returns table (session_id uuid, role text, name text, invited_by uuid, created_at timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -220,7 +235,8 @@ begin
 end;
 $$;
 comment on function public.list_invitations is
-    'The caller''s open invitations, newest first, at most 200; role owner: a session to take over. Names are cut at 200 characters. Next page: p_before and p_before_id of the last row.';
+    'The caller''s open invitations, newest first, at most 200; role owner: a session to take over. Names '
+    'are cut at 200 characters. Next page: p_before and p_before_id of the last row.';
 revoke execute on function public.list_invitations from public, anon, authenticated, service_role;
 grant execute on function public.list_invitations to authenticated, service_role;
 
@@ -242,7 +258,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_membership is 'Raises quota_exceeded if a person has accepted one too many.';
+comment on function asyouwere.refuse_membership is
+    'Raises quota_exceeded if a person has accepted one too many.';
 revoke execute on function asyouwere.refuse_membership from public;
 
 create function asyouwere.accept_member(p_session_id uuid, p_user_id uuid) returns public.session_members
@@ -253,7 +270,8 @@ declare
         else auth.uid() end;
     v_member public.session_members;
 begin
-    -- definer: nobody else may say that somebody has accepted. Not the session's lock: it is not the caller's yet.
+    -- definer: nobody else may say that somebody has accepted. Not the session's lock: it is not the caller's
+    -- yet.
     if v_person is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to accept. The service gives p_user_id.');
     elsif p_user_id <> v_person then
@@ -263,7 +281,8 @@ begin
     set accepted_at = coalesce(m.accepted_at, now()), invited_by = null
     from public.free_agent_sessions s
     where m.session_id = p_session_id and m.user_id = v_person and s.id = m.session_id
-        and s.visibility <> 'private' and not asyouwere.is_erased(s.user_id) and not asyouwere.is_erased(v_person)
+        and s.visibility <> 'private' and not asyouwere.is_erased(s.user_id)
+            and not asyouwere.is_erased(v_person)
     returning m.* into v_member;
     if not found then
         perform asyouwere.fail('invitation_not_found');
@@ -288,6 +307,8 @@ begin
 end;
 $$;
 comment on function public.accept_invitation is
-    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, quota_exceeded, not_signed_in, forbidden.';
+    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the '
+    'service, which accepts for others. Raises invitation_not_found, quota_exceeded, not_signed_in, '
+    'forbidden.';
 revoke execute on function public.accept_invitation from public, anon, authenticated, service_role;
 grant execute on function public.accept_invitation to authenticated, service_role;

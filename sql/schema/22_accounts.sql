@@ -1,10 +1,12 @@
 -- Accounts: all that is a person's is deleted in steps, each short, whoever asks for it.
--- One step holds the locks of the person's own sessions only; of other people's sessions it touches the rows that name
--- the person, and leaves those out that somebody is busy with. Whoever calls goes on until done is true.
+-- One step holds the locks of the person's own sessions only; of other people's sessions it touches the rows
+-- that name the person, and leaves those out that somebody is busy with. Whoever calls goes on until done is
+-- true.
 -- Breaks running code: no.
 
 create type asyouwere.erased as (sessions int, snapshots int, parts int, memberships int, done boolean);
-comment on type asyouwere.erased is 'What a step of deleting a person''s data took. done: there is nothing left.';
+comment on type asyouwere.erased is
+    'What a step of deleting a person''s data took. done: there is nothing left.';
 
 create function asyouwere.erase_sessions(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -27,7 +29,8 @@ begin
         v_erased.sessions := v_erased.sessions + cardinality(v_ids);
         v_erased.snapshots := v_erased.snapshots
             + (select count(*) from public.session_snapshots n where n.session_id = any (v_ids));
-        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p where p.session = any (v_numbers));
+        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p
+            where p.session = any (v_numbers));
         delete from public.free_agent_sessions s where s.id = any (v_ids);
         if clock_timestamp() > p_until then
             return v_erased;
@@ -35,7 +38,8 @@ begin
     end loop;
 end;
 $$;
-comment on function asyouwere.erase_sessions is 'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
+comment on function asyouwere.erase_sessions is
+    'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
 revoke execute on function asyouwere.erase_sessions from public;
 
 create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
@@ -49,7 +53,8 @@ begin
     loop
         delete from public.session_members m
         where m.ctid = any (array(
-            select o.ctid from public.session_members o where o.user_id = p_user_id and o.accepted_at is not null
+            select o.ctid from public.session_members o where o.user_id = p_user_id
+                and o.accepted_at is not null
             limit 1000 for update skip locked));
         get diagnostics v_changed = row_count;
         delete from public.session_members m
@@ -74,7 +79,8 @@ begin
         v_changed := v_changed + v_rows;
         -- the ids stay used, by nobody
         update asyouwere.used_ids u set user_id = null
-        where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id limit 1000));
+        where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id
+            limit 1000));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
         delete from asyouwere.transfers t
@@ -85,8 +91,10 @@ begin
         exit when v_changed + v_rows = 0 or clock_timestamp() > p_until;
     end loop;
     delete from asyouwere.offers o where o.user_id = p_user_id;
-    v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null)
-        and not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is null)
+    v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id
+        and m.accepted_at is not null)
+        and not exists (select from public.session_members m where m.user_id = p_user_id
+            and m.accepted_at is null)
         and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
         and not exists (select from public.session_turns t where t.started_by = p_user_id)
         and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
@@ -120,7 +128,8 @@ comment on function asyouwere.erase is
     'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere.';
 revoke execute on function asyouwere.erase from public;
 
--- By oneself ---------------------------------------------------------------------------------------------------
+-- By oneself
+-- ---------------------------------------------------------------------------------------------------
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -138,7 +147,8 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.forget_caller is 'Deletes a step''s worth of all that belongs to the caller and counts it.';
+comment on function asyouwere.forget_caller is
+    'Deletes a step''s worth of all that belongs to the caller and counts it.';
 revoke execute on function asyouwere.forget_caller from public;
 grant execute on function asyouwere.forget_caller to authenticated;
 
@@ -151,11 +161,13 @@ begin
 end;
 $$;
 comment on function public.delete_my_data is
-    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt. Call until done: a step takes some 100 ms.';
+    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: '
+    'the receipt. Call until done: a step takes some 100 ms.';
 revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
 grant execute on function public.delete_my_data to authenticated;
 
--- By the service -----------------------------------------------------------------------------------------------
+-- By the service
+-- -----------------------------------------------------------------------------------------------
 create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -176,7 +188,8 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_person is 'A step of deleting a person''s data, marked as such from the first one on.';
+comment on function asyouwere.erase_person is
+    'A step of deleting a person''s data, marked as such from the first one on.';
 revoke execute on function asyouwere.erase_person from public;
 grant execute on function asyouwere.erase_person to service_role;
 
@@ -189,13 +202,16 @@ begin
 end;
 $$;
 comment on function public.delete_user_data is
-    'Delete all sessions and memberships of a person, as delete_my_data() does, and the rest that is known of the person. From the first call on nobody else reads the sessions. Call until done: a step takes some 100 ms. Service only.';
+    'Delete all sessions and memberships of a person, as delete_my_data() does, and the rest that is known '
+    'of the person. From the first call on nobody else reads the sessions. Call until done: a step takes '
+    'some 100 ms. Service only.';
 revoke execute on function public.delete_user_data from public, anon, authenticated, service_role;
 grant execute on function public.delete_user_data to service_role;
 
--- By the deletion of the user ------------------------------------------------------------------------------------
--- No foreign key with a cascade: that would delete ten thousand sessions in one statement, or fail. The user goes at
--- once and leaves a mark, which hides the sessions; the clean-up deletes them.
+-- By the deletion of the user
+-- ------------------------------------------------------------------------------------ No foreign key with a
+-- cascade: that would delete ten thousand sessions in one statement, or fail. The user goes at once and
+-- leaves a mark, which hides the sessions; the clean-up deletes them.
 create function asyouwere.mark_deleted_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -206,7 +222,8 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.mark_deleted_user is 'When a user is deleted, the sessions are hidden and will be deleted.';
+comment on function asyouwere.mark_deleted_user is
+    'When a user is deleted, the sessions are hidden and will be deleted.';
 revoke execute on function asyouwere.mark_deleted_user from public;
 
 create function asyouwere.follow_users() returns text
@@ -225,7 +242,8 @@ exception when insufficient_privilege then
 end;
 $$;
 comment on function asyouwere.follow_users is
-    'From now on the data of users who are deleted from auth.users goes too; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+    'From now on the data of users who are deleted from auth.users goes too; answers "on", or "off" and '
+    'why. May be called again at any time; for the owner of the database.';
 revoke execute on function asyouwere.follow_users from public;
 
 select asyouwere.follow_users();
@@ -244,7 +262,8 @@ begin
     if found then
         v_erased := asyouwere.erase_person(v_user);
     end if;
-    delete from asyouwere.erasures e where e.finished_at is not null and e.requested_at < now() - interval '7 days';
+    delete from asyouwere.erasures e where e.finished_at is not null
+        and e.requested_at < now() - interval '7 days';
     delete from asyouwere.offers o where o.expires_at < now();
     v_erased.done := not exists (select from asyouwere.erasures e where e.finished_at is null);
     return v_erased;
@@ -263,6 +282,7 @@ begin
 end;
 $$;
 comment on function public.erase_deleted_users is
-    'A step of deleting what users left behind who are no more, of some 100 ms; part of the clean-up. Call until done. Service only.';
+    'A step of deleting what users left behind who are no more, of some 100 ms; part of the clean-up. Call '
+    'until done. Service only.';
 revoke execute on function public.erase_deleted_users from public, anon, authenticated, service_role;
 grant execute on function public.erase_deleted_users to service_role;

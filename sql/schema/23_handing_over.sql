@@ -1,5 +1,5 @@
--- Handing sessions over: one to another person, who accepts it; or all of a guest's to the account signed in to.
--- Sessions keep their ids, numbers and history, and count against the new owner's quotas.
+-- Handing sessions over: one to another person, who accepts it; or all of a guest's to the account signed in
+-- to. Sessions keep their ids, numbers and history, and count against the new owner's quotas.
 -- Breaks running code: no.
 
 create table asyouwere.transfers (
@@ -27,7 +27,8 @@ declare
     v_bytes bigint;
     v_new_keys int;
 begin
-    -- The caller holds lock_owner() of the new owner, and then the sessions. The bucket last: see 02_sessions.sql.
+    -- The caller holds lock_owner() of the new owner, and then the sessions. The bucket last: see
+    -- 02_sessions.sql.
     select coalesce(sum(s.stored_bytes), 0) into v_bytes
     from public.free_agent_sessions s where s.id = any (p_ids);
     delete from public.session_members m where m.session_id = any (p_ids) and m.user_id = p_new_owner;
@@ -57,7 +58,8 @@ comment on function asyouwere.give_sessions is
     'Makes somebody the owner and says how many keys met and are new. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.give_sessions from public;
 
--- One session, to somebody -----------------------------------------------------------------------------------
+-- One session, to somebody
+-- -----------------------------------------------------------------------------------
 create function asyouwere.offer_transfer(p_session_id uuid, p_user_id uuid) returns asyouwere.transfers
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -75,12 +77,14 @@ begin
     elsif asyouwere.is_limited() then
         perform asyouwere.refuse_invitation(v_session.id, v_session.user_id, p_user_id);
     end if;
-    insert into asyouwere.transfers (session_id, to_user) values (v_session.id, p_user_id) returning * into v_transfer;
+    insert into asyouwere.transfers (session_id, to_user) values (v_session.id,
+        p_user_id) returning * into v_transfer;
     perform asyouwere.charge();
     return v_transfer;
 end;
 $$;
-comment on function asyouwere.offer_transfer is 'Offers a session to somebody in place of whom it was offered to before.';
+comment on function asyouwere.offer_transfer is
+    'Offers a session to somebody in place of whom it was offered to before.';
 revoke execute on function asyouwere.offer_transfer from public;
 grant execute on function asyouwere.offer_transfer to authenticated, service_role;
 
@@ -93,7 +97,8 @@ begin
 end;
 $$;
 comment on function public.transfer_session is
-    'Offer a session to somebody, who becomes its owner with accept_transfer(); null takes the offer back. Shown in list_invitations() as role owner. Owner only. Raises quota_exceeded, invalid_argument.';
+    'Offer a session to somebody, who becomes its owner with accept_transfer(); null takes the offer back. '
+    'Shown in list_invitations() as role owner. Owner only. Raises quota_exceeded, invalid_argument.';
 revoke execute on function public.transfer_session from public, anon, authenticated, service_role;
 grant execute on function public.transfer_session to authenticated, service_role;
 
@@ -109,12 +114,14 @@ begin
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whom the session was offered to.');
     end if;
     -- looked at first, so that nobody locks a session that was not offered; and again under the lock
-    if exists (select from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = v_caller) then
+    if exists (select from asyouwere.transfers t where t.session_id = p_session_id
+        and t.to_user = v_caller) then
         perform asyouwere.lock_owner(v_caller);
         select * into v_session from public.free_agent_sessions s where s.id = p_session_id for update;
     end if;
     if v_session.id is null or asyouwere.is_erased(v_session.user_id) or asyouwere.is_erased(v_caller)
-        or not exists (select from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = v_caller)
+        or not exists (select from asyouwere.transfers t where t.session_id = p_session_id
+            and t.to_user = v_caller)
     then
         perform asyouwere.fail('invitation_not_found');
     end if;
@@ -135,25 +142,30 @@ begin
 end;
 $$;
 comment on function public.accept_transfer is
-    'Become the owner of a session that was offered: with its id, history and members; a key that the caller has already becomes a new one. The owner before is a stranger then. Raises invitation_not_found, quota_exceeded.';
+    'Become the owner of a session that was offered: with its id, history and members; a key that the '
+    'caller has already becomes a new one. The owner before is a stranger then. Raises '
+    'invitation_not_found, quota_exceeded.';
 revoke execute on function public.accept_transfer from public, anon, authenticated, service_role;
 grant execute on function public.accept_transfer to authenticated, service_role;
 
--- All of a guest's, to the account that the guest signs in to ----------------------------------------------------
+-- All of a guest's, to the account that the guest signs in to
+-- ----------------------------------------------------
 create function asyouwere.make_offer() returns table (code text, expires_at timestamptz)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: offers are private
     if auth.uid() is null then
-        perform asyouwere.fail('not_signed_in', 'Sign in, be it anonymously, as the one whose sessions they are.');
+        perform asyouwere.fail('not_signed_in',
+            'Sign in, be it anonymously, as the one whose sessions they are.');
     end if;
     -- 122 random bits (RFC 9562, 5.4): nobody finds one in ten minutes
     code := replace(gen_random_uuid()::text, '-', '');
     expires_at := now() + interval '10 minutes';
     insert into asyouwere.offers as o (user_id, code, expires_at)
     values (auth.uid(), sha256(convert_to(make_offer.code, 'UTF8')), make_offer.expires_at)
-    on conflict on constraint offers_pkey do update set code = excluded.code, expires_at = excluded.expires_at;
+    on conflict on constraint offers_pkey do update set code = excluded.code,
+        expires_at = excluded.expires_at;
     perform asyouwere.charge();
     return next;
 end;
@@ -170,7 +182,8 @@ begin
 end;
 $$;
 comment on function public.offer_my_sessions is
-    'A code, good once and for ten minutes, with which claim_sessions() takes all sessions of the caller over to another account. A new one ends the one before.';
+    'A code, good once and for ten minutes, with which claim_sessions() takes all sessions of the caller '
+    'over to another account. A new one ends the one before.';
 revoke execute on function public.offer_my_sessions from public, anon, authenticated, service_role;
 grant execute on function public.offer_my_sessions to authenticated;
 
@@ -200,9 +213,11 @@ begin
         perform asyouwere.fail('offer_not_found');
     end if;
     v_ids := array(
-        select s.id from public.free_agent_sessions s where s.user_id = v_guest order by s.id limit 10001 for update);
+        select s.id from public.free_agent_sessions s where s.user_id = v_guest order by s.id
+            limit 10001 for update);
     if cardinality(v_ids) > 10000 then
-        perform asyouwere.fail('quota_exceeded', 'At most 10,000 sessions can be taken over at once. Delete some first.',
+        perform asyouwere.fail('quota_exceeded',
+            'At most 10,000 sessions can be taken over at once. Delete some first.',
             '{"quota": "claimed_sessions", "used": 10001, "limit": 10000}');
     end if;
     sessions := cardinality(v_ids);
@@ -210,7 +225,8 @@ begin
     return next;
 end;
 $$;
-comment on function asyouwere.take_offer is 'Makes the caller the owner of all sessions that a code stands for.';
+comment on function asyouwere.take_offer is
+    'Makes the caller the owner of all sessions that a code stands for.';
 revoke execute on function asyouwere.take_offer from public;
 grant execute on function asyouwere.take_offer to authenticated;
 
@@ -222,6 +238,7 @@ begin
 end;
 $$;
 comment on function public.claim_sessions is
-    'Take over all sessions that a code of offer_my_sessions() stands for, all or none; keys that meet get a new one (new_keys counts them). Raises offer_not_found, quota_exceeded, rate_limited.';
+    'Take over all sessions that a code of offer_my_sessions() stands for, all or none; keys that meet get '
+    'a new one (new_keys counts them). Raises offer_not_found, quota_exceeded, rate_limited.';
 revoke execute on function public.claim_sessions from public, anon, authenticated, service_role;
 grant execute on function public.claim_sessions to authenticated;

@@ -1,7 +1,7 @@
--- Turns: one answer being made. Whoever makes it holds a lease on it and appends chunks; others follow by number.
--- The fence is the turn's own row, never the session's, so that flushing chunks and saving don't wait for each other.
--- A flush writes one row and renews the lease only when two thirds of it are gone; a poll that finds nothing reads
--- three rows. How a turn ends is in 25_turn_ends.sql.
+-- Turns: one answer being made. Whoever makes it holds a lease on it and appends chunks; others follow by
+-- number. The fence is the turn's own row, never the session's, so that flushing chunks and saving don't wait
+-- for each other. A flush writes one row and renews the lease only when two thirds of it are gone; a poll
+-- that finds nothing reads three rows. How a turn ends is in 25_turn_ends.sql.
 -- Breaks running code: no.
 
 create table public.session_turns (
@@ -26,25 +26,35 @@ create table public.session_turns (
     primary key (session_id, id)
 ) with (fillfactor = 70);
 comment on table public.session_turns is
-    'The answers of a session, each from its first chunk to its end. The functions write it, whoever reads the session reads it.';
+    'The answers of a session, each from its first chunk to its end. The functions write it, whoever reads '
+    'the session reads it.';
 comment on column public.session_turns.id is 'Whoever begins the turn makes it up, at random.';
 comment on column public.session_turns.internal_id is 'Short key of the turn''s chunks; no API takes it.';
-comment on column public.session_turns.status is 'running, done, stopped, failed; interrupted: the lease ran out.';
-comment on column public.session_turns.started_by is 'Who alone, with the service, may write it; null: the service.';
-comment on column public.session_turns.lease_until is 'When others may take the session''s next turn; get_turn() settles a turn whose lease ran out.';
+comment on column public.session_turns.status is
+    'running, done, stopped, failed; interrupted: the lease ran out.';
+comment on column public.session_turns.started_by is
+    'Who alone, with the service, may write it; null: the service.';
+comment on column public.session_turns.lease_until is
+    'When others may take the session''s next turn; get_turn() settles a turn whose lease ran out.';
 comment on column public.session_turns.last_seq is
-    'The last chunk''s number, as of the latest renewal of the lease; exact once the turn is over. get_turn() is always exact.';
+    'The last chunk''s number, as of the latest renewal of the lease; exact once the turn is over. '
+    'get_turn() is always exact.';
 comment on column public.session_turns.number is 'The snapshot that the finished message came with.';
-comment on column public.session_turns.position is 'Where the finished message stands in the state''s list "messages"; null: there is none.';
-comment on column public.session_turns.message is 'What the message made of text chunks has besides its content.';
-comment on column public.session_turns.finished_with is 'MD5 of what finish_turn() was given, to tell a retry.';
-comment on column public.session_turns.due_at is 'When the clean-up takes the chunks, and later the row; null: it runs.';
+comment on column public.session_turns.position is
+    'Where the finished message stands in the state''s list "messages"; null: there is none.';
+comment on column public.session_turns.message is
+    'What the message made of text chunks has besides its content.';
+comment on column public.session_turns.finished_with is
+    'MD5 of what finish_turn() was given, to tell a retry.';
+comment on column public.session_turns.due_at is
+    'When the clean-up takes the chunks, and later the row; null: it runs.';
 revoke all on sequence public.session_turns_internal_id_seq from anon, authenticated, service_role;
 
 -- one at a time; and the few that run are what the clean-up looks through
 create unique index session_turns_running on public.session_turns (session_id) where status = 'running';
 create index session_turns_latest on public.session_turns (session_id, internal_id desc);
-create index session_turns_of_person on public.session_turns (started_by, ended_at desc) where started_by is not null;
+create index session_turns_of_person on public.session_turns (started_by, ended_at desc)
+    where started_by is not null;
 create index session_turns_due on public.session_turns (due_at) where due_at is not null;
 
 create table asyouwere.turn_chunks (
@@ -57,20 +67,24 @@ create table asyouwere.turn_chunks (
     body text collate "C" not null,
     primary key (session, turn, seq)
 );
-comment on table asyouwere.turn_chunks is 'What was flushed of running turns and of those just ended, one row a flush.';
-comment on column asyouwere.turn_chunks.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the turn''s row lock.';
+comment on table asyouwere.turn_chunks is
+    'What was flushed of running turns and of those just ended, one row a flush.';
+comment on column asyouwere.turn_chunks.session is
+    'free_agent_sessions.internal_id. No foreign key: every writer holds the turn''s row lock.';
 comment on column asyouwere.turn_chunks.seq is 'Number of the last chunk in it; chunks count from 1.';
 comment on column asyouwere.turn_chunks.chunks is 'How many chunks are in it.';
 comment on column asyouwere.turn_chunks.flush is 'Which flush of its turn it is: 1, 2, 3 …';
 comment on column asyouwere.turn_chunks.bytes is 'Of the turn up to here: bodies, and 100 for each flush.';
-comment on column asyouwere.turn_chunks.body is 'The chunks as they were sent: a JSON list without its brackets.';
+comment on column asyouwere.turn_chunks.body is
+    'The chunks as they were sent: a JSON list without its brackets.';
 alter table asyouwere.turn_chunks set (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
 alter table asyouwere.turn_chunks enable row level security; -- no policy: the functions only
 
 alter table public.session_turns enable row level security;
 revoke all on public.session_turns from anon, authenticated, service_role;
 grant select on public.session_turns to authenticated, service_role;
-grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq, number, position)
+grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq,
+    number, position)
     on public.session_turns to anon; -- not whose it is
 create policy "Whoever reads a session reads its turns"
     on public.session_turns for select to anon, authenticated
@@ -83,7 +97,8 @@ create type asyouwere.turn_state as (
 );
 comment on type asyouwere.turn_state is 'What get_turn answers.';
 
--- Doors ----------------------------------------------------------------------------------------------------------
+-- Doors
+-- ----------------------------------------------------------------------------------------------------------
 create function asyouwere.refuse_turn(p_session_id uuid, p_turn_id uuid, p_need text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -111,8 +126,8 @@ as $$
 declare
     v_turn public.session_turns;
 begin
-    -- Run by definers only; no SET clause, see 09_saving.sql. The role is part of the condition, so nobody locks a turn
-    -- that is not theirs to write.
+    -- Run by definers only; no SET clause, see 09_saving.sql. The role is part of the condition, so nobody
+    -- locks a turn that is not theirs to write.
     select * into v_turn from public.session_turns t
     where t.session_id = p_session_id and t.id = p_turn_id
         and (t.started_by = auth.uid() or current_setting('role') = 'service_role')
@@ -126,7 +141,8 @@ begin
 end;
 $$;
 comment on function asyouwere.turn_to_write is
-    'The turn''s row, locked till the end of the transaction, if the caller began it and may still save into the session. Raises session_not_found, forbidden, turn_not_found.';
+    'The turn''s row, locked till the end of the transaction, if the caller began it and may still save '
+    'into the session. Raises session_not_found, forbidden, turn_not_found.';
 revoke execute on function asyouwere.turn_to_write from public;
 
 create function asyouwere.refuse_ended(p_turn public.session_turns) returns void
@@ -141,7 +157,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_ended is 'The fence: raises turn_over for a turn that has ended or whose lease ran out.';
+comment on function asyouwere.refuse_ended is
+    'The fence: raises turn_over for a turn that has ended or whose lease ran out.';
 revoke execute on function asyouwere.refuse_ended from public;
 
 create function asyouwere.last_seq(p_turn public.session_turns) returns int
@@ -153,7 +170,8 @@ return coalesce((
 comment on function asyouwere.last_seq is 'Number of a turn''s last chunk, 0 if there is none.';
 revoke execute on function asyouwere.last_seq from public;
 
--- Beginning ------------------------------------------------------------------------------------------------------
+-- Beginning
+-- ------------------------------------------------------------------------------------------------------
 create function asyouwere.refuse_turns(p_person uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -187,14 +205,16 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_turns is 'Raises quota_exceeded if a person has as many turns as allowed.';
+comment on function asyouwere.refuse_turns is
+    'Raises quota_exceeded if a person has as many turns as allowed.';
 revoke execute on function asyouwere.refuse_turns from public;
 
 create function asyouwere.start_turn(
     p_session_id uuid, p_turn_id uuid, p_lease_seconds int, p_message json, p_on_running text,
     out turn public.session_turns, out created boolean
 )
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
@@ -215,21 +235,25 @@ begin
     elsif json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
         or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
     then
-        perform asyouwere.fail('invalid_argument', 'message is an object of at most 8 KB without content and status.');
+        perform asyouwere.fail('invalid_argument',
+            'message is an object of at most 8 KB without content and status.');
     end if;
     for attempt in 1 .. 3 loop
         select * into turn from public.session_turns t where t.session_id = p_session_id and t.id = p_turn_id;
         if found and turn.status <> 'running' and turn.started_by is distinct from auth.uid()
             and current_setting('role') <> 'service_role'
         then
-            perform asyouwere.fail('key_taken', 'This turn was somebody else''s. Make a new id for every turn.');
+            perform asyouwere.fail('key_taken',
+                'This turn was somebody else''s. Make a new id for every turn.');
         elsif not found then
-            select * into turn from public.session_turns t where t.session_id = p_session_id and t.status = 'running';
+            select * into turn from public.session_turns t where t.session_id = p_session_id
+                and t.status = 'running';
         end if;
         if turn.status = 'running' and turn.lease_until <= clock_timestamp() then
             perform asyouwere.interrupt_turn(p_session_id, turn.id);
             continue;
-        elsif turn.id = p_turn_id and (turn.status <> 'running' or turn.started_by is not distinct from auth.uid()
+        elsif turn.id = p_turn_id and (turn.status <> 'running' or turn.started_by is not distinct
+            from auth.uid()
             or current_setting('role') = 'service_role') or turn.id is not null and p_on_running = 'join'
         then
             turn.last_seq := asyouwere.last_seq(turn);
@@ -246,9 +270,11 @@ begin
         if asyouwere.is_limited() then
             perform asyouwere.refuse_turns(auth.uid());
         end if;
-        insert into public.session_turns (session_id, id, internal_session_id, started_by, started_at, lease_seconds,
+        insert into public.session_turns (session_id, id, internal_session_id, started_by, started_at,
+            lease_seconds,
             lease_until, message)
-        values (p_session_id, p_turn_id, v_session.internal_id, auth.uid(), clock_timestamp(), p_lease_seconds,
+        values (p_session_id, p_turn_id, v_session.internal_id, auth.uid(), clock_timestamp(),
+            p_lease_seconds,
             clock_timestamp() + make_interval(secs => p_lease_seconds), p_message)
         on conflict do nothing
         returning * into turn;
@@ -259,7 +285,8 @@ begin
         end if;
         -- somebody was faster: now it is found
     end loop;
-    perform asyouwere.fail('turn_running', 'Others begin and end turns of this session all the time. Ask again.');
+    perform asyouwere.fail('turn_running',
+        'Others begin and end turns of this session all the time. Ask again.');
 end;
 $$;
 comment on function asyouwere.start_turn is 'Claims a session''s turn, or says which one runs.';
@@ -267,7 +294,8 @@ revoke execute on function asyouwere.start_turn from public;
 grant execute on function asyouwere.start_turn to authenticated, service_role;
 
 create function public.begin_turn(
-    p_session_id uuid, p_turn_id uuid, p_lease_seconds int default 30, p_message json default '{"role":"assistant"}',
+    p_session_id uuid, p_turn_id uuid, p_lease_seconds int default 30,
+        p_message json default '{"role":"assistant"}',
     p_on_running text default 'refuse'
 )
 returns table (
@@ -284,6 +312,9 @@ begin
 end;
 $$;
 comment on function public.begin_turn is
-    'Claim the session''s turn for an answer, under an id made up at random; again with the same id: the same turn. Another one runs and its lease is good: turn_running, or with p_on_running join its row. p_message: what a message made of text chunks has besides its content. Raises turn_running, key_taken, quota_exceeded.';
+    'Claim the session''s turn for an answer, under an id made up at random; again with the same id: the '
+    'same turn. Another one runs and its lease is good: turn_running, or with p_on_running join its row. '
+    'p_message: what a message made of text chunks has besides its content. Raises turn_running, key_taken,'
+    ' quota_exceeded.';
 revoke execute on function public.begin_turn from public, anon, authenticated, service_role;
 grant execute on function public.begin_turn to authenticated, service_role;

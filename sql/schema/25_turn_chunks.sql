@@ -42,15 +42,17 @@ revoke execute on function asyouwere.json_inside from public;
 create function asyouwere.append_chunks(
     p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json, out next_seq int, out stop boolean
 )
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
     v_turn public.session_turns := asyouwere.turn_to_write(p_session_id, p_turn_id);
     v_last asyouwere.turn_chunks;
-    -- A text with the list in it is taken too: PostgREST reads no JSON with half a character in it, and a stream is
-    -- cut anywhere.
-    v_chunks json := case json_typeof(p_chunks) when 'string' then asyouwere.json_inside(p_chunks) else p_chunks end;
+    -- A text with the list in it is taken too: PostgREST reads no JSON with half a character in it, and a
+    -- stream is cut anywhere.
+    v_chunks json := case json_typeof(p_chunks) when 'string'
+        then asyouwere.json_inside(p_chunks) else p_chunks end;
     v_body text := btrim(v_chunks::text, E' \t\r\n');
     v_count int;
     v_known int;
@@ -61,7 +63,8 @@ begin
     -- definer: chunks are private
     perform asyouwere.refuse_ended(v_turn);
     if v_body is null or p_from_seq is null or p_from_seq < 1 or left(v_body, 1) <> '[' then
-        perform asyouwere.fail('invalid_argument', 'chunks is a list, its first one''s number from_seq is 1 or more.');
+        perform asyouwere.fail('invalid_argument',
+            'chunks is a list, its first one''s number from_seq is 1 or more.');
     elsif octet_length(v_body) > 262144 then
         perform asyouwere.fail('too_large', 'One flush may have 256 KB.',
             format('{"size_bytes": %s, "max_bytes": 262144}', octet_length(v_body)));
@@ -76,7 +79,8 @@ begin
     order by c.session desc, c.turn desc, c.seq desc limit 1;
     v_known := coalesce(v_last.seq, 0) + 1 - p_from_seq; -- so many of them are there already
     if v_known < 0 then
-        perform asyouwere.fail('turn_gap', p_detail => format('{"next_seq": %s}', coalesce(v_last.seq, 0) + 1));
+        perform asyouwere.fail('turn_gap', p_detail => format('{"next_seq": %s}', coalesce(v_last.seq,
+            0) + 1));
     elsif v_known > 0 and v_known < v_count then
         select string_agg(e.value::text, ',' order by e.n) into v_body
         from json_array_elements(v_chunks) with ordinality e (value, n) where e.n > v_known;
@@ -86,7 +90,8 @@ begin
         v_flush := coalesce(v_last.flush, 0) + 1;
         v_bytes := coalesce(v_last.bytes, 0) + octet_length(v_body) + 100;
         insert into asyouwere.turn_chunks (session, turn, seq, chunks, flush, bytes, body)
-        values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush, v_bytes, v_body);
+        values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush,
+            v_bytes, v_body);
         -- no setting can be so small that what passes here breaks it
         if v_flush % 16 = 0 or v_bytes >= 65536 then
             perform asyouwere.charge_flush(v_last, v_flush, v_bytes);
@@ -94,7 +99,8 @@ begin
     end if;
     if v_count = 0 or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0) then
         update public.session_turns t
-        set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds), last_seq = next_seq - 1
+        set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds),
+            last_seq = next_seq - 1
         where t.session_id = p_session_id and t.id = p_turn_id;
     end if;
     stop := v_turn.stop_requested_at is not null;
@@ -113,13 +119,19 @@ begin
 end;
 $$;
 comment on function public.append_turn_chunks is
-    'Flush chunks, a list of texts or of any JSON, numbered from p_from_seq; the first of a turn is 1. What is there is not written again; an empty list only renews the lease. The row says the next number, and whether a stop was asked for. At most 1,000 chunks and 256 KB a flush. Raises turn_over, turn_gap, turn_not_found, too_large, rate_limited.';
+    'Flush chunks, a list of texts or of any JSON, numbered from p_from_seq; the first of a turn is 1. What'
+    ' is there is not written again; an empty list only renews the lease. The row says the next number, and'
+    ' whether a stop was asked for. At most 1,000 chunks and 256 KB a flush. Raises turn_over, turn_gap, '
+    'turn_not_found, too_large, rate_limited.';
 revoke execute on function public.append_turn_chunks from public, anon, authenticated, service_role;
 grant execute on function public.append_turn_chunks to authenticated, service_role;
 
--- Following --------------------------------------------------------------------------------------------------
-create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid, p_after_seq int) returns asyouwere.turn_state
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+-- Following
+-- --------------------------------------------------------------------------------------------------
+create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
+    p_after_seq int) returns asyouwere.turn_state
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
@@ -128,7 +140,8 @@ declare
     v_last int;
     v_state asyouwere.turn_state;
 begin
-    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they are all there.
+    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they
+    -- are all there.
     if p_turn_id is not null then
         select * into v_turn from public.session_turns t
         where t.session_id = p_session_id and t.id = p_turn_id
@@ -148,13 +161,15 @@ begin
         and current_setting('transaction_read_only') = 'off'
     then
         perform asyouwere.interrupt_turn(p_session_id, v_turn.id);
-        select * into v_turn from public.session_turns t where t.session_id = p_session_id and t.id = v_turn.id;
+        select * into v_turn from public.session_turns t where t.session_id = p_session_id
+            and t.id = v_turn.id;
     end if;
     select c.seq into v_last from asyouwere.turn_chunks c
     where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id
     order by c.session desc, c.turn desc, c.seq desc limit 1;
     v_last := coalesce(v_last, v_turn.last_seq);
-    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon' then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
+    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon'
+        then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
         least(v_after, v_last) + 1, '[]', v_last + 1, false,
         v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
     if v_last > v_after then
@@ -183,7 +198,8 @@ begin
     return v_state;
 end;
 $$;
-comment on function asyouwere.read_turn is 'A turn and its chunks after a number; settles one whose lease ran out.';
+comment on function asyouwere.read_turn is
+    'A turn and its chunks after a number; settles one whose lease ran out.';
 revoke execute on function asyouwere.read_turn from public;
 grant execute on function asyouwere.read_turn to anon, authenticated, service_role;
 
@@ -196,6 +212,8 @@ begin
 end;
 $$;
 comment on function public.get_turn is
-    'A turn (null: the running or the latest one) and its chunks after p_after_seq, from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
+    'A turn (null: the running or the latest one) and its chunks after p_after_seq, from first_seq on up to'
+    ' about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. '
+    'Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
 revoke execute on function public.get_turn from public, anon, authenticated, service_role;
 grant execute on function public.get_turn to anon, authenticated, service_role;

@@ -1,33 +1,40 @@
--- How a turn ends: finished by whoever made it, or interrupted, when the lease ran out, by whoever looks next.
--- Either way its message is saved once, in the transaction that ends it. Locks: the session, then the turn.
+-- How a turn ends: finished by whoever made it, or interrupted, when the lease ran out, by whoever looks
+-- next. Either way its message is saved once, in the transaction that ends it. Locks: the session, then the
+-- turn.
 -- Breaks running code: no.
 
 create function asyouwere.turn_text(p_turn public.session_turns) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- What is between the quotes of JSON strings, joined, is a JSON string again, to the character.
-    select concat('"', string_agg(substr(e.value::text, 2, length(e.value::text) - 2), '' order by c.seq, e.n), '"')
+    select concat('"', string_agg(substr(e.value::text, 2, length(e.value::text) - 2), '' order by c.seq,
+        e.n), '"')
     from asyouwere.turn_chunks c
     cross join json_array_elements(concat('[', c.body, ']')::json) with ordinality e (value, n)
-    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id and json_typeof(e.value) = 'string'
+    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id
+        and json_typeof(e.value) = 'string'
     having count(*) > 0
 $$;
-comment on function asyouwere.turn_text is 'The text chunks of a turn as one JSON string; null if there are none.';
+comment on function asyouwere.turn_text is
+    'The text chunks of a turn as one JSON string; null if there are none.';
 revoke execute on function asyouwere.turn_text from public;
 
 create function asyouwere.turn_message(p_turn public.session_turns, p_status text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select concat(rtrim(left(rtrim(p_turn.message::text, E' \t\r\n'), -1), E' \t\r\n'),
-        case when exists (select from json_object_keys(asyouwere.readable_json(p_turn.message::text))) then ',' end,
+        case when exists (select from json_object_keys(asyouwere.readable_json(p_turn.message::text)))
+            then ',' end,
         '"content":', t.text, case when p_status <> 'done' then format(',"status":"%s"', p_status) end, '}')
     from asyouwere.turn_text(p_turn) t (text) where t.text is not null
 $$;
-comment on function asyouwere.turn_message is 'The message that the text chunks of a turn make; null if there are none.';
+comment on function asyouwere.turn_message is
+    'The message that the text chunks of a turn make; null if there are none.';
 revoke execute on function asyouwere.turn_message from public;
 
 create function asyouwere.end_turn(
-    p_turn public.session_turns, p_status text, p_result asyouwere.save_result, p_position int, p_finished_with uuid
+    p_turn public.session_turns, p_status text, p_result asyouwere.save_result, p_position int,
+        p_finished_with uuid
 ) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -35,7 +42,8 @@ declare
     v_last int := asyouwere.last_seq(p_turn);
 begin
     update public.session_turns t
-    set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number, position = p_position,
+    set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number,
+        position = p_position,
         changed_parts = p_result.changed_parts, finished_with = p_finished_with,
         due_at = clock_timestamp()
             + case p_status when 'interrupted' then s.delete_expired_after else s.keep_chunks_for end
@@ -46,7 +54,8 @@ $$;
 comment on function asyouwere.end_turn is 'Writes down how a turn ended, and until when its chunks stay.';
 revoke execute on function asyouwere.end_turn from public;
 
--- Interrupted ------------------------------------------------------------------------------------------------------
+-- Interrupted
+-- ------------------------------------------------------------------------------------------------------
 create function asyouwere.interrupt_turn(p_session_id uuid, p_turn_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
@@ -69,16 +78,19 @@ begin
     v_message := asyouwere.turn_message(v_turn, 'interrupted');
     if v_message is not null then
         begin
-            -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads. No SET
+            -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads.
+            -- No SET
             -- clause: only a superuser could create the function with one for such a setting.
             perform set_config('request.jwt.claims', '', true), set_config('request.jwt.claim.sub', '', true);
             v_result := asyouwere.write_snapshot(v_session,
-                (array['append'], array['/messages/'], array[null::int], array[v_message])::asyouwere.change_rows,
+                (array['append'], array['/messages/'], array[null::int],
+                    array[v_message])::asyouwere.change_rows,
                 false, null, null, null);
             perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
                 set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
         exception when sqlstate 'PT413' or sqlstate 'PT422' then
-            -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of grace.
+            -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of
+            -- grace.
             v_message := null;
         end;
     end if;
@@ -90,11 +102,13 @@ comment on function asyouwere.interrupt_turn is
     'Ends a turn whose lease ran out, once: its text so far becomes a message with "status": "interrupted".';
 revoke execute on function asyouwere.interrupt_turn from public;
 
--- Finished ---------------------------------------------------------------------------------------------------------
+-- Finished
+-- ---------------------------------------------------------------------------------------------------------
 create function asyouwere.complete_turn(
     p_session_id uuid, p_turn_id uuid, p_message json, p_changes json, p_status text
 ) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
@@ -111,7 +125,8 @@ begin
     end if;
     if v_turn.finished_with = v_finished_with then
         -- the answer may have been lost
-        v_result := (v_turn.number, v_turn.changed_parts > 0, true, false, v_turn.changed_parts, null, null, null);
+        v_result := (v_turn.number, v_turn.changed_parts > 0, true, false, v_turn.changed_parts, null, null,
+            null);
         select n.size_bytes, n.message_count into v_result.size_bytes, v_result.message_count
         from public.session_snapshots n where n.session_id = p_session_id and n.number = v_turn.number;
         return v_result;
@@ -123,13 +138,15 @@ begin
     end if;
     if v_message is not null then
         -- last, so that its position is that of the last message
-        v_rows := (v_rows.ops || 'append'::text, v_rows.paths || '/messages/'::text, v_rows.items || null::int,
+        v_rows := (v_rows.ops || 'append'::text, v_rows.paths || '/messages/'::text,
+            v_rows.items || null::int,
             v_rows.bodies || v_message);
     end if;
     if cardinality(v_rows.ops) > 0 then
         v_result := asyouwere.save_snapshot(p_session_id, v_rows, null, null, null, 'merge');
     else
-        v_result := (v_session.latest_number, false, false, false, 0, v_session.size_bytes, v_session.message_count, null);
+        v_result := (v_session.latest_number, false, false, false, 0, v_session.size_bytes,
+            v_session.message_count, null);
     end if;
     perform asyouwere.end_turn(v_turn, p_status, v_result,
         case when v_message is not null then v_result.message_count - 1 end, v_finished_with);
@@ -151,13 +168,18 @@ begin
 end;
 $$;
 comment on function public.finish_turn is
-    'End a turn as done, stopped or failed, and save its message in the same transaction: p_message, or else one made of the text chunks; p_changes go with it. The answer is that of a save; again with the same arguments: the same. Raises turn_over, turn_not_found, forbidden and what a save can be refused for.';
+    'End a turn as done, stopped or failed, and save its message in the same transaction: p_message, or '
+    'else one made of the text chunks; p_changes go with it. The answer is that of a save; again with the '
+    'same arguments: the same. Raises turn_over, turn_not_found, forbidden and what a save can be refused '
+    'for.';
 revoke execute on function public.finish_turn from public, anon, authenticated, service_role;
 grant execute on function public.finish_turn to authenticated, service_role;
 
--- Stopped ----------------------------------------------------------------------------------------------------------
+-- Stopped
+-- ----------------------------------------------------------------------------------------------------------
 create function asyouwere.request_stop(p_session_id uuid, p_turn_id uuid) returns public.session_turns
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_turn public.session_turns;
@@ -193,17 +215,20 @@ begin
 end;
 $$;
 comment on function public.stop_turn is
-    'Ask whoever makes the answer to stop: told with the next flush. Any editor may. Of a turn that is over: how it ended. Raises turn_not_found, forbidden.';
+    'Ask whoever makes the answer to stop: told with the next flush. Any editor may. Of a turn that is '
+    'over: how it ended. Raises turn_not_found, forbidden.';
 revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
 grant execute on function public.stop_turn to authenticated, service_role;
 
--- Taken along -----------------------------------------------------------------------------------------------------
+-- Taken along
+-- -----------------------------------------------------------------------------------------------------
 create function asyouwere.export_turns(p_session_id uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- The newest ten: what is in their text chunks is among the messages as well.
     select ',"turns":[' || string_agg(concat(
-            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at', t.ended_at,
+            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
+                t.ended_at,
                 'number', t.number, 'position', t.position)::text, -1),
             ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
     from (
@@ -216,10 +241,12 @@ as $$
     where t.chunks is not null
 $$;
 comment on function asyouwere.export_turns is
-    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are none.';
+    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are '
+    'none.';
 revoke execute on function asyouwere.export_turns from public;
 
--- Clean-up ---------------------------------------------------------------------------------------------------------
+-- Clean-up
+-- ---------------------------------------------------------------------------------------------------------
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -231,10 +258,12 @@ declare
 begin
     -- what nobody has looked at
     for v_turn in
-        select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now() limit p_turns
+        select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now()
+            limit p_turns
     loop
         -- busy: next time
-        perform from public.free_agent_sessions s where s.id = v_turn.session_id for no key update skip locked;
+        perform from public.free_agent_sessions s
+            where s.id = v_turn.session_id for no key update skip locked;
         continue when not found;
         begin
             perform asyouwere.interrupt_turn(v_turn.session_id, v_turn.id);
@@ -260,7 +289,8 @@ begin
         -- the row is known for as long as an idempotency key is
         update public.session_turns t set due_at = v_turn.ended_at + s.keep_keys_for
         from asyouwere.settings s
-        where t.session_id = v_turn.session_id and t.id = v_turn.id and v_turn.ended_at + s.keep_keys_for > now();
+        where t.session_id = v_turn.session_id and t.id = v_turn.id
+            and v_turn.ended_at + s.keep_keys_for > now();
         if not found then
             delete from public.session_turns t where t.session_id = v_turn.session_id and t.id = v_turn.id;
         end if;
@@ -269,5 +299,6 @@ begin
 end;
 $$;
 comment on function asyouwere.settle_turns is
-    'Interrupts turns whose lease ran out, deletes chunks whose time is over and turns long ended; true if there are more.';
+    'Interrupts turns whose lease ran out, deletes chunks whose time is over and turns long ended; true if '
+    'there are more.';
 revoke execute on function asyouwere.settle_turns from public;

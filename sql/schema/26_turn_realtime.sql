@@ -1,5 +1,6 @@
--- Whoever hears of a session's snapshots hears of its turns: {session, turn, seq}, event turn, when one begins, is flushed,
--- is to stop, or ends. Nothing of the content travels; get_turn() tells. Where there is no Realtime there is no trigger.
+-- Whoever hears of a session's snapshots hears of its turns: {session, turn, seq}, event turn, when one
+-- begins, is flushed, is to stop, or ends. Nothing of the content travels; get_turn() tells. Where there is
+-- no Realtime there is no trigger.
 -- Breaks running code: no.
 
 create function asyouwere.send_turn(p_session_id uuid, p_turn_id uuid, p_seq int) returns void
@@ -26,7 +27,8 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.announce_turn is 'Tells listeners that a turn has begun, is to stop, or has ended.';
+comment on function asyouwere.announce_turn is
+    'Tells listeners that a turn has begun, is to stop, or has ended.';
 revoke execute on function asyouwere.announce_turn from public;
 
 create function asyouwere.announce_chunks() returns trigger

@@ -23,7 +23,8 @@ declare
     v_entry json;
     v_asked asyouwere.asked_part;
 begin
-    if json_typeof(v_addresses) is distinct from 'array' or json_array_length(v_addresses) not between 1 and 100 then
+    if json_typeof(v_addresses) is distinct from 'array' or json_array_length(v_addresses) not between 1
+        and 100 then
         perform asyouwere.fail('invalid_argument', 'Give a list of 1 to 100 addresses.');
     end if;
     for v_entry in select e.value from json_array_elements(v_addresses) e loop
@@ -50,7 +51,8 @@ begin
             v_asked.from_end := (v_entry -> 'last') is not null;
             v_entry := v_entry -> 'address';
         elsif json_typeof(v_entry) <> 'string' then
-            perform asyouwere.fail('invalid_argument', 'An address is a JSON Pointer, or an object with one.');
+            perform asyouwere.fail('invalid_argument',
+                'An address is a JSON Pointer, or an object with one.');
         end if;
         v_asked.path := asyouwere.path_of_pointer(v_entry #>> '{}');
         if v_masked then
@@ -64,7 +66,8 @@ begin
 end;
 $$;
 comment on function asyouwere.open_asked is
-    'What p_addresses of get_session_parts asks for. Raises invalid_argument, invalid_address, address_too_long.';
+    'What p_addresses of get_session_parts asks for. Raises invalid_argument, invalid_address, '
+    'address_too_long.';
 revoke execute on function asyouwere.open_asked from public;
 
 -- What is read of a part: its address as it is stored (an item has its list's path), and its list's length.
@@ -88,9 +91,11 @@ begin
     select p.path, p.item, p.kind, p.body into v_above from asyouwere.parts_at(p_session, p_number) p
     where p.path = any (asyouwere.path_ancestors(asyouwere.path_parent(p_path))) and p.item = -1
     order by p.path desc limit 1;
-    if v_above.kind = 'l' and asyouwere.is_index(split_part(substr(p_path, length(v_above.path) + 1), '/', 1)) then
+    if v_above.kind = 'l' and asyouwere.is_index(split_part(substr(p_path, length(v_above.path) + 1), '/',
+        1)) then
         select p.path, p.item, p.kind, p.body into v_above from asyouwere.parts_at(p_session, p_number) p
-        where p.path = v_above.path and p.item = split_part(substr(p_path, length(v_above.path) + 1), '/', 1)::int;
+        where p.path = v_above.path and p.item = split_part(substr(p_path, length(v_above.path) + 1), '/',
+            1)::int;
         if v_above.path || v_above.item || '/' = p_path then
             return v_above;
         end if;
@@ -103,7 +108,8 @@ begin
 end;
 $$;
 comment on function asyouwere.find_part is
-    'The part that an address names at a number (2147483646: the latest), or null. Raises address_below_part.';
+    'The part that an address names at a number (2147483646: the latest), or null. Raises '
+    'address_below_part.';
 revoke execute on function asyouwere.find_part from public;
 
 create function asyouwere.object_text(p_session bigint, p_number int, p_path text) returns text
@@ -121,12 +127,14 @@ begin
                     || asyouwere.json_member(m.path, m.kind, m.body)
                 when m.prior_kind = 'l' then m.body
                 else ',' || m.body end,
-            case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end), '' order by m.place)
+            case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end), ''
+                order by m.place)
         from (
             select p.path, p.kind, p.depth - v_depth as depth, p.body,
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
                 lag(p.depth - v_depth) over w as prior_depth,
-                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w end as prior_kind,
+                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w
+                    end as prior_kind,
                 case when p.kind = 'i' then 'l' else p.kind end as list_kind
             from asyouwere.parts_at(p_session, p_number) p
             where p.path >= p_path and p.path < asyouwere.path_end(p_path)
@@ -134,7 +142,8 @@ begin
         ) m);
 end;
 $$;
-comment on function asyouwere.object_text is 'An opened object at a number (2147483646: the latest) as JSON text.';
+comment on function asyouwere.object_text is
+    'An opened object at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.object_text from public;
 
 create function asyouwere.list_length(p_session bigint, p_number int, p_path text) returns int
@@ -144,7 +153,8 @@ as $$
 begin
     return 1 + greatest(
         (
-            -- the items alive at a number are the first so many: of those alive now, the last one that is old enough
+            -- the items alive at a number are the first so many: of those alive now, the last one that is old
+            -- enough
             select p.item from asyouwere.live_parts p
             where p.session = p_session and p.path = p_path and p.since <= p_number
             order by p.path desc, p.item desc limit 1
@@ -171,12 +181,14 @@ begin
         ) o);
 end;
 $$;
-comment on function asyouwere.list_text is 'Items of a list at a number (2147483646: the latest) as JSON text.';
+comment on function asyouwere.list_text is
+    'Items of a list at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.list_text from public;
 
 create function asyouwere.read_parts(p_session_id uuid, p_addresses json, p_number int, p_label text)
 returns table (number int, address json, present boolean, value json, first_position int, list_length int)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -206,9 +218,11 @@ begin
         if v_asked.path = '/' then
             v_part := (v_asked.path, -1, 'o', '{}')::asyouwere.found_part;
             select string_agg(t, '') into v_text from (
-                select asyouwere.latest_state(v_session.internal_id) as t where number = v_session.latest_number
+                select asyouwere.latest_state(v_session.internal_id) as t
+                    where number = v_session.latest_number
                 union all
-                select asyouwere.state_at(v_session.internal_id, number) where number < v_session.latest_number
+                select asyouwere.state_at(v_session.internal_id, number)
+                    where number < v_session.latest_number
             ) s;
         else
             v_part := asyouwere.find_part(v_session.internal_id, v_at, v_asked.path);
@@ -224,7 +238,8 @@ begin
             end if;
             v_text := asyouwere.list_text(v_session.internal_id, v_at, v_asked.path, first_position, v_last);
         elsif v_asked.is_range and v_part.kind is not null then
-            perform asyouwere.fail('not_a_list', 'Only lists have a range.', format('{"address": %s}', address));
+            perform asyouwere.fail('not_a_list', 'Only lists have a range.', format('{"address": %s}',
+                address));
         elsif v_part.kind = 'o' then
             v_text := coalesce(v_text, asyouwere.object_text(v_session.internal_id, v_at, v_asked.path));
         else
@@ -251,7 +266,8 @@ begin
 end;
 $$;
 comment on function public.get_session_parts is
-    'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order asked: a list of '
+    'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order '
+    'asked: a list of '
     'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) for a part '
     'of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';

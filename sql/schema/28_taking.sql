@@ -1,4 +1,5 @@
--- Taking from the end of a list: atomic under the session's lock, so that of many callers each gets other items.
+-- Taking from the end of a list: atomic under the session's lock, so that of many callers each gets other
+-- items.
 -- Breaks running code: no.
 
 create type asyouwere.taken as (
@@ -100,7 +101,8 @@ begin
 end;
 $$;
 comment on function public.pop_session_items is
-    'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get the same one. One '
+    'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get '
+    'the same one. One '
     'row with the items; none if the list is empty or not there. The same idempotency key answers the first result again; '
     'items is null then if that snapshot''s predecessor was cleaned up. Raises session_not_found, forbidden, not_a_list, '
     'invalid_address, address_below_part, idempotency_key_reused.';

@@ -1,10 +1,12 @@
--- Forgetting by a session's owner: numbers that are to go at once, and a removal that leaves nothing of itself in older
--- numbers. What no kept number shows is deleted with it, up to a bound; the clean-up deletes the rest.
+-- Forgetting by a session's owner: numbers that are to go at once, and a removal that leaves nothing of
+-- itself in older numbers. What no kept number shows is deleted with it, up to a bound; the clean-up deletes
+-- the rest.
 -- Breaks running code: no.
 
 create type asyouwere.forgotten as (number int, snapshots int, parts int, bytes bigint, done boolean);
 comment on type asyouwere.forgotten is
-    'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up does it).';
+    'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up '
+    'does it).';
 
 create function asyouwere.delete_numbers(p_session public.free_agent_sessions, p_numbers int[])
 returns asyouwere.forgotten
@@ -38,7 +40,8 @@ begin
     select count(*) into v_forgotten.snapshots from removed;
     select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024, p_session.internal_id);
     with settled as (
-        delete from asyouwere.unswept u where u.session = p_session.internal_id and u.is_swept returning u.freed_bytes
+        delete from asyouwere.unswept u where u.session = p_session.internal_id
+            and u.is_swept returning u.freed_bytes
     )
     update public.free_agent_sessions s
     set stored_bytes = s.stored_bytes - (select coalesce(sum(f.freed_bytes), 0) from settled f)
@@ -70,7 +73,8 @@ begin
         select n.number from public.session_snapshots n
         where n.session_id = v_session.id and (n.number = any (p_numbers) or n.label = any (p_labels)));
     if v_session.latest_number = any (v_numbers) then
-        perform asyouwere.fail('invalid_argument', 'The latest snapshot is the state. Save another one first.');
+        perform asyouwere.fail('invalid_argument',
+            'The latest snapshot is the state. Save another one first.');
     end if;
     return asyouwere.delete_numbers(v_session, v_numbers);
 end;
@@ -79,7 +83,8 @@ comment on function asyouwere.forget_snapshots is 'Checks access and numbers, th
 revoke execute on function asyouwere.forget_snapshots from public;
 grant execute on function asyouwere.forget_snapshots to authenticated, service_role;
 
-create function public.delete_snapshots(p_session_id uuid, p_numbers int[] default null, p_labels text[] default null)
+create function public.delete_snapshots(p_session_id uuid, p_numbers int[] default null,
+    p_labels text[] default null)
 returns setof asyouwere.forgotten
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -88,13 +93,15 @@ begin
 end;
 $$;
 comment on function public.delete_snapshots is
-    'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show. One row: the '
+    'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show.'
+    ' One row: the '
     'receipt. Numbers and labels that are not there are passed by. Owner only. Raises session_not_found, forbidden, '
     'invalid_argument.';
 revoke execute on function public.delete_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.delete_snapshots to authenticated, service_role;
 
-create function asyouwere.numbers_with(p_session public.free_agent_sessions, p_rows asyouwere.change_rows) returns int[]
+create function asyouwere.numbers_with(p_session public.free_agent_sessions,
+    p_rows asyouwere.change_rows) returns int[]
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set jit = off
 as $$
@@ -127,7 +134,8 @@ declare
     v_all boolean;
 begin
     -- definer: nobody writes parts but through here
-    select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text), bool_or(a.path = '/')
+    select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text),
+        bool_or(a.path = '/')
     into v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies, v_all
     from asyouwere.open_asked(p_addresses) a;
     if exists (select from asyouwere.open_asked(p_addresses) a where a.is_range) then
@@ -143,7 +151,8 @@ begin
     return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
 end;
 $$;
-comment on function asyouwere.forget_parts is 'Removes addresses, and every older number that shows something there.';
+comment on function asyouwere.forget_parts is
+    'Removes addresses, and every older number that shows something there.';
 revoke execute on function asyouwere.forget_parts from public;
 grant execute on function asyouwere.forget_parts to authenticated, service_role;
 
@@ -156,7 +165,8 @@ begin
 end;
 $$;
 comment on function public.forget_session_parts is
-    'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something there, labelled '
+    'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something '
+    'there, labelled '
     'ones too. One row: the receipt. Called again it removes and deletes nothing more. Owner only. Raises '
     'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, address_below_part, list_gap.';
 revoke execute on function public.forget_session_parts from public, anon, authenticated, service_role;

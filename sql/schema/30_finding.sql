@@ -1,7 +1,8 @@
 -- Finding sessions by their owner's own names for them: the key, its beginning, and metadata.
 -- Breaks running code: no.
 
-create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C") where key is not null;
+create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C")
+    where key is not null;
 
 create function asyouwere.metadata_terms(p_user_id uuid, p_metadata jsonb) returns bigint[]
 language sql immutable parallel safe
@@ -21,7 +22,8 @@ create index free_agent_sessions_by_metadata on public.free_agent_sessions
     using gin (asyouwere.metadata_terms(user_id, metadata)) where metadata <> '{}';
 
 create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 begin
     -- definer: an index condition under row level security would have to be leakproof. Own sessions only.
@@ -37,7 +39,8 @@ begin
     return array(
         select s.id from public.free_agent_sessions s
         where s.metadata <> '{}'
-            and asyouwere.metadata_terms(s.user_id, s.metadata) @> asyouwere.metadata_terms(p_user_id, p_metadata)
+            and asyouwere.metadata_terms(s.user_id, s.metadata) @> asyouwere.metadata_terms(p_user_id,
+                p_metadata)
             -- not =, which an index of all the person's sessions would be taken for
             and s.user_id is not distinct from p_user_id and s.metadata @> p_metadata);
 end;
@@ -47,7 +50,8 @@ comment on function asyouwere.find_session_ids is
 revoke execute on function asyouwere.find_session_ids from public;
 grant execute on function asyouwere.find_session_ids to authenticated, service_role;
 
-create function public.find_session(p_key text, p_user_id uuid default null) returns setof public.sessions_list
+create function public.find_session(p_key text,
+    p_user_id uuid default null) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -62,7 +66,8 @@ begin
 end;
 $$;
 comment on function public.find_session is
-    'The caller''s session with this key; unlike get_or_create_session it makes none. p_user_id is for the service. Raises '
+    'The caller''s session with this key; unlike get_or_create_session it makes none. p_user_id is for the '
+    'service. Raises '
     'session_not_found.';
 revoke execute on function public.find_session from public, anon, authenticated, service_role;
 grant execute on function public.find_session to authenticated, service_role;
