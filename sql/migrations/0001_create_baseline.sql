@@ -72,8 +72,10 @@ create table asyouwere.settings (
     keep_daily_for interval not null default '365 days' check (keep_daily_for between '0' and '300 years'),
     keep_monthly_for interval check (keep_monthly_for between '0' and '300 years'),
     keep_keys_for interval not null default '30 days' check (keep_keys_for between '0' and '300 years'),
-    chat_expires_after interval not null default '30 minutes' check (chat_expires_after between '0' and '60 years'),
-    delete_expired_after interval not null default '7 days' check (delete_expired_after between '0' and '300 years'),
+    chat_expires_after interval not null default '30 minutes'
+        check (chat_expires_after between '0' and '60 years'),
+    delete_expired_after interval not null default '7 days'
+        check (delete_expired_after between '0' and '300 years'),
     writes_per_second numeric default 50 check (writes_per_second > 0),
     writes_at_once int not null default 2000 check (writes_at_once >= 1),
     max_sessions_per_user int default 100000 check (max_sessions_per_user >= 0),
@@ -83,7 +85,8 @@ create table asyouwere.settings (
     max_invitations_sent int default 1000 check (max_invitations_sent >= 0),
     max_invitations_received int default 500 check (max_invitations_received >= 0),
     max_invitations_from_one int default 20 check (max_invitations_from_one >= 0),
-    keep_chunks_for interval not null default '10 minutes' check (keep_chunks_for between '0' and '300 years'),
+    keep_chunks_for interval not null default '10 minutes'
+        check (keep_chunks_for between '0' and '300 years'),
     max_turn_bytes int not null default 8 * 1024 * 1024 check (max_turn_bytes between 65536 and 1024 ^ 3),
     max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
     max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0)
@@ -97,9 +100,11 @@ comment on column asyouwere.settings.max_nesting is
 comment on column asyouwere.settings.keep_snapshots is
     'Clean-up keeps at least this many of the newest snapshots.';
 comment on column asyouwere.settings.keep_for is 'Clean-up keeps every snapshot younger than this.';
-comment on column asyouwere.settings.keep_hourly_for is 'Up to this age it keeps the last one of each hour (UTC).';
+comment on column asyouwere.settings.keep_hourly_for is
+    'Up to this age it keeps the last one of each hour (UTC).';
 comment on column asyouwere.settings.keep_daily_for is 'Up to this age it keeps the last one of each day.';
-comment on column asyouwere.settings.keep_monthly_for is 'Up to this age it keeps the last one of each month; null: for ever.';
+comment on column asyouwere.settings.keep_monthly_for is
+    'Up to this age it keeps the last one of each month; null: for ever.';
 comment on column asyouwere.settings.keep_keys_for is 'How long an idempotency key is remembered.';
 comment on column asyouwere.settings.chat_expires_after is 'Default idle time of sessions of kind chat.';
 comment on column asyouwere.settings.delete_expired_after is 'Grace time between expiry and deletion.';
@@ -121,7 +126,8 @@ comment on column asyouwere.settings.max_invitations_from_one is
     'Open ones of one owner to one person, so that nobody fills another''s list alone. Null: no limit.';
 comment on column asyouwere.settings.keep_chunks_for is
     'How long a turn''s chunks stay after its end; interrupted: delete_expired_after.';
-comment on column asyouwere.settings.max_turn_bytes is 'JSON of a turn''s chunks, each flush counting 100 more.';
+comment on column asyouwere.settings.max_turn_bytes is
+    'JSON of a turn''s chunks, each flush counting 100 more.';
 comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
 comment on column asyouwere.settings.max_recent_turns_per_user is
     'Begun by one person and ended within keep_chunks_for. Null: no limit.';
@@ -237,7 +243,8 @@ grant execute on function asyouwere.error_codes to anon, authenticated, service_
 -- Breaks running code: no.
 
 -- No check constraints on the tables that every save writes: Postgres reads and compiles them anew for each
--- statement, which made a save a third slower. check_session() checks what people may write, when they write it.
+-- statement, which made a save a third slower. check_session() checks what people may write, when they write
+-- it.
 create table public.free_agent_sessions (
     id uuid primary key default asyouwere.new_id(),
     -- 8 bytes instead of 16 in every part and every index entry of a part
@@ -264,31 +271,43 @@ create table public.free_agent_sessions (
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
     last_message text,
-    -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its page (HOT)
+    -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its
+    -- page (HOT)
     activity_bin timestamptz generated always as (
         date_bin('30 seconds', last_activity_at, timestamptz '2000-01-01 00:00Z')) stored,
     unique (user_id, key)
 ) with (fillfactor = 70); -- room for the one update of every save to stay on its page (HOT)
 comment on table public.free_agent_sessions is 'One conversation or agent run of one owner.';
-comment on column public.free_agent_sessions.internal_id is 'Short key of the session''s parts; no API takes it.';
-comment on column public.free_agent_sessions.key is 'The owner''s own name for it, for example a character''s config id; one session each.';
-comment on column public.free_agent_sessions.upstream is 'Where the agent lives: {provider, path, url, external_id}.';
+comment on column public.free_agent_sessions.internal_id is
+    'Short key of the session''s parts; no API takes it.';
+comment on column public.free_agent_sessions.key is
+    'The owner''s own name for it, for example a character''s config id; one session each.';
+comment on column public.free_agent_sessions.upstream is
+    'Where the agent lives: {provider, path, url, external_id}.';
 comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expires by default.';
-comment on column public.free_agent_sessions.status is 'idle, running, paused, completed, error; the clean-up makes it expired.';
-comment on column public.free_agent_sessions.visibility is 'private: the owner; shared: members too; public: everyone reads.';
-comment on column public.free_agent_sessions.expires_after is 'Idle time after which it expires; null: never.';
+comment on column public.free_agent_sessions.status is
+    'idle, running, paused, completed, error; the clean-up makes it expired.';
+comment on column public.free_agent_sessions.visibility is
+    'private: the owner; shared: members too; public: everyone reads.';
+comment on column public.free_agent_sessions.expires_after is
+    'Idle time after which it expires; null: never.';
 comment on column public.free_agent_sessions.last_activity_at is 'Last save, exact; lists are in this order.';
 comment on column public.free_agent_sessions.activity_bin is
-    'Half minute of last_activity_at, which is not indexed: order by activity_bin desc, last_activity_at desc.';
+    'Half minute of last_activity_at, which is not indexed: order by activity_bin desc, last_activity_at '
+    'desc.';
 comment on column public.free_agent_sessions.updated_at is 'Last change of this row, exact.';
-comment on column public.free_agent_sessions.latest_number is 'Number of the latest snapshot; 0: never saved.';
-comment on column public.free_agent_sessions.pruned_through is 'Up to this number clean-up has judged which snapshots stay.';
+comment on column public.free_agent_sessions.latest_number is
+    'Number of the latest snapshot; 0: never saved.';
+comment on column public.free_agent_sessions.pruned_through is
+    'Up to this number clean-up has judged which snapshots stay.';
 comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
-comment on column public.free_agent_sessions.stored_bytes is 'Bytes of JSON in the parts of all kept versions.';
+comment on column public.free_agent_sessions.stored_bytes is
+    'Bytes of JSON in the parts of all kept versions.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
-comment on column public.free_agent_sessions.prepaid_saves is 'Tokens its owner has taken ahead, see 20_limits.sql.';
+comment on column public.free_agent_sessions.prepaid_saves is
+    'Tokens its owner has taken ahead, see 20_limits.sql.';
 
 -- the defaults of Supabase grant the API's roles all that is made in public, sequences as well
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
@@ -308,13 +327,17 @@ create table public.session_members (
     primary key (session_id, user_id)
 );
 comment on table public.session_members is
-    'Who else may read (viewer) or also save (editor), once accepted. Counts while the session is shared or public.';
-comment on column public.session_members.invited_by is 'Whose open invitation it is: the owner''s. Null once accepted.';
+    'Who else may read (viewer) or also save (editor), once accepted. Counts while the session is shared or'
+    ' public.';
+comment on column public.session_members.invited_by is
+    'Whose open invitation it is: the owner''s. Null once accepted.';
 comment on column public.session_members.accepted_at is 'Null: invited, and a stranger until accepting.';
-create index session_members_by_user on public.session_members (user_id, session_id) where accepted_at is not null;
+create index session_members_by_user on public.session_members (user_id, session_id)
+    where accepted_at is not null;
 create index session_members_invited on public.session_members (user_id, created_at desc, session_id desc)
     where accepted_at is null;
-create index session_members_inviting on public.session_members (invited_by, user_id) where accepted_at is null;
+create index session_members_inviting on public.session_members (invited_by, user_id)
+    where accepted_at is null;
 
 create table public.session_snapshots (
     session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
@@ -330,15 +353,18 @@ create table public.session_snapshots (
 comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
 comment on column public.session_snapshots.size_bytes is 'Bytes of JSON in the parts of this version.';
-comment on column public.session_snapshots.changed_parts is 'Parts written or removed since the snapshot before.';
+comment on column public.session_snapshots.changed_parts is
+    'Parts written or removed since the snapshot before.';
 comment on column public.session_snapshots.created_by is
     'Who saved it, if not the owner at that time; null as well: the service.';
-comment on column public.session_snapshots.label is 'A person''s name for it; clean-up never takes a labelled one.';
+comment on column public.session_snapshots.label is
+    'A person''s name for it; clean-up never takes a labelled one.';
 create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
     where label is not null;
 
 -- for delete_my_data(); few rows: most saves are the owner's
-create index session_snapshots_by_member on public.session_snapshots (created_by) where created_by is not null;
+create index session_snapshots_by_member on public.session_snapshots (created_by)
+    where created_by is not null;
 
 create function asyouwere.refuse_session_fields(
     p_name text, p_model text, p_kind text, p_status text, p_visibility text, p_key text,
@@ -368,7 +394,8 @@ begin
     perform asyouwere.refuse_document('metadata', p_metadata, 65536);
 end;
 $$;
-comment on function asyouwere.refuse_session_fields is 'Raises invalid_argument, naming the field, and what a document is refused for.';
+comment on function asyouwere.refuse_session_fields is
+    'Raises invalid_argument, naming the field, and what a document is refused for.';
 revoke execute on function asyouwere.refuse_session_fields from public;
 
 -- Ids and people that are no more ---------------------------------------------------------------------------
@@ -378,7 +405,8 @@ create table asyouwere.used_ids (
 );
 comment on table asyouwere.used_ids is
     'Ids of deleted sessions: their clients may still save into them, so nobody else ever gets one.';
-comment on column asyouwere.used_ids.user_id is 'Whose it was and who may use it again, for an undo; null: nobody.';
+comment on column asyouwere.used_ids.user_id is
+    'Whose it was and who may use it again, for an undo; null: nobody.';
 alter table asyouwere.used_ids enable row level security; -- no policy: the functions only
 create index used_ids_by_user on asyouwere.used_ids (user_id) where user_id is not null;
 
@@ -405,7 +433,8 @@ create table asyouwere.erasures (
     account_gone boolean not null default false
 );
 comment on table asyouwere.erasures is
-    'People whose data is being deleted, step by step. From the first moment nobody else reads their sessions.';
+    'People whose data is being deleted, step by step. From the first moment nobody else reads their '
+    'sessions.';
 comment on column asyouwere.erasures.account_gone is
     'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
 alter table asyouwere.erasures enable row level security; -- no policy: the functions only
@@ -420,16 +449,18 @@ comment on function asyouwere.is_erased is 'Whether a person''s data is being de
 revoke execute on function asyouwere.is_erased from public;
 grant execute on function asyouwere.is_erased to anon, authenticated, service_role;
 
--- What a write into the table goes through --------------------------------------------------------------------
--- One order of locks, or two writers wait for each other: first the owner's rows as a whole (a statement on the table
--- may lock many, in any order), then sessions by id, then what belongs to them, last the bucket, after the rows.
+-- What a write into the table goes through
+-- -------------------------------------------------------------------- One order of locks, or two writers
+-- wait for each other: first the owner's rows as a whole (a statement on the table may lock many, in any
+-- order), then sessions by id, then what belongs to them, last the bucket, after the rows.
 create function asyouwere.lock_owner(p_user_id uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
     select pg_advisory_xact_lock(hashtextextended('asyouwere owner ' || p_user_id, 0))
 $$;
 comment on function asyouwere.lock_owner is
-    'Held by whoever writes to several rows of one owner at once, till the end of the transaction. Saves don''t ask.';
+    'Held by whoever writes to several rows of one owner at once, till the end of the transaction. Saves '
+    'don''t ask.';
 revoke execute on function asyouwere.lock_owner from public;
 grant execute on function asyouwere.lock_owner to authenticated, service_role;
 
@@ -444,15 +475,16 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.lock_own_rows is 'Two statements of one person on the table itself come one after the other.';
+comment on function asyouwere.lock_own_rows is
+    'Two statements of one person on the table itself come one after the other.';
 revoke execute on function asyouwere.lock_own_rows from public;
 
 create function asyouwere.keep_identity() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Invoker: a session changes hands in accept_transfer() and claim_sessions() only, which run as the table's owner.
-    -- An upsert sets every column that it was sent, to what it was.
+    -- Invoker: a session changes hands in accept_transfer() and claim_sessions() only, which run as the
+    -- table's owner. An upsert sets every column that it was sent, to what it was.
     if (new.id, new.user_id, new.kind, new.key) is distinct from (old.id, old.user_id, old.kind, old.key)
         and not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), 'usage')
     then
@@ -476,7 +508,8 @@ begin
     elsif asyouwere.is_erased(p_owner) then
         perform asyouwere.fail('forbidden', 'This account is being deleted.');
     end if;
-    -- An id that is, or was, somebody else's: the answer that any stranger gets. The service is told that it is taken.
+    -- An id that is, or was, somebody else's: the answer that any stranger gets. The service is told that it
+    -- is taken.
     if exists (select from asyouwere.used_ids u where u.id = p_id and u.user_id is distinct from p_owner)
         or v_is_limited
             and exists (select from public.free_agent_sessions s where s.id = p_id and s.user_id <> p_owner)
@@ -513,7 +546,8 @@ begin
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
     end if;
-    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is safe
+    -- seconds only: months and days of an interval can have opposite signs, and then no time to add it to is
+    -- safe
     if new.expires_after is not null then
         new.expires_after := nullif(make_interval(
             secs => greatest(-1, least(extract(epoch from new.expires_after), 2000000001))), interval '0');
@@ -525,7 +559,8 @@ begin
 end;
 $$;
 comment on function asyouwere.check_session is
-    'Checks what people write into a session. Chat sessions expire by default, others never. A new status revives.';
+    'Checks what people write into a session. Chat sessions expire by default, others never. A new status '
+    'revives.';
 revoke execute on function asyouwere.check_session from public;
 
 create function asyouwere.charge_session() returns trigger
@@ -540,19 +575,22 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.charge_session is 'Charges a session made or changed. Raises rate_limited, quota_exceeded.';
+comment on function asyouwere.charge_session is
+    'Charges a session made or changed. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.charge_session from public;
 
 -- of these columns, so that no save has to ask
 create trigger lock_own_rows
-    before insert or delete or update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata,
+    before insert or delete or update of id, user_id, name, model, kind, status, visibility, key, upstream,
+        metadata,
         expires_after, archived_at
     on public.free_agent_sessions
     for each statement execute function asyouwere.lock_own_rows();
 create trigger check_new_session before insert on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
 create trigger check_changed_session
-    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+    before update of id, user_id, name, model, kind, status, visibility, key, upstream, metadata,
+        expires_after,
         archived_at
     on public.free_agent_sessions
     for each row execute function asyouwere.check_session();
@@ -596,7 +634,8 @@ comment on column asyouwere.parts.until is
 comment on column asyouwere.parts.item is 'Position in the list at path; -1 for the member at path itself.';
 comment on column asyouwere.parts.ord is
     'Tells the parts of one save apart, so that the key also answers "changed since".';
-comment on column asyouwere.parts.size is 'What it counts as, see part_size(): so no sum has to fetch bodies.';
+comment on column asyouwere.parts.size is
+    'What it counts as, see part_size(): so no sum has to fetch bodies.';
 comment on column asyouwere.parts.depth is 'How many keys lead to path: 1 to 3.';
 comment on column asyouwere.parts.kind is
     'v: value kept whole, o: opened object, l: opened list, i: item of a list.';
@@ -641,8 +680,8 @@ revoke execute on function asyouwere.part_kind from public;
 
 create function asyouwere.part_size(p_path text, p_body text) returns int
 language sql immutable parallel safe
--- A row of two index entries takes some 100 bytes besides: without them, and the address, thousands of small parts with
--- long keys would be a state of no size.
+-- A row of two index entries takes some 100 bytes besides: without them, and the address, thousands of small
+-- parts with long keys would be a state of no size.
 return octet_length(p_path) + octet_length(p_body) + 100;
 comment on function asyouwere.part_size is 'What a part counts as, in bytes: address, body and a row.';
 revoke execute on function asyouwere.part_size from public;
@@ -750,7 +789,8 @@ as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
     select session_id from public.session_members where user_id = auth.uid() and accepted_at is not null
 $$;
-comment on function asyouwere.session_ids_shared_with_me is 'Sessions that the caller has accepted to be a member of.';
+comment on function asyouwere.session_ids_shared_with_me is
+    'Sessions that the caller has accepted to be a member of.';
 revoke execute on function asyouwere.session_ids_shared_with_me from public;
 grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
 
@@ -784,7 +824,8 @@ as $$
     where s.id = p_session_id
         and (current_setting('role') = 'none' or asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
 $$;
-comment on function asyouwere.internal_id_of is 'By what the parts of a session are found, if the caller may read it.';
+comment on function asyouwere.internal_id_of is
+    'By what the parts of a session are found, if the caller may read it.';
 revoke execute on function asyouwere.internal_id_of from public;
 grant execute on function asyouwere.internal_id_of to anon, authenticated, service_role;
 
@@ -796,15 +837,18 @@ as $$
         select from public.session_members m
         where m.session_id = p_session_id and m.user_id = auth.uid() and m.accepted_at is not null)
 $$;
-comment on function asyouwere.is_insider is 'Whether the caller is the owner or a member, and no mere reader of a public session.';
+comment on function asyouwere.is_insider is
+    'Whether the caller is the owner or a member, and no mere reader of a public session.';
 revoke execute on function asyouwere.is_insider from public;
 
 -- Sessions -----------------------------------------------------------------------------------------------
 alter table public.free_agent_sessions enable row level security;
 revoke all on public.free_agent_sessions from anon, authenticated, service_role;
 grant select on public.free_agent_sessions to authenticated, service_role;
--- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own books.
-grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at, created_at,
+-- Nobody signed in reads public sessions only: not the owner's key, nor where the agent lives, nor our own
+-- books.
+grant select (id, user_id, name, model, kind, status, visibility, metadata, expires_after, archived_at,
+    created_at,
     updated_at, last_activity_at, expired_at, latest_number, size_bytes, message_count, activity_bin)
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
@@ -812,7 +856,8 @@ grant delete on public.free_agent_sessions to authenticated, service_role;
 grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
     on public.free_agent_sessions to authenticated, service_role;
 -- id, user_id, kind and key, which never change: PostgREST's upserts name whatever was sent.
-grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after, archived_at)
+grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+    archived_at)
     on public.free_agent_sessions to authenticated, service_role;
 
 create policy "Owners, members and, if public, everyone read a session"
@@ -837,7 +882,8 @@ create policy "Owners delete their sessions"
 alter table public.session_members enable row level security;
 revoke all on public.session_members from anon, authenticated, service_role;
 grant select, delete on public.session_members to authenticated, service_role;
-grant insert (session_id, user_id, role), update (role) on public.session_members to authenticated, service_role;
+grant insert (session_id, user_id, role), update (role) on public.session_members to authenticated,
+    service_role;
 
 create policy "Owners see all members, members see themselves"
     on public.session_members for select to authenticated
@@ -889,8 +935,8 @@ begin
     if found then
         v_role := asyouwere.role_of(v_session.id, v_session.user_id, v_session.visibility);
     else
-        -- Of somebody else's session the role has been asked for twice by now, of none never: take as long over it, or
-        -- a thousand tries would tell the two apart.
+        -- Of somebody else's session the role has been asked for twice by now, of none never: take as long
+        -- over it, or a thousand tries would tell the two apart.
         perform asyouwere.role_of(p_session_id, p_session_id, 'private');
         perform asyouwere.role_of(p_session_id, p_session_id, 'private');
     end if;
@@ -904,11 +950,13 @@ begin
     perform asyouwere.fail('session_not_found');
 end;
 $$;
-comment on function asyouwere.refuse_access is 'Raises forbidden for readers, session_not_found for strangers.';
+comment on function asyouwere.refuse_access is
+    'Raises forbidden for readers, session_not_found for strangers.';
 revoke execute on function asyouwere.refuse_access from public;
 
 create function asyouwere.session_to_read(p_session_id uuid) returns public.free_agent_sessions
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
@@ -922,7 +970,8 @@ begin
     return v_session;
 end;
 $$;
-comment on function asyouwere.session_to_read is 'The session''s row if the caller may read it. Raises session_not_found.';
+comment on function asyouwere.session_to_read is
+    'The session''s row if the caller may read it. Raises session_not_found.';
 revoke execute on function asyouwere.session_to_read from public;
 
 create function asyouwere.session_to_write(p_session_id uuid, p_need text default 'editor')
@@ -932,8 +981,9 @@ as $$
 declare
     v_session public.free_agent_sessions;
 begin
-    -- Run by definers only; no SET clause, see 09_saving.sql. A statement of its own: what runs after waiting for this lock sees what the one before committed.
-    -- The role is part of the condition, so nobody locks a session that is not theirs to write.
+    -- Run by definers only; no SET clause, see 09_saving.sql. A statement of its own: what runs after waiting
+    -- for this lock sees what the one before committed. The role is part of the condition, so nobody locks a
+    -- session that is not theirs to write.
     select * into v_session from public.free_agent_sessions s
     where s.id = p_session_id
         and asyouwere.role_of(s.id, s.user_id, s.visibility) = any (
@@ -946,7 +996,8 @@ begin
 end;
 $$;
 comment on function asyouwere.session_to_write is
-    'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or owns it. Raises session_not_found, forbidden.';
+    'The session''s row, locked till the end of the transaction, if the caller may save into it (editor) or'
+    ' owns it. Raises session_not_found, forbidden.';
 revoke execute on function asyouwere.session_to_write from public;
 
 -- 05_addresses.sql
@@ -1104,7 +1155,8 @@ begin
     end if;
     -- The beginning of a JSON text, closed so that it is one: escaped backslashes out of the way as in
     -- readable_json, no half escape at the end, and of what is in strings nothing left to mislead.
-    v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'), '\\(?:u[0-9a-fA-F]{0,3})?$', '');
+    v_text := regexp_replace(replace(left(p_body, p_characters), '\\', E'\x01'),
+        '\\(?:u[0-9a-fA-F]{0,3})?$', '');
     v_bare := regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', E'\x02', 'g');
     v_inside := strpos(v_bare, '"') > 0;
     if v_inside then
@@ -2039,7 +2091,8 @@ begin
         ) n;
         if v_numbers.out_of_range then
             perform asyouwere.fail('number_out_of_range',
-                format('In %s a number is outside the range of a double, or written absurdly long.', p_field));
+                format('In %s a number is outside the range of a double, or written absurdly long.',
+                    p_field));
         elsif v_numbers.digits <= p_max_bytes and octet_length(p_value::text) <= p_max_bytes then
             -- as if it were a member of a state
             perform asyouwere.refuse_part('/', 0, p_value::text);
@@ -3246,7 +3299,8 @@ begin
     if v_owner is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
-    insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata, expires_after,
+    insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata,
+        expires_after,
         latest_number, size_bytes, stored_bytes, message_count)
     values (v_owner, p_key, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
         -- a mere reader's copy would otherwise go on talking to the owner's agent
@@ -3312,7 +3366,8 @@ grant execute on function asyouwere.message_id to anon, authenticated, service_r
 
 create type asyouwere.message_fields as (
     type json, content_type json, role json, sender json, author json, data json, kwargs json, id json,
-    message json, choices json, candidates json, parts json, content json, text json, refusal json, thought json,
+    message json, choices json, candidates json, parts json, content json, text json, refusal json,
+        thought json,
     output json, result json
 );
 comment on type asyouwere.message_fields is 'What the rules of message_text and message_role look at.';
@@ -3346,7 +3401,8 @@ return case
     when json_typeof(p_fields.message) = 'object'
         and coalesce(p_fields.content, p_fields.parts, p_fields.text, p_fields.role) is null
         then p_fields.message end;
-comment on function asyouwere.message_inside is 'The message in an envelope; null if there is none around it.';
+comment on function asyouwere.message_inside is
+    'The message in an envelope; null if there is none around it.';
 revoke execute on function asyouwere.message_inside from public;
 
 create function asyouwere.message_role(p_message json) returns text
@@ -3378,7 +3434,8 @@ begin
 end;
 $$;
 comment on function asyouwere.message_role is
-    'Who says a message: its "role", else user, assistant, system, developer or tool; null if it does not say.';
+    'Who says a message: its "role", else user, assistant, system, developer or tool; null if it does not '
+    'say.';
 revoke execute on function asyouwere.message_role from public;
 
 create function asyouwere.message_text(p_message json, p_levels int default 6) returns text
@@ -3461,7 +3518,8 @@ revoke execute on function asyouwere.body_role from public;
 create function asyouwere.body_text(p_body text) returns text
 language sql immutable parallel safe
 return asyouwere.message_text(asyouwere.json_head(p_body, 200000));
-comment on function asyouwere.body_text is 'What a stored message says; of one with more than 200,000 bytes, its beginning.';
+comment on function asyouwere.body_text is
+    'What a stored message says; of one with more than 200,000 bytes, its beginning.';
 revoke execute on function asyouwere.body_text from public;
 
 create function asyouwere.message_preview(p_body text) returns text
@@ -3484,7 +3542,8 @@ begin atomic
     where p.session = p_session and p.path = '/messages/' and p.item >= 0
     order by p.path desc, p.item desc limit 1;
 end;
-comment on function asyouwere.last_message is 'The preview of a session''s last message, to be kept with the session.';
+comment on function asyouwere.last_message is
+    'The preview of a session''s last message, to be kept with the session.';
 revoke execute on function asyouwere.last_message from public;
 
 -- Whoever reads the view runs them.
@@ -3508,7 +3567,8 @@ comment on view public.session_messages is
 comment on column public.session_messages.position is '0, 1, 2 … without gaps.';
 comment on column public.session_messages.role is 'Who says it, whatever the format: see message_role.';
 comment on column public.session_messages.content is
-    'What it says, whatever the format; of a body of more than 200,000 bytes, in its beginning. Null: no words.';
+    'What it says, whatever the format; of a body of more than 200,000 bytes, in its beginning. Null: no '
+    'words.';
 comment on column public.session_messages.body is 'The whole message, exactly as saved.';
 comment on column public.session_messages.created_at is 'When a message was first saved at this position.';
 revoke all on public.session_messages from anon, authenticated, service_role;
@@ -3617,7 +3677,8 @@ begin
         select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
             asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
         from asyouwere.live_parts p
-        where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after and p.item < v_before
+        where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after
+            and p.item < v_before
         order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
     else
         return query
@@ -3648,7 +3709,8 @@ begin
 end;
 $$;
 comment on function public.list_messages is
-    'Messages between two positions, oldest first, at most 1,000: the first p_limit of them or, with p_last, the last so '
+    'Messages between two positions, oldest first, at most 1,000: the first p_limit of them or, with p_last,'
+    ' the last so '
     'many. Raises session_not_found.';
 revoke execute on function public.list_messages from public;
 grant execute on function public.list_messages to anon, authenticated, service_role;
@@ -3681,7 +3743,8 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, 
         where n.session_id = s.id and n.number = s.latest_number
     ) as last_saved_at,
     asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role
--- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself only
+-- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself
+-- only
 from public.free_agent_sessions s;
 comment on view asyouwere.described_sessions is 'Every session one may read, as a list shows it.';
 grant select on asyouwere.described_sessions to authenticated, service_role;
@@ -3691,7 +3754,8 @@ select d.* from asyouwere.described_sessions d
 where d.user_id = (select auth.uid())
     or d.visibility <> 'private' and d.id = any (array(select asyouwere.session_ids_shared_with_me()));
 comment on view public.sessions_list is
-    'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next page: those below the last row.';
+    'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next '
+    'page: those below the last row.';
 comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
 comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
 comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
@@ -3699,7 +3763,8 @@ revoke all on public.sessions_list from anon, authenticated, service_role;
 grant select on public.sessions_list to authenticated, service_role;
 
 create function asyouwere.read_session(p_session_id uuid) returns public.sessions_list
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -3728,7 +3793,8 @@ begin
 end;
 $$;
 comment on function public.get_session is
-    'One session that the caller may read; the key for its owner only, upstream for the owner and members. Raises session_not_found.';
+    'One session that the caller may read; the key for its owner only, upstream for the owner and members. '
+    'Raises session_not_found.';
 revoke execute on function public.get_session from public, anon, authenticated, service_role;
 grant execute on function public.get_session to anon, authenticated, service_role;
 
@@ -3739,8 +3805,8 @@ declare
     v_is_unicode boolean := getdatabaseencoding() = 'UTF8';
     v_text text := case when v_is_unicode then normalize(p_text, nfkc) else p_text end;
 begin
-    -- Not by the database's locale: C knows no letter beyond Z. One statement each: a collation that a server lacks
-    -- is no error as long as nobody gets there.
+    -- Not by the database's locale: C knows no letter beyond Z. One statement each: a collation that a server
+    -- lacks is no error as long as nobody gets there.
     if to_regcollation('"und-x-icu"') is not null then
         v_text := lower(v_text collate "und-x-icu");
     elsif to_regcollation('pg_c_utf8') is not null then
@@ -3756,7 +3822,8 @@ begin
 end;
 $$;
 comment on function asyouwere.fold_unicode is
-    'A text of any script for comparing: in small letters, composed. Where there is neither ICU nor another locale of '
+    'A text of any script for comparing: in small letters, composed. Where there is neither ICU nor another '
+    'locale of '
     'Unicode, the letters that the database''s locale knows.';
 revoke execute on function asyouwere.fold_unicode from public;
 grant execute on function asyouwere.fold_unicode to authenticated, service_role;
@@ -3776,7 +3843,8 @@ create function public.list_sessions(
     p_key_prefix text default null, p_metadata jsonb default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
--- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has so many
+-- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has
+-- so many
 set enable_sort = off set jit = off
 as $$
 declare
@@ -3805,8 +3873,9 @@ begin
     end if;
     return query
     with page as (
-        -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions. The bin
-        -- says nothing that the time does not say, but is what is indexed: what lies in one is sorted.
+        -- Each branch in the order of its index, so that a page costs the same among ten thousand sessions.
+        -- The bin says nothing that the time does not say, but is what is indexed: what lies in one is
+        -- sorted.
         (
             select s.id, s.last_activity_at from public.free_agent_sessions s
             where s.user_id = v_caller
@@ -3834,7 +3903,9 @@ begin
 end;
 $$;
 comment on function public.list_sessions is
-    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: own sessions whose key begins with a text, whose metadata contains some.';
+    'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. '
+    'p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: '
+    'own sessions whose key begins with a text, whose metadata contains some.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -3850,7 +3921,7 @@ begin
     -- definer: access is checked once, above. Who saved what concerns those who work together.
     for v_snapshot in
         select * from public.session_snapshots n
-        where n.session_id = v_session.id and n.number < coalesce(p_before, 2147483647)
+        where n.session_id = v_session.id and n.number < coalesce(p_before, v_session.latest_number + 1)
         order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000)
     loop
         if not v_is_insider then
@@ -3873,16 +3944,20 @@ begin
 end;
 $$;
 comment on function public.list_snapshots is
-    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises session_not_found.';
+    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises '
+    'session_not_found.';
 revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 
 create function public.get_or_create_session(
     p_key text default null, p_name text default null, p_model text default null, p_kind text default 'agent',
-    p_metadata jsonb default '{}', p_visibility text default 'private', p_expires_after_seconds int default null,
-    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null, p_state json default null
+    p_metadata jsonb default '{}', p_visibility text default 'private',
+        p_expires_after_seconds int default null,
+    p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null,
+        p_state json default null
 ) returns table (
-    id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text, visibility text, key text,
+    id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text,
+        visibility text, key text,
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
@@ -3892,7 +3967,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid()) else auth.uid() end;
+    v_owner uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id,
+        auth.uid()) else auth.uid() end;
     v_session public.free_agent_sessions;
 begin
     if v_owner is null then
@@ -3914,8 +3990,10 @@ begin
                 return;
             end if;
         end if;
-        insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility, expires_after, upstream)
-        values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata, p_visibility,
+        insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility,
+            expires_after, upstream)
+        values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata,
+            p_visibility,
             make_interval(secs => p_expires_after_seconds), p_upstream)
         on conflict do nothing
         returning * into v_session;
@@ -3934,11 +4012,15 @@ begin
 end;
 $$;
 comment on function public.get_or_create_session is
-    'The caller''s session with this key, made if there is none; without a key always a new one (or the one with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says otherwise; agent never.';
+    'The caller''s session with this key, made if there is none; without a key always a new one (or the one'
+    ' with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 '
+    'by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says'
+    ' otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
 
-create function asyouwere.change_session(p_session_id uuid, p_changes jsonb) returns public.free_agent_sessions
+create function asyouwere.change_session(p_session_id uuid,
+    p_changes jsonb) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3950,8 +4032,10 @@ declare
 begin
     -- definer: editors may change what the table's policy leaves to owners
     select string_agg(k, ', ' order by k) into v_unknown
-    from jsonb_object_keys(case jsonb_typeof(p_changes) when 'object' then p_changes else '{"(not an object)": 1}' end) k
-    where k not in ('name', 'model', 'status', 'visibility', 'metadata', 'upstream', 'archived', 'expires_after_seconds');
+    from jsonb_object_keys(case jsonb_typeof(p_changes) when 'object'
+        then p_changes else '{"(not an object)": 1}' end) k
+    where k not in ('name', 'model', 'status', 'visibility', 'metadata', 'upstream', 'archived',
+        'expires_after_seconds');
     if v_unknown is not null
         or jsonb_typeof(p_changes -> 'archived') <> 'boolean'
         or jsonb_typeof(p_changes -> 'expires_after_seconds') not in ('number', 'null')
@@ -3966,7 +4050,8 @@ begin
     v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);
     v_session.upstream := nullif(v_session.upstream, 'null');
     update public.free_agent_sessions s
-    set name = v_session.name, model = v_session.model, status = v_session.status, visibility = v_session.visibility,
+    set name = v_session.name, model = v_session.model, status = v_session.status,
+        visibility = v_session.visibility,
         metadata = v_session.metadata, upstream = v_session.upstream,
         archived_at = case when not p_changes ? 'archived' then s.archived_at
             when (p_changes ->> 'archived')::boolean then coalesce(s.archived_at, now()) end,
@@ -3984,7 +4069,8 @@ comment on function asyouwere.change_session is 'Checks and writes what a person
 revoke execute on function asyouwere.change_session from public;
 grant execute on function asyouwere.change_session to authenticated, service_role;
 
-create function public.update_session(p_session_id uuid, p_changes jsonb) returns setof public.free_agent_sessions
+create function public.update_session(p_session_id uuid,
+    p_changes jsonb) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -3992,7 +4078,8 @@ begin
 end;
 $$;
 comment on function public.update_session is
-    'Change name, model, status, metadata as owner or editor; visibility, upstream, archived (boolean), expires_after_seconds (0: never) as owner. Raises session_not_found, forbidden, invalid_argument.';
+    'Change name, model, status, metadata as owner or editor; visibility, upstream, archived (boolean), '
+    'expires_after_seconds (0: never) as owner. Raises session_not_found, forbidden, invalid_argument.';
 revoke execute on function public.update_session from public, anon, authenticated, service_role;
 grant execute on function public.update_session to authenticated, service_role;
 
@@ -4005,7 +4092,8 @@ declare
 begin
     -- definer: session_to_write is private, and parts are counted before they go
     if p_base <> v_session.latest_number then
-        perform asyouwere.fail('conflict', 'Something was saved after the number you know. Nothing was deleted.',
+        perform asyouwere.fail('conflict',
+            'Something was saved after the number you know. Nothing was deleted.',
             format('{"addresses": [], "latest": %s}', v_session.latest_number));
     end if;
     select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
@@ -4015,7 +4103,8 @@ begin
     return next;
 end;
 $$;
-comment on function asyouwere.remove_session is 'Deletes a session of the caller''s with all that is in it, and counts it.';
+comment on function asyouwere.remove_session is
+    'Deletes a session of the caller''s with all that is in it, and counts it.';
 revoke execute on function asyouwere.remove_session from public;
 grant execute on function asyouwere.remove_session to authenticated, service_role;
 
@@ -4028,7 +4117,9 @@ begin
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, conflict.';
+    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is '
+    'still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, '
+    'conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
 
@@ -4045,7 +4136,8 @@ begin
     return (select concat('{"format":"asyouwere-session","version":1,"session":',
         left(json_build_object('id', p_session.id, 'user_id', p_session.user_id, 'name', p_session.name,
             'model', p_session.model, 'kind', p_session.kind,
-            'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner then p_session.key end,
+            'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner
+                then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
             'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
@@ -4193,7 +4285,8 @@ begin
             -- saved meanwhile: what ended since, its addresses only, off the end of their index
             select array_agg(e.since), array_agg(e.ord) into v_ended_since, v_ended_ord from (
                 select p.since, p.ord from asyouwere.ended_parts p
-                where p.session = v_session.internal_id and p.until > v_from.number and p.since <= v_from.number
+                where p.session = v_session.internal_id and p.until > v_from.number
+                    and p.since <= v_from.number
                 order by p.until limit 20001
             ) e;
             if cardinality(v_ended_since) > 20000 then
@@ -4305,7 +4398,8 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
-create function asyouwere.insert_imported_session(p_session json, p_key text) returns public.free_agent_sessions
+create function asyouwere.insert_imported_session(p_session json,
+    p_key text) returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -4347,7 +4441,8 @@ begin
 end;
 $$;
 comment on function asyouwere.insert_imported_session is
-    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded, key_taken.';
+    'The session of an export as a new one of the caller''s. Raises invalid_argument, quota_exceeded, '
+    'key_taken.';
 revoke execute on function asyouwere.insert_imported_session from public;
 
 create function asyouwere.insert_imported_history(
@@ -4399,10 +4494,12 @@ as $$
             from public.session_snapshots n where n.session_id = p_session.id) as numbers) k
         where p.session = p_session.internal_id and p.item >= 0
     ), begun as (
-        select s.*, s.first is distinct from lag(s.past) over (partition by s.path, s.item order by s.first) as begins
+        select s.*, s.first is distinct from lag(s.past) over (partition by s.path, s.item
+            order by s.first) as begins
         from spans s where s.first < s.past
     ), numbered as (
-        select b.*, count(*) filter (where b.begins) over (partition by b.path, b.item order by b.first) as stretch
+        select b.*, count(*) filter (where b.begins) over (partition by b.path, b.item
+            order by b.first) as stretch
         from begun b
     ), stretches as (
         -- as long as an item was there without a break, whatever it was
@@ -4423,7 +4520,8 @@ as $$
         where c.is_item and (c.covered >= c.past) is not true)
 $$;
 comment on function asyouwere.import_has_gap is
-    'Whether a list of an imported session has, at any number that is kept, an item without the one before it.';
+    'Whether a list of an imported session has, at any number that is kept, an item without the one before '
+    'it.';
 revoke execute on function asyouwere.import_has_gap from public;
 
 create function asyouwere.import_problem(p_session public.free_agent_sessions) returns text
@@ -4465,11 +4563,13 @@ begin
     then
         return 'two lifespans of an address overlap';
     elsif exists (
-        -- A part never outlives its container. Those of one address don't overlap: the one that began last by then is
-        -- it. In order, so that many lifespans of many addresses are sorted and not tried each with each.
+        -- A part never outlives its container. Those of one address don't overlap: the one that began last by
+        -- then is it. In order, so that many lifespans of many addresses are sorted and not tried each with
+        -- each.
         select from (
             select u.is_part, u.until, max(u.until) filter (where not u.is_part) over (
-                partition by u.path, u.kind order by u.since, u.is_part rows unbounded preceding) as open_until
+                partition by u.path, u.kind order by u.since,
+                    u.is_part rows unbounded preceding) as open_until
             from (
                 select false as is_part, c.path, c.kind, c.since, c.until
                 from asyouwere.parts c
@@ -4506,7 +4606,8 @@ declare
 begin
     with changes as (
         -- what begins adds, what ends takes away: a running sum, not all parts for each snapshot
-        select p.since as number, p.size::bigint as bytes, (p.path = '/messages/' and p.item >= 0)::int as messages,
+        select p.since as number, p.size::bigint as bytes, (p.path = '/messages/'
+            and p.item >= 0)::int as messages,
             false as is_snapshot
         from asyouwere.parts p where p.session = p_session.internal_id
         union all
@@ -4614,9 +4715,11 @@ create table asyouwere.cleanup_runs (
     bytes bigint not null default 0,
     done boolean not null default false
 );
-comment on table asyouwere.cleanup_runs is 'What each pass of the clean-up over all sessions did, the calls of it together.';
+comment on table asyouwere.cleanup_runs is
+    'What each pass of the clean-up over all sessions did, the calls of it together.';
 comment on column asyouwere.cleanup_runs.ran_at is 'When its latest call was.';
-comment on column asyouwere.cleanup_runs.last_session is 'internal_id up to which it has come; there the next call goes on.';
+comment on column asyouwere.cleanup_runs.last_session is
+    'internal_id up to which it has come; there the next call goes on.';
 alter table asyouwere.cleanup_runs enable row level security;
 grant select on asyouwere.cleanup_runs to service_role;
 create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
@@ -4630,7 +4733,8 @@ create table asyouwere.cleanup_failures (
     primary key (session, kind)
 );
 comment on table asyouwere.cleanup_failures is
-    'Sessions that a step of the clean-up could not be done for, at most 1,000; `asyouwere doctor` tells of them. No message: it might quote what people wrote.';
+    'Sessions that a step of the clean-up could not be done for, at most 1,000; `asyouwere doctor` tells of'
+    ' them. No message: it might quote what people wrote.';
 alter table asyouwere.cleanup_failures enable row level security;
 grant select on asyouwere.cleanup_failures to service_role;
 
@@ -4641,7 +4745,8 @@ as $$
     select p_session, p_kind, p_sql_state where (select count(*) from asyouwere.cleanup_failures) < 1000
     on conflict (session, kind) do update set sql_state = excluded.sql_state, last_failed_at = now()
 $$;
-comment on function asyouwere.note_failure is 'Remembers that a step failed for a session; it is tried again in the next pass.';
+comment on function asyouwere.note_failure is
+    'Remembers that a step failed for a session; it is tried again in the next pass.';
 revoke execute on function asyouwere.note_failure from public;
 
 create function asyouwere.last_session(p_kind text) returns bigint
@@ -4651,7 +4756,8 @@ as $$
         select case when r.done then 0 else r.last_session end from asyouwere.cleanup_runs r
         where r.kind = p_kind order by r.id desc limit 1), 0)
 $$;
-comment on function asyouwere.last_session is 'Where a pass goes on: the internal_id up to which it has come, 0 for a new pass.';
+comment on function asyouwere.last_session is
+    'Where a pass goes on: the internal_id up to which it has come, 0 for a new pass.';
 revoke execute on function asyouwere.last_session from public;
 
 create function asyouwere.note_run(p_call asyouwere.cleanup_runs) returns void
@@ -4668,7 +4774,8 @@ begin
     where not r.done and r.id = (
         select l.id from asyouwere.cleanup_runs l where l.kind = p_call.kind order by l.id desc limit 1);
     if not found then
-        insert into asyouwere.cleanup_runs (started_at, ran_at, calls, took_ms, longest_ms, kind, last_session,
+        insert into asyouwere.cleanup_runs (started_at, ran_at, calls, took_ms, longest_ms, kind,
+            last_session,
             sessions, snapshots, parts, bytes, done)
         values (p_call.started_at, clock_timestamp(), 1, v_took, v_took, p_call.kind, p_call.last_session,
             p_call.sessions, p_call.snapshots, p_call.parts, p_call.bytes, p_call.done);
@@ -4678,16 +4785,19 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.note_run is 'Adds what a call did to its pass, or begins one; forgets passes after 30 days.';
+comment on function asyouwere.note_run is
+    'Adds what a call did to its pass, or begins one; forgets passes after 30 days.';
 revoke execute on function asyouwere.note_run from public;
 
 -- 16_expiry.sql
 
--- Expiry: idle sessions are marked, and deleted after a time of grace. Works session by session, apart from pruning.
+-- Expiry: idle sessions are marked, and deleted after a time of grace. Works session by session, apart from
+-- pruning.
 -- Breaks running code: no.
 
 -- Never changes with a save, as an index by activity would.
-create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id) where expires_after is not null;
+create index free_agent_sessions_expiring on public.free_agent_sessions (internal_id)
+    where expires_after is not null;
 
 create function asyouwere.next_to_expire(p_after bigint, out session bigint, out looked_through bigint)
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -4704,7 +4814,8 @@ begin
     ) l
     where case
         when l.expired_at is null then
-            extract(epoch from l.last_activity_at) + extract(epoch from l.expires_after) < extract(epoch from now())
+            extract(epoch from l.last_activity_at) + extract(epoch
+                from l.expires_after) < extract(epoch from now())
         else extract(epoch from l.expired_at) + v_grace < extract(epoch from now())
             -- what somebody has named is not thrown away
             and not exists (
@@ -4725,7 +4836,8 @@ comment on function asyouwere.next_to_expire is
     'looked_through: the last of them, null after the last session.';
 revoke execute on function asyouwere.next_to_expire from public;
 
-create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int, out finished boolean)
+create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int,
+    out finished boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -4735,7 +4847,8 @@ begin
     expired := 0;
     deleted := 0;
     finished := true;
-    select * into v_session from public.free_agent_sessions s where s.internal_id = p_session for update skip locked;
+    select * into v_session from public.free_agent_sessions s
+        where s.internal_id = p_session for update skip locked;
     if not found then
         return; -- somebody is saving into it, so it lives
     elsif v_session.expired_at is null then
@@ -4743,14 +4856,16 @@ begin
         if extract(epoch from v_session.last_activity_at) + extract(epoch from v_session.expires_after)
             < extract(epoch from now())
         then
-            update public.free_agent_sessions s set status = 'expired', expired_at = now() where s.internal_id = p_session;
+            update public.free_agent_sessions s set status = 'expired', expired_at = now()
+                where s.internal_id = p_session;
             expired := 1;
         end if;
         return;
     end if;
     -- thousands of snapshots go before the session does, some with each call
     select max(n.number) into v_last from (
-        select q.number from public.session_snapshots q where q.session_id = v_session.id order by q.number limit 1000) n;
+        select q.number from public.session_snapshots q where q.session_id = v_session.id
+            order by q.number limit 1000) n;
     if v_last < v_session.latest_number then
         delete from public.session_snapshots n where n.session_id = v_session.id and n.number <= v_last;
         insert into asyouwere.unswept (session, until_through)
@@ -4799,7 +4914,8 @@ begin
         if v_next.session is not null then
             begin
                 select * into v_step from asyouwere.expire_session(v_next.session);
-                delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'sessions';
+                delete from asyouwere.cleanup_failures f where f.session = v_next.session
+                    and f.kind = 'sessions';
                 expired := expired + v_step.expired;
                 deleted := deleted + v_step.deleted;
                 if not v_step.finished then
@@ -4810,7 +4926,8 @@ begin
                 perform asyouwere.note_failure(v_next.session, 'sessions', sqlstate);
             end;
         end if;
-        exit when done or expired >= v_max_sessions or deleted >= v_max_sessions or clock_timestamp() > v_until;
+        exit when done or expired >= v_max_sessions or deleted >= v_max_sessions
+            or clock_timestamp() > v_until;
     end loop;
     v_call.sessions := expired + deleted;
     v_call.snapshots := 0;
@@ -4834,7 +4951,9 @@ begin
 end;
 $$;
 comment on function public.expire_idle_sessions is
-    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired session revives it. One short batch a call; call until done. Service only.';
+    'Mark sessions as expired that were idle longer than their expires_after, and delete those expired '
+    'longer than the grace time (asyouwere.settings) that have no labelled snapshot. A save into an expired'
+    ' session revives it. One short batch a call; call until done. Service only.';
 revoke execute on function public.expire_idle_sessions from public, anon, authenticated, service_role;
 grant execute on function public.expire_idle_sessions to service_role;
 
@@ -4845,15 +4964,16 @@ grant execute on function public.expire_idle_sessions to service_role;
 --   the last one of an hour   keep_hourly_for   30 days
 --   the last one of a day     keep_daily_for    a year
 --   the last one of a month   keep_monthly_for  for ever
--- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are UTC's.
--- The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So a pass reads a
--- session's snapshots in order, once; what it keeps tells when to come back.
+-- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are
+-- UTC's. The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So
+-- a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
 -- Breaks running code: no.
 
 create type asyouwere.retention as (
     newest int, all_seconds float8, hourly_seconds float8, daily_seconds float8, monthly_seconds float8
 );
-comment on type asyouwere.retention is 'What clean-up keeps: how many, and for how long by rank; infinity: for ever.';
+comment on type asyouwere.retention is
+    'What clean-up keeps: how many, and for how long by rank; infinity: for ever.';
 
 create table asyouwere.thinned (
     session bigint primary key,
@@ -4862,7 +4982,8 @@ create table asyouwere.thinned (
 );
 comment on table asyouwere.thinned is 'Sessions of which old snapshots are kept that will go one day.';
 comment on column asyouwere.thinned.due_at is 'When the first of those that a pass has kept is to go.';
-comment on column asyouwere.thinned.retention is 'Hash of the retention that it was computed for; another one looks at all again.';
+comment on column asyouwere.thinned.retention is
+    'Hash of the retention that it was computed for; another one looks at all again.';
 alter table asyouwere.thinned enable row level security; -- no policy: the functions only
 
 create function asyouwere.retention_of(p_keep int, p_older_than interval) returns asyouwere.retention
@@ -4877,8 +4998,10 @@ begin
     v_retention.newest := coalesce(p_keep, v_settings.keep_snapshots);
     if p_older_than is null then
         v_retention.all_seconds := extract(epoch from v_settings.keep_for);
-        v_retention.hourly_seconds := greatest(v_retention.all_seconds, extract(epoch from v_settings.keep_hourly_for));
-        v_retention.daily_seconds := greatest(v_retention.hourly_seconds, extract(epoch from v_settings.keep_daily_for));
+        v_retention.hourly_seconds := greatest(v_retention.all_seconds, extract(epoch
+            from v_settings.keep_hourly_for));
+        v_retention.daily_seconds := greatest(v_retention.hourly_seconds, extract(epoch
+            from v_settings.keep_daily_for));
         v_retention.monthly_seconds := greatest(v_retention.daily_seconds,
             coalesce(extract(epoch from v_settings.keep_monthly_for), 'infinity'));
     else
@@ -4893,7 +5016,8 @@ begin
     return v_retention;
 end;
 $$;
-comment on function asyouwere.retention_of is 'The retention of the settings, or of a call that has its own. Raises invalid_argument.';
+comment on function asyouwere.retention_of is
+    'The retention of the settings, or of a call that has its own. Raises invalid_argument.';
 revoke execute on function asyouwere.retention_of from public;
 
 create function asyouwere.kept_until(p_at timestamptz, p_next timestamptz, p_retention asyouwere.retention)
@@ -4903,13 +5027,17 @@ as $$
     select case when k.seconds = 'infinity' then 'infinity' else p_at + make_interval(secs => k.seconds) end
     from (
         select case
-            when date_trunc('month', p_at, 'UTC') <> date_trunc('month', p_next, 'UTC') then p_retention.monthly_seconds
-            when date_trunc('day', p_at, 'UTC') <> date_trunc('day', p_next, 'UTC') then p_retention.daily_seconds
-            when date_trunc('hour', p_at, 'UTC') <> date_trunc('hour', p_next, 'UTC') then p_retention.hourly_seconds
+            when date_trunc('month', p_at, 'UTC') <> date_trunc('month', p_next, 'UTC')
+                then p_retention.monthly_seconds
+            when date_trunc('day', p_at, 'UTC') <> date_trunc('day', p_next, 'UTC')
+                then p_retention.daily_seconds
+            when date_trunc('hour', p_at, 'UTC') <> date_trunc('hour', p_next, 'UTC')
+                then p_retention.hourly_seconds
             else p_retention.all_seconds end as seconds
     ) k
 $$;
-comment on function asyouwere.kept_until is 'How long a snapshot is kept that has no label, by its time and the next one''s.';
+comment on function asyouwere.kept_until is
+    'How long a snapshot is kept that has no label, by its time and the next one''s.';
 revoke execute on function asyouwere.kept_until from public;
 
 create function asyouwere.next_to_prune(
@@ -4946,7 +5074,8 @@ begin
 end;
 $$;
 comment on function asyouwere.next_to_prune is
-    'Of the next 500 sessions the first one with something to prune; or, if there is none, looked_through: the last of '
+    'Of the next 500 sessions the first one with something to prune; or, if there is none, looked_through: '
+    'the last of '
     'them, null after the last session.';
 revoke execute on function asyouwere.next_to_prune from public;
 
@@ -5012,9 +5141,11 @@ begin
         where t.ctid = any (array(select j.place from judged j where j.goes)) returning 1
     ), unseen as (
         insert into asyouwere.unswept (session, since_after, until_after, until_through)
-        select p_session, n.before, min(n.number), n.behind from neighbours n where n.goes group by n.before, n.behind
+        select p_session, n.before, min(n.number), n.behind from neighbours n
+            where n.goes group by n.before, n.behind
     )
-    select (select count(*) from removed), count(*), max(l.number) filter (where l.is_ripe and l.next_number is not null),
+    select (select count(*) from removed), count(*), max(l.number) filter (where l.is_ripe
+        and l.next_number is not null),
         min(l.number) filter (where not l.is_ripe),
         least(v_due, (select min(j.kept_until) from judged j where not j.goes and j.label is null))
     into snapshots, v_listed, v_through, v_stopped_at, v_due
@@ -5035,14 +5166,15 @@ begin
 end;
 $$;
 comment on function asyouwere.prune_session is
-    'Judges up to 500 of a session''s snapshots and removes those that are to go; their parts are left to sweep(). finished: there are no more. snapshots is null if somebody else has the session''s lock.';
+    'Judges up to 500 of a session''s snapshots and removes those that are to go; their parts are left to '
+    'sweep(). finished: there are no more. snapshots is null if somebody else has the session''s lock.';
 revoke execute on function asyouwere.prune_session from public;
 
 -- 16_sweeping.sql
 
--- Sweeping: parts that no kept snapshot can see are written down first, as a range of lifespans, and deleted later, a
--- bounded number at a time and without a session's lock: nobody reads them any more. So removing a snapshot, or a
--- session, costs the same however much is in it.
+-- Sweeping: parts that no kept snapshot can see are written down first, as a range of lifespans, and deleted
+-- later, a bounded number at a time and without a session's lock: nobody reads them any more. So removing a
+-- snapshot, or a session, costs the same however much is in it.
 -- Breaks running code: no.
 
 create table asyouwere.unswept (
@@ -5056,10 +5188,14 @@ create table asyouwere.unswept (
     retry_at timestamptz not null default '-infinity'
 );
 comment on table asyouwere.unswept is
-    'Parts to be deleted: those of a session with since > since_after and until_after < until <= until_through.';
-comment on column asyouwere.unswept.until_through is '2147483647: the living as well, the session''s keys and chunks: it is gone.';
-comment on column asyouwere.unswept.freed_bytes is 'Size of those deleted so far, to be taken off the session''s stored_bytes.';
-comment on column asyouwere.unswept.is_swept is 'All are deleted; only the session''s row has yet to be told.';
+    'Parts to be deleted: those of a session with since > since_after and until_after < until <= '
+    'until_through.';
+comment on column asyouwere.unswept.until_through is
+    'The largest int: the living as well, the session''s keys and chunks: it is gone.';
+comment on column asyouwere.unswept.freed_bytes is
+    'Size of those deleted so far, to be taken off the session''s stored_bytes.';
+comment on column asyouwere.unswept.is_swept is
+    'All are deleted; only the session''s row has yet to be told.';
 comment on column asyouwere.unswept.retry_at is 'After a failure: not before this.';
 alter table asyouwere.unswept enable row level security; -- no policy: the functions only
 create index unswept_by_session on asyouwere.unswept (session);
@@ -5085,14 +5221,16 @@ begin
     with listed as (
         select q.ctid as place, q.until as position, q.size from asyouwere.parts q
         where not v_is_gone and q.session = p_range.session and q.until < 2147483647
-            and q.until > p_range.until_after and q.until <= p_range.until_through and q.since > p_range.since_after
+            and q.until > p_range.until_after and q.until <= p_range.until_through
+                and q.since > p_range.since_after
         order by q.session, q.until limit p_rows
     ), listed_of_gone as (
         select q.ctid as place, q.since as position, q.size from asyouwere.parts q
         where v_is_gone and q.session = p_range.session and q.since > p_range.since_after
         order by q.session, q.since limit p_rows
     ), measured as (
-        select l.place, l.position, sum(l.size::bigint) over w <= p_bytes or p_one_anyway and row_number() over w = 1 as fits
+        select l.place, l.position, sum(l.size::bigint) over w <= p_bytes or p_one_anyway
+            and row_number() over w = 1 as fits
         from (select * from listed union all select * from listed_of_gone) l
         window w as (order by l.position rows unbounded preceding)
     )
@@ -5118,17 +5256,20 @@ begin
         end if;
     end if;
     update asyouwere.unswept u
-    set since_after = p_range.since_after, until_after = p_range.until_after, freed_bytes = p_range.freed_bytes,
+    set since_after = p_range.since_after, until_after = p_range.until_after,
+        freed_bytes = p_range.freed_bytes,
         is_swept = p_range.is_swept
     where u.id = p_range.id;
 end;
 $$;
 comment on function asyouwere.sweep_range is
-    'Deletes up to p_rows parts of a range, of at most p_bytes in all (p_one_anyway: or one that is larger), and says what range is left.';
+    'Deletes up to p_rows parts of a range, of at most p_bytes in all (p_one_anyway: or one that is '
+    'larger), and says what range is left.';
 revoke execute on function asyouwere.sweep_range from public;
 
 create function asyouwere.sweep(
-    p_rows int, p_bytes bigint, p_session bigint default null, out parts int, out bytes bigint, out finished boolean
+    p_rows int, p_bytes bigint, p_session bigint default null, out parts int, out bytes bigint,
+        out finished boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -5165,7 +5306,8 @@ begin
 end;
 $$;
 comment on function asyouwere.sweep is
-    'Deletes parts that nobody can see, of all sessions or of one, within limits and 50 ms. finished: there are no more.';
+    'Deletes parts that nobody can see, of all sessions or of one, within limits and 50 ms. finished: there'
+    ' are no more.';
 revoke execute on function asyouwere.sweep from public;
 
 create function asyouwere.settle_sweeps() returns void
@@ -5185,18 +5327,21 @@ begin
             where s.internal_id = v_swept.session;
         else
             -- somebody is saving into it: next time
-            continue when exists (select from public.free_agent_sessions s where s.internal_id = v_swept.session);
+            continue when exists (select from public.free_agent_sessions s
+                where s.internal_id = v_swept.session);
         end if;
         delete from asyouwere.unswept u where u.id = any (v_swept.ids);
         delete from asyouwere.cleanup_failures f where f.session = v_swept.session and f.kind = 'parts';
     end loop;
 end;
 $$;
-comment on function asyouwere.settle_sweeps is 'Takes what was freed off the sessions'' stored_bytes: the last, short step of a call.';
+comment on function asyouwere.settle_sweeps is
+    'Takes what was freed off the sessions'' stored_bytes: the last, short step of a call.';
 revoke execute on function asyouwere.settle_sweeps from public;
 
 create function asyouwere.leave_to_sweep() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_until timestamptz := clock_timestamp() + interval '50 ms';
@@ -5219,7 +5364,8 @@ begin
 end;
 $$;
 comment on function asyouwere.leave_to_sweep is
-    'When sessions go, nobody can read their parts from then on; up to 2,000 are deleted with them, the others by the clean-up.';
+    'When sessions go, nobody can read their parts from then on; up to 2,000 are deleted with them, the '
+    'others by the clean-up.';
 revoke execute on function asyouwere.leave_to_sweep from public;
 create trigger leave_to_sweep after delete on public.free_agent_sessions
     referencing old table as gone
@@ -5240,7 +5386,8 @@ begin
     return v_keys = p_rows;
 end;
 $$;
-comment on function asyouwere.forget_keys is 'Deletes old idempotency keys, whatever their sessions; true if there are more.';
+comment on function asyouwere.forget_keys is
+    'Deletes old idempotency keys, whatever their sessions; true if there are more.';
 revoke execute on function asyouwere.forget_keys from public;
 
 -- 17_embeds.sql
@@ -5424,13 +5571,15 @@ revoke execute on function asyouwere.enable_realtime from public;
 
 -- 19_cleanup.sql
 
--- Clean-up: what one call of it is. What goes and why is in 16_pruning.sql (old snapshots), 16_sweeping.sql (parts that
--- nobody can see, old keys) and 16_expiry.sql (idle sessions).
--- A call is one short transaction, bounded in rows, bytes and time; whoever calls goes on until done is true. One that
--- is broken off has done no harm. A session that can't be cleaned up is noted, passed by, and in nobody's way.
+-- Clean-up: what one call of it is. What goes and why is in 16_pruning.sql (old snapshots), 16_sweeping.sql
+-- (parts that nobody can see, old keys) and 16_expiry.sql (idle sessions).
+-- A call is one short transaction, bounded in rows, bytes and time; whoever calls goes on until done is true.
+-- One that is broken off has done no harm. A session that can't be cleaned up is noted, passed by, and in
+-- nobody's way.
 -- Breaks running code: no.
 
-create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sessions int, inout p_call asyouwere.cleanup_runs)
+create function asyouwere.prune_next(p_retention asyouwere.retention, p_max_sessions int,
+    inout p_call asyouwere.cleanup_runs)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5450,7 +5599,8 @@ begin
         end if;
         begin
             select * into v_step from asyouwere.prune_session(v_next.session, p_retention);
-            delete from asyouwere.cleanup_failures f where f.session = v_next.session and f.kind = 'snapshots';
+            delete from asyouwere.cleanup_failures f where f.session = v_next.session
+                and f.kind = 'snapshots';
         exception when others then
             perform asyouwere.note_failure(v_next.session, 'snapshots', sqlstate);
             continue;
@@ -5471,7 +5621,8 @@ begin
 end;
 $$;
 comment on function asyouwere.prune_next is
-    'Prunes sessions, going on behind p_call.last_session; done if there are no more. Holds the lock of each it has pruned.';
+    'Prunes sessions, going on behind p_call.last_session; done if there are no more. Holds the lock of '
+    'each it has pruned.';
 revoke execute on function asyouwere.prune_next from public;
 
 create function asyouwere.run_cleanup(p_keep int, p_older_than interval, p_max_sessions int)
@@ -5514,7 +5665,8 @@ begin
     if v_call.done then
         perform asyouwere.forget_buckets(1000);
         -- a window may be left of the last session
-        v_call.done := not v_more_keys and not v_more_turns and not exists (select from asyouwere.unswept u where u.retry_at <= now());
+        v_call.done := not v_more_keys and not v_more_turns and not exists (select
+            from asyouwere.unswept u where u.retry_at <= now());
     end if;
     perform asyouwere.note_run(v_call);
     return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;
@@ -5535,15 +5687,17 @@ begin
 end;
 $$;
 comment on function public.cleanup_old_snapshots is
-    'Thin out old snapshots as asyouwere.settings say; with p_older_than all older than that go instead. The newest p_keep, the labelled and the latest stay. One short batch a call, going on where the last one ended; call until done. Service only.';
+    'Thin out old snapshots as asyouwere.settings say; with p_older_than all older than that go instead. '
+    'The newest p_keep, the labelled and the latest stay. One short batch a call, going on where the last '
+    'one ended; call until done. Service only.';
 revoke execute on function public.cleanup_old_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.cleanup_old_snapshots to service_role;
 
 -- 19_schedule.sql
 
--- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up and expiry
--- every five minutes. Where it can't, a scheduler outside calls the function cleanup-old-snapshots; both at once do no
--- harm.
+-- The schedule, where the database can keep one itself (pg_cron, an extension that Supabase offers): clean-up
+-- and expiry every five minutes. Where it can't, a scheduler outside calls the function
+-- cleanup-old-snapshots; both at once do no harm.
 -- Breaks running code: no.
 
 create function asyouwere.attempt_cleanup(p_kind text) returns boolean
@@ -5566,7 +5720,8 @@ exception when others then
     return true;
 end;
 $$;
-comment on function asyouwere.attempt_cleanup is 'One call of a kind of clean-up: whether it is done, or can''t be.';
+comment on function asyouwere.attempt_cleanup is
+    'One call of a kind of clean-up: whether it is done, or can''t be.';
 revoke execute on function asyouwere.attempt_cleanup from public;
 
 create procedure asyouwere.clean_up(p_seconds int default 60)
@@ -5578,8 +5733,8 @@ declare
     v_kind text;
     v_over boolean;
 begin
-    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits can't have
-    -- a SET clause; instead each transaction begins by setting the search_path for itself.
+    -- Each call in a transaction of its own, so that nobody waits for more than one. A procedure that commits
+    -- can't have a SET clause; instead each transaction begins by setting the search_path for itself.
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_until := clock_timestamp() + make_interval(secs => p_seconds);
     loop
@@ -5596,7 +5751,8 @@ begin
 end;
 $$;
 comment on procedure asyouwere.clean_up is
-    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are over. For the owner of the database, and its schedule.';
+    'Clean-up, expiry and deleted users in turn, call by call, until there is nothing left or p_seconds are'
+    ' over. For the owner of the database, and its schedule.';
 revoke execute on procedure asyouwere.clean_up from public;
 
 create function asyouwere.schedule_cleanup(p_schedule text default '*/5 * * * *') returns text
@@ -5614,7 +5770,8 @@ exception when insufficient_privilege then
 end;
 $$;
 comment on function asyouwere.schedule_cleanup is
-    'Has pg_cron, where it is there, call asyouwere.clean_up(); answers "on", or "off" and why. May be called again at any time. Undo: select cron.unschedule(''asyouwere clean-up'').';
+    'Has pg_cron, where it is there, call asyouwere.clean_up(); answers "on", or "off" and why. May be '
+    'called again at any time. Undo: select cron.unschedule(''asyouwere clean-up'').';
 revoke execute on function asyouwere.schedule_cleanup from public;
 
 select asyouwere.schedule_cleanup();
@@ -5622,12 +5779,13 @@ select asyouwere.schedule_cleanup();
 -- 20_limits.sql
 
 -- How much one person may do: a token bucket for writes, and quotas for sessions and stored bytes.
--- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost a second
--- row update, so a session's owner takes some tokens ahead and keeps them in the session's row, which a save writes
--- anyway. They lapse with the minute, and until then the bucket fills up to that much less: however many sessions one
--- has, never more pass at once than a full bucket holds. When it runs low, none are taken ahead.
--- A call that is refused takes nothing, because its transaction leaves nothing behind. So what can be refused for what
--- others did costs little: a conflict looks at, and answers, a bounded number of addresses.
+-- Every write takes tokens from the bucket of whoever calls; the service is not limited. A save must not cost
+-- a second row update, so a session's owner takes some tokens ahead and keeps them in the session's row,
+-- which a save writes anyway. They lapse with the minute, and until then the bucket fills up to that much
+-- less: however many sessions one has, never more pass at once than a full bucket holds. When it runs low,
+-- none are taken ahead. A call that is refused takes nothing, because its transaction leaves nothing behind.
+-- So what can be refused for what others did costs little: a conflict looks at, and answers, a bounded number
+-- of addresses.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -5642,15 +5800,20 @@ create unlogged table asyouwere.rate_buckets (
     ahead_minute timestamptz not null default '-infinity',
     forget_at timestamptz
 ) with (fillfactor = 50);
-comment on table asyouwere.rate_buckets is 'What each person may still write now, and what they had at the last count.';
-comment on column asyouwere.rate_buckets.ahead is 'Taken ahead for sessions in ahead_minute; void afterwards.';
+comment on table asyouwere.rate_buckets is
+    'What each person may still write now, and what they had at the last count.';
+comment on column asyouwere.rate_buckets.ahead is
+    'Taken ahead for sessions in ahead_minute; void afterwards.';
 comment on column asyouwere.rate_buckets.forget_at is
     'The person''s data was deleted: the row goes once the bucket is full again, as a new one would be.';
 create index rate_buckets_to_forget on asyouwere.rate_buckets (forget_at) where forget_at is not null;
-comment on column asyouwere.rate_buckets.tokens is 'In the bucket at filled_at; since then it has been filling.';
-comment on column asyouwere.rate_buckets.sessions is 'Sessions owned: counted at counted_at, and one more for each made since.';
+comment on column asyouwere.rate_buckets.tokens is
+    'In the bucket at filled_at; since then it has been filling.';
+comment on column asyouwere.rate_buckets.sessions is
+    'Sessions owned: counted at counted_at, and one more for each made since.';
 comment on column asyouwere.rate_buckets.stored_bytes is 'Sum of their stored_bytes at counted_at.';
-comment on column asyouwere.rate_buckets.counted_at is 'Counted anew after a minute, and before anything is refused.';
+comment on column asyouwere.rate_buckets.counted_at is
+    'Counted anew after a minute, and before anything is refused.';
 alter table asyouwere.rate_buckets enable row level security; -- no policy: the functions only
 
 create function asyouwere.locked_bucket(p_user uuid) returns asyouwere.rate_buckets
@@ -5668,7 +5831,8 @@ begin
     return v_bucket;
 end;
 $$;
-comment on function asyouwere.locked_bucket is 'A person''s bucket, made full if there is none, locked till the end of the transaction.';
+comment on function asyouwere.locked_bucket is
+    'A person''s bucket, made full if there is none, locked till the end of the transaction.';
 revoke execute on function asyouwere.locked_bucket from public;
 
 create function asyouwere.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int
@@ -5712,13 +5876,14 @@ begin
 end;
 $$;
 comment on function asyouwere.take_tokens is
-    'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds to wait.';
+    'Takes tokens and says how many of p_ahead further ones it gave. Raises rate_limited with the seconds '
+    'to wait.';
 revoke execute on function asyouwere.take_tokens from public;
 
 create function asyouwere.is_limited() returns boolean
 language sql stable
--- Nobody signed in: the clean-up or an administrator; to all others our functions let nobody write. The role first:
--- a service's token need not name a user, and auth.uid() takes nothing but a uuid.
+-- Nobody signed in: the clean-up or an administrator; to all others our functions let nobody write. The role
+-- first: a service's token need not name a user, and auth.uid() takes nothing but a uuid.
 return case when current_setting('role') = 'service_role' then false else auth.uid() is not null end;
 comment on function asyouwere.is_limited is 'Whether the caller is a person whose writes are counted.';
 revoke execute on function asyouwere.is_limited from public;
@@ -5737,7 +5902,8 @@ comment on function asyouwere.charge is 'Takes tokens from the caller''s bucket.
 revoke execute on function asyouwere.charge from public;
 grant execute on function asyouwere.charge to authenticated, service_role;
 
-create function asyouwere.charge_save(p_session public.free_agent_sessions, p_written_bytes bigint) returns int
+create function asyouwere.charge_save(p_session public.free_agent_sessions,
+    p_written_bytes bigint) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5762,7 +5928,8 @@ begin
 end;
 $$;
 comment on function asyouwere.charge_save is
-    'Charges a save, a token and one for every MB written, and says how many the session''s owner has left ahead. Raises rate_limited, quota_exceeded.';
+    'Charges a save, a token and one for every MB written, and says how many the session''s owner has left '
+    'ahead. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.charge_save from public;
 
 create function asyouwere.refuse_quota(
@@ -5783,8 +5950,10 @@ begin
     if p_owner = auth.uid() then
         v_bucket := asyouwere.locked_bucket(p_owner);
     else
-        -- never waits for another person's bucket while holding the caller's: two who save for each other would lock up
-        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_owner for no key update skip locked;
+        -- never waits for another person's bucket while holding the caller's: two who save for each other
+        -- would lock up
+        select * into v_bucket from asyouwere.rate_buckets b
+            where b.user_id = p_owner for no key update skip locked;
     end if;
     -- counted each minute at most, unless it would be refused
     if v_bucket.user_id is null or v_bucket.counted_at < clock_timestamp() - interval '1 minute'
@@ -5803,11 +5972,13 @@ begin
     if p_new_sessions > 0 and v_bucket.sessions + p_new_sessions > v_settings.max_sessions_per_user then
         perform asyouwere.fail('quota_exceeded',
             'The owner has as many sessions as allowed. Delete some first.',
-            format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions, v_settings.max_sessions_per_user));
+            format('{"quota": "sessions", "used": %s, "limit": %s}', v_bucket.sessions,
+                v_settings.max_sessions_per_user));
     elsif p_new_bytes > 0 and v_bucket.stored_bytes + p_new_bytes > v_settings.max_stored_bytes_per_user then
         perform asyouwere.fail('quota_exceeded',
             'The owner''s sessions hold as many bytes as allowed. Delete some, or let the clean-up take old versions.',
-            format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes, v_settings.max_stored_bytes_per_user));
+            format('{"quota": "stored_bytes", "used": %s, "limit": %s}', v_bucket.stored_bytes,
+                v_settings.max_stored_bytes_per_user));
     end if;
     update asyouwere.rate_buckets b
     set sessions = v_bucket.sessions + p_new_sessions, stored_bytes = v_bucket.stored_bytes + p_new_bytes,
@@ -5816,7 +5987,8 @@ begin
 end;
 $$;
 comment on function asyouwere.refuse_quota is
-    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they are in the table already.';
+    'Raises quota_exceeded if the owner would have too many sessions or stored bytes. p_are_counted: they '
+    'are in the table already.';
 revoke execute on function asyouwere.refuse_quota from public;
 
 create function asyouwere.charge_copy(p_owner uuid, p_bytes bigint) returns void
@@ -5830,7 +6002,8 @@ begin
 end;
 $$;
 comment on function asyouwere.charge_copy is
-    'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited, quota_exceeded.';
+    'Charges the bytes of a fork or an import; its session is charged when it is made. Raises rate_limited,'
+    ' quota_exceeded.';
 revoke execute on function asyouwere.charge_copy from public;
 
 create function asyouwere.stored_bytes(p_session bigint) returns bigint
@@ -5843,10 +6016,12 @@ create function asyouwere.forget_bucket(p_user uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
     -- not deleted: a new one would be full
-    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0, counted_at = '-infinity'
+    update asyouwere.rate_buckets b set forget_at = now(), sessions = 0, stored_bytes = 0,
+        counted_at = '-infinity'
     where b.user_id = p_user
 $$;
-comment on function asyouwere.forget_bucket is 'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
+comment on function asyouwere.forget_bucket is
+    'When a person''s data is deleted: the clean-up deletes the bucket once it is full.';
 revoke execute on function asyouwere.forget_bucket from public;
 
 create function asyouwere.forget_buckets(p_rows int) returns void
@@ -5860,13 +6035,15 @@ as $$
         order by b.forget_at limit p_rows
         for update of b skip locked))
 $$;
-comment on function asyouwere.forget_buckets is 'Deletes the buckets of people whose data is deleted, those that are full.';
+comment on function asyouwere.forget_buckets is
+    'Deletes the buckets of people whose data is deleted, those that are full.';
 revoke execute on function asyouwere.forget_buckets from public;
 
 -- 21_members.sql
 
 -- Members: the owner invites, the invited person accepts, and leaves whenever she likes.
--- Until she has accepted she is a stranger to the session, and it is in none of her lists but that of the invitations.
+-- Until she has accepted she is a stranger to the session, and it is in none of her lists but that of the
+-- invitations.
 -- Breaks running code: no.
 
 create function asyouwere.refuse_invitation(p_session_id uuid, p_owner uuid, p_user_id uuid) returns void
@@ -5916,7 +6093,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_invitation is 'Raises quota_exceeded if this invitation would be one too many.';
+comment on function asyouwere.refuse_invitation is
+    'Raises quota_exceeded if this invitation would be one too many.';
 revoke execute on function asyouwere.refuse_invitation from public;
 
 create function asyouwere.check_member() returns trigger
@@ -5925,12 +6103,15 @@ as $$
 declare
     v_owner uuid;
 begin
-    -- definer: as refuse_invitation(). Whichever way an invitation comes, as a call or as a row, it comes by here.
+    -- definer: as refuse_invitation(). Whichever way an invitation comes, as a call or as a row, it comes by
+    -- here.
     select s.user_id into v_owner from public.free_agent_sessions s where s.id = new.session_id;
     if asyouwere.is_limited() and v_owner is distinct from auth.uid() then
         perform asyouwere.refuse_access(new.session_id, 'owner');
-    elsif new.role is null or new.role not in ('viewer', 'editor') or new.user_id is null or new.user_id = v_owner then
-        perform asyouwere.fail('invalid_argument', 'A member is somebody other than the owner, as viewer or editor.');
+    elsif new.role is null or new.role not in ('viewer', 'editor') or new.user_id is null
+        or new.user_id = v_owner then
+        perform asyouwere.fail('invalid_argument',
+            'A member is somebody other than the owner, as viewer or editor.');
     end if;
     if tg_op = 'INSERT' then
         new.invited_by := case when new.accepted_at is null then v_owner end; -- given by the database's owner only
@@ -5962,7 +6143,8 @@ create trigger check_member before insert or update of role on public.session_me
 create trigger charge_member after insert or update of role on public.session_members
     for each row execute function asyouwere.charge_member();
 
--- The owner's side ---------------------------------------------------------------------------------------------
+-- The owner's side
+-- ---------------------------------------------------------------------------------------------
 create function public.list_session_members(p_session_id uuid) returns setof public.session_members
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -5973,11 +6155,13 @@ begin
 end;
 $$;
 comment on function public.list_session_members is
-    'All members and invited people for the owner, a member''s own row for a member. Raises session_not_found.';
+    'All members and invited people for the owner, a member''s own row for a member. Raises '
+    'session_not_found.';
 revoke execute on function public.list_session_members from public, anon, authenticated, service_role;
 grant execute on function public.list_session_members to authenticated, service_role;
 
-create function asyouwere.put_member(p_session_id uuid, p_user_id uuid, p_role text) returns public.session_members
+create function asyouwere.put_member(p_session_id uuid, p_user_id uuid,
+    p_role text) returns public.session_members
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5989,15 +6173,18 @@ begin
     where m.session_id = v_session.id and m.user_id = p_user_id
     returning * into v_member;
     if not found then
-        insert into public.session_members (session_id, user_id, role) values (v_session.id, p_user_id, p_role)
+        insert into public.session_members (session_id, user_id, role) values (v_session.id, p_user_id,
+            p_role)
         on conflict (session_id, user_id) do update set role = excluded.role
         returning * into v_member;
     end if;
-    update public.free_agent_sessions s set visibility = 'shared' where s.id = v_session.id and s.visibility = 'private';
+    update public.free_agent_sessions s set visibility = 'shared' where s.id = v_session.id
+        and s.visibility = 'private';
     return v_member;
 end;
 $$;
-comment on function asyouwere.put_member is 'Invites somebody or changes the role; a private session becomes shared.';
+comment on function asyouwere.put_member is
+    'Invites somebody or changes the role; a private session becomes shared.';
 revoke execute on function asyouwere.put_member from public;
 grant execute on function asyouwere.put_member to authenticated, service_role;
 
@@ -6010,7 +6197,8 @@ begin
 end;
 $$;
 comment on function public.set_session_member is
-    'Invite somebody to read (viewer) or also save (editor), or change the role of one who is in already. It takes effect once accepted. Makes a private session shared. Owner only.';
+    'Invite somebody to read (viewer) or also save (editor), or change the role of one who is in already. '
+    'It takes effect once accepted. Makes a private session shared. Owner only.';
 revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
 grant execute on function public.set_session_member to authenticated, service_role;
 
@@ -6018,8 +6206,8 @@ create function asyouwere.remove_member(p_session_id uuid, p_user_id uuid) retur
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Definer: session_to_write is private. Leaving and declining ask for nothing and tell nothing, not even that there
-    -- is such a session.
+    -- Definer: session_to_write is private. Leaving and declining ask for nothing and tell nothing, not even
+    -- that there is such a session.
     if p_user_id is distinct from auth.uid() then
         perform asyouwere.session_to_write(p_session_id, 'owner');
     end if;
@@ -6029,7 +6217,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.remove_member is 'Takes a member or an invitation away, or lets one leave or decline.';
+comment on function asyouwere.remove_member is
+    'Takes a member or an invitation away, or lets one leave or decline.';
 revoke execute on function asyouwere.remove_member from public;
 grant execute on function asyouwere.remove_member to authenticated, service_role;
 
@@ -6041,11 +6230,13 @@ begin
 end;
 $$;
 comment on function public.remove_session_member is
-    'Owners remove a member or take an invitation back; with the caller''s own id: leave, or decline, which always works. Nothing happens if there is none. Raises session_not_found, forbidden.';
+    'Owners remove a member or take an invitation back; with the caller''s own id: leave, or decline, which'
+    ' always works. Nothing happens if there is none. Raises session_not_found, forbidden.';
 revoke execute on function public.remove_session_member from public, anon, authenticated, service_role;
 grant execute on function public.remove_session_member to authenticated, service_role;
 
--- The invited person's side ------------------------------------------------------------------------------------
+-- The invited person's side
+-- ------------------------------------------------------------------------------------
 create function asyouwere.read_invitations(p_limit int, p_before timestamptz, p_before_id uuid)
 returns table (session_id uuid, role text, name text, invited_by uuid, created_at timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -6087,7 +6278,8 @@ begin
 end;
 $$;
 comment on function public.list_invitations is
-    'The caller''s open invitations, newest first, at most 200; role owner: a session to take over. Names are cut at 200 characters. Next page: p_before and p_before_id of the last row.';
+    'The caller''s open invitations, newest first, at most 200; role owner: a session to take over. Names '
+    'are cut at 200 characters. Next page: p_before and p_before_id of the last row.';
 revoke execute on function public.list_invitations from public, anon, authenticated, service_role;
 grant execute on function public.list_invitations to authenticated, service_role;
 
@@ -6109,7 +6301,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_membership is 'Raises quota_exceeded if a person has accepted one too many.';
+comment on function asyouwere.refuse_membership is
+    'Raises quota_exceeded if a person has accepted one too many.';
 revoke execute on function asyouwere.refuse_membership from public;
 
 create function asyouwere.accept_member(p_session_id uuid, p_user_id uuid) returns public.session_members
@@ -6120,7 +6313,8 @@ declare
         else auth.uid() end;
     v_member public.session_members;
 begin
-    -- definer: nobody else may say that somebody has accepted. Not the session's lock: it is not the caller's yet.
+    -- definer: nobody else may say that somebody has accepted. Not the session's lock: it is not the caller's
+    -- yet.
     if v_person is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to accept. The service gives p_user_id.');
     elsif p_user_id <> v_person then
@@ -6130,7 +6324,8 @@ begin
     set accepted_at = coalesce(m.accepted_at, now()), invited_by = null
     from public.free_agent_sessions s
     where m.session_id = p_session_id and m.user_id = v_person and s.id = m.session_id
-        and s.visibility <> 'private' and not asyouwere.is_erased(s.user_id) and not asyouwere.is_erased(v_person)
+        and s.visibility <> 'private' and not asyouwere.is_erased(s.user_id)
+            and not asyouwere.is_erased(v_person)
     returning m.* into v_member;
     if not found then
         perform asyouwere.fail('invitation_not_found');
@@ -6155,19 +6350,23 @@ begin
 end;
 $$;
 comment on function public.accept_invitation is
-    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the service, which accepts for others. Raises invitation_not_found, quota_exceeded, not_signed_in, forbidden.';
+    'Become a member of a session that one was invited to; again: the same row. p_user_id is for the '
+    'service, which accepts for others. Raises invitation_not_found, quota_exceeded, not_signed_in, '
+    'forbidden.';
 revoke execute on function public.accept_invitation from public, anon, authenticated, service_role;
 grant execute on function public.accept_invitation to authenticated, service_role;
 
 -- 22_accounts.sql
 
 -- Accounts: all that is a person's is deleted in steps, each short, whoever asks for it.
--- One step holds the locks of the person's own sessions only; of other people's sessions it touches the rows that name
--- the person, and leaves those out that somebody is busy with. Whoever calls goes on until done is true.
+-- One step holds the locks of the person's own sessions only; of other people's sessions it touches the rows
+-- that name the person, and leaves those out that somebody is busy with. Whoever calls goes on until done is
+-- true.
 -- Breaks running code: no.
 
 create type asyouwere.erased as (sessions int, snapshots int, parts int, memberships int, done boolean);
-comment on type asyouwere.erased is 'What a step of deleting a person''s data took. done: there is nothing left.';
+comment on type asyouwere.erased is
+    'What a step of deleting a person''s data took. done: there is nothing left.';
 
 create function asyouwere.erase_sessions(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -6190,7 +6389,8 @@ begin
         v_erased.sessions := v_erased.sessions + cardinality(v_ids);
         v_erased.snapshots := v_erased.snapshots
             + (select count(*) from public.session_snapshots n where n.session_id = any (v_ids));
-        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p where p.session = any (v_numbers));
+        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p
+            where p.session = any (v_numbers));
         delete from public.free_agent_sessions s where s.id = any (v_ids);
         if clock_timestamp() > p_until then
             return v_erased;
@@ -6198,7 +6398,8 @@ begin
     end loop;
 end;
 $$;
-comment on function asyouwere.erase_sessions is 'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
+comment on function asyouwere.erase_sessions is
+    'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
 revoke execute on function asyouwere.erase_sessions from public;
 
 create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
@@ -6212,7 +6413,8 @@ begin
     loop
         delete from public.session_members m
         where m.ctid = any (array(
-            select o.ctid from public.session_members o where o.user_id = p_user_id and o.accepted_at is not null
+            select o.ctid from public.session_members o where o.user_id = p_user_id
+                and o.accepted_at is not null
             limit 1000 for update skip locked));
         get diagnostics v_changed = row_count;
         delete from public.session_members m
@@ -6237,7 +6439,8 @@ begin
         v_changed := v_changed + v_rows;
         -- the ids stay used, by nobody
         update asyouwere.used_ids u set user_id = null
-        where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id limit 1000));
+        where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id
+            limit 1000));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
         delete from asyouwere.transfers t
@@ -6248,8 +6451,10 @@ begin
         exit when v_changed + v_rows = 0 or clock_timestamp() > p_until;
     end loop;
     delete from asyouwere.offers o where o.user_id = p_user_id;
-    v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is not null)
-        and not exists (select from public.session_members m where m.user_id = p_user_id and m.accepted_at is null)
+    v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id
+        and m.accepted_at is not null)
+        and not exists (select from public.session_members m where m.user_id = p_user_id
+            and m.accepted_at is null)
         and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
         and not exists (select from public.session_turns t where t.started_by = p_user_id)
         and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
@@ -6283,7 +6488,8 @@ comment on function asyouwere.erase is
     'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere.';
 revoke execute on function asyouwere.erase from public;
 
--- By oneself ---------------------------------------------------------------------------------------------------
+-- By oneself
+-- ---------------------------------------------------------------------------------------------------
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6301,7 +6507,8 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.forget_caller is 'Deletes a step''s worth of all that belongs to the caller and counts it.';
+comment on function asyouwere.forget_caller is
+    'Deletes a step''s worth of all that belongs to the caller and counts it.';
 revoke execute on function asyouwere.forget_caller from public;
 grant execute on function asyouwere.forget_caller to authenticated;
 
@@ -6314,11 +6521,13 @@ begin
 end;
 $$;
 comment on function public.delete_my_data is
-    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: the receipt. Call until done: a step takes some 100 ms.';
+    'Delete all sessions of the caller and the caller''s memberships, for good. One row with the counts: '
+    'the receipt. Call until done: a step takes some 100 ms.';
 revoke execute on function public.delete_my_data from public, anon, authenticated, service_role;
 grant execute on function public.delete_my_data to authenticated;
 
--- By the service -----------------------------------------------------------------------------------------------
+-- By the service
+-- -----------------------------------------------------------------------------------------------
 create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6339,7 +6548,8 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_person is 'A step of deleting a person''s data, marked as such from the first one on.';
+comment on function asyouwere.erase_person is
+    'A step of deleting a person''s data, marked as such from the first one on.';
 revoke execute on function asyouwere.erase_person from public;
 grant execute on function asyouwere.erase_person to service_role;
 
@@ -6352,13 +6562,16 @@ begin
 end;
 $$;
 comment on function public.delete_user_data is
-    'Delete all sessions and memberships of a person, as delete_my_data() does, and the rest that is known of the person. From the first call on nobody else reads the sessions. Call until done: a step takes some 100 ms. Service only.';
+    'Delete all sessions and memberships of a person, as delete_my_data() does, and the rest that is known '
+    'of the person. From the first call on nobody else reads the sessions. Call until done: a step takes '
+    'some 100 ms. Service only.';
 revoke execute on function public.delete_user_data from public, anon, authenticated, service_role;
 grant execute on function public.delete_user_data to service_role;
 
--- By the deletion of the user ------------------------------------------------------------------------------------
--- No foreign key with a cascade: that would delete ten thousand sessions in one statement, or fail. The user goes at
--- once and leaves a mark, which hides the sessions; the clean-up deletes them.
+-- By the deletion of the user
+-- ------------------------------------------------------------------------------------ No foreign key with a
+-- cascade: that would delete ten thousand sessions in one statement, or fail. The user goes at once and
+-- leaves a mark, which hides the sessions; the clean-up deletes them.
 create function asyouwere.mark_deleted_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6369,7 +6582,8 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.mark_deleted_user is 'When a user is deleted, the sessions are hidden and will be deleted.';
+comment on function asyouwere.mark_deleted_user is
+    'When a user is deleted, the sessions are hidden and will be deleted.';
 revoke execute on function asyouwere.mark_deleted_user from public;
 
 create function asyouwere.follow_users() returns text
@@ -6388,7 +6602,8 @@ exception when insufficient_privilege then
 end;
 $$;
 comment on function asyouwere.follow_users is
-    'From now on the data of users who are deleted from auth.users goes too; answers "on", or "off" and why. May be called again at any time; for the owner of the database.';
+    'From now on the data of users who are deleted from auth.users goes too; answers "on", or "off" and '
+    'why. May be called again at any time; for the owner of the database.';
 revoke execute on function asyouwere.follow_users from public;
 
 select asyouwere.follow_users();
@@ -6407,7 +6622,8 @@ begin
     if found then
         v_erased := asyouwere.erase_person(v_user);
     end if;
-    delete from asyouwere.erasures e where e.finished_at is not null and e.requested_at < now() - interval '7 days';
+    delete from asyouwere.erasures e where e.finished_at is not null
+        and e.requested_at < now() - interval '7 days';
     delete from asyouwere.offers o where o.expires_at < now();
     v_erased.done := not exists (select from asyouwere.erasures e where e.finished_at is null);
     return v_erased;
@@ -6426,14 +6642,15 @@ begin
 end;
 $$;
 comment on function public.erase_deleted_users is
-    'A step of deleting what users left behind who are no more, of some 100 ms; part of the clean-up. Call until done. Service only.';
+    'A step of deleting what users left behind who are no more, of some 100 ms; part of the clean-up. Call '
+    'until done. Service only.';
 revoke execute on function public.erase_deleted_users from public, anon, authenticated, service_role;
 grant execute on function public.erase_deleted_users to service_role;
 
 -- 23_handing_over.sql
 
--- Handing sessions over: one to another person, who accepts it; or all of a guest's to the account signed in to.
--- Sessions keep their ids, numbers and history, and count against the new owner's quotas.
+-- Handing sessions over: one to another person, who accepts it; or all of a guest's to the account signed in
+-- to. Sessions keep their ids, numbers and history, and count against the new owner's quotas.
 -- Breaks running code: no.
 
 create table asyouwere.transfers (
@@ -6461,7 +6678,8 @@ declare
     v_bytes bigint;
     v_new_keys int;
 begin
-    -- The caller holds lock_owner() of the new owner, and then the sessions. The bucket last: see 02_sessions.sql.
+    -- The caller holds lock_owner() of the new owner, and then the sessions. The bucket last: see
+    -- 02_sessions.sql.
     select coalesce(sum(s.stored_bytes), 0) into v_bytes
     from public.free_agent_sessions s where s.id = any (p_ids);
     delete from public.session_members m where m.session_id = any (p_ids) and m.user_id = p_new_owner;
@@ -6491,7 +6709,8 @@ comment on function asyouwere.give_sessions is
     'Makes somebody the owner and says how many keys met and are new. Raises rate_limited, quota_exceeded.';
 revoke execute on function asyouwere.give_sessions from public;
 
--- One session, to somebody -----------------------------------------------------------------------------------
+-- One session, to somebody
+-- -----------------------------------------------------------------------------------
 create function asyouwere.offer_transfer(p_session_id uuid, p_user_id uuid) returns asyouwere.transfers
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6509,12 +6728,14 @@ begin
     elsif asyouwere.is_limited() then
         perform asyouwere.refuse_invitation(v_session.id, v_session.user_id, p_user_id);
     end if;
-    insert into asyouwere.transfers (session_id, to_user) values (v_session.id, p_user_id) returning * into v_transfer;
+    insert into asyouwere.transfers (session_id, to_user) values (v_session.id,
+        p_user_id) returning * into v_transfer;
     perform asyouwere.charge();
     return v_transfer;
 end;
 $$;
-comment on function asyouwere.offer_transfer is 'Offers a session to somebody in place of whom it was offered to before.';
+comment on function asyouwere.offer_transfer is
+    'Offers a session to somebody in place of whom it was offered to before.';
 revoke execute on function asyouwere.offer_transfer from public;
 grant execute on function asyouwere.offer_transfer to authenticated, service_role;
 
@@ -6527,7 +6748,8 @@ begin
 end;
 $$;
 comment on function public.transfer_session is
-    'Offer a session to somebody, who becomes its owner with accept_transfer(); null takes the offer back. Shown in list_invitations() as role owner. Owner only. Raises quota_exceeded, invalid_argument.';
+    'Offer a session to somebody, who becomes its owner with accept_transfer(); null takes the offer back. '
+    'Shown in list_invitations() as role owner. Owner only. Raises quota_exceeded, invalid_argument.';
 revoke execute on function public.transfer_session from public, anon, authenticated, service_role;
 grant execute on function public.transfer_session to authenticated, service_role;
 
@@ -6543,12 +6765,14 @@ begin
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whom the session was offered to.');
     end if;
     -- looked at first, so that nobody locks a session that was not offered; and again under the lock
-    if exists (select from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = v_caller) then
+    if exists (select from asyouwere.transfers t where t.session_id = p_session_id
+        and t.to_user = v_caller) then
         perform asyouwere.lock_owner(v_caller);
         select * into v_session from public.free_agent_sessions s where s.id = p_session_id for update;
     end if;
     if v_session.id is null or asyouwere.is_erased(v_session.user_id) or asyouwere.is_erased(v_caller)
-        or not exists (select from asyouwere.transfers t where t.session_id = p_session_id and t.to_user = v_caller)
+        or not exists (select from asyouwere.transfers t where t.session_id = p_session_id
+            and t.to_user = v_caller)
     then
         perform asyouwere.fail('invitation_not_found');
     end if;
@@ -6569,25 +6793,30 @@ begin
 end;
 $$;
 comment on function public.accept_transfer is
-    'Become the owner of a session that was offered: with its id, history and members; a key that the caller has already becomes a new one. The owner before is a stranger then. Raises invitation_not_found, quota_exceeded.';
+    'Become the owner of a session that was offered: with its id, history and members; a key that the '
+    'caller has already becomes a new one. The owner before is a stranger then. Raises '
+    'invitation_not_found, quota_exceeded.';
 revoke execute on function public.accept_transfer from public, anon, authenticated, service_role;
 grant execute on function public.accept_transfer to authenticated, service_role;
 
--- All of a guest's, to the account that the guest signs in to ----------------------------------------------------
+-- All of a guest's, to the account that the guest signs in to
+-- ----------------------------------------------------
 create function asyouwere.make_offer() returns table (code text, expires_at timestamptz)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- definer: offers are private
     if auth.uid() is null then
-        perform asyouwere.fail('not_signed_in', 'Sign in, be it anonymously, as the one whose sessions they are.');
+        perform asyouwere.fail('not_signed_in',
+            'Sign in, be it anonymously, as the one whose sessions they are.');
     end if;
     -- 122 random bits (RFC 9562, 5.4): nobody finds one in ten minutes
     code := replace(gen_random_uuid()::text, '-', '');
     expires_at := now() + interval '10 minutes';
     insert into asyouwere.offers as o (user_id, code, expires_at)
     values (auth.uid(), sha256(convert_to(make_offer.code, 'UTF8')), make_offer.expires_at)
-    on conflict on constraint offers_pkey do update set code = excluded.code, expires_at = excluded.expires_at;
+    on conflict on constraint offers_pkey do update set code = excluded.code,
+        expires_at = excluded.expires_at;
     perform asyouwere.charge();
     return next;
 end;
@@ -6604,7 +6833,8 @@ begin
 end;
 $$;
 comment on function public.offer_my_sessions is
-    'A code, good once and for ten minutes, with which claim_sessions() takes all sessions of the caller over to another account. A new one ends the one before.';
+    'A code, good once and for ten minutes, with which claim_sessions() takes all sessions of the caller '
+    'over to another account. A new one ends the one before.';
 revoke execute on function public.offer_my_sessions from public, anon, authenticated, service_role;
 grant execute on function public.offer_my_sessions to authenticated;
 
@@ -6634,9 +6864,11 @@ begin
         perform asyouwere.fail('offer_not_found');
     end if;
     v_ids := array(
-        select s.id from public.free_agent_sessions s where s.user_id = v_guest order by s.id limit 10001 for update);
+        select s.id from public.free_agent_sessions s where s.user_id = v_guest order by s.id
+            limit 10001 for update);
     if cardinality(v_ids) > 10000 then
-        perform asyouwere.fail('quota_exceeded', 'At most 10,000 sessions can be taken over at once. Delete some first.',
+        perform asyouwere.fail('quota_exceeded',
+            'At most 10,000 sessions can be taken over at once. Delete some first.',
             '{"quota": "claimed_sessions", "used": 10001, "limit": 10000}');
     end if;
     sessions := cardinality(v_ids);
@@ -6644,7 +6876,8 @@ begin
     return next;
 end;
 $$;
-comment on function asyouwere.take_offer is 'Makes the caller the owner of all sessions that a code stands for.';
+comment on function asyouwere.take_offer is
+    'Makes the caller the owner of all sessions that a code stands for.';
 revoke execute on function asyouwere.take_offer from public;
 grant execute on function asyouwere.take_offer to authenticated;
 
@@ -6656,16 +6889,17 @@ begin
 end;
 $$;
 comment on function public.claim_sessions is
-    'Take over all sessions that a code of offer_my_sessions() stands for, all or none; keys that meet get a new one (new_keys counts them). Raises offer_not_found, quota_exceeded, rate_limited.';
+    'Take over all sessions that a code of offer_my_sessions() stands for, all or none; keys that meet get '
+    'a new one (new_keys counts them). Raises offer_not_found, quota_exceeded, rate_limited.';
 revoke execute on function public.claim_sessions from public, anon, authenticated, service_role;
 grant execute on function public.claim_sessions to authenticated;
 
 -- 24_turns.sql
 
--- Turns: one answer being made. Whoever makes it holds a lease on it and appends chunks; others follow by number.
--- The fence is the turn's own row, never the session's, so that flushing chunks and saving don't wait for each other.
--- A flush writes one row and renews the lease only when two thirds of it are gone; a poll that finds nothing reads
--- three rows. How a turn ends is in 25_turn_ends.sql.
+-- Turns: one answer being made. Whoever makes it holds a lease on it and appends chunks; others follow by
+-- number. The fence is the turn's own row, never the session's, so that flushing chunks and saving don't wait
+-- for each other. A flush writes one row and renews the lease only when two thirds of it are gone; a poll
+-- that finds nothing reads three rows. How a turn ends is in 25_turn_ends.sql.
 -- Breaks running code: no.
 
 create table public.session_turns (
@@ -6690,25 +6924,35 @@ create table public.session_turns (
     primary key (session_id, id)
 ) with (fillfactor = 70);
 comment on table public.session_turns is
-    'The answers of a session, each from its first chunk to its end. The functions write it, whoever reads the session reads it.';
+    'The answers of a session, each from its first chunk to its end. The functions write it, whoever reads '
+    'the session reads it.';
 comment on column public.session_turns.id is 'Whoever begins the turn makes it up, at random.';
 comment on column public.session_turns.internal_id is 'Short key of the turn''s chunks; no API takes it.';
-comment on column public.session_turns.status is 'running, done, stopped, failed; interrupted: the lease ran out.';
-comment on column public.session_turns.started_by is 'Who alone, with the service, may write it; null: the service.';
-comment on column public.session_turns.lease_until is 'When others may take the session''s next turn; get_turn() settles a turn whose lease ran out.';
+comment on column public.session_turns.status is
+    'running, done, stopped, failed; interrupted: the lease ran out.';
+comment on column public.session_turns.started_by is
+    'Who alone, with the service, may write it; null: the service.';
+comment on column public.session_turns.lease_until is
+    'When others may take the session''s next turn; get_turn() settles a turn whose lease ran out.';
 comment on column public.session_turns.last_seq is
-    'The last chunk''s number, as of the latest renewal of the lease; exact once the turn is over. get_turn() is always exact.';
+    'The last chunk''s number, as of the latest renewal of the lease; exact once the turn is over. '
+    'get_turn() is always exact.';
 comment on column public.session_turns.number is 'The snapshot that the finished message came with.';
-comment on column public.session_turns.position is 'Where the finished message stands in the state''s list "messages"; null: there is none.';
-comment on column public.session_turns.message is 'What the message made of text chunks has besides its content.';
-comment on column public.session_turns.finished_with is 'MD5 of what finish_turn() was given, to tell a retry.';
-comment on column public.session_turns.due_at is 'When the clean-up takes the chunks, and later the row; null: it runs.';
+comment on column public.session_turns.position is
+    'Where the finished message stands in the state''s list "messages"; null: there is none.';
+comment on column public.session_turns.message is
+    'What the message made of text chunks has besides its content.';
+comment on column public.session_turns.finished_with is
+    'MD5 of what finish_turn() was given, to tell a retry.';
+comment on column public.session_turns.due_at is
+    'When the clean-up takes the chunks, and later the row; null: it runs.';
 revoke all on sequence public.session_turns_internal_id_seq from anon, authenticated, service_role;
 
 -- one at a time; and the few that run are what the clean-up looks through
 create unique index session_turns_running on public.session_turns (session_id) where status = 'running';
 create index session_turns_latest on public.session_turns (session_id, internal_id desc);
-create index session_turns_of_person on public.session_turns (started_by, ended_at desc) where started_by is not null;
+create index session_turns_of_person on public.session_turns (started_by, ended_at desc)
+    where started_by is not null;
 create index session_turns_due on public.session_turns (due_at) where due_at is not null;
 
 create table asyouwere.turn_chunks (
@@ -6721,20 +6965,24 @@ create table asyouwere.turn_chunks (
     body text collate "C" not null,
     primary key (session, turn, seq)
 );
-comment on table asyouwere.turn_chunks is 'What was flushed of running turns and of those just ended, one row a flush.';
-comment on column asyouwere.turn_chunks.session is 'free_agent_sessions.internal_id. No foreign key: every writer holds the turn''s row lock.';
+comment on table asyouwere.turn_chunks is
+    'What was flushed of running turns and of those just ended, one row a flush.';
+comment on column asyouwere.turn_chunks.session is
+    'free_agent_sessions.internal_id. No foreign key: every writer holds the turn''s row lock.';
 comment on column asyouwere.turn_chunks.seq is 'Number of the last chunk in it; chunks count from 1.';
 comment on column asyouwere.turn_chunks.chunks is 'How many chunks are in it.';
 comment on column asyouwere.turn_chunks.flush is 'Which flush of its turn it is: 1, 2, 3 …';
 comment on column asyouwere.turn_chunks.bytes is 'Of the turn up to here: bodies, and 100 for each flush.';
-comment on column asyouwere.turn_chunks.body is 'The chunks as they were sent: a JSON list without its brackets.';
+comment on column asyouwere.turn_chunks.body is
+    'The chunks as they were sent: a JSON list without its brackets.';
 alter table asyouwere.turn_chunks set (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
 alter table asyouwere.turn_chunks enable row level security; -- no policy: the functions only
 
 alter table public.session_turns enable row level security;
 revoke all on public.session_turns from anon, authenticated, service_role;
 grant select on public.session_turns to authenticated, service_role;
-grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq, number, position)
+grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq,
+    number, position)
     on public.session_turns to anon; -- not whose it is
 create policy "Whoever reads a session reads its turns"
     on public.session_turns for select to anon, authenticated
@@ -6747,7 +6995,8 @@ create type asyouwere.turn_state as (
 );
 comment on type asyouwere.turn_state is 'What get_turn answers.';
 
--- Doors ----------------------------------------------------------------------------------------------------------
+-- Doors
+-- ----------------------------------------------------------------------------------------------------------
 create function asyouwere.refuse_turn(p_session_id uuid, p_turn_id uuid, p_need text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -6775,8 +7024,8 @@ as $$
 declare
     v_turn public.session_turns;
 begin
-    -- Run by definers only; no SET clause, see 09_saving.sql. The role is part of the condition, so nobody locks a turn
-    -- that is not theirs to write.
+    -- Run by definers only; no SET clause, see 09_saving.sql. The role is part of the condition, so nobody
+    -- locks a turn that is not theirs to write.
     select * into v_turn from public.session_turns t
     where t.session_id = p_session_id and t.id = p_turn_id
         and (t.started_by = auth.uid() or current_setting('role') = 'service_role')
@@ -6790,7 +7039,8 @@ begin
 end;
 $$;
 comment on function asyouwere.turn_to_write is
-    'The turn''s row, locked till the end of the transaction, if the caller began it and may still save into the session. Raises session_not_found, forbidden, turn_not_found.';
+    'The turn''s row, locked till the end of the transaction, if the caller began it and may still save '
+    'into the session. Raises session_not_found, forbidden, turn_not_found.';
 revoke execute on function asyouwere.turn_to_write from public;
 
 create function asyouwere.refuse_ended(p_turn public.session_turns) returns void
@@ -6805,7 +7055,8 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_ended is 'The fence: raises turn_over for a turn that has ended or whose lease ran out.';
+comment on function asyouwere.refuse_ended is
+    'The fence: raises turn_over for a turn that has ended or whose lease ran out.';
 revoke execute on function asyouwere.refuse_ended from public;
 
 create function asyouwere.last_seq(p_turn public.session_turns) returns int
@@ -6817,7 +7068,8 @@ return coalesce((
 comment on function asyouwere.last_seq is 'Number of a turn''s last chunk, 0 if there is none.';
 revoke execute on function asyouwere.last_seq from public;
 
--- Beginning ------------------------------------------------------------------------------------------------------
+-- Beginning
+-- ------------------------------------------------------------------------------------------------------
 create function asyouwere.refuse_turns(p_person uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -6851,14 +7103,16 @@ begin
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_turns is 'Raises quota_exceeded if a person has as many turns as allowed.';
+comment on function asyouwere.refuse_turns is
+    'Raises quota_exceeded if a person has as many turns as allowed.';
 revoke execute on function asyouwere.refuse_turns from public;
 
 create function asyouwere.start_turn(
     p_session_id uuid, p_turn_id uuid, p_lease_seconds int, p_message json, p_on_running text,
     out turn public.session_turns, out created boolean
 )
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
@@ -6879,21 +7133,25 @@ begin
     elsif json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
         or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
     then
-        perform asyouwere.fail('invalid_argument', 'message is an object of at most 8 KB without content and status.');
+        perform asyouwere.fail('invalid_argument',
+            'message is an object of at most 8 KB without content and status.');
     end if;
     for attempt in 1 .. 3 loop
         select * into turn from public.session_turns t where t.session_id = p_session_id and t.id = p_turn_id;
         if found and turn.status <> 'running' and turn.started_by is distinct from auth.uid()
             and current_setting('role') <> 'service_role'
         then
-            perform asyouwere.fail('key_taken', 'This turn was somebody else''s. Make a new id for every turn.');
+            perform asyouwere.fail('key_taken',
+                'This turn was somebody else''s. Make a new id for every turn.');
         elsif not found then
-            select * into turn from public.session_turns t where t.session_id = p_session_id and t.status = 'running';
+            select * into turn from public.session_turns t where t.session_id = p_session_id
+                and t.status = 'running';
         end if;
         if turn.status = 'running' and turn.lease_until <= clock_timestamp() then
             perform asyouwere.interrupt_turn(p_session_id, turn.id);
             continue;
-        elsif turn.id = p_turn_id and (turn.status <> 'running' or turn.started_by is not distinct from auth.uid()
+        elsif turn.id = p_turn_id and (turn.status <> 'running' or turn.started_by is not distinct
+            from auth.uid()
             or current_setting('role') = 'service_role') or turn.id is not null and p_on_running = 'join'
         then
             turn.last_seq := asyouwere.last_seq(turn);
@@ -6910,9 +7168,11 @@ begin
         if asyouwere.is_limited() then
             perform asyouwere.refuse_turns(auth.uid());
         end if;
-        insert into public.session_turns (session_id, id, internal_session_id, started_by, started_at, lease_seconds,
+        insert into public.session_turns (session_id, id, internal_session_id, started_by, started_at,
+            lease_seconds,
             lease_until, message)
-        values (p_session_id, p_turn_id, v_session.internal_id, auth.uid(), clock_timestamp(), p_lease_seconds,
+        values (p_session_id, p_turn_id, v_session.internal_id, auth.uid(), clock_timestamp(),
+            p_lease_seconds,
             clock_timestamp() + make_interval(secs => p_lease_seconds), p_message)
         on conflict do nothing
         returning * into turn;
@@ -6923,7 +7183,8 @@ begin
         end if;
         -- somebody was faster: now it is found
     end loop;
-    perform asyouwere.fail('turn_running', 'Others begin and end turns of this session all the time. Ask again.');
+    perform asyouwere.fail('turn_running',
+        'Others begin and end turns of this session all the time. Ask again.');
 end;
 $$;
 comment on function asyouwere.start_turn is 'Claims a session''s turn, or says which one runs.';
@@ -6931,7 +7192,8 @@ revoke execute on function asyouwere.start_turn from public;
 grant execute on function asyouwere.start_turn to authenticated, service_role;
 
 create function public.begin_turn(
-    p_session_id uuid, p_turn_id uuid, p_lease_seconds int default 30, p_message json default '{"role":"assistant"}',
+    p_session_id uuid, p_turn_id uuid, p_lease_seconds int default 30,
+        p_message json default '{"role":"assistant"}',
     p_on_running text default 'refuse'
 )
 returns table (
@@ -6948,7 +7210,10 @@ begin
 end;
 $$;
 comment on function public.begin_turn is
-    'Claim the session''s turn for an answer, under an id made up at random; again with the same id: the same turn. Another one runs and its lease is good: turn_running, or with p_on_running join its row. p_message: what a message made of text chunks has besides its content. Raises turn_running, key_taken, quota_exceeded.';
+    'Claim the session''s turn for an answer, under an id made up at random; again with the same id: the '
+    'same turn. Another one runs and its lease is good: turn_running, or with p_on_running join its row. '
+    'p_message: what a message made of text chunks has besides its content. Raises turn_running, key_taken,'
+    ' quota_exceeded.';
 revoke execute on function public.begin_turn from public, anon, authenticated, service_role;
 grant execute on function public.begin_turn to authenticated, service_role;
 
@@ -6998,15 +7263,17 @@ revoke execute on function asyouwere.json_inside from public;
 create function asyouwere.append_chunks(
     p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json, out next_seq int, out stop boolean
 )
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
     v_turn public.session_turns := asyouwere.turn_to_write(p_session_id, p_turn_id);
     v_last asyouwere.turn_chunks;
-    -- A text with the list in it is taken too: PostgREST reads no JSON with half a character in it, and a stream is
-    -- cut anywhere.
-    v_chunks json := case json_typeof(p_chunks) when 'string' then asyouwere.json_inside(p_chunks) else p_chunks end;
+    -- A text with the list in it is taken too: PostgREST reads no JSON with half a character in it, and a
+    -- stream is cut anywhere.
+    v_chunks json := case json_typeof(p_chunks) when 'string'
+        then asyouwere.json_inside(p_chunks) else p_chunks end;
     v_body text := btrim(v_chunks::text, E' \t\r\n');
     v_count int;
     v_known int;
@@ -7017,7 +7284,8 @@ begin
     -- definer: chunks are private
     perform asyouwere.refuse_ended(v_turn);
     if v_body is null or p_from_seq is null or p_from_seq < 1 or left(v_body, 1) <> '[' then
-        perform asyouwere.fail('invalid_argument', 'chunks is a list, its first one''s number from_seq is 1 or more.');
+        perform asyouwere.fail('invalid_argument',
+            'chunks is a list, its first one''s number from_seq is 1 or more.');
     elsif octet_length(v_body) > 262144 then
         perform asyouwere.fail('too_large', 'One flush may have 256 KB.',
             format('{"size_bytes": %s, "max_bytes": 262144}', octet_length(v_body)));
@@ -7032,7 +7300,8 @@ begin
     order by c.session desc, c.turn desc, c.seq desc limit 1;
     v_known := coalesce(v_last.seq, 0) + 1 - p_from_seq; -- so many of them are there already
     if v_known < 0 then
-        perform asyouwere.fail('turn_gap', p_detail => format('{"next_seq": %s}', coalesce(v_last.seq, 0) + 1));
+        perform asyouwere.fail('turn_gap', p_detail => format('{"next_seq": %s}', coalesce(v_last.seq,
+            0) + 1));
     elsif v_known > 0 and v_known < v_count then
         select string_agg(e.value::text, ',' order by e.n) into v_body
         from json_array_elements(v_chunks) with ordinality e (value, n) where e.n > v_known;
@@ -7042,7 +7311,8 @@ begin
         v_flush := coalesce(v_last.flush, 0) + 1;
         v_bytes := coalesce(v_last.bytes, 0) + octet_length(v_body) + 100;
         insert into asyouwere.turn_chunks (session, turn, seq, chunks, flush, bytes, body)
-        values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush, v_bytes, v_body);
+        values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush,
+            v_bytes, v_body);
         -- no setting can be so small that what passes here breaks it
         if v_flush % 16 = 0 or v_bytes >= 65536 then
             perform asyouwere.charge_flush(v_last, v_flush, v_bytes);
@@ -7050,7 +7320,8 @@ begin
     end if;
     if v_count = 0 or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0) then
         update public.session_turns t
-        set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds), last_seq = next_seq - 1
+        set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds),
+            last_seq = next_seq - 1
         where t.session_id = p_session_id and t.id = p_turn_id;
     end if;
     stop := v_turn.stop_requested_at is not null;
@@ -7069,13 +7340,19 @@ begin
 end;
 $$;
 comment on function public.append_turn_chunks is
-    'Flush chunks, a list of texts or of any JSON, numbered from p_from_seq; the first of a turn is 1. What is there is not written again; an empty list only renews the lease. The row says the next number, and whether a stop was asked for. At most 1,000 chunks and 256 KB a flush. Raises turn_over, turn_gap, turn_not_found, too_large, rate_limited.';
+    'Flush chunks, a list of texts or of any JSON, numbered from p_from_seq; the first of a turn is 1. What'
+    ' is there is not written again; an empty list only renews the lease. The row says the next number, and'
+    ' whether a stop was asked for. At most 1,000 chunks and 256 KB a flush. Raises turn_over, turn_gap, '
+    'turn_not_found, too_large, rate_limited.';
 revoke execute on function public.append_turn_chunks from public, anon, authenticated, service_role;
 grant execute on function public.append_turn_chunks to authenticated, service_role;
 
--- Following --------------------------------------------------------------------------------------------------
-create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid, p_after_seq int) returns asyouwere.turn_state
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+-- Following
+-- --------------------------------------------------------------------------------------------------
+create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
+    p_after_seq int) returns asyouwere.turn_state
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
@@ -7084,7 +7361,8 @@ declare
     v_last int;
     v_state asyouwere.turn_state;
 begin
-    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they are all there.
+    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they
+    -- are all there.
     if p_turn_id is not null then
         select * into v_turn from public.session_turns t
         where t.session_id = p_session_id and t.id = p_turn_id
@@ -7104,13 +7382,15 @@ begin
         and current_setting('transaction_read_only') = 'off'
     then
         perform asyouwere.interrupt_turn(p_session_id, v_turn.id);
-        select * into v_turn from public.session_turns t where t.session_id = p_session_id and t.id = v_turn.id;
+        select * into v_turn from public.session_turns t where t.session_id = p_session_id
+            and t.id = v_turn.id;
     end if;
     select c.seq into v_last from asyouwere.turn_chunks c
     where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id
     order by c.session desc, c.turn desc, c.seq desc limit 1;
     v_last := coalesce(v_last, v_turn.last_seq);
-    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon' then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
+    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon'
+        then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
         least(v_after, v_last) + 1, '[]', v_last + 1, false,
         v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
     if v_last > v_after then
@@ -7139,7 +7419,8 @@ begin
     return v_state;
 end;
 $$;
-comment on function asyouwere.read_turn is 'A turn and its chunks after a number; settles one whose lease ran out.';
+comment on function asyouwere.read_turn is
+    'A turn and its chunks after a number; settles one whose lease ran out.';
 revoke execute on function asyouwere.read_turn from public;
 grant execute on function asyouwere.read_turn to anon, authenticated, service_role;
 
@@ -7152,42 +7433,51 @@ begin
 end;
 $$;
 comment on function public.get_turn is
-    'A turn (null: the running or the latest one) and its chunks after p_after_seq, from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
+    'A turn (null: the running or the latest one) and its chunks after p_after_seq, from first_seq on up to'
+    ' about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. '
+    'Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
 revoke execute on function public.get_turn from public, anon, authenticated, service_role;
 grant execute on function public.get_turn to anon, authenticated, service_role;
 
 -- 26_turn_ends.sql
 
--- How a turn ends: finished by whoever made it, or interrupted, when the lease ran out, by whoever looks next.
--- Either way its message is saved once, in the transaction that ends it. Locks: the session, then the turn.
+-- How a turn ends: finished by whoever made it, or interrupted, when the lease ran out, by whoever looks
+-- next. Either way its message is saved once, in the transaction that ends it. Locks: the session, then the
+-- turn.
 -- Breaks running code: no.
 
 create function asyouwere.turn_text(p_turn public.session_turns) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- What is between the quotes of JSON strings, joined, is a JSON string again, to the character.
-    select concat('"', string_agg(substr(e.value::text, 2, length(e.value::text) - 2), '' order by c.seq, e.n), '"')
+    select concat('"', string_agg(substr(e.value::text, 2, length(e.value::text) - 2), '' order by c.seq,
+        e.n), '"')
     from asyouwere.turn_chunks c
     cross join json_array_elements(concat('[', c.body, ']')::json) with ordinality e (value, n)
-    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id and json_typeof(e.value) = 'string'
+    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id
+        and json_typeof(e.value) = 'string'
     having count(*) > 0
 $$;
-comment on function asyouwere.turn_text is 'The text chunks of a turn as one JSON string; null if there are none.';
+comment on function asyouwere.turn_text is
+    'The text chunks of a turn as one JSON string; null if there are none.';
 revoke execute on function asyouwere.turn_text from public;
 
 create function asyouwere.turn_message(p_turn public.session_turns, p_status text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select concat(rtrim(left(rtrim(p_turn.message::text, E' \t\r\n'), -1), E' \t\r\n'),
-        case when exists (select from json_object_keys(asyouwere.readable_json(p_turn.message::text))) then ',' end,
+        case when exists (select from json_object_keys(asyouwere.readable_json(p_turn.message::text)))
+            then ',' end,
         '"content":', t.text, case when p_status <> 'done' then format(',"status":"%s"', p_status) end, '}')
     from asyouwere.turn_text(p_turn) t (text) where t.text is not null
 $$;
-comment on function asyouwere.turn_message is 'The message that the text chunks of a turn make; null if there are none.';
+comment on function asyouwere.turn_message is
+    'The message that the text chunks of a turn make; null if there are none.';
 revoke execute on function asyouwere.turn_message from public;
 
 create function asyouwere.end_turn(
-    p_turn public.session_turns, p_status text, p_result asyouwere.save_result, p_position int, p_finished_with uuid
+    p_turn public.session_turns, p_status text, p_result asyouwere.save_result, p_position int,
+        p_finished_with uuid
 ) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -7195,7 +7485,8 @@ declare
     v_last int := asyouwere.last_seq(p_turn);
 begin
     update public.session_turns t
-    set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number, position = p_position,
+    set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number,
+        position = p_position,
         changed_parts = p_result.changed_parts, finished_with = p_finished_with,
         due_at = clock_timestamp()
             + case p_status when 'interrupted' then s.delete_expired_after else s.keep_chunks_for end
@@ -7206,7 +7497,8 @@ $$;
 comment on function asyouwere.end_turn is 'Writes down how a turn ended, and until when its chunks stay.';
 revoke execute on function asyouwere.end_turn from public;
 
--- Interrupted ------------------------------------------------------------------------------------------------------
+-- Interrupted
+-- ------------------------------------------------------------------------------------------------------
 create function asyouwere.interrupt_turn(p_session_id uuid, p_turn_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
@@ -7229,16 +7521,19 @@ begin
     v_message := asyouwere.turn_message(v_turn, 'interrupted');
     if v_message is not null then
         begin
-            -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads. No SET
+            -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads.
+            -- No SET
             -- clause: only a superuser could create the function with one for such a setting.
             perform set_config('request.jwt.claims', '', true), set_config('request.jwt.claim.sub', '', true);
             v_result := asyouwere.write_snapshot(v_session,
-                (array['append'], array['/messages/'], array[null::int], array[v_message])::asyouwere.change_rows,
+                (array['append'], array['/messages/'], array[null::int],
+                    array[v_message])::asyouwere.change_rows,
                 false, null, null, null);
             perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
                 set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
         exception when sqlstate 'PT413' or sqlstate 'PT422' then
-            -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of grace.
+            -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of
+            -- grace.
             v_message := null;
         end;
     end if;
@@ -7250,11 +7545,13 @@ comment on function asyouwere.interrupt_turn is
     'Ends a turn whose lease ran out, once: its text so far becomes a message with "status": "interrupted".';
 revoke execute on function asyouwere.interrupt_turn from public;
 
--- Finished ---------------------------------------------------------------------------------------------------------
+-- Finished
+-- ---------------------------------------------------------------------------------------------------------
 create function asyouwere.complete_turn(
     p_session_id uuid, p_turn_id uuid, p_message json, p_changes json, p_status text
 ) returns asyouwere.save_result
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
@@ -7271,7 +7568,8 @@ begin
     end if;
     if v_turn.finished_with = v_finished_with then
         -- the answer may have been lost
-        v_result := (v_turn.number, v_turn.changed_parts > 0, true, false, v_turn.changed_parts, null, null, null);
+        v_result := (v_turn.number, v_turn.changed_parts > 0, true, false, v_turn.changed_parts, null, null,
+            null);
         select n.size_bytes, n.message_count into v_result.size_bytes, v_result.message_count
         from public.session_snapshots n where n.session_id = p_session_id and n.number = v_turn.number;
         return v_result;
@@ -7283,13 +7581,15 @@ begin
     end if;
     if v_message is not null then
         -- last, so that its position is that of the last message
-        v_rows := (v_rows.ops || 'append'::text, v_rows.paths || '/messages/'::text, v_rows.items || null::int,
+        v_rows := (v_rows.ops || 'append'::text, v_rows.paths || '/messages/'::text,
+            v_rows.items || null::int,
             v_rows.bodies || v_message);
     end if;
     if cardinality(v_rows.ops) > 0 then
         v_result := asyouwere.save_snapshot(p_session_id, v_rows, null, null, null, 'merge');
     else
-        v_result := (v_session.latest_number, false, false, false, 0, v_session.size_bytes, v_session.message_count, null);
+        v_result := (v_session.latest_number, false, false, false, 0, v_session.size_bytes,
+            v_session.message_count, null);
     end if;
     perform asyouwere.end_turn(v_turn, p_status, v_result,
         case when v_message is not null then v_result.message_count - 1 end, v_finished_with);
@@ -7311,13 +7611,18 @@ begin
 end;
 $$;
 comment on function public.finish_turn is
-    'End a turn as done, stopped or failed, and save its message in the same transaction: p_message, or else one made of the text chunks; p_changes go with it. The answer is that of a save; again with the same arguments: the same. Raises turn_over, turn_not_found, forbidden and what a save can be refused for.';
+    'End a turn as done, stopped or failed, and save its message in the same transaction: p_message, or '
+    'else one made of the text chunks; p_changes go with it. The answer is that of a save; again with the '
+    'same arguments: the same. Raises turn_over, turn_not_found, forbidden and what a save can be refused '
+    'for.';
 revoke execute on function public.finish_turn from public, anon, authenticated, service_role;
 grant execute on function public.finish_turn to authenticated, service_role;
 
--- Stopped ----------------------------------------------------------------------------------------------------------
+-- Stopped
+-- ----------------------------------------------------------------------------------------------------------
 create function asyouwere.request_stop(p_session_id uuid, p_turn_id uuid) returns public.session_turns
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_turn public.session_turns;
@@ -7353,17 +7658,20 @@ begin
 end;
 $$;
 comment on function public.stop_turn is
-    'Ask whoever makes the answer to stop: told with the next flush. Any editor may. Of a turn that is over: how it ended. Raises turn_not_found, forbidden.';
+    'Ask whoever makes the answer to stop: told with the next flush. Any editor may. Of a turn that is '
+    'over: how it ended. Raises turn_not_found, forbidden.';
 revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
 grant execute on function public.stop_turn to authenticated, service_role;
 
--- Taken along -----------------------------------------------------------------------------------------------------
+-- Taken along
+-- -----------------------------------------------------------------------------------------------------
 create function asyouwere.export_turns(p_session_id uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- The newest ten: what is in their text chunks is among the messages as well.
     select ',"turns":[' || string_agg(concat(
-            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at', t.ended_at,
+            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
+                t.ended_at,
                 'number', t.number, 'position', t.position)::text, -1),
             ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
     from (
@@ -7376,10 +7684,12 @@ as $$
     where t.chunks is not null
 $$;
 comment on function asyouwere.export_turns is
-    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are none.';
+    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are '
+    'none.';
 revoke execute on function asyouwere.export_turns from public;
 
--- Clean-up ---------------------------------------------------------------------------------------------------------
+-- Clean-up
+-- ---------------------------------------------------------------------------------------------------------
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -7391,10 +7701,12 @@ declare
 begin
     -- what nobody has looked at
     for v_turn in
-        select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now() limit p_turns
+        select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now()
+            limit p_turns
     loop
         -- busy: next time
-        perform from public.free_agent_sessions s where s.id = v_turn.session_id for no key update skip locked;
+        perform from public.free_agent_sessions s
+            where s.id = v_turn.session_id for no key update skip locked;
         continue when not found;
         begin
             perform asyouwere.interrupt_turn(v_turn.session_id, v_turn.id);
@@ -7420,7 +7732,8 @@ begin
         -- the row is known for as long as an idempotency key is
         update public.session_turns t set due_at = v_turn.ended_at + s.keep_keys_for
         from asyouwere.settings s
-        where t.session_id = v_turn.session_id and t.id = v_turn.id and v_turn.ended_at + s.keep_keys_for > now();
+        where t.session_id = v_turn.session_id and t.id = v_turn.id
+            and v_turn.ended_at + s.keep_keys_for > now();
         if not found then
             delete from public.session_turns t where t.session_id = v_turn.session_id and t.id = v_turn.id;
         end if;
@@ -7429,13 +7742,15 @@ begin
 end;
 $$;
 comment on function asyouwere.settle_turns is
-    'Interrupts turns whose lease ran out, deletes chunks whose time is over and turns long ended; true if there are more.';
+    'Interrupts turns whose lease ran out, deletes chunks whose time is over and turns long ended; true if '
+    'there are more.';
 revoke execute on function asyouwere.settle_turns from public;
 
 -- 26_turn_realtime.sql
 
--- Whoever hears of a session's snapshots hears of its turns: {session, turn, seq}, event turn, when one begins, is flushed,
--- is to stop, or ends. Nothing of the content travels; get_turn() tells. Where there is no Realtime there is no trigger.
+-- Whoever hears of a session's snapshots hears of its turns: {session, turn, seq}, event turn, when one
+-- begins, is flushed, is to stop, or ends. Nothing of the content travels; get_turn() tells. Where there is
+-- no Realtime there is no trigger.
 -- Breaks running code: no.
 
 create function asyouwere.send_turn(p_session_id uuid, p_turn_id uuid, p_seq int) returns void
@@ -7462,7 +7777,8 @@ begin
     return null;
 end;
 $$;
-comment on function asyouwere.announce_turn is 'Tells listeners that a turn has begun, is to stop, or has ended.';
+comment on function asyouwere.announce_turn is
+    'Tells listeners that a turn has begun, is to stop, or has ended.';
 revoke execute on function asyouwere.announce_turn from public;
 
 create function asyouwere.announce_chunks() returns trigger
@@ -7512,7 +7828,8 @@ declare
     v_entry json;
     v_asked asyouwere.asked_part;
 begin
-    if json_typeof(v_addresses) is distinct from 'array' or json_array_length(v_addresses) not between 1 and 100 then
+    if json_typeof(v_addresses) is distinct from 'array' or json_array_length(v_addresses) not between 1
+        and 100 then
         perform asyouwere.fail('invalid_argument', 'Give a list of 1 to 100 addresses.');
     end if;
     for v_entry in select e.value from json_array_elements(v_addresses) e loop
@@ -7539,7 +7856,8 @@ begin
             v_asked.from_end := (v_entry -> 'last') is not null;
             v_entry := v_entry -> 'address';
         elsif json_typeof(v_entry) <> 'string' then
-            perform asyouwere.fail('invalid_argument', 'An address is a JSON Pointer, or an object with one.');
+            perform asyouwere.fail('invalid_argument',
+                'An address is a JSON Pointer, or an object with one.');
         end if;
         v_asked.path := asyouwere.path_of_pointer(v_entry #>> '{}');
         if v_masked then
@@ -7553,7 +7871,8 @@ begin
 end;
 $$;
 comment on function asyouwere.open_asked is
-    'What p_addresses of get_session_parts asks for. Raises invalid_argument, invalid_address, address_too_long.';
+    'What p_addresses of get_session_parts asks for. Raises invalid_argument, invalid_address, '
+    'address_too_long.';
 revoke execute on function asyouwere.open_asked from public;
 
 -- What is read of a part: its address as it is stored (an item has its list's path), and its list's length.
@@ -7577,9 +7896,11 @@ begin
     select p.path, p.item, p.kind, p.body into v_above from asyouwere.parts_at(p_session, p_number) p
     where p.path = any (asyouwere.path_ancestors(asyouwere.path_parent(p_path))) and p.item = -1
     order by p.path desc limit 1;
-    if v_above.kind = 'l' and asyouwere.is_index(split_part(substr(p_path, length(v_above.path) + 1), '/', 1)) then
+    if v_above.kind = 'l' and asyouwere.is_index(split_part(substr(p_path, length(v_above.path) + 1), '/',
+        1)) then
         select p.path, p.item, p.kind, p.body into v_above from asyouwere.parts_at(p_session, p_number) p
-        where p.path = v_above.path and p.item = split_part(substr(p_path, length(v_above.path) + 1), '/', 1)::int;
+        where p.path = v_above.path and p.item = split_part(substr(p_path, length(v_above.path) + 1), '/',
+            1)::int;
         if v_above.path || v_above.item || '/' = p_path then
             return v_above;
         end if;
@@ -7592,7 +7913,8 @@ begin
 end;
 $$;
 comment on function asyouwere.find_part is
-    'The part that an address names at a number (2147483646: the latest), or null. Raises address_below_part.';
+    'The part that an address names at a number (2147483646: the latest), or null. Raises '
+    'address_below_part.';
 revoke execute on function asyouwere.find_part from public;
 
 create function asyouwere.object_text(p_session bigint, p_number int, p_path text) returns text
@@ -7610,12 +7932,14 @@ begin
                     || asyouwere.json_member(m.path, m.kind, m.body)
                 when m.prior_kind = 'l' then m.body
                 else ',' || m.body end,
-            case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end), '' order by m.place)
+            case when m.is_last then asyouwere.json_between(m.depth, m.list_kind, 0) end), ''
+                order by m.place)
         from (
             select p.path, p.kind, p.depth - v_depth as depth, p.body,
                 row_number() over w as place, lead(p.kind) over w is null as is_last,
                 lag(p.depth - v_depth) over w as prior_depth,
-                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w end as prior_kind,
+                case when lag(p.kind) over w = 'i' and p.kind <> 'i' then 'l' else lag(p.kind) over w
+                    end as prior_kind,
                 case when p.kind = 'i' then 'l' else p.kind end as list_kind
             from asyouwere.parts_at(p_session, p_number) p
             where p.path >= p_path and p.path < asyouwere.path_end(p_path)
@@ -7623,7 +7947,8 @@ begin
         ) m);
 end;
 $$;
-comment on function asyouwere.object_text is 'An opened object at a number (2147483646: the latest) as JSON text.';
+comment on function asyouwere.object_text is
+    'An opened object at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.object_text from public;
 
 create function asyouwere.list_length(p_session bigint, p_number int, p_path text) returns int
@@ -7633,7 +7958,8 @@ as $$
 begin
     return 1 + greatest(
         (
-            -- the items alive at a number are the first so many: of those alive now, the last one that is old enough
+            -- the items alive at a number are the first so many: of those alive now, the last one that is old
+            -- enough
             select p.item from asyouwere.live_parts p
             where p.session = p_session and p.path = p_path and p.since <= p_number
             order by p.path desc, p.item desc limit 1
@@ -7660,12 +7986,14 @@ begin
         ) o);
 end;
 $$;
-comment on function asyouwere.list_text is 'Items of a list at a number (2147483646: the latest) as JSON text.';
+comment on function asyouwere.list_text is
+    'Items of a list at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.list_text from public;
 
 create function asyouwere.read_parts(p_session_id uuid, p_addresses json, p_number int, p_label text)
 returns table (number int, address json, present boolean, value json, first_position int, list_length int)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
@@ -7695,9 +8023,11 @@ begin
         if v_asked.path = '/' then
             v_part := (v_asked.path, -1, 'o', '{}')::asyouwere.found_part;
             select string_agg(t, '') into v_text from (
-                select asyouwere.latest_state(v_session.internal_id) as t where number = v_session.latest_number
+                select asyouwere.latest_state(v_session.internal_id) as t
+                    where number = v_session.latest_number
                 union all
-                select asyouwere.state_at(v_session.internal_id, number) where number < v_session.latest_number
+                select asyouwere.state_at(v_session.internal_id, number)
+                    where number < v_session.latest_number
             ) s;
         else
             v_part := asyouwere.find_part(v_session.internal_id, v_at, v_asked.path);
@@ -7713,7 +8043,8 @@ begin
             end if;
             v_text := asyouwere.list_text(v_session.internal_id, v_at, v_asked.path, first_position, v_last);
         elsif v_asked.is_range and v_part.kind is not null then
-            perform asyouwere.fail('not_a_list', 'Only lists have a range.', format('{"address": %s}', address));
+            perform asyouwere.fail('not_a_list', 'Only lists have a range.', format('{"address": %s}',
+                address));
         elsif v_part.kind = 'o' then
             v_text := coalesce(v_text, asyouwere.object_text(v_session.internal_id, v_at, v_asked.path));
         else
@@ -7740,7 +8071,8 @@ begin
 end;
 $$;
 comment on function public.get_session_parts is
-    'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order asked: a list of '
+    'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order '
+    'asked: a list of '
     'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) for a part '
     'of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';
@@ -7749,7 +8081,8 @@ grant execute on function public.get_session_parts to anon, authenticated, servi
 
 -- 28_taking.sql
 
--- Taking from the end of a list: atomic under the session's lock, so that of many callers each gets other items.
+-- Taking from the end of a list: atomic under the session's lock, so that of many callers each gets other
+-- items.
 -- Breaks running code: no.
 
 create type asyouwere.taken as (
@@ -7851,7 +8184,8 @@ begin
 end;
 $$;
 comment on function public.pop_session_items is
-    'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get the same one. One '
+    'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get '
+    'the same one. One '
     'row with the items; none if the list is empty or not there. The same idempotency key answers the first result again; '
     'items is null then if that snapshot''s predecessor was cleaned up. Raises session_not_found, forbidden, not_a_list, '
     'invalid_address, address_below_part, idempotency_key_reused.';
@@ -7860,13 +8194,15 @@ grant execute on function public.pop_session_items to authenticated, service_rol
 
 -- 29_forgetting.sql
 
--- Forgetting by a session's owner: numbers that are to go at once, and a removal that leaves nothing of itself in older
--- numbers. What no kept number shows is deleted with it, up to a bound; the clean-up deletes the rest.
+-- Forgetting by a session's owner: numbers that are to go at once, and a removal that leaves nothing of
+-- itself in older numbers. What no kept number shows is deleted with it, up to a bound; the clean-up deletes
+-- the rest.
 -- Breaks running code: no.
 
 create type asyouwere.forgotten as (number int, snapshots int, parts int, bytes bigint, done boolean);
 comment on type asyouwere.forgotten is
-    'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up does it).';
+    'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up '
+    'does it).';
 
 create function asyouwere.delete_numbers(p_session public.free_agent_sessions, p_numbers int[])
 returns asyouwere.forgotten
@@ -7900,7 +8236,8 @@ begin
     select count(*) into v_forgotten.snapshots from removed;
     select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024, p_session.internal_id);
     with settled as (
-        delete from asyouwere.unswept u where u.session = p_session.internal_id and u.is_swept returning u.freed_bytes
+        delete from asyouwere.unswept u where u.session = p_session.internal_id
+            and u.is_swept returning u.freed_bytes
     )
     update public.free_agent_sessions s
     set stored_bytes = s.stored_bytes - (select coalesce(sum(f.freed_bytes), 0) from settled f)
@@ -7932,7 +8269,8 @@ begin
         select n.number from public.session_snapshots n
         where n.session_id = v_session.id and (n.number = any (p_numbers) or n.label = any (p_labels)));
     if v_session.latest_number = any (v_numbers) then
-        perform asyouwere.fail('invalid_argument', 'The latest snapshot is the state. Save another one first.');
+        perform asyouwere.fail('invalid_argument',
+            'The latest snapshot is the state. Save another one first.');
     end if;
     return asyouwere.delete_numbers(v_session, v_numbers);
 end;
@@ -7941,7 +8279,8 @@ comment on function asyouwere.forget_snapshots is 'Checks access and numbers, th
 revoke execute on function asyouwere.forget_snapshots from public;
 grant execute on function asyouwere.forget_snapshots to authenticated, service_role;
 
-create function public.delete_snapshots(p_session_id uuid, p_numbers int[] default null, p_labels text[] default null)
+create function public.delete_snapshots(p_session_id uuid, p_numbers int[] default null,
+    p_labels text[] default null)
 returns setof asyouwere.forgotten
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -7950,13 +8289,15 @@ begin
 end;
 $$;
 comment on function public.delete_snapshots is
-    'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show. One row: the '
+    'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show.'
+    ' One row: the '
     'receipt. Numbers and labels that are not there are passed by. Owner only. Raises session_not_found, forbidden, '
     'invalid_argument.';
 revoke execute on function public.delete_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.delete_snapshots to authenticated, service_role;
 
-create function asyouwere.numbers_with(p_session public.free_agent_sessions, p_rows asyouwere.change_rows) returns int[]
+create function asyouwere.numbers_with(p_session public.free_agent_sessions,
+    p_rows asyouwere.change_rows) returns int[]
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set jit = off
 as $$
@@ -7989,7 +8330,8 @@ declare
     v_all boolean;
 begin
     -- definer: nobody writes parts but through here
-    select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text), bool_or(a.path = '/')
+    select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text),
+        bool_or(a.path = '/')
     into v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies, v_all
     from asyouwere.open_asked(p_addresses) a;
     if exists (select from asyouwere.open_asked(p_addresses) a where a.is_range) then
@@ -8005,7 +8347,8 @@ begin
     return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
 end;
 $$;
-comment on function asyouwere.forget_parts is 'Removes addresses, and every older number that shows something there.';
+comment on function asyouwere.forget_parts is
+    'Removes addresses, and every older number that shows something there.';
 revoke execute on function asyouwere.forget_parts from public;
 grant execute on function asyouwere.forget_parts to authenticated, service_role;
 
@@ -8018,7 +8361,8 @@ begin
 end;
 $$;
 comment on function public.forget_session_parts is
-    'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something there, labelled '
+    'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something '
+    'there, labelled '
     'ones too. One row: the receipt. Called again it removes and deletes nothing more. Owner only. Raises '
     'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, address_below_part, list_gap.';
 revoke execute on function public.forget_session_parts from public, anon, authenticated, service_role;
@@ -8029,7 +8373,8 @@ grant execute on function public.forget_session_parts to authenticated, service_
 -- Finding sessions by their owner's own names for them: the key, its beginning, and metadata.
 -- Breaks running code: no.
 
-create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C") where key is not null;
+create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C")
+    where key is not null;
 
 create function asyouwere.metadata_terms(p_user_id uuid, p_metadata jsonb) returns bigint[]
 language sql immutable parallel safe
@@ -8049,7 +8394,8 @@ create index free_agent_sessions_by_metadata on public.free_agent_sessions
     using gin (asyouwere.metadata_terms(user_id, metadata)) where metadata <> '{}';
 
 create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 begin
     -- definer: an index condition under row level security would have to be leakproof. Own sessions only.
@@ -8065,7 +8411,8 @@ begin
     return array(
         select s.id from public.free_agent_sessions s
         where s.metadata <> '{}'
-            and asyouwere.metadata_terms(s.user_id, s.metadata) @> asyouwere.metadata_terms(p_user_id, p_metadata)
+            and asyouwere.metadata_terms(s.user_id, s.metadata) @> asyouwere.metadata_terms(p_user_id,
+                p_metadata)
             -- not =, which an index of all the person's sessions would be taken for
             and s.user_id is not distinct from p_user_id and s.metadata @> p_metadata);
 end;
@@ -8075,7 +8422,8 @@ comment on function asyouwere.find_session_ids is
 revoke execute on function asyouwere.find_session_ids from public;
 grant execute on function asyouwere.find_session_ids to authenticated, service_role;
 
-create function public.find_session(p_key text, p_user_id uuid default null) returns setof public.sessions_list
+create function public.find_session(p_key text,
+    p_user_id uuid default null) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -8090,7 +8438,8 @@ begin
 end;
 $$;
 comment on function public.find_session is
-    'The caller''s session with this key; unlike get_or_create_session it makes none. p_user_id is for the service. Raises '
+    'The caller''s session with this key; unlike get_or_create_session it makes none. p_user_id is for the '
+    'service. Raises '
     'session_not_found.';
 revoke execute on function public.find_session from public, anon, authenticated, service_role;
 grant execute on function public.find_session to authenticated, service_role;
