@@ -14,6 +14,7 @@ from rich.console import Console
 from asyouwere.local.errors import LocalError
 from asyouwere.local.stack import LocalStack, data_folder
 from tests.bench import (
+    addresses,
     cold_start,
     crowding,
     functions,
@@ -38,6 +39,7 @@ Measure = Callable[[Place], Iterator[Figure]]
 GROUPS: dict[str, Measure] = {
     "saving": saving.measure,
     "restoring": restoring.measure,
+    "addresses": addresses.measure,
     "storing": storing.measure,
     "pruning": pruning.measure,
     "crowding": crowding.measure,

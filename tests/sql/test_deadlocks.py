@@ -81,6 +81,15 @@ WRITERS: dict[str, tuple[str, Work]] = {
             p_code=db.call("offer_my_sessions", on=db.connect_as("ada"))[0]["code"],
         ),
     ),
+    "pop": ("bob", lambda db, c, s: db.call("pop_session_items", on=c, p_session_id=random.choice(s), p_address="/l")),
+    "delete numbers": (
+        "ada",
+        lambda db, c, s: db.call("delete_snapshots", on=c, p_session_id=random.choice(s), p_numbers=[1, 2]),
+    ),
+    "forget": (
+        "ada",
+        lambda db, c, s: db.call("forget_session_parts", on=c, p_session_id=random.choice(s), p_addresses=["/n"]),
+    ),
     "delete one": ("ada", lambda db, c, s: db.call("delete_session", on=c, p_session_id=random.choice(s))),
     "delete some": ("ada", lambda db, c, s: c.execute("delete from public.free_agent_sessions where random() < 0.3")),
     "erase ada": ("ada", lambda db, c, s: db.call("delete_my_data", on=c)),
