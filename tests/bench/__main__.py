@@ -28,6 +28,7 @@ from tests.bench import (
     restoring,
     saving,
     storing,
+    turns,
 )
 from tests.bench.measurements import Figure
 from tests.bench.peers import measuring as peers
@@ -48,6 +49,7 @@ GROUPS: dict[str, Measure] = {
     "cold_start": cold_start.measure,
     "growing": growing.measure,
     "growth": growth.measure,
+    "turns": turns.measure,
     "peers": peers.measure,
 }
 
