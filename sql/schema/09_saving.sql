@@ -317,6 +317,7 @@ declare
     v_made asyouwere.step := asyouwere.no_step();
     v_misplaced text;
     v_left_over boolean;
+    v_rows int := cardinality(p_rows.ops);
     v_caller uuid := auth.uid();
     v_written bigint;
     v_prepaid int;
@@ -378,8 +379,13 @@ begin
         set latest_number = v_number, size_bytes = v_result.size_bytes,
             message_count = v_result.message_count,
             stored_bytes = s.stored_bytes + v_written, prepaid_saves = v_prepaid,
-            last_message = case when '/messages/' = any (p_rows.paths) or '/' = any (p_rows.paths)
-                then asyouwere.last_message(p_session.internal_id) else s.last_message end,
+            last_message = case
+                -- the everyday save: the message that it ends with is the last, so nobody looks for it
+                when p_rows.ops[v_rows] = 'append' and p_rows.paths[v_rows] = '/messages/'
+                    then asyouwere.message_preview(p_rows.bodies[v_rows])
+                when '/messages/' = any (p_rows.paths) or '/' = any (p_rows.paths)
+                    then asyouwere.last_message(p_session.internal_id)
+                else s.last_message end,
             updated_at = now(),
             -- a save that began earlier may have waited for this one's lock
             last_activity_at = greatest(s.last_activity_at, now())
