@@ -7869,7 +7869,8 @@ begin
                         else false end)
             then
                 perform asyouwere.fail('invalid_argument',
-                    'An address is a pointer, or {"address": pointer} with "after", "before", and "first" or "last".');
+                    'An address is a pointer, or {"address": pointer} with "after", "before", '
+                    'and "first" or "last".');
             end if;
             v_asked.is_range := exists (select from json_object_keys(v_entry) k where k <> 'address');
             v_asked.after_position := coalesce((v_entry ->> 'after')::int, v_asked.after_position);
@@ -8095,8 +8096,9 @@ $$;
 comment on function public.get_session_parts is
     'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order '
     'asked: a list of '
-    'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) for a part '
-    'of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, snapshot_gone, '
+    'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
+    'for a part of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, '
+    'snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';
 revoke execute on function public.get_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.get_session_parts to anon, authenticated, service_role;
@@ -8131,7 +8133,8 @@ revoke execute on function asyouwere.taken_items from public;
 create function asyouwere.pop_items(p_session_id uuid, p_address text, p_count int, p_idempotency_key text)
 returns asyouwere.taken
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
@@ -8151,7 +8154,8 @@ begin
         or length(p_idempotency_key) not between 1 and 255
     then
         perform asyouwere.fail('invalid_argument',
-            'Give the address of a list and a count of 1 to 1,000. An idempotency key has 1 to 255 characters.');
+            'Give the address of a list and a count of 1 to 1,000. '
+            'An idempotency key has 1 to 255 characters.');
     end if;
     select * into v_earlier from asyouwere.save_keys k
     where k.session = v_session.internal_id and k.key = v_key;
@@ -8208,8 +8212,9 @@ $$;
 comment on function public.pop_session_items is
     'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get '
     'the same one. One '
-    'row with the items; none if the list is empty or not there. The same idempotency key answers the first result again; '
-    'items is null then if that snapshot''s predecessor was cleaned up. Raises session_not_found, forbidden, not_a_list, '
+    'row with the items; none if the list is empty or not there. The same idempotency key answers the '
+    'first result again; items is null then if that snapshot''s predecessor was cleaned up. Raises '
+    'session_not_found, forbidden, not_a_list, '
     'invalid_address, address_below_part, idempotency_key_reused.';
 revoke execute on function public.pop_session_items from public, anon, authenticated, service_role;
 grant execute on function public.pop_session_items to authenticated, service_role;
@@ -8313,7 +8318,8 @@ $$;
 comment on function public.delete_snapshots is
     'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show.'
     ' One row: the '
-    'receipt. Numbers and labels that are not there are passed by. Owner only. Raises session_not_found, forbidden, '
+    'receipt. Numbers and labels that are not there are passed by. Owner only. Raises '
+    'session_not_found, forbidden, '
     'invalid_argument.';
 revoke execute on function public.delete_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.delete_snapshots to authenticated, service_role;
@@ -8344,7 +8350,8 @@ revoke execute on function asyouwere.numbers_with from public;
 
 create function asyouwere.forget_parts(p_session_id uuid, p_addresses json) returns asyouwere.forgotten
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
@@ -8386,7 +8393,8 @@ comment on function public.forget_session_parts is
     'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something '
     'there, labelled '
     'ones too. One row: the receipt. Called again it removes and deletes nothing more. Owner only. Raises '
-    'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, address_below_part, list_gap.';
+    'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, '
+    'address_below_part, list_gap.';
 revoke execute on function public.forget_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.forget_session_parts to authenticated, service_role;
 

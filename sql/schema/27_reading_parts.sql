@@ -42,7 +42,8 @@ begin
                         else false end)
             then
                 perform asyouwere.fail('invalid_argument',
-                    'An address is a pointer, or {"address": pointer} with "after", "before", and "first" or "last".');
+                    'An address is a pointer, or {"address": pointer} with "after", "before", '
+                    'and "first" or "last".');
             end if;
             v_asked.is_range := exists (select from json_object_keys(v_entry) k where k <> 'address');
             v_asked.after_position := coalesce((v_entry ->> 'after')::int, v_asked.after_position);
@@ -268,8 +269,9 @@ $$;
 comment on function public.get_session_parts is
     'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order '
     'asked: a list of '
-    'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) for a part '
-    'of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, snapshot_gone, '
+    'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
+    'for a part of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, '
+    'snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';
 revoke execute on function public.get_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.get_session_parts to anon, authenticated, service_role;

@@ -26,7 +26,8 @@ revoke execute on function asyouwere.taken_items from public;
 create function asyouwere.pop_items(p_session_id uuid, p_address text, p_count int, p_idempotency_key text)
 returns asyouwere.taken
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id);
@@ -46,7 +47,8 @@ begin
         or length(p_idempotency_key) not between 1 and 255
     then
         perform asyouwere.fail('invalid_argument',
-            'Give the address of a list and a count of 1 to 1,000. An idempotency key has 1 to 255 characters.');
+            'Give the address of a list and a count of 1 to 1,000. '
+            'An idempotency key has 1 to 255 characters.');
     end if;
     select * into v_earlier from asyouwere.save_keys k
     where k.session = v_session.internal_id and k.key = v_key;
@@ -103,8 +105,9 @@ $$;
 comment on function public.pop_session_items is
     'Take up to p_count (1 to 1,000) items from the end of a list, as one snapshot: two callers never get '
     'the same one. One '
-    'row with the items; none if the list is empty or not there. The same idempotency key answers the first result again; '
-    'items is null then if that snapshot''s predecessor was cleaned up. Raises session_not_found, forbidden, not_a_list, '
+    'row with the items; none if the list is empty or not there. The same idempotency key answers the '
+    'first result again; items is null then if that snapshot''s predecessor was cleaned up. Raises '
+    'session_not_found, forbidden, not_a_list, '
     'invalid_address, address_below_part, idempotency_key_reused.';
 revoke execute on function public.pop_session_items from public, anon, authenticated, service_role;
 grant execute on function public.pop_session_items to authenticated, service_role;

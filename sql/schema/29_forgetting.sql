@@ -95,7 +95,8 @@ $$;
 comment on function public.delete_snapshots is
     'Delete snapshots by number or label, labelled ones too, never the latest, with all that only they show.'
     ' One row: the '
-    'receipt. Numbers and labels that are not there are passed by. Owner only. Raises session_not_found, forbidden, '
+    'receipt. Numbers and labels that are not there are passed by. Owner only. Raises '
+    'session_not_found, forbidden, '
     'invalid_argument.';
 revoke execute on function public.delete_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.delete_snapshots to authenticated, service_role;
@@ -126,7 +127,8 @@ revoke execute on function asyouwere.numbers_with from public;
 
 create function asyouwere.forget_parts(p_session_id uuid, p_addresses json) returns asyouwere.forgotten
 language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
@@ -168,6 +170,7 @@ comment on function public.forget_session_parts is
     'Remove what is at 1 to 100 addresses ("" is all) and delete every older snapshot that shows something '
     'there, labelled '
     'ones too. One row: the receipt. Called again it removes and deletes nothing more. Owner only. Raises '
-    'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, address_below_part, list_gap.';
+    'session_not_found, forbidden, invalid_argument, invalid_address, overlapping_addresses, '
+    'address_below_part, list_gap.';
 revoke execute on function public.forget_session_parts from public, anon, authenticated, service_role;
 grant execute on function public.forget_session_parts to authenticated, service_role;
