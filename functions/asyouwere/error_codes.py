@@ -63,6 +63,11 @@ CODES: Final[dict[str, Code]] = {
         "No such turn",
         "The session has no turn of that id, or none at all.",
     ),
+    "user_not_found": Code(
+        404,
+        "No such user",
+        "No user has this id. Ask the person for theirs: sub in their token, once signed up.",
+    ),
     "offer_not_found": Code(
         404,
         "No such offer",

@@ -5,7 +5,7 @@ AsYouWereError
 ├── Unauthorized            401  invalid_token, not_signed_in
 ├── Forbidden               403  forbidden, quota_exceeded
 ├── NotFound                404  session_not_found, snapshot_not_found, invitation_not_found,
-│                                offer_not_found, turn_not_found, not_found
+│                                user_not_found, offer_not_found, turn_not_found, not_found
 ├── MethodNotAllowed        405  method_not_allowed
 ├── Conflicting             409  conflict, idempotency_key_reused, label_taken, key_taken,
 │                                turn_running, turn_over, turn_gap

@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 44 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 45 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -23,6 +23,8 @@ as $$
             'No open invitation to this session for you. It may have been taken back, or the session made private.'),
         ('turn_not_found', 404,
             'The session has no turn of that id, or none at all.'),
+        ('user_not_found', 404,
+            'No user has this id. Ask the person for theirs: sub in their token, once signed up.'),
         ('offer_not_found', 404,
             'No such code, or it was used, or its ten minutes are over. Ask for a new one.'),
         ('method_not_allowed', 405,

@@ -54,6 +54,34 @@ comment on function asyouwere.refuse_invitation is
     'Raises quota_exceeded if this invitation would be one too many.';
 revoke execute on function asyouwere.refuse_invitation from public;
 
+create function asyouwere.refuse_unknown_person(p_owner uuid, p_user_id uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definer: auth.users is not for callers. Whoever may invite learns by this whether an id is a user's, and
+    -- nothing else: no name, no address. Ids are 122 random bits, which nobody finds by trying.
+    if not asyouwere.is_limited() and current_setting('role') <> 'service_role' then
+        return; -- an administrator, or a dump that is read in: perhaps before the users are
+    elsif not exists (
+        select from pg_attribute a
+        where a.attrelid = to_regclass('auth.users') and a.attname = 'id' and a.atttypid = 'uuid'::regtype
+            and has_column_privilege(a.attrelid, a.attnum, 'select')
+    ) then
+        return; -- without such a table, or the right to read it, nobody is known
+    end if;
+    -- Where the owner is not in it either, users are kept elsewhere (tokens of another issuer), or row level
+    -- security hides them.
+    if exists (select from auth.users u where u.id = p_owner)
+        and not exists (select from auth.users u where u.id = p_user_id)
+    then
+        perform asyouwere.fail('user_not_found');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_unknown_person is
+    'Raises user_not_found if the database knows its users, the owner among them, and this is the id of none.';
+revoke execute on function asyouwere.refuse_unknown_person from public;
+
 create function asyouwere.check_member() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -75,6 +103,7 @@ begin
         if asyouwere.is_limited() then
             perform asyouwere.refuse_invitation(new.session_id, v_owner, new.user_id);
         end if;
+        perform asyouwere.refuse_unknown_person(v_owner, new.user_id);
     end if;
     return new;
 end;
@@ -155,7 +184,8 @@ end;
 $$;
 comment on function public.set_session_member is
     'Invite somebody to read (viewer) or also save (editor), or change the role of one who is in already. '
-    'It takes effect once accepted. Makes a private session shared. Owner only.';
+    'It takes effect once accepted. Makes a private session shared. Owner only. Raises user_not_found, '
+    'quota_exceeded.';
 revoke execute on function public.set_session_member from public, anon, authenticated, service_role;
 grant execute on function public.set_session_member to authenticated, service_role;
 

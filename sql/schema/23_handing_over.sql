@@ -77,6 +77,7 @@ begin
     elsif asyouwere.is_limited() then
         perform asyouwere.refuse_invitation(v_session.id, v_session.user_id, p_user_id);
     end if;
+    perform asyouwere.refuse_unknown_person(v_session.user_id, p_user_id);
     insert into asyouwere.transfers (session_id, to_user) values (v_session.id,
         p_user_id) returning * into v_transfer;
     perform asyouwere.charge();
@@ -98,7 +99,8 @@ end;
 $$;
 comment on function public.transfer_session is
     'Offer a session to somebody, who becomes its owner with accept_transfer(); null takes the offer back. '
-    'Shown in list_invitations() as role owner. Owner only. Raises quota_exceeded, invalid_argument.';
+    'Shown in list_invitations() as role owner. Owner only. Raises user_not_found, quota_exceeded, '
+    'invalid_argument.';
 revoke execute on function public.transfer_session from public, anon, authenticated, service_role;
 grant execute on function public.transfer_session to authenticated, service_role;
 

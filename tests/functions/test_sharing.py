@@ -31,6 +31,17 @@ def test_invitations__are_listed_by_keyset_and_accepted(ada: Person, newcomer: C
     refused(guest.request("POST", "sessions", f"/{uuid.uuid4()}/invitation"), "invitation_not_found")
 
 
+def test_sharing__with_an_id_that_no_user_has(ada: Person, bob: Person) -> None:
+    session_id, unknown = ada.session(), str(uuid.uuid4())
+    member = f"/{session_id}/members/{unknown}"
+    transfer = f"/{session_id}/transfer"
+    refused(ada.request("PUT", "sessions", member, json={"role": "viewer"}), "user_not_found")
+    refused(ada.request("PUT", "sessions", transfer, json={"user_id": unknown}), "user_not_found")
+    refused(bob.request("PUT", "sessions", member, json={"role": "viewer"}), "session_not_found")
+    refused(bob.request("PUT", "sessions", transfer, json={"user_id": unknown}), "session_not_found")
+    assert ada.get(f"/{session_id}/members") == {"members": []}
+
+
 def test_transfer__is_offered_and_accepted(ada: Person, bob: Person, eve: Person) -> None:
     session_id = ada.session(key=str(uuid.uuid4()))
     ada.saved(session_id, state={"a": 1})

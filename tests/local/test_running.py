@@ -120,6 +120,25 @@ def test_token__id__is_the_id_alone(stack: LocalStack) -> None:
     assert (shown.stdout, shown.stderr) == (f"{user_id('ada')}\n", "")
 
 
+def test_sharing__unknown_persons_id__is_no_success(stack: LocalStack) -> None:
+    owner, name = f"owner-{uuid.uuid4()}", f"barbara-{uuid.uuid4()}"
+    as_owner = ("psql", "--user", owner, "-c")
+    made = command(stack.folder, *as_owner, "select id from get_or_create_session()", "--", "-At")
+    session_id = made.stdout.split()[-1]
+
+    def invite(person: str) -> subprocess.CompletedProcess[str]:
+        return command(stack.folder, *as_owner, f"select set_session_member('{session_id}', '{person}', 'viewer')")
+
+    unknown = invite(str(user_id(name)))
+    assert unknown.returncode != 0
+    assert "No user has this id" in unknown.stderr
+    assert "user_not_found" in unknown.stderr
+    introduced = command(stack.folder, "token", "--id", "--user", name).stdout.strip()
+    assert introduced == str(user_id(name))
+    known = invite(introduced)
+    assert known.returncode == 0, known.stderr
+
+
 def test_token_help__the_four_lines_on_sharing__pasted_in_order(stack: LocalStack) -> None:
     assert command(stack.folder, "psql", "-c", "insert into free_agent_sessions (name) values ('to share')").returncode == 0
     text = command(stack.folder, "token", "--help").stdout

@@ -20,7 +20,7 @@ import httpx
 import jwt
 import psycopg
 
-from tests.sql.access_matrix import ANONYMOUS, EDITOR, INVITED, OWNER, SERVICE, STRANGER, UNNAMED, VIEWER
+from tests.sql.access_matrix import ANONYMOUS, EDITOR, INVITED, NEWCOMER, OWNER, SERVICE, STRANGER, UNNAMED, VIEWER
 
 #: Everybody who can come over HTTP. Without a token one is anonymous, so nobody comes without claims.
 CALLERS = (ANONYMOUS, UNNAMED, STRANGER, INVITED, VIEWER, EDITOR, OWNER, SERVICE)
@@ -56,9 +56,10 @@ class Target:
         """A cast that no other test knows."""
         ids = {name: str(uuid.uuid4()) for name in SIGNED_IN}
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            for user_id in ids.values():
+            for user_id in (*ids.values(), NEWCOMER):
                 connection.execute(
-                    "insert into auth.users (id, email) values (%s, %s)", (user_id, f"{user_id}@example.org")
+                    "insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing",
+                    (user_id, f"{user_id}@example.org")
                 )
         everybody = {name: self.caller(user_id, "authenticated") for name, user_id in ids.items()}
         everybody[ANONYMOUS] = self.caller(None, None)

@@ -50,6 +50,7 @@ def test_function__answers_everybody_as_the_matrix_says(
 
 
 REFUSALS: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "user_not_found": (404, "set_session_member", {"p_user_id": NOWHERE, "p_role": "viewer"}),
     "snapshot_not_found": (404, "get_snapshot", {"p_number": 99}),
     "conflict": (409, "create_session_snapshot", {"p_changes": {"set": {"/n": 3}}, "p_base": 1}),
     "label_taken": (409, "label_snapshot", {"p_number": 2, "p_label": "first"}),

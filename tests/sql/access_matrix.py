@@ -9,15 +9,17 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
-from tests.support.database import Db
+from tests.support.database import PEOPLE, Db
 
 OWNER, EDITOR, VIEWER, INVITED, STRANGER = "ada", "ed", "vi", "ivy", "eve"
 ANONYMOUS = "nobody with the role anon"
 UNNAMED = "nobody with the role authenticated"
 CLAIMLESS = "no claims at all"
 SERVICE = "service"
+#: A user who is in no session; Db.user("newcomer") makes the same id.
+NEWCOMER = uuid5(PEOPLE, "newcomer")
 CALLERS = (OWNER, EDITOR, VIEWER, INVITED, STRANGER, ANONYMOUS, UNNAMED, CLAIMLESS, SERVICE)
 
 VISIBILITIES = ("private", "shared", "public")
@@ -143,13 +145,13 @@ FUNCTIONS: dict[str, Call] = {
     "public.delete_session": Call(OWN),
     "public.delete_my_data": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
     # handing over
-    "public.transfer_session": Call(OWN, with_session(p_to_user=uuid4())),
+    "public.transfer_session": Call(OWN, with_session(p_to_user=NEWCOMER)),
     "public.accept_transfer": Call(TRANSFER),
     "public.offer_my_sessions": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
     "public.claim_sessions": Call(MINE, lambda scene, session: {"p_code": "x"}, but=NO_SUCH_OFFER),
     # its members
     "public.list_session_members": Call(READ_SIGNED_IN),
-    "public.set_session_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="viewer")),
+    "public.set_session_member": Call(OWN, with_session(p_user_id=NEWCOMER, p_role="viewer")),
     "public.remove_session_member": Call(OWN, with_session(p_user_id=uuid4())),
     "public.list_invitations": Call(LISTING, lambda scene, session: {}),
     "public.accept_invitation": Call(INVITATION),
@@ -196,13 +198,13 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.change_session": Call(SAVE, with_session(p_changes={"name": "new"})),
     "asyouwere.remove_session": Call(OWN, with_session(p_base=None)),
     "asyouwere.forget_caller": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
-    "asyouwere.put_member": Call(OWN, with_session(p_user_id=uuid4(), p_role="editor")),
+    "asyouwere.put_member": Call(OWN, with_session(p_user_id=NEWCOMER, p_role="editor")),
     "asyouwere.remove_member": Call(OWN, with_session(p_user_id=uuid4())),
     "asyouwere.read_invitations": Call(
         LISTING, lambda scene, session: {"p_limit": 10, "p_before": None, "p_before_id": None}
     ),
     "asyouwere.accept_member": Call(INVITATION, with_session(p_user_id=None)),
-    "asyouwere.offer_transfer": Call(OWN, with_session(p_user_id=uuid4())),
+    "asyouwere.offer_transfer": Call(OWN, with_session(p_user_id=NEWCOMER)),
     "asyouwere.take_transfer": Call(TRANSFER),
     "asyouwere.make_offer": Call(MINE, lambda scene, session: {}, but=NOT_FOR_THE_SERVICE),
     "asyouwere.take_offer": Call(MINE, lambda scene, session: {"p_code": "x"}, but=NO_SUCH_OFFER),

@@ -32,7 +32,7 @@ def shared(cluster: Cluster, template: str) -> Iterator[Db]:
 @pytest.fixture(scope="module")
 def scene(shared: Db) -> Scene:
     """Ada's three sessions, with ed and vi as members of each and ivy invited. Tests undo what they do."""
-    people = {name: shared.user(name) for name in ("ada", "ed", "vi", "ivy", "eve")}
+    people = {name: shared.user(name) for name in ("ada", "ed", "vi", "ivy", "eve", "newcomer")}
     sessions = {}
     for visibility in VISIBILITIES:
         session_id = sessions[visibility] = shared.session("ada", name=visibility)

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from tests.sql.access_matrix import NEWCOMER
 from tests.sql.states import change, state_of
 from tests.support.database import Connection, Db
 
@@ -24,19 +25,20 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("revert_session", {"p_number": 1}),
     ("label_snapshot", {"p_number": 1, "p_label": None}),
     ("update_session", {"p_changes": '{"name":"x","metadata":{}}'}),
-    ("set_session_member", {"p_user_id": "5e551045-0000-4000-8000-000000000001", "p_role": "viewer"}),
+    ("set_session_member", {"p_user_id": str(NEWCOMER), "p_role": "viewer"}),
     ("list_session_members", {}),
     ("list_snapshots", {}),
     ("list_messages", {}),
     ("get_session", {}),
     ("export_session", {}),
     ("fork_session", {}),
-    ("remove_session_member", {"p_user_id": "5e551045-0000-4000-8000-000000000001"}),
+    ("remove_session_member", {"p_user_id": str(NEWCOMER)}),
     ("delete_session", {}),
 ]
 
 
 def as_ada(db: Db) -> Connection:
+    db.user("newcomer")
     connection = db.connect_as("ada")
     connection.execute("create temporary table seen (who text)")
     connection.execute("grant all on seen to public")

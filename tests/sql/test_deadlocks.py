@@ -57,7 +57,7 @@ WRITERS: dict[str, tuple[str, Work]] = {
         "ada",
         lambda db, c, s: c.execute(
             "insert into public.session_members (session_id, user_id) select id, %s from public.free_agent_sessions where random() < 0.3",
-            (uuid4(),),
+            (db.user(f"guest {random.random()}"),),
         ),
     ),
     "change roles": ("ada", lambda db, c, s: c.execute("update public.session_members set role = 'editor'")),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
+import psycopg
 import pytest
 
 from tests.sql.states import change
-from tests.support.database import Db
+from tests.support.database import PEOPLE, Db
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_invite__at_most_so_many(db: Db, limit: str, quota: str, invite: Any) ->
     settings(db, **{limit: 2})
     one, bob = db.session("ada"), db.user("bob")
     to_one_person = limit in ("max_invitations_received", "max_invitations_from_one")
-    places = [(db.session("ada"), bob) for _ in range(3)] if to_one_person else [(one, uuid4()) for _ in range(3)]
+    places = [(db.session("ada"), bob) for _ in range(3)] if to_one_person else [(one, db.user(f"guest {n}")) for n in range(3)]
     with db.acting_as("ada"):
         for place in places[:2]:
             invite(db, *place)
@@ -170,20 +171,116 @@ def test_invite__is_charged(db: Db, invite: Any) -> None:
     db.superuser.execute("update asyouwere.settings set writes_per_second = 0.001, writes_at_once = 3")
     db.superuser.execute("delete from asyouwere.rate_buckets")
     with db.acting_as("ada"):
-        for _ in range(3):
-            invite(db, session_id, uuid4())
+        for n in range(3):
+            invite(db, session_id, db.user(f"guest {n}"))
         with db.refuses("rate_limited"):
-            invite(db, session_id, uuid4())
+            invite(db, session_id, db.user("guest 3"))
 
 
 def test_invite__twenty_thousand_rows_at_once_are_refused(db: Db) -> None:
     session_id = db.session("ada")
+    db.superuser.execute("insert into auth.users (id) select lpad(n::text, 32, '0')::uuid from generate_series(1, 20000) n")
     with db.acting_as("ada"), db.refuses("quota_exceeded"):
         db.sql(
-            "insert into public.session_members (session_id, user_id) select %s, gen_random_uuid() from generate_series(1, 20000)",
+            "insert into public.session_members (session_id, user_id) select %s, lpad(n::text, 32, '0')::uuid from generate_series(1, 20000) n",
             (session_id,),
         )
     assert db.superuser.execute("select from public.session_members").fetchall() == []
+
+
+# -- whom --------------------------------------------------------------------------------------------------------
+
+
+def invite_by_offer(db: Db, session_id: UUID, user_id: UUID) -> None:
+    db.one("transfer_session", p_session_id=session_id, p_to_user=user_id)
+
+
+WAYS = [invite_by_function, invite_by_table, invite_by_offer]
+
+
+def invited(db: Db, session_id: UUID) -> list[Any]:
+    return db.superuser.execute(
+        "select user_id from public.session_members where session_id = %(id)s "
+        "union all select to_user from asyouwere.transfers where session_id = %(id)s",
+        {"id": session_id},
+    ).fetchall()
+
+
+@pytest.mark.parametrize("who", ["ada", "service"])
+@pytest.mark.parametrize("invite", WAYS)
+def test_invite__an_id_that_no_user_has_is_refused(db: Db, invite: Any, who: str) -> None:
+    session_id, left = db.session("ada"), db.user("left")
+    db.superuser.execute("delete from auth.users where id = %s", (left,))
+    with db.acting_as(who):
+        for unknown in (uuid4(), left):
+            with db.refuses("user_not_found") as refused:
+                invite(db, session_id, unknown)
+            assert str(unknown) not in str(refused.value).split("CONTEXT")[0]
+    (session,) = db.superuser.execute("select visibility from free_agent_sessions where id = %s", (session_id,)).fetchall()
+    assert (session["visibility"], invited(db, session_id)) == ("private", [])
+    bob = db.user("bob")
+    with db.acting_as(who):
+        invite(db, session_id, bob)
+    assert invited(db, session_id) == [{"user_id": bob}]
+
+
+@pytest.mark.parametrize("invite", WAYS)
+def test_invite__unknown_id_in_place_of_another__changes_nothing(db: Db, invite: Any) -> None:
+    session_id, bob = db.session("ada"), db.user("bob")
+    with db.acting_as("ada"):
+        invite(db, session_id, bob)
+        with db.refuses("user_not_found"):
+            invite(db, session_id, uuid4())
+    assert invited(db, session_id) == [{"user_id": bob}]
+
+
+@pytest.mark.parametrize("invite", WAYS)
+@pytest.mark.parametrize("who", ["ed", "eve", None])
+def test_invite__who_may_not__learns_nothing_of_who_is_a_user(db: Db, invite: Any, who: str | None) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.share(session_id, "ed")
+    answers = set()
+    for asked in (db.user("bob"), uuid4()):
+        with db.acting_as(who), pytest.raises(psycopg.Error) as refused:
+            invite(db, session_id, asked)
+        answers.add((refused.value.sqlstate, refused.value.diag.message_hint, refused.value.diag.message_primary))
+    assert len(answers) == 1
+    assert "user_not_found" not in str(answers)
+
+
+def test_invite__role_of_a_member_whose_user_is_no_more__can_be_changed(db: Db, session_id: UUID) -> None:
+    db.superuser.execute("delete from auth.users where id = %s", (db.user("bob"),))
+    bob = uuid5(PEOPLE, "bob")
+    with db.acting_as("ada"):
+        assert db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="viewer")["role"] == "viewer"
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        "drop table auth.users cascade",
+        # a server whose tokens come from elsewhere
+        "alter table auth.users disable trigger user; delete from auth.users",
+        "drop table auth.users cascade; create table auth.users (id text primary key)",
+        "drop table auth.users cascade; create table auth.users (name text primary key)",
+    ],
+    ids=["none", "kept elsewhere", "other ids", "no ids"],
+)
+@pytest.mark.parametrize("invite", WAYS)
+def test_invite__where_users_are_not_known__anybody(db: Db, users: str, invite: Any) -> None:
+    session_id, stranger = db.session("ada"), uuid4()
+    with db.acting_as("ada"):  # first, as it makes a user of her
+        db.superuser.execute(users.encode())
+        invite(db, session_id, stranger)
+    assert invited(db, session_id) == [{"user_id": stranger}]
+
+
+def test_invite__by_the_databases_owner__anybody(db: Db) -> None:
+    """As a dump is read in: members may come before the users do."""
+    session_id, later = db.session("ada"), uuid4()
+    db.superuser.execute("insert into session_members (session_id, user_id) values (%s, %s)", (session_id, later))
+    assert invited(db, session_id) == [{"user_id": later}]
 
 
 def test_invite__the_owner_of_the_session_only_by_table_too(db: Db, session_id: UUID) -> None:

@@ -108,6 +108,25 @@ def test_realtime_and_schedule__came_with_the_migrations(project: EmbeddedPostgr
     assert sent == [("1", True)]
 
 
+def test_invite__unknown_id__is_refused_where_the_login_role_may_read_the_users(project: EmbeddedPostgres) -> None:
+    with psycopg.connect(project.dsn, autocommit=True) as admin, people(project) as connection:
+        run(admin, "supabase_auth")
+        admin.execute("alter table auth.users enable row level security")  # as on projects of today
+        ((session_id,),) = as_ada(connection, "select id from public.get_or_create_session(p_key => 'shared')")
+        invite = "select role from public.set_session_member(%s, %s, 'viewer')"
+        with pytest.raises(psycopg.Error, match="No user has this id"):
+            as_ada(connection, invite, session_id, uuid.uuid4())
+        for right, given_back in (
+            ("revoke select on auth.users from people", "grant select on auth.users to people"),
+            ("alter role people nobypassrls", "alter role people bypassrls"),
+        ):
+            admin.execute(right.encode())
+            try:
+                assert as_ada(connection, invite, session_id, uuid.uuid4()) == [("viewer",)]
+            finally:
+                admin.execute(given_back.encode())
+
+
 def test_realtime__without_supabases_grant_is_off_and_says_why(project: EmbeddedPostgres) -> None:
     with psycopg.connect(project.dsn, autocommit=True) as admin, people(project) as connection:
         admin.execute("revoke supabase_realtime_admin from people")

@@ -155,7 +155,8 @@ def token(data: Path | None, user: str, hours: float, service: bool, only_id: bo
     export $(asyouwere keys)
     curl -H "Authorization: Bearer $(asyouwere token --user ada)" $FUNCTIONS_URL/sessions
 
-    Sharing: the owner invites a user by id, that user accepts, and then sees the session:
+    Sharing: the owner invites a user by id, that user accepts, and then sees the session. Users are
+    whom this command or psql has named before; the id of anybody else is refused.
 
     \b
     SESSION=$(asyouwere psql -c 'select id from sessions_list limit 1' -- -At)

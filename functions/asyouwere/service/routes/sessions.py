@@ -148,7 +148,7 @@ ROUTES: Final = (
         "Invite somebody to look (viewer) or save (editor), or change a member's role",
         body=members.MemberRequest,
         response=session_models.Member,
-        errors=(*SESSION, "forbidden", "quota_exceeded", "invalid_argument"),
+        errors=(*SESSION, "user_not_found", "forbidden", "quota_exceeded", "invalid_argument"),
     ),
     Route(
         "DELETE",
@@ -173,7 +173,7 @@ ROUTES: Final = (
         "Offer a session to somebody, who becomes its owner by accepting",
         body=handing_over.TransferRequest,
         response=session_models.Transfer,
-        errors=(*SESSION, "forbidden", "quota_exceeded", "invalid_argument"),
+        errors=(*SESSION, "user_not_found", "forbidden", "quota_exceeded", "invalid_argument"),
     ),
     Route(
         "POST",
