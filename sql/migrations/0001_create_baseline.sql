@@ -1573,7 +1573,7 @@ as $$
         -- each address as the range of what is at and under it; no path has a control character
         select g.path,
             case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
-            g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
+            g.item, case when g.item >= 0 then g.item else 999999999 end as last_item -- no index is larger
         from given g where g.op <> 'in'
     ), before as (
         -- What was there at the base: the alive that are old enough, a range of their index for each
@@ -3695,7 +3695,7 @@ as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_after int := greatest(p_after, -1);
-    v_before int := coalesce(p_before, 2147483647);
+    v_before int := coalesce(p_before, v_session.message_count);
 begin
     -- definer: access is checked once, above. Not through the view: of its join the planner does not know
     -- that it comes in the order of positions, and would read a long session whole for every page.

@@ -49,7 +49,7 @@ as $$
         -- each address as the range of what is at and under it; no path has a control character
         select g.path,
             case when g.item >= 0 then g.path || E'\x01' else asyouwere.path_end(g.path) end as path_end,
-            g.item, case when g.item >= 0 then g.item else 2147483647 end as last_item
+            g.item, case when g.item >= 0 then g.item else 999999999 end as last_item -- no index is larger
         from given g where g.op <> 'in'
     ), before as (
         -- What was there at the base: the alive that are old enough, a range of their index for each

@@ -329,7 +329,7 @@ as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_after int := greatest(p_after, -1);
-    v_before int := coalesce(p_before, 2147483647);
+    v_before int := coalesce(p_before, v_session.message_count);
 begin
     -- definer: access is checked once, above. Not through the view: of its join the planner does not know
     -- that it comes in the order of positions, and would read a long session whole for every page.
