@@ -91,6 +91,7 @@ def test_odd_requests__never_break_a_route(function: str, route: Route, ada: Per
     ada.saved(session_id, state={"messages": ["first"], "n": 1})
     for _ in range(ROUNDS):
         values: dict[str, Any] = {"session_id": session_id, "number": "1", "user_id": str(uuid.UUID(int=5))}
+        values["turn_id"] = str(uuid.UUID(int=6))
         for name in values:
             if choice.random() < 0.15:
                 values[name] = choice.choice(ODD_PATHS)

@@ -20,7 +20,7 @@ import httpx
 import jwt
 import psycopg
 
-from tests.sql.access_matrix import ANONYMOUS, EDITOR, INVITED, NEWCOMER, OWNER, SERVICE, STRANGER, UNNAMED, VIEWER
+from tests.sql.access_matrix import ANONYMOUS, EDITOR, INVITED, NEWCOMER, OWNER, SERVICE, STRANGER, TURN, UNNAMED, VIEWER
 
 #: Everybody who can come over HTTP. Without a token one is anonymous, so nobody comes without claims.
 CALLERS = (ANONYMOUS, UNNAMED, STRANGER, INVITED, VIEWER, EDITOR, OWNER, SERVICE)
@@ -125,6 +125,9 @@ class People:
             member = self.by_name[name].user_id
             owner.done("set_session_member", p_session_id=session_id, p_user_id=member, p_role=role)
             self.by_name[name].done("accept_invitation", p_session_id=session_id)
+        turn = {"p_session_id": session_id, "p_turn_id": str(TURN)}
+        owner.done("begin_turn", **turn, p_lease_seconds=300)
+        owner.done("append_turn_chunks", **turn, p_from_seq=1, p_chunks=["x"])
         invited = self.by_name[INVITED].user_id
         owner.done("set_session_member", p_session_id=session_id, p_user_id=invited, p_role="viewer")
         owner.done("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
