@@ -20,7 +20,18 @@ import httpx
 import jwt
 import psycopg
 
-from tests.sql.access_matrix import ANONYMOUS, EDITOR, INVITED, NEWCOMER, OWNER, SERVICE, STRANGER, TURN, UNNAMED, VIEWER
+from tests.sql.access_matrix import (
+    ANONYMOUS,
+    EDITOR,
+    INVITED,
+    NEWCOMER,
+    OWNER,
+    SERVICE,
+    STRANGER,
+    TURN,
+    UNNAMED,
+    VIEWER,
+)
 
 #: Everybody who can come over HTTP. Without a token one is anonymous, so nobody comes without claims.
 CALLERS = (ANONYMOUS, UNNAMED, STRANGER, INVITED, VIEWER, EDITOR, OWNER, SERVICE)
