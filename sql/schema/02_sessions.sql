@@ -59,10 +59,10 @@ comment on column public.free_agent_sessions.latest_number is
     'Number of the latest snapshot; 0: never saved.';
 comment on column public.free_agent_sessions.pruned_through is
     'Up to this number clean-up has judged which snapshots stay.';
-comment on column public.free_agent_sessions.size_bytes is 'Bytes of JSON in the latest state''s parts.';
+comment on column public.free_agent_sessions.size_bytes is 'The latest state''s parts: addresses, JSON and a row each.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is
-    'Bytes of JSON in the parts of all kept versions.';
+    'The same for the parts of all kept versions.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
 comment on column public.free_agent_sessions.prepaid_saves is
@@ -111,7 +111,7 @@ create table public.session_snapshots (
 );
 comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
-comment on column public.session_snapshots.size_bytes is 'Bytes of JSON in the parts of this version.';
+comment on column public.session_snapshots.size_bytes is 'Bytes of this version''s parts: addresses, JSON and a row each.';
 comment on column public.session_snapshots.changed_parts is
     'Parts written or removed since the snapshot before.';
 comment on column public.session_snapshots.created_by is

@@ -86,9 +86,9 @@ def test_rest__exposes_the_private_schema(db: Db) -> None:
 
 
 def test_rest__without_the_tables(db: Db) -> None:
-    db.superuser.execute("drop view public.sessions_list cascade")
+    db.superuser.execute("alter table public.free_agent_sessions rename to elsewhere")
     with running_postgrest(db.api_dsn, SECRET) as postgrest, project(postgrest.url) as url:
-        assert (rest(url).level, rest(url).message) == ("fail", "the API does not serve sessions_list: status 404")
+        assert (rest(url).level, rest(url).message) == ("fail", "the API does not serve free_agent_sessions: status 404")
 
 
 def test_rest__wants_a_key__is_not_looked_at_without_one_and_wrong_with_another(db: Db) -> None:

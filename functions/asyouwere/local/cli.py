@@ -92,7 +92,10 @@ def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, su
                 answering = False
                 say(f"the local Supabase ended by itself; the end of {stack.supabase.log} says why")
         which, log = ("Postgres", stack.postgres.log) if stack.functions.running else ("functions", stack.log)
-        raise LocalError(f"the {which} server ended by itself; the end of {log} says why")
+        raise LocalError(
+            f"the {which} server ended by itself, so all stops; the end of {log} says why (if not: the system or "
+            "somebody killed it, for want of memory as a rule). Start again, the data are all there"
+        )
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
             click.echo()

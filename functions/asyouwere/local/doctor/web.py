@@ -108,7 +108,8 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
     """Whether the API serves our tables, and not the private schema; asked as nobody."""
     base = supabase_url.rstrip("/") + "/rest/v1"
     headers = {"apikey": key} if key else {}
-    response = ask("GET", f"{base}/sessions_list?select=id&limit=1", headers=headers)
+    # a table, of which anonymous readers may see this column
+    response = ask("GET", f"{base}/free_agent_sessions?select=id&limit=1", headers=headers)
     if isinstance(response, str):
         yield Finding("rest", "fail", f"the API can't be asked: {response}", "check --supabase-url")
         return
@@ -132,7 +133,7 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
         yield Finding(
             "rest",
             "fail",
-            f"the API does not serve sessions_list: status {response.status_code}",
+            f"the API does not serve free_agent_sessions: status {response.status_code}",
             "expose the schema public; after migrations: notify pgrst, 'reload schema'",
         )
         return

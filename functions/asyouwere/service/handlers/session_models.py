@@ -73,7 +73,7 @@ class Session(ResponseModel):
     last_activity_at: Time
     expired_at: Time | None
     latest_number: int = Field(description="Number of the latest snapshot; 0: never saved.")
-    size_bytes: int = Field(description="Bytes of JSON in the latest state.")
+    size_bytes: int = Field(description="Bytes of the latest state: JSON, addresses and 100 for each part.")
     message_count: int = Field(description="Items of the state's list 'messages'.")
     upstream: JsonObject | None = Field(
         description="Where the agent lives: provider, path, url, external_id, as it was given."
@@ -115,7 +115,7 @@ class Snapshot(ResponseModel):
     session_id: SessionId
     number: int
     label: str | None = Field(description="A name for it; a labelled snapshot is never cleaned up.")
-    size_bytes: int = Field(description="Bytes of JSON in its state.")
+    size_bytes: int = Field(description="Bytes of its state: JSON, addresses and 100 for each part.")
     changed_parts: int = Field(description="Parts written or removed since the snapshot before.")
     message_count: int
     created_by: UserId | None = Field(description="Who saved it, if not the owner.")
