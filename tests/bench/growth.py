@@ -44,7 +44,7 @@ FILL_SNAPSHOTS = """
 """
 FILL_PARTS = """
     insert into asyouwere.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
-    select s.internal_id, s.created_at, p.since, p.until, p.item, p.ord, octet_length(p.body), 1, p.kind, p.path, p.body
+    select s.internal_id, s.created_at, p.since, p.until, p.item, p.ord, asyouwere.part_size(p.path, p.body), 1, p.kind, p.path, p.body
     from public.free_agent_sessions s cross join (values
         (1, 2147483647, -1, 1, 'l'::"char", '/messages/', '[]'), (1, 2147483647, 0, 2, 'i', '/messages/', %(message)s),
         (1, 2147483647, 1, 3, 'i', '/messages/', %(message)s), (2, 2147483647, 2, 1, 'i', '/messages/', %(message)s),
@@ -56,7 +56,7 @@ FILL_PARTS = """
 LENGTHEN = """
     update asyouwere.parts p set since = %(count)s where p.session = %(session)s and p.path = '/step/';
     insert into asyouwere.parts (session, created_at, since, until, item, ord, size, depth, kind, path, body)
-    select %(session)s, now(), n, n + 1, -1, -1000, octet_length(n::text), 1, 'v', '/step/', n::text from generate_series(1, %(count)s - 1) n;
+    select %(session)s, now(), n, n + 1, -1, -1000, asyouwere.part_size('/step/', n::text), 1, 'v', '/step/', n::text from generate_series(1, %(count)s - 1) n;
     insert into public.session_snapshots (session_id, created_at, size_bytes, number, changed_parts, message_count)
     select s.id, now(), s.size_bytes, n, 1, s.message_count
     from public.free_agent_sessions s cross join generate_series(2, %(count)s) n where s.internal_id = %(session)s;

@@ -51,7 +51,7 @@ def test_doctor__is_content_with_a_healthy_database(healthy: Db) -> None:
     found = findings(healthy.dsn)
     assert troubles(healthy.dsn) == {}
     assert list(found) == [
-        "connection", "version", "durability", "settings", "migrations", "roles", "exposed schemas", "default rights",
+        "connection", "encryption", "version", "durability", "settings", "migrations", "roles", "exposed schemas", "default rights",
         "timeouts", "clock", "schedule", "clean-up", "realtime", "extensions", "functions", "relations", "columns", "constraints",
         "grants", "rls", "policies", "triggers", "indexes", "comments", "owners", "pooler", "keys", "rest",
         "https functions",

@@ -134,7 +134,7 @@ QUERIES = {
         select c.oid::regclass::text || ': ' || t.tgname as name, t.tgenabled::text as enabled,
             pg_catalog.pg_get_triggerdef(t.oid) as definition
         from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
-        where c.relnamespace in {OURS} and not t.tgisinternal and t.tgname <> 'announce_snapshots' order by 1
+        where c.relnamespace in {OURS} and not t.tgisinternal and t.tgname !~ '^announce_' order by 1
     """,
     "indexes": f"""
         select i.indexrelid::regclass::text as name, pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
