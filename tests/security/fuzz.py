@@ -207,7 +207,12 @@ def _request(choice: random.Random, name: str, route: Any, session: str) -> tupl
     def odd(good: str) -> str:
         return good if choice.random() < 0.8 else odd_text(choice).replace("/", "%2F").replace("?", "")
 
-    path = route.pattern.format(session_id=odd(session), number=odd("1"), user_id=odd(str(uuid.uuid4())))
+    path = route.pattern.format(
+        session_id=odd(session),
+        number=odd("1"),
+        user_id=odd(str(uuid.uuid4())),
+        turn_id=odd(str(uuid.uuid4())),
+    )
     return ("GET" if route.method == "DELETE" and choice.random() < 0.9 else route.method), f"/{name}{path}"
 
 

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "activity_bin": "the half minute of last_activity_at",
     "prepaid_saves": "a counter of the limits",
     "stored_bytes": "a counter of the limits",
+    "last_message": "the beginning of a message in the parts; an import makes it anew",
 }
 
 

@@ -32,6 +32,10 @@ ROUNDS_A_SESSION = 20
 SHORT_ROUNDS, LONG_ROUNDS = 300, 10_000
 APART_SECONDS = 0.004
 GONE, NEVER = "snapshot_gone", "session_not_found"
+#: one person does here at once what several do elsewhere: each worker may restore
+ENVIRONMENT = {
+    f"ASYOUWERE_{name}": str(WORKERS) for name in ("READS_PER_CALLER", "LARGE_READS_PER_CALLER", "LARGE_READS")
+}
 
 
 @dataclass
@@ -55,7 +59,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     )  # fmt: skip
     outcome.figures.update(dict.fromkeys(outcome.short, 0))
     # an unfinished commit is no matter here, and without the disk there are more interleavings a second
-    with Place(folder, settings={"synchronous_commit": "off"}) as place:
+    with Place(folder, settings={"synchronous_commit": "off"}, environment=ENVIRONMENT) as place:
         outcome.facts.update(place.facts())
         play(outcome, place, rounds, say)
         orphans(outcome, place.storage())

@@ -22,16 +22,16 @@ def test_cleanup__short_form(run_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("there", "instead"),
     [
-        ("and q.label is null", ""),
-        ("and n.number < q.until limit 1", "and n.number < q.until and n.label is null limit 1"),
-        ("s.latest_number - p_keep", "s.latest_number - p_keep + 1"),
+        ("l.label is null and k.kept_until", "k.kept_until"),
+        ("max(j.number) filter (where not j.goes)", "max(j.number) filter (where not j.goes and j.label is null)"),
+        ("latest_number::bigint - p_retention.newest", "latest_number::bigint - p_retention.newest + 1"),
     ],
     ids=["takes labelled ones", "takes their parts", "keeps one too few"],
 )
 def test_play__notices_a_clean_up_that_takes_too_much(run_folder: Path, there: str, instead: str) -> None:
-    with Place(run_folder, settings={"fsync": "off"}) as place:
+    with Place(run_folder, settings={"fsync": "off"}, environment=cleanup.ENVIRONMENT) as place:
         storage = place.storage()
-        (row,) = storage.rows("select pg_get_functiondef('asyouwere.prune_sessions'::regproc) as text")
+        (row,) = storage.rows("select pg_get_functiondef('asyouwere.prune_session'::regproc) as text")
         assert there in row["text"]
         storage.rows_without(row["text"].replace(there, instead).replace("%", "%%"))
         with pytest.raises(AssertionError, match="interleaving"):
