@@ -79,7 +79,7 @@ def test_large_reads__strangers_of_a_public_session_are_counted_too(
 
 def test_reads__beyond_the_callers_share(ada: Person, bob: Person, settings: Settings) -> None:
     mine, his = saved_twice(ada), saved_twice(bob)
-    with under_way(reads(settings), ada, ada, ada, ada):
+    with under_way(reads(settings), *[ada] * settings.reads_per_caller):
         for wanted in ({}, {"number": 1}, {"since": 1}):
             busy(ada.post("session-snapshot-restore", {"session_id": mine, **wanted}))
         busy(ada.request("GET", "sessions", f"/{mine}/diff?from=1&to=2"))
@@ -114,6 +114,13 @@ def test_restore__reader_that_goes_away_gives_all_back(ada: Person) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert len(answer.json()["state"]["messages"]) == 180
+
+
+def test_reads__small_ones_of_eight_devices_at_once(ada: Person, settings: Settings) -> None:
+    mine = saved_twice(ada)
+    with under_way(reads(settings), *[ada] * 7):
+        assert ada.state(mine) == {"messages": ["one", "two"]}
+        assert ada.post("session-snapshot-restore", {"session_id": mine, "since": 1}).json()["number"] == 2
 
 
 async def test_connections__one_caller_holds_half(probed: Db) -> None:

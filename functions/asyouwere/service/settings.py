@@ -178,8 +178,9 @@ class Settings:
     max_streams: int = _setting(500, "most event streams of one process", to="users")
     pool_size: int = _setting(8, "most database connections of one process", postgrest="none")
     pool_timeout_seconds: float = _setting(5.0, "longest wait for a free connection before a 503")
+    # above what a person's devices and tabs ask for together: small reads queue for the caller's connections
     reads_per_caller: int = _setting(
-        4,
+        16,
         "restores, comparisons and changes since a number that one caller may have under way in one process; more "
         "is refused at once with 429",
         to="users",
