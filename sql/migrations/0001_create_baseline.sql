@@ -6097,9 +6097,15 @@ begin
         union all
         select 'invitations_from_one', v_settings.max_invitations_from_one, (
             select count(*) from (
-                select from public.session_members m
+                (select from public.session_members m
                 where m.invited_by = p_owner and m.user_id = p_user_id and m.accepted_at is null
-                limit v_settings.max_invitations_from_one) n)
+                limit v_settings.max_invitations_from_one)
+                union all
+                -- an offered session is an invitation as well; nobody has more of them than invitations_received
+                (select from asyouwere.transfers t
+                join public.free_agent_sessions s on s.id = t.session_id and s.user_id = p_owner
+                where t.to_user = p_user_id
+                limit v_settings.max_invitations_from_one)) n)
         union all
         select 'invitations_received', v_settings.max_invitations_received, (
             select count(*) from (
@@ -7349,6 +7355,10 @@ begin
         perform asyouwere.fail('too_large', 'One flush may have 256 KB.',
             format('{"size_bytes": %s, "max_bytes": 262144}', octet_length(v_body)));
     end if;
+    -- A chunk may become a part, so it obeys the rules of parts: what is too deep could never be read again.
+    if not asyouwere.is_plain_part('/messages/', 0, v_body) then
+        perform asyouwere.refuse_part('/messages/', 0, v_body);
+    end if;
     v_count := json_array_length(v_chunks);
     v_body := substr(v_body, 2, length(v_body) - 2);
     if v_count > 1000 then
@@ -7590,7 +7600,7 @@ begin
                 false, null, null, null);
             perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
                 set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
-        exception when sqlstate 'PT413' or sqlstate 'PT422' then
+        exception when sqlstate 'PT413' or sqlstate 'PT422' or statement_too_complex then
             -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of
             -- grace.
             v_message := null;
@@ -7637,6 +7647,7 @@ begin
     v_message := coalesce(p_message::text, asyouwere.turn_message(v_turn, p_status));
     if p_changes is not null then
         v_rows := asyouwere.open_changes(p_changes);
+        perform asyouwere.refuse_twice(v_rows);
     end if;
     if v_message is not null then
         -- last, so that its position is that of the last message
@@ -7761,7 +7772,7 @@ begin
     -- what nobody has looked at
     for v_turn in
         select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now()
-            limit p_turns
+        order by t.lease_until limit p_turns
     loop
         -- busy: next time
         perform from public.free_agent_sessions s
@@ -7771,10 +7782,9 @@ begin
             perform asyouwere.interrupt_turn(v_turn.session_id, v_turn.id);
         exception when others then
             perform asyouwere.note_failure(v_turn.internal_session_id, 'turns', sqlstate);
+            continue;
         end;
-        if clock_timestamp() > v_until then
-            return true;
-        end if;
+        return true; -- one session's lock at a time
     end loop;
     for v_turn in
         select t.* from public.session_turns t where t.due_at <= now() order by t.due_at limit 500
@@ -8458,7 +8468,8 @@ revoke execute on function asyouwere.metadata_terms from public;
 grant execute on function asyouwere.metadata_terms to authenticated, service_role;
 
 create index free_agent_sessions_by_metadata on public.free_agent_sessions
-    using gin (asyouwere.metadata_terms(user_id, metadata)) where metadata <> '{}';
+    -- no list of pending entries, which every search of everybody would have to read
+    using gin (asyouwere.metadata_terms(user_id, metadata)) with (fastupdate = off) where metadata <> '{}';
 
 create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
 language plpgsql stable security definer

@@ -69,6 +69,10 @@ begin
         perform asyouwere.fail('too_large', 'One flush may have 256 KB.',
             format('{"size_bytes": %s, "max_bytes": 262144}', octet_length(v_body)));
     end if;
+    -- A chunk may become a part, so it obeys the rules of parts: what is too deep could never be read again.
+    if not asyouwere.is_plain_part('/messages/', 0, v_body) then
+        perform asyouwere.refuse_part('/messages/', 0, v_body);
+    end if;
     v_count := json_array_length(v_chunks);
     v_body := substr(v_body, 2, length(v_body) - 2);
     if v_count > 1000 then

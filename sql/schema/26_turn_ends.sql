@@ -88,7 +88,7 @@ begin
                 false, null, null, null);
             perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
                 set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
-        exception when sqlstate 'PT413' or sqlstate 'PT422' then
+        exception when sqlstate 'PT413' or sqlstate 'PT422' or statement_too_complex then
             -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of
             -- grace.
             v_message := null;
@@ -135,6 +135,7 @@ begin
     v_message := coalesce(p_message::text, asyouwere.turn_message(v_turn, p_status));
     if p_changes is not null then
         v_rows := asyouwere.open_changes(p_changes);
+        perform asyouwere.refuse_twice(v_rows);
     end if;
     if v_message is not null then
         -- last, so that its position is that of the last message
@@ -259,7 +260,7 @@ begin
     -- what nobody has looked at
     for v_turn in
         select t.* from public.session_turns t where t.status = 'running' and t.lease_until <= now()
-            limit p_turns
+        order by t.lease_until limit p_turns
     loop
         -- busy: next time
         perform from public.free_agent_sessions s
@@ -269,10 +270,9 @@ begin
             perform asyouwere.interrupt_turn(v_turn.session_id, v_turn.id);
         exception when others then
             perform asyouwere.note_failure(v_turn.internal_session_id, 'turns', sqlstate);
+            continue;
         end;
-        if clock_timestamp() > v_until then
-            return true;
-        end if;
+        return true; -- one session's lock at a time
     end loop;
     for v_turn in
         select t.* from public.session_turns t where t.due_at <= now() order by t.due_at limit 500

@@ -163,3 +163,19 @@ def test_offer__ends_in_ten_minutes(db: Db) -> None:
         row = db.one("offer_my_sessions")
     (left,) = db.superuser.execute("select %s - now() as left", (row["expires_at"],)).fetchall()
     assert 590 < left["left"].total_seconds() <= 600
+
+
+def test_transfer__one_owner_cannot_fill_another_persons_invitations(db: Db) -> None:
+    """Offers count as invitations from one, so a friend's invitation still fits."""
+    db.superuser.execute("update asyouwere.settings set max_invitations_from_one = 3, max_invitations_received = 5")
+    bob = db.user("bob")
+    with db.acting_as("eve"):
+        for _ in range(3):
+            db.one("transfer_session", p_session_id=db.session("eve"), p_to_user=bob)
+        with db.refuses("quota_exceeded"):
+            db.one("transfer_session", p_session_id=db.session("eve"), p_to_user=bob)
+        with db.refuses("quota_exceeded"):
+            db.one("set_session_member", p_session_id=db.session("eve"), p_user_id=bob, p_role="viewer")
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="viewer")

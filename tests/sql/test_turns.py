@@ -605,3 +605,19 @@ def test_forgetting__the_name_goes_the_turn_stays(db: Db, session_id: UUID) -> N
     assert look(db, session_id, turn)["started_by"] is None
     with db.acting_as("service"):
         flush(db, session_id, turn, 1, "the service may go on")
+
+
+def test_append_turn_chunks__what_could_not_be_a_part_is_refused(db: Db, session_id) -> None:
+    """Deep enough a chunk could be stored and never be read again: nobody could look at the turn, or end it."""
+    turn = begin(db, session_id)
+    for bad, code in (("[" * 5000 + "]" * 5000, "nesting_too_deep"), ("1e400", "number_out_of_range")):
+        with db.refuses(code):
+            db.sql("select * from append_turn_chunks(%s, %s, 1, %s::json)", (session_id, turn, f"[{bad}]"))
+    assert look(db, session_id, turn)["status"] == "running"
+
+
+def test_finish_turn__a_key_twice_is_refused_as_by_a_save(db: Db, session_id) -> None:
+    turn = begin(db, session_id)
+    changes = '{"set":{"/a":{"k":1,"k":2}}}'
+    with db.refuses("invalid_state"):
+        db.sql("select * from finish_turn(%s, %s, p_changes => %s::json)", (session_id, turn, changes))
