@@ -217,3 +217,21 @@ def test_used_ids__tell_a_third_person_nothing(db: Db) -> None:
             except Exception as exc:  # noqa: BLE001 - what it says is compared
                 answers.add(str(exc))
     assert len(answers) == 1
+
+
+def test_erase_sessions__very_many_snapshots_go_in_steps(db: Db) -> None:
+    """One statement for all of them would meet a time limit, roll back, and stand in everybody's way for ever."""
+    session_id = db.session("ada")
+    db.superuser.execute(
+        "insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)"
+        " select %s, n, 0, 0, 0 from generate_series(1, 4500) n",
+        (session_id,),
+    )
+    steps = []
+    while not steps or not steps[-1]["done"]:
+        (row,) = db.superuser.execute(
+            "select * from asyouwere.erase_sessions(%s, clock_timestamp())", (db.user("ada"),)
+        ).fetchall()
+        steps.append(row)
+    assert [(step["sessions"], step["snapshots"]) for step in steps] == [(0, 2000), (0, 2000), (1, 500), (0, 0)]
+    assert db.superuser.execute("select from public.session_snapshots").fetchall() == []
