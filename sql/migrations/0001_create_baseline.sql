@@ -4155,7 +4155,9 @@ grant execute on function public.delete_session to authenticated, service_role;
 -- Taking a session along: everything that is kept of it, and back in.
 -- Breaks running code: no.
 
-create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
+create function asyouwere.export_head(
+    p_session public.free_agent_sessions, p_with_turns boolean default true
+) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -4182,7 +4184,7 @@ begin
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
                         or auth.role() = 'service_role')))::text, -1),
-        asyouwere.export_turns(p_session.id), '}',
+        case when p_with_turns then asyouwere.export_turns(p_session.id) end, '}',
         ',"snapshots":[', (
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
@@ -4377,7 +4379,7 @@ begin
         then json_build_array(v_from.number, v_snapshots, v_page.since, v_page.place, v_page.path)::text
         else 'null' end;
     if p_page is null then
-        return next asyouwere.export_head(v_session);
+        return next asyouwere.export_head(v_session, not p_latest_only);
     end if;
     return query select unnest(v_page.lines);
 end;
@@ -7757,18 +7759,29 @@ grant execute on function public.stop_turn to authenticated, service_role;
 create function asyouwere.export_turns(p_session_id uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-    -- The newest ten: what is in their text chunks is among the messages as well.
+    -- The newest ten, together no larger than one may be: all of it is one row of the export. What is in their text
+    -- chunks is among the messages as well.
     select ',"turns":[' || string_agg(concat(
             left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
                 t.ended_at,
                 'number', t.number, 'position', t.position)::text, -1),
             ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
     from (
-        select n.*, (
+        select f.*, (
             select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
-            where c.session = n.internal_session_id and c.turn = n.internal_id) as chunks
-        from public.session_turns n
-        where n.session_id = p_session_id and n.status = 'interrupted' order by n.internal_id desc limit 10
+            where c.session = f.internal_session_id and c.turn = f.internal_id) as chunks
+        from (
+            select n.*, sum((
+                select c.bytes from asyouwere.turn_chunks c
+                where c.session = n.internal_session_id and c.turn = n.internal_id order by c.seq desc limit 1
+            )) over (order by n.internal_id desc) as bytes
+            from (
+                select * from public.session_turns i
+                where i.session_id = p_session_id and i.status = 'interrupted'
+                order by i.internal_id desc limit 10
+            ) n
+        ) f
+        where f.bytes <= (select s.max_turn_bytes from asyouwere.settings s)
     ) t
     where t.chunks is not null
 $$;
@@ -8439,6 +8452,12 @@ begin
         v_rows := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number, v_rows);
     end if;
     perform asyouwere.write_snapshot(v_session, v_rows, false, null, null, null);
+    -- What the answers of turns said lies in their chunks as well, for whoever follows behind.
+    if v_all or exists (select from unnest(v_rows.paths) p (path) where starts_with(p.path, '/messages/')) then
+        delete from asyouwere.turn_chunks c using public.session_turns t
+        where t.session_id = p_session_id and t.status <> 'running'
+            and c.session = t.internal_session_id and c.turn = t.internal_id;
+    end if;
     return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
 end;
 $$;

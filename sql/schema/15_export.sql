@@ -1,7 +1,9 @@
 -- Taking a session along: everything that is kept of it, and back in.
 -- Breaks running code: no.
 
-create function asyouwere.export_head(p_session public.free_agent_sessions) returns text
+create function asyouwere.export_head(
+    p_session public.free_agent_sessions, p_with_turns boolean default true
+) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -28,7 +30,7 @@ begin
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
                         or auth.role() = 'service_role')))::text, -1),
-        asyouwere.export_turns(p_session.id), '}',
+        case when p_with_turns then asyouwere.export_turns(p_session.id) end, '}',
         ',"snapshots":[', (
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
@@ -223,7 +225,7 @@ begin
         then json_build_array(v_from.number, v_snapshots, v_page.since, v_page.place, v_page.path)::text
         else 'null' end;
     if p_page is null then
-        return next asyouwere.export_head(v_session);
+        return next asyouwere.export_head(v_session, not p_latest_only);
     end if;
     return query select unnest(v_page.lines);
 end;

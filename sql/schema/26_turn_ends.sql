@@ -226,18 +226,29 @@ grant execute on function public.stop_turn to authenticated, service_role;
 create function asyouwere.export_turns(p_session_id uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-    -- The newest ten: what is in their text chunks is among the messages as well.
+    -- The newest ten, together no larger than one may be: all of it is one row of the export. What is in their text
+    -- chunks is among the messages as well.
     select ',"turns":[' || string_agg(concat(
             left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
                 t.ended_at,
                 'number', t.number, 'position', t.position)::text, -1),
             ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
     from (
-        select n.*, (
+        select f.*, (
             select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
-            where c.session = n.internal_session_id and c.turn = n.internal_id) as chunks
-        from public.session_turns n
-        where n.session_id = p_session_id and n.status = 'interrupted' order by n.internal_id desc limit 10
+            where c.session = f.internal_session_id and c.turn = f.internal_id) as chunks
+        from (
+            select n.*, sum((
+                select c.bytes from asyouwere.turn_chunks c
+                where c.session = n.internal_session_id and c.turn = n.internal_id order by c.seq desc limit 1
+            )) over (order by n.internal_id desc) as bytes
+            from (
+                select * from public.session_turns i
+                where i.session_id = p_session_id and i.status = 'interrupted'
+                order by i.internal_id desc limit 10
+            ) n
+        ) f
+        where f.bytes <= (select s.max_turn_bytes from asyouwere.settings s)
     ) t
     where t.chunks is not null
 $$;

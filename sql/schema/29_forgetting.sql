@@ -150,6 +150,12 @@ begin
         v_rows := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number, v_rows);
     end if;
     perform asyouwere.write_snapshot(v_session, v_rows, false, null, null, null);
+    -- What the answers of turns said lies in their chunks as well, for whoever follows behind.
+    if v_all or exists (select from unnest(v_rows.paths) p (path) where starts_with(p.path, '/messages/')) then
+        delete from asyouwere.turn_chunks c using public.session_turns t
+        where t.session_id = p_session_id and t.status <> 'running'
+            and c.session = t.internal_session_id and c.turn = t.internal_id;
+    end if;
     return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
 end;
 $$;

@@ -621,3 +621,32 @@ def test_finish_turn__a_key_twice_is_refused_as_by_a_save(db: Db, session_id) ->
     changes = '{"set":{"/a":{"k":1,"k":2}}}'
     with db.refuses("invalid_state"):
         db.sql("select * from finish_turn(%s, %s, p_changes => %s::json)", (session_id, turn, changes))
+
+
+def test_export__turns_are_no_larger_together_than_one_may_be(db: Db, session_id) -> None:
+    """All of them are one row of the export, so ten of eight MB must not be."""
+    (before,) = db.superuser.execute("select max_turn_bytes from asyouwere.settings").fetchall()
+    db.superuser.execute("update asyouwere.settings set max_turn_bytes = 65536")
+    try:
+        turns = []
+        for _ in range(2):
+            turns.append(begin(db, session_id))
+            flush(db, session_id, turns[-1], 1, {"x": "y" * 40000})
+            run_out(db, turns[-1])
+            look(db, session_id, turns[-1])
+        head = json.loads(db.sql("select * from export_session(%s)", (session_id,))[0]["export_session"] + "]}")
+        assert [turn["id"] for turn in head["session"]["turns"]] == [str(turns[-1])]
+        (page, *_) = db.sql("select * from export_session_page(%s, p_latest_only => true)", (session_id,))
+        assert "turns" not in next(iter(page.values()))
+    finally:
+        db.superuser.execute("update asyouwere.settings set max_turn_bytes = %s", (before["max_turn_bytes"],))
+
+
+def test_forget__takes_the_chunks_of_ended_turns_along(db: Db, session_id) -> None:
+    turn = begin(db, session_id)
+    flush(db, session_id, turn, 1, "my secret address")
+    run_out(db, turn)
+    assert look(db, session_id, turn)["chunks"] == ["my secret address"]
+    db.sql("select * from forget_session_parts(%s, %s::json)", (session_id, '["/messages"]'))
+    assert "secret" not in json.dumps(look(db, session_id, turn), default=str)
+    assert "secret" not in json.dumps(db.sql("select * from export_session(%s)", (session_id,)), default=str)
