@@ -100,6 +100,7 @@ def test_server__plans_as_stock_postgres_does(stock_db: Db) -> None:
 
 def test_functions__start_no_compiler(stock: EmbeddedPostgres, stock_db: Db) -> None:
     db, begin = stock_db, stock.log.stat().st_size
+    db.user("newcomer")  # whom CALLS share with
     with db.acting_as("ada"):
         for arguments in ({}, {"p_limit": 1000}, {"p_search": "7"}, {"p_archived": None, "p_status": "idle"}):
             db.call("list_sessions", **arguments)
