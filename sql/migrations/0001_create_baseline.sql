@@ -354,7 +354,8 @@ create table public.session_snapshots (
 );
 comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
-comment on column public.session_snapshots.size_bytes is 'Bytes of this version''s parts: addresses, JSON and a row each.';
+comment on column public.session_snapshots.size_bytes is
+    'Bytes of this version''s parts: addresses, JSON and a row each.';
 comment on column public.session_snapshots.changed_parts is
     'Parts written or removed since the snapshot before.';
 comment on column public.session_snapshots.created_by is
@@ -3357,7 +3358,8 @@ end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members. p_key gives it a '
+    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
+    ' p_key gives it a '
     'key. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;
@@ -4071,7 +4073,8 @@ begin
         or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
     then
         perform asyouwere.fail('invalid_argument',
-            'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
+            'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds'
+            ' can be changed, each to its own type.');
     end if;
     v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
     v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);
@@ -4719,7 +4722,8 @@ end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts. Raises invalid_argument,'
+    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts.'
+    ' Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;

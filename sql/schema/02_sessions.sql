@@ -111,7 +111,8 @@ create table public.session_snapshots (
 );
 comment on table public.session_snapshots is
     'A numbered version of a session''s state: 1, 2, 3 … The content is the parts alive at that number.';
-comment on column public.session_snapshots.size_bytes is 'Bytes of this version''s parts: addresses, JSON and a row each.';
+comment on column public.session_snapshots.size_bytes is
+    'Bytes of this version''s parts: addresses, JSON and a row each.';
 comment on column public.session_snapshots.changed_parts is
     'Parts written or removed since the snapshot before.';
 comment on column public.session_snapshots.created_by is

@@ -312,7 +312,8 @@ begin
         or (p_changes ->> 'expires_after_seconds')::numeric not between 0 and 2000000000
     then
         perform asyouwere.fail('invalid_argument',
-            'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds can be changed, each to its own type.');
+            'Only name, model, status, visibility, metadata, upstream, archived, expires_after_seconds'
+            ' can be changed, each to its own type.');
     end if;
     v_seconds := round((p_changes ->> 'expires_after_seconds')::numeric);
     v_session := jsonb_populate_record(v_session, p_changes - array['archived', 'expires_after_seconds']);

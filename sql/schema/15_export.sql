@@ -565,7 +565,8 @@ end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts. Raises invalid_argument,'
+    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts.'
+    ' Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
 grant execute on function public.import_session to authenticated;
