@@ -1,0 +1,9 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["tests/**/*.test.ts"],
+    testTimeout: 30_000,
+    coverage: { provider: "v8", include: ["src/core/**"], exclude: ["src/core/types.ts"], reporter: ["text", "json-summary"] },
+  },
+});
