@@ -15,7 +15,7 @@ from tests.property.exact import parse, written_twice
 settings.register_profile("asyouwere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("asyouwere")
 
-__all__ = ["json_texts", "pairs_of_edits", "small_states", "state_texts"]
+__all__ = ["edits", "json_texts", "pairs_of_edits", "small_states", "state_texts"]
 
 _SHORT = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", '"': '"', "\\": "\\", "/": "/"}
 
@@ -173,3 +173,8 @@ def pairs_of_edits(draw: st.DrawFn) -> tuple[str, str, str]:
     states = (base, draw(_edited(base)), draw(_edited(base)))
     one, two, three = (json.dumps(state, separators=(",", ":"), ensure_ascii=False) for state in states)
     return one, two, three
+
+
+def edits(text: str) -> st.SearchStrategy[str]:
+    """Canonical texts of states that were made from this one."""
+    return _edited(json.loads(text)).map(lambda state: json.dumps(state, separators=(",", ":"), ensure_ascii=False))

@@ -12,8 +12,9 @@ from asyouwere.state import addresses
 from asyouwere.state.changes import apply, diff
 from asyouwere.state.exact_json import encode, parse
 from asyouwere.state.merging import merge_changes
+from asyouwere.state.rebasing import rebase
 from asyouwere.state.rows import open_changes
-from asyouwere.state.tree import join, split
+from asyouwere.state.tree import Tree, join, render, split, tree_of_parts
 from tests.support.cases import Case, all_cases
 
 
@@ -67,6 +68,26 @@ def test_merge_changes__cases(case: Case) -> None:
         assert json.loads(join(merged.parts)) == case["merged"]
     else:
         assert merged.conflicts == case["conflicts"]
+
+
+def tree_of(value: Any) -> dict[str, Tree]:
+    return tree_of_parts(split(text_of(value)))
+
+
+@all_cases("rebasing.json")
+def test_rebase__cases(case: Case) -> None:
+    sent, theirs, mine = (tree_of(case[name]) for name in ("sent", "theirs", "mine"))
+    moved = {pointer: (first, shift) for pointer, (first, shift) in case.get("moved", {}).items()}
+    tree, doubts = rebase(sent, theirs, mine, moved)
+    assert json.loads(render(tree)) == case["result"]
+    told = [
+        {"address": doubt.address}
+        | {name: json.loads(render(value)) for name in ("base", "mine", "theirs") if (value := getattr(doubt, name)) is not None}
+        for doubt in doubts
+    ]
+    in_order = sorted(case["doubts"], key=lambda doubt: doubt["address"])
+    assert sorted(told, key=lambda doubt: doubt["address"]) == in_order
+    assert [tree_of(case[name]) for name in ("sent", "theirs", "mine")] == [sent, theirs, mine]
 
 
 @all_cases("numbers.json")
