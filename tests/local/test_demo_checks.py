@@ -151,6 +151,31 @@ def test_kept__finds() -> None:
     assert checks.kept([2, 5], [2, 5], gone=[1, 3, 4, 5]) == ["number 5 is listed, but does not restore"]
 
 
+def test_followed__finds_lost_doubled_moved_and_changed() -> None:
+    sent = ["Green", " or", " black"]
+    seen = [(1, "Green"), (2, " or"), (3, " black")]
+    assert checks.followed(sent, seen) == []
+    assert checks.followed(sent, seen[:2]) == ["chunk 3 did not come"]
+    assert checks.followed(sent, [*seen, seen[2]]) == ["chunk 3 came 2 times"]
+    assert checks.followed(sent, [seen[1], seen[0], seen[2]]) == ["chunks came out of order"]
+    assert checks.followed(sent, [*seen[:2], (3, "black")]) == ["chunk 3 is not what was sent"]
+    assert checks.followed(sent, [*seen, (4, "!")]) == ["chunk 4 is not what was sent"]
+
+
+def test_answered_once__finds() -> None:
+    sent = ["Green", " or", " black"]
+    done, so_far = {"content": "Green or black"}, {"content": "Green or", "status": "interrupted"}
+    assert checks.answered_once([done], sent, 3) == []
+    assert checks.answered_once([so_far], sent, 1, "interrupted") == []
+    assert checks.answered_once([], sent, 3) == ["there are 0 messages of this answer"]
+    assert checks.answered_once([done, done], sent, 3) == ["there are 2 messages of this answer"]
+    assert checks.answered_once([so_far], sent, 3, "interrupted") == ["there are 0 messages of this answer"]
+    more = {"content": "Green or blue", "status": "interrupted"}
+    assert checks.answered_once([more], sent, 2, "interrupted") == ["the message holds what was not sent"]
+    assert checks.answered_once([done | {"status": "failed"}], sent, 3) == ["the message's status is failed instead of None"]
+    assert checks.answered_once([{"content": "Green or"}], sent, 2) == ["the message is not complete"]
+
+
 def test_guarantees__hold_only_if_all_were_looked_at_and_nothing_was_found() -> None:
     guarantees = Guarantees(("one", "two"))
     assert guarantees.problems("one") == ["was not checked"]

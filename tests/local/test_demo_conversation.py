@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from asyouwere.local.demo.conversation import Script, State, apply, build
+from asyouwere.local.demo.streaming import in_chunks
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,12 @@ def test_apply__escaped_pointer(script: Script) -> None:
     assert [message["id"] for message in state["messages"]] == [
         f"msg_{n:04d}" for n in range(len(state["messages"]))
     ]
+
+
+def test_in_chunks__nothing_is_lost() -> None:
+    text = "\n Green,  or\tblack 折 🙂\n"
+    for count in (1, 3, 60):
+        chunks = in_chunks(text, count)
+        assert "".join(chunks) == text
+        assert all(chunks)
+    assert len(in_chunks("word " * 100, 60)) == 60

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from asyouwere.local.demo.measurements import (
+    Answer,
     Measurements,
     SavePoint,
     StoragePoint,
@@ -24,7 +25,15 @@ def measured(saves: int, crashes: list[int]) -> Measurements:
         saves=[SavePoint(n, 4.0 + n % 3, 1.0 + n / 10, 1000, whole=n % 25 == 0) for n in counts],
         storage=[StoragePoint(n, 300_000 + 3000 * n, 20_000 + 400 * n * n, 1100 * n) for n in counts],
         crashes=crashes,
+        answer=streamed(saves),
     )
+
+
+def streamed(chunks: int) -> Answer:
+    """One chunk a second, read half a second later; the functions are away while the last one is under way."""
+    times = {seq: float(seq) for seq in range(1, chunks + 1)}
+    read = {seq: at + 0.5 for seq, at in times.items()} | {chunks: chunks + 2.5}
+    return Answer(flushed=times, read=read, killed=chunks + 0.1, back=chunks + 2.0)
 
 
 def test_draw__every_colour_changes_on_a_dark_page(tmp_path: Path) -> None:
@@ -65,3 +74,8 @@ def test_percentile__nearest_rank() -> None:
 
 def test_running_median__follows_without_the_spikes() -> None:
     assert running_median([1, 1, 90, 1, 2, 2, 2], window=3) == [1, 1, 1, 2, 2, 2, 2]
+
+
+def test_lags__without_chunks_that_waited_for_the_functions() -> None:
+    assert streamed(3).lags_ms() == [500.0, 500.0]
+    assert Answer().lags_ms() == []

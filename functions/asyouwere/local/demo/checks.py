@@ -176,6 +176,45 @@ def kept(wanted: Iterable[int], numbers: Iterable[int], gone: Iterable[int]) -> 
     return _shortened(problems)
 
 
+def followed(sent: Sequence[str], seen: Sequence[tuple[int, str]]) -> list[str]:
+    """A reader got the chunks from the first to the last one, each once, in order and as they were sent."""
+    numbers = [number for number, _ in seen]
+    problems = []
+    if numbers != sorted(numbers):
+        problems.append("chunks came out of order")
+    counts = Counter(numbers)
+    problems += [f"chunk {number} did not come" for number in range(1, len(sent) + 1) if not counts[number]]
+    problems += [f"chunk {number} came {count} times" for number, count in counts.items() if count > 1]
+    problems += [
+        f"chunk {number} is not what was sent"
+        for number, text in seen
+        if not 0 < number <= len(sent) or sent[number - 1] != text
+    ]
+    return _shortened(problems)
+
+
+def answered_once(
+    messages: Sequence[Mapping[str, Any]], sent: Sequence[str], safe: int, status: str | None = None
+) -> list[str]:
+    """One message begins with the chunks whose flush was answered, and holds nothing that was not sent.
+
+    safe: how many were answered; status: of the message; None: it has none, and is complete.
+    """
+    begin, whole = "".join(sent[:safe]), "".join(sent)
+    found = [message for message in messages if str(message.get("content", "")).startswith(begin)]
+    if len(found) != 1:
+        return [f"there are {len(found)} messages of this answer"]
+    (message,) = found
+    problems = []
+    if not whole.startswith(message["content"]):
+        problems.append("the message holds what was not sent")
+    if status is None and message["content"] != whole:
+        problems.append("the message is not complete")
+    if message.get("status") != status:
+        problems.append(f"the message's status is {message.get('status')} instead of {status}")
+    return problems
+
+
 def _parts(value: Any, address: str, depth: int) -> dict[str, Any]:
     """The parts of a state by address: objects are opened down to depth 3, lists on the way into items."""
     parts: dict[str, Any] = {}

@@ -73,6 +73,28 @@ class Client:
         ]
         return rows
 
+    def begin_turn(self, session_id: str, turn_id: str, **fields: Any) -> dict[str, Any]:
+        """Claim the session for an answer; field: lease_seconds."""
+        return self._call("POST", f"/sessions/{session_id}/turns", {"turn_id": turn_id, **fields})
+
+    def flush(self, session_id: str, turn_id: str, from_seq: int, chunks: list[Any]) -> dict[str, Any]:
+        """Add chunks to an answer."""
+        body = {"from_seq": from_seq, "chunks": chunks}
+        return self._call("POST", f"/sessions/{session_id}/turns/{turn_id}/chunks", body)
+
+    def finish_turn(self, session_id: str, turn_id: str) -> dict[str, Any]:
+        """Make the chunks a message."""
+        return self._call("POST", f"/sessions/{session_id}/turns/{turn_id}/finish", {})
+
+    def turn(self, session_id: str, turn_id: str) -> dict[str, Any]:
+        """How far an answer is."""
+        return self._call("GET", f"/sessions/{session_id}/turns/{turn_id}")
+
+    def messages(self, session_id: str) -> list[dict[str, Any]]:
+        """The messages of a session, as they stand in its state; at most 200."""
+        page = self._call("GET", f"/sessions/{session_id}/messages", query={"limit": 200})
+        return [message["body"] for message in page["messages"]]
+
     def clean_up(self, *, keep: int, older_than_seconds: int) -> dict[str, Any]:
         """Remove old snapshots of all sessions; needs a token of the service role."""
         return self._call(

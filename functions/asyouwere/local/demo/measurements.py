@@ -29,6 +29,30 @@ class StoragePoint:
 
 
 @dataclass
+class Answer:
+    """An answer that was streamed. Times in seconds since it began.
+
+    flushed, read: when each chunk was sent, and when the reader had it, by number; reloaded, killed, back: when the
+    reader loaded the page again, when the functions were killed, when they were there again.
+    """
+
+    flushed: dict[int, float] = field(default_factory=dict)
+    read: dict[int, float] = field(default_factory=dict)
+    flushes_ms: list[float] = field(default_factory=list)
+    reloaded: float = 0.0
+    killed: float = 0.0
+    back: float = 0.0
+
+    def lags_ms(self) -> list[float]:
+        """From flush to reader, of each chunk that was not under way while the functions were down."""
+        return [
+            (at - self.flushed[seq]) * 1000
+            for seq, at in self.read.items()
+            if seq in self.flushed and not (self.flushed[seq] < self.back and at > self.killed)
+        ]
+
+
+@dataclass
 class Measurements:
     """Everything that the table and the picture show. ``crashes`` holds the message counts of the kills."""
 
@@ -37,6 +61,7 @@ class Measurements:
     restores_ms: list[float] = field(default_factory=list)
     crashes: list[int] = field(default_factory=list)
     versions_json_bytes: int = 0
+    answer: Answer = field(default_factory=Answer)
 
     def changes_ms(self) -> list[float]:
         return [point.asyouwere_ms for point in self.saves if not point.whole]

@@ -1,4 +1,5 @@
-"""The picture of the demo: the time of a save and the storage, against the number of messages.
+"""The picture of the demo: the time of a save and the storage, against the number of messages; below them an answer
+while it is made.
 
 `draw` writes the same picture as PNG (on white) and as SVG. The SVG follows the reader's colour scheme, so it
 reads well on a light and on a dark page.
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asyouwere.local.demo.measurements import Measurements, running_median
+from asyouwere.local.demo.measurements import Answer, Measurements, running_median
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,10 +66,10 @@ def draw(measured: Measurements, folder: Path) -> tuple[Path, Path]:
         "savefig.facecolor": PAPER,
     }
     with pyplot.rc_context(style):  # type: ignore[arg-type,unused-ignore]  # newer ones list every name
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.9))
-        _times(left, measured)
-        _storage(right, measured)
-        figure.subplots_adjust(left=0.04, right=0.855, top=0.84, bottom=0.125, wspace=0.62)
+        figure = pyplot.figure(figsize=(11, 7.6))
+        _times(figure.add_axes((0.04, 0.46, 0.31, 0.445)), measured)
+        _storage(figure.add_axes((0.545, 0.46, 0.31, 0.445)), measured)
+        _answer(figure.add_axes((0.04, 0.075, 0.815, 0.2)), measured.answer)
         png, svg = folder / "demo.png", folder / "demo.svg"
         figure.savefig(png, dpi=160)
         figure.savefig(svg, metadata={"Date": None})
@@ -145,6 +146,37 @@ def _storage(axes: Axes, measured: Measurements) -> None:
     _mark_crashes(axes, measured.crashes)
 
 
+def _answer(axes: Axes, answer: Answer) -> None:
+    """Chunks against time: what the runner has sent, what the page has read."""
+    last = max([1, *answer.flushed, *answer.read])
+    end = max([1.0, *answer.flushed.values(), *answer.read.values()])
+    axes.axvspan(answer.killed, answer.back, color=GRID, alpha=0.35, linewidth=0)
+    lines = ((answer.flushed, MUTED, (0, (4, 2)), 1.3), (answer.read, ASYOUWERE, "-", 2.2))
+    for chunks, colour, dashes, width in lines:
+        axes.step([*chunks.values()], [*chunks], where="post", color=colour, linestyle=dashes, linewidth=width)
+    _title(axes, "An answer while it is made", "chunks, one the runner's flush each, and when a page has them")
+    axes.set_xlabel("seconds")
+    axes.set_xlim(0, end * 1.01)
+    axes.set_ylim(0, last * 1.06)
+    _plain(axes)
+    for name, height, colour in (("sent by the runner", 0.95, MUTED), ("read by the page", 0.8, ASYOUWERE)):
+        place: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "fontsize": 9.5, "fontweight": "medium"}
+        axes.text(1.01, height, name, color=colour, **place)
+    for name, moment, side in (("page loaded again", answer.reloaded, -1), ("functions killed", answer.killed, 1)):
+        axes.axvline(moment, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+        axes.annotate(
+            name,
+            (moment, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3 * side, -2),
+            textcoords="offset points",
+            fontsize=8,
+            color=MUTED,
+            va="top",
+            ha="left" if side > 0 else "right",
+        )
+
+
 def human_bytes(size: float, digits: int = 1) -> str:
     """A size as people write it, in decimal units: 999 B, 1.5 kB, 23.4 MB."""
     units = ["B", "kB", "MB", "GB"]
@@ -161,10 +193,22 @@ def _median_line(axes: Axes, counts: Sequence[int], values: Sequence[float], col
 
 
 def _frame(axes: Axes, title: str, subtitle: str, last: int) -> None:
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=24)
-    axes.text(0, 1.035, subtitle, transform=axes.transAxes, fontsize=9, color=MUTED)
+    _title(axes, title, subtitle)
     axes.set_xlabel("messages in the session")
     axes.set_xlim(0, last * 1.01)
+    _plain(axes)
+
+
+def _title(axes: Axes, title: str, subtitle: str) -> None:
+    """The subtitle stands right above the plot, however high that is."""
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=24)
+    axes.annotate(
+        subtitle, (0, 1), xycoords="axes fraction", xytext=(0, 9), textcoords="offset points", fontsize=9, color=MUTED
+    )
+
+
+def _plain(axes: Axes) -> None:
+    """No frame, and lines to read the height by."""
     axes.grid(True, axis="y")
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0)

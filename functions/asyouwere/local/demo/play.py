@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from asyouwere.local.demo import checks
+from asyouwere.local.demo import checks, streaming
 from asyouwere.local.demo.checks import Guarantees, SaveResult
 from asyouwere.local.demo.client import Client, Refused
 from asyouwere.local.demo.conversation import Script, State, Step, apply, put
@@ -31,7 +31,9 @@ MERGE = "Two devices save at once: merged, nothing lost"
 CONFLICT = "A conflict is refused and named; nothing is written"
 DIFF = "The difference of two versions is exact"
 CLEANUP = "Clean-up removes what it may, and nothing else"
-TITLES = (CRASHES, RETRIES, EXACTLY_ONCE, MESSAGES, VERSIONS, RESTORES, MERGE, CONFLICT, DIFF, CLEANUP)
+TITLES = (
+    CRASHES, RETRIES, EXACTLY_ONCE, MESSAGES, VERSIONS, RESTORES, MERGE, CONFLICT, DIFF, CLEANUP, *streaming.TITLES,
+)  # fmt: skip
 
 KEEP = 20  # newest snapshots that clean-up leaves
 STORAGE_EVERY = 5  # saves between two looks at the size on disk
@@ -382,3 +384,11 @@ class Play:
             problems.append(f"it says {self.cleaned['snapshots']} snapshots, but {len(gone)} are gone")
         evidence = f"{len(gone)} removed; the newest {KEEP} and {len(named)} labelled restore exactly"
         self.guarantees.report(CLEANUP, problems, evidence)
+
+    # -- act 5: an answer while it is made -------------------------------------------------------------
+
+    def stream(self) -> None:
+        """Stream the longest answer of the conversation, in a session of its own."""
+        answers = [message["content"] for message in self.script.messages if message["role"] == "assistant"]
+        act = streaming.Streaming(self.stack, self.client, self.guarantees, self.measured.answer, self.tell)
+        act.play(max(filter(None, answers), key=len))

@@ -107,7 +107,12 @@ def numbers(to: Console, measured: Measurements, replaced: int) -> None:
     if whole:
         table.add_row("a whole state, p50", _ms(percentile(whole, 50)), "", f"{len(whole)} of the saves")
     table.add_row("a restore, p50", _ms(percentile(measured.restores_ms, 50)), "", "every version, once")
-    table.add_row("a restore, p99", _ms(percentile(measured.restores_ms, 99)), "", "", end_section=True)
+    table.add_row("a restore, p99", _ms(percentile(measured.restores_ms, 99)), "")
+    answer = measured.answer
+    table.add_row("a chunk flushed, p50", _ms(percentile(answer.flushes_ms, 50)), "", "of an answer while it is made")
+    table.add_row(
+        "until it is read, p50", _ms(percentile(answer.lags_ms(), 50)), "", "a look every 200 ms", end_section=True
+    )
     table.add_row(
         "on disk, all versions",
         human_bytes(last.asyouwere_bytes),

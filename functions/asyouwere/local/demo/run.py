@@ -61,14 +61,16 @@ def run(*, messages: int, keep: bool, folder: Path | None) -> int:
                 report.differences(console, play.differences)
                 play.clean_up()
                 report.clean_up(console, play.cleaned, KEEP)
+                report.act(console, 5, "An answer while it is made")
+                play.stream()
             finally:
                 play.close()
         finally:
             stack.stop()
         pictures = draw(play.measured, folder)
-        report.act(console, 5, "Numbers")
+        report.act(console, 6, "Numbers")
         report.numbers(console, play.measured, play.documents.replaced)
-        report.act(console, 6, "Guarantees")
+        report.act(console, 7, "Guarantees")
         report.guarantees(console, play.guarantees)
         report.ending(console, play.guarantees, pictures, data if keep else None, time.monotonic() - begin)
         return 0 if play.guarantees.hold else 1
