@@ -3,9 +3,9 @@
     main()                            as `make demo` does
     main(messages=60, keep=True)      shorter, and the data folder stays
 
-Where to look: `conversation` writes what is played, `play` has the acts, `crash` kills, `streaming` has an answer made
-by a `runner` and read by a `reader`, `checks` judges, `documents` is what it is compared with, `report` and `picture`
-show it.
+Where to look: `conversation` writes what is played, `play` has the acts, `crash` kills, `streaming` has an answer
+that a `runner` makes and a `reader` reads, `checks` judges, `documents` is what it is compared with, `report` and
+`picture` show it.
 """
 
 from __future__ import annotations
