@@ -49,6 +49,12 @@ export interface JournalRecord {
   sending: Sending | null;
   /** What the app has changed since: leads from base with `sending` done to what is on the screen. Null: nothing. */
   pending: Changes | null;
+  /**
+   * The idempotency key that `pending` will be sent with. A page that is closed sends before its journal is durable, so
+   * whoever finishes what it left has to ask under this key; `idempotency_key_reused` then says that it came through,
+   * with later edits than the record knows.
+   */
+  next: string;
   /** When it was written, in ms of the clock. */
   at: number;
 }
@@ -77,8 +83,12 @@ export interface Journal {
    * Writes a client's record in place of the one before, and deletes those `instead` names, in one transaction.
    * Resolves when it is durable (or refused). A record with neither sending nor pending is a copy to paint from: the
    * newest of a session stays, older ones may go.
+   *
+   * False, and nothing is written: another client has taken this record over, or one of `instead` (this page was
+   * frozen, or in the back/forward cache). What had been written there is the other's to send now: only edits made
+   * since are this client's still. So what `adopt` gave is folded in once it is written, not before.
    */
-  write(record: JournalRecord, instead?: RecordName[]): Promise<void>;
+  write(record: JournalRecord, instead?: RecordName[]): Promise<boolean>;
   /**
    * The records with something waiting whose clients are gone, newest first; from then on they are held by this
    * client, until it writes them or is gone itself. `later` is called with each whose client goes afterwards.
