@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from collections.abc import Iterator
 from unittest import mock
 
@@ -128,3 +131,44 @@ def test_functions__not_there(functions_url: str) -> None:
     assert {finding.message for finding in check_functions("ftp://127.0.0.1")} == {"that is no http address"}
     https = functions_url.replace("http://", "https://")
     assert {finding.message for finding in check_functions(https)} == {"it does not speak TLS; http:// instead of https://?"}
+
+
+@contextlib.contextmanager
+def listening(answer: bytes) -> Iterator[str]:
+    """Somebody who takes connections and answers once all four functions are asked for; never without an answer."""
+    together = threading.Barrier(len(FUNCTIONS))
+    opened: list[socket.socket] = []
+
+    def serve(peer: socket.socket) -> None:
+        peer.recv(4096)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(20)
+            if answer:
+                peer.sendall(answer)
+
+    def accept(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(server.accept()[0])
+                threading.Thread(target=serve, args=(opened[-1],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, args=(server,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    for peer in opened:
+        peer.close()
+
+
+def test_functions__that_hang_are_said_to() -> None:
+    with mock.patch("asyouwere.local.doctor.connecting.CONNECT_SECONDS", 0.5), listening(b"") as url:
+        found = list(check_functions(url))
+    assert [finding.check for finding in found] == list(FUNCTIONS)
+    said = {(finding.level, "hangs" in finding.message, "deploy" in finding.advice) for finding in found}
+    assert said == {("fail", True, False)}
+
+
+def test_functions__are_asked_all_at_once() -> None:
+    with listening(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as url:
+        found = list(check_functions(url))
+    assert {(finding.message, "fails" in finding.advice) for finding in found} == {("status 503", True)}

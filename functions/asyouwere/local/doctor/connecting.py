@@ -14,9 +14,10 @@ import psycopg
 from asyouwere.local.doctor.finding import Finding
 from asyouwere.service.encryption import NotEncrypted, is_this_machine
 
-__all__ = ["CONNECT_SECONDS", "ask", "connection_failure"]
+__all__ = ["CONNECT_SECONDS", "NO_ANSWER_IN_TIME", "ask", "connection_failure"]
 
 CONNECT_SECONDS: Final = 10
+NO_ANSWER_IN_TIME: Final = f"no answer within {CONNECT_SECONDS} s"
 
 _TLS_MISSING: Final = "wrong sslmode: the server wants TLS"
 _TLS_ADVICE: Final = "sslmode=verify-full with sslrootcert, or sslmode=require, in the connection string"
@@ -34,7 +35,7 @@ _DATABASE: Final = (
     ("starting up", "the server is starting", "try again in a moment"),
     ("shutting down", "the server is shutting down", "start it again"),
     ("connection refused", "connection refused: nothing listens there", "check host and port; is the server up?"),
-    ("timeout", f"no answer within {CONNECT_SECONDS} s", "check host and port; a firewall may be in between"),
+    ("timeout", NO_ANSWER_IN_TIME, "check host and port; a firewall may be in between"),
     ("resolve host|translate host", _NOBODY, "check the host"),
     (
         "authentication method requirement",
@@ -94,7 +95,7 @@ def ask(method: str, url: str, **options: object) -> httpx.Response | str:
         with httpx.Client(timeout=CONNECT_SECONDS, trust_env=not is_this_machine(parts.host)) as client:
             return client.request(method, url, **options)  # type: ignore[arg-type]
     except httpx.TimeoutException:
-        return f"no answer within {CONNECT_SECONDS} s"
+        return NO_ANSWER_IN_TIME
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         return "that is no http address"
     except httpx.HTTPError as exc:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 
-from asyouwere.local.doctor.connecting import ask
+from asyouwere.local.doctor.connecting import NO_ANSWER_IN_TIME, ask
 from asyouwere.local.doctor.finding import Finding, some
 
 LEAST_SECRET_BYTES = 32
@@ -54,9 +55,7 @@ def check_keys(environ: Mapping[str, str], supabase_url: str | None) -> Iterator
                 "keys", "fail", "ASYOUWERE_JWT_SECRET can be guessed", "make a new one: openssl rand -base64 32"
             )
         else:
-            yield Finding(
-                "keys", "ok", "a shared secret; public keys (ASYOUWERE_JWKS_URL) would need no secret here"
-            )
+            yield Finding("keys", "ok", "a shared secret; public keys (ASYOUWERE_JWKS_URL) would need no secret here")
     if jwks_url:
         yield _jwks(jwks_url)
     if secret is None and not jwks_url:
@@ -148,35 +147,43 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
 
 def check_functions(functions_url: str) -> Iterator[Finding]:
     """Whether each function answers, refuses those without a token, and is the version of this asyouwere."""
+    base = functions_url.rstrip("/")
+    # all at once: where one hangs all do, as a rule, and nobody waits for each
+    with ThreadPoolExecutor(len(FUNCTIONS)) as threads:
+        yield from threads.map(lambda name: _function(base, name), FUNCTIONS)
+
+
+def _function(base: str, name: str) -> Finding:
     from asyouwere.version import __version__
 
-    base = functions_url.rstrip("/")
-    for name in FUNCTIONS:
-        response = ask("GET", f"{base}/{name}/openapi.json")
-        if not isinstance(response, str) and response.status_code in (401, 403) and name == "cleanup-old-snapshots":
-            yield Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
-            continue
-        if isinstance(response, str) or response.status_code != 200:
-            how = response if isinstance(response, str) else f"status {response.status_code}"
-            yield Finding(name, "fail", how, "deploy it, or check --functions-url")
-            continue
-        document = _json(response)
-        version = document.get("info", {}).get("version") if isinstance(document, dict) else None
-        answer = ask("POST", f"{base}/{name}", json={})
-        refused = answer if isinstance(answer, str) else answer.status_code
-        if refused not in (401, 403):
-            yield Finding(
-                name,
-                "fail",
-                f"without a token it answers {refused}, not 401",
-                "look at its log; the database or its keys may be out of reach",
-            )
-        elif version != __version__:
-            yield Finding(
-                name,
-                "warn",
-                f"is of version {version}, this is {__version__}",
-                "deploy the same version everywhere",
-            )
-        else:
-            yield Finding(name, "ok", f"answers, version {version}")
+    response = ask("GET", f"{base}/{name}/openapi.json")
+    if isinstance(response, str):
+        hangs = response == NO_ANSWER_IN_TIME
+        return Finding(
+            name,
+            "fail",
+            f"hangs, or starts slowly: {response}" if hangs else response,
+            "it is there: see its log; ask again" if hangs else "deploy it, or check --functions-url",
+        )
+    if response.status_code in (401, 403) and name == "cleanup-old-snapshots":
+        return Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
+    if response.status_code != 200:
+        fails = response.status_code >= 500
+        advice = "it is there and fails: see its log" if fails else "deploy it, or check --functions-url"
+        return Finding(name, "fail", f"status {response.status_code}", advice)
+    document = _json(response)
+    version = document.get("info", {}).get("version") if isinstance(document, dict) else None
+    answer = ask("POST", f"{base}/{name}", json={})
+    refused = answer if isinstance(answer, str) else answer.status_code
+    if refused not in (401, 403):
+        return Finding(
+            name,
+            "fail",
+            f"without a token it answers {refused}, not 401",
+            "look at its log; the database or its keys may be out of reach",
+        )
+    if version != __version__:
+        return Finding(
+            name, "warn", f"is of version {version}, this is {__version__}", "deploy the same version everywhere"
+        )
+    return Finding(name, "ok", f"answers, version {version}")
