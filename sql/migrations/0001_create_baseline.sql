@@ -404,22 +404,66 @@ revoke execute on function asyouwere.refuse_session_fields from public;
 -- Ids and people that are no more ---------------------------------------------------------------------------
 create table asyouwere.used_ids (
     id uuid primary key,
-    user_id uuid
+    user_id uuid,
+    position bigint not null default 0
 );
 comment on table asyouwere.used_ids is
     'Ids of deleted sessions: their clients may still save into them, so nobody else ever gets one.';
 comment on column asyouwere.used_ids.user_id is
     'Whose it was and who may use it again, for an undo; null: nobody.';
+comment on column asyouwere.used_ids.position is
+    'Counts up for each person: the latest 100,000 are remembered, so that nobody fills the table.';
 alter table asyouwere.used_ids enable row level security; -- no policy: the functions only
-create index used_ids_by_user on asyouwere.used_ids (user_id) where user_id is not null;
+create index used_ids_by_user on asyouwere.used_ids (user_id, position) where user_id is not null;
+
+create table asyouwere.erasures (
+    user_id uuid primary key,
+    requested_at timestamptz not null default now(),
+    finished_at timestamptz,
+    account_gone boolean not null default false,
+    session_id uuid unique,
+    failed_at timestamptz,
+    sql_state text
+);
+comment on table asyouwere.erasures is
+    'People whose data is being deleted, step by step. From the first moment nobody else reads their '
+    'sessions.';
+comment on column asyouwere.erasures.account_gone is
+    'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
+comment on column asyouwere.erasures.session_id is
+    'One large session that was deleted by itself: user_id is nobody''s, made up to own it until it is gone.';
+comment on column asyouwere.erasures.failed_at is
+    'When a step failed, with sql_state. Passed by for an hour; `asyouwere doctor` tells of it.';
+alter table asyouwere.erasures enable row level security; -- no policy: the functions only
+
+create function asyouwere.remember_used(p_ids uuid[], p_users uuid[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    insert into asyouwere.used_ids (id, user_id, position)
+    select g.id, g.user_id, row_number() over (partition by g.user_id) + coalesce((
+        select max(u.position) from asyouwere.used_ids u where u.user_id = g.user_id), 0)
+    from unnest(p_ids, p_users) g (id, user_id)
+    on conflict (id) do update set user_id = excluded.user_id, position = excluded.position;
+    delete from asyouwere.used_ids t using (select distinct u.id from unnest(p_users) u (id)) person
+    where t.user_id = person.id and t.position <= (
+        select max(u.position) - 100000 from asyouwere.used_ids u where u.user_id = person.id);
+end;
+$$;
+comment on function asyouwere.remember_used is
+    'Remembers ids as used by these people, and forgets what is not among the latest 100,000 of each.';
+revoke execute on function asyouwere.remember_used from public;
 
 create function asyouwere.remember_ids() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- definer: the table is private
-    insert into asyouwere.used_ids (id, user_id) select g.id, g.user_id from gone g
-    on conflict (id) do update set user_id = excluded.user_id;
+    -- Definer: the table is private. What was set aside is remembered already, as its owner's.
+    perform asyouwere.remember_used(array_agg(g.id order by g.id), array_agg(g.user_id order by g.id))
+    from gone g
+    where not exists (select from asyouwere.erasures e where e.session_id = g.id)
+    having count(*) > 0;
     return null;
 end;
 $$;
@@ -428,19 +472,6 @@ revoke execute on function asyouwere.remember_ids from public;
 create trigger remember_ids after delete on public.free_agent_sessions
     referencing old table as gone
     for each statement execute function asyouwere.remember_ids();
-
-create table asyouwere.erasures (
-    user_id uuid primary key,
-    requested_at timestamptz not null default now(),
-    finished_at timestamptz,
-    account_gone boolean not null default false
-);
-comment on table asyouwere.erasures is
-    'People whose data is being deleted, step by step. From the first moment nobody else reads their '
-    'sessions.';
-comment on column asyouwere.erasures.account_gone is
-    'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
-alter table asyouwere.erasures enable row level security; -- no policy: the functions only
 
 create function asyouwere.is_erased(p_user_id uuid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -604,7 +635,8 @@ create trigger charge_new_session after insert on public.free_agent_sessions
 create trigger charge_changed_session
     after update of name, model, status, visibility, upstream, metadata, expires_after, archived_at
     on public.free_agent_sessions
-    for each row execute function asyouwere.charge_session();
+    for each row when (old.user_id = new.user_id) -- what changes hands, be it nobody's, is charged there
+    execute function asyouwere.charge_session();
 
 -- 03_parts.sql
 
@@ -767,8 +799,13 @@ declare
 begin
     -- definer: must see the member list, which callers see only in part.
     -- The role setting, not the claims: only who may SET ROLE can be the service.
-    if p_owner = v_caller or current_setting('role') = 'service_role' then
+    if p_owner = v_caller then
         return 'owner';
+    elsif current_setting('role') = 'service_role' then
+        -- what was set aside is deleted, for the service too
+        return case when not exists (
+            select from asyouwere.erasures e where e.user_id = p_owner and e.session_id is not null)
+            then 'owner' end;
     end if;
     if p_visibility = 'private' then
         return null;
@@ -796,6 +833,19 @@ comment on function asyouwere.session_ids_shared_with_me is
     'Sessions that the caller has accepted to be a member of.';
 revoke execute on function asyouwere.session_ids_shared_with_me from public;
 grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
+
+create function asyouwere.sessions_shared_with_me() returns setof public.free_agent_sessions
+language sql stable security definer rows 100 set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: the policy would search a thousand ids for each of a thousand rows
+    select s.* from public.session_members m join public.free_agent_sessions s on s.id = m.session_id
+    where m.user_id = auth.uid() and m.accepted_at is not null and s.visibility <> 'private'
+        and not exists (select from asyouwere.erasures e where e.user_id = s.user_id)
+$$;
+comment on function asyouwere.sessions_shared_with_me is
+    'The sessions that the caller reads as a member.';
+revoke execute on function asyouwere.sessions_shared_with_me from public;
+grant execute on function asyouwere.sessions_shared_with_me to authenticated, service_role;
 
 create function asyouwere.owns_session(p_session_id uuid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -3763,7 +3813,10 @@ grant execute on function asyouwere.require_readable to anon, authenticated, ser
 -- Breaks running code: no.
 
 create view asyouwere.described_sessions with (security_invoker = true) as
-select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
+select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility,
+    -- the owner's own name for it
+    case when s.user_id = (select auth.uid()) or current_setting('role') = 'service_role' then s.key end as key,
+    s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
     s.last_message,
@@ -3801,11 +3854,8 @@ declare
 begin
     -- definer: access is checked once, above
     select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
-    if v_row.my_role is distinct from 'owner' then
-        v_row.key := null; -- the owner's own name for it
-        if not asyouwere.is_insider(v_session.id, v_session.user_id) then
-            v_row.upstream := null; -- where the agent lives concerns those who work with it
-        end if;
+    if not asyouwere.is_insider(v_session.id, v_session.user_id) then
+        v_row.upstream := null; -- where the agent lives concerns those who work with it
     end if;
     return v_row;
 end;
@@ -3914,9 +3964,8 @@ begin
                 and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
             order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
-            select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.id = any (array(select asyouwere.session_ids_shared_with_me()))
-                and s.visibility <> 'private' and s.user_id <> v_caller
+            select s.id, s.last_activity_at from asyouwere.sessions_shared_with_me() s
+            where s.user_id <> v_caller
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -4759,7 +4808,7 @@ create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
 
 create table asyouwere.cleanup_failures (
     session bigint not null,
-    kind text not null check (kind in ('snapshots', 'parts', 'sessions', 'turns')),
+    kind text not null check (kind in ('snapshots', 'parts', 'sessions', 'turns', 'accounts')),
     sql_state text not null,
     first_failed_at timestamptz not null default now(),
     last_failed_at timestamptz not null default now(),
@@ -4869,17 +4918,14 @@ comment on function asyouwere.next_to_expire is
     'looked_through: the last of them, null after the last session.';
 revoke execute on function asyouwere.next_to_expire from public;
 
-create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int,
-    out finished boolean)
+create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
-    v_last int;
 begin
     expired := 0;
     deleted := 0;
-    finished := true;
     select * into v_session from public.free_agent_sessions s
         where s.internal_id = p_session for update skip locked;
     if not found then
@@ -4895,16 +4941,12 @@ begin
         end if;
         return;
     end if;
-    -- thousands of snapshots go before the session does, some with each call
-    select max(n.number) into v_last from (
-        select q.number from public.session_snapshots q where q.session_id = v_session.id
-            order by q.number limit 1000) n;
-    if v_last < v_session.latest_number then
-        delete from public.session_snapshots n where n.session_id = v_session.id and n.number <= v_last;
-        insert into asyouwere.unswept (session, until_through)
-        select p_session, min(n.number) from public.session_snapshots n
-        where n.session_id = v_session.id having min(n.number) is not null;
-        finished := false;
+    -- neither revived and expired again since then, nor given a label: what somebody has named stays
+    if extract(epoch from v_session.expired_at)
+            + extract(epoch from (select t.delete_expired_after from asyouwere.settings t))
+            >= extract(epoch from now())
+        or exists (select from public.session_snapshots n where n.session_id = v_session.id and n.label is not null)
+    then
         return;
     end if;
     delete from public.free_agent_sessions s where s.internal_id = p_session;
@@ -4912,7 +4954,7 @@ begin
 end;
 $$;
 comment on function asyouwere.expire_session is
-    'Marks a session as expired, or deletes one whose time of grace is over, in as many calls as it needs.';
+    'Marks a session as expired, or deletes one whose time of grace is over.';
 revoke execute on function asyouwere.expire_session from public;
 
 create function asyouwere.run_expiry(p_max_sessions int)
@@ -4951,10 +4993,6 @@ begin
                     and f.kind = 'sessions';
                 expired := expired + v_step.expired;
                 deleted := deleted + v_step.deleted;
-                if not v_step.finished then
-                    v_call.last_session := v_next.session - 1;
-                    exit;
-                end if;
             exception when others then
                 perform asyouwere.note_failure(v_next.session, 'sessions', sqlstate);
             end;
@@ -6098,8 +6136,12 @@ begin
         union all
         select 'invitations_sent', v_settings.max_invitations_sent, (
             select count(*) from (
-                select from public.session_members m where m.invited_by = p_owner and m.accepted_at is null
-                limit v_settings.max_invitations_sent) n)
+                (select from public.session_members m where m.invited_by = p_owner and m.accepted_at is null
+                limit v_settings.max_invitations_sent)
+                union all
+                -- an offered session is an invitation as well
+                (select from asyouwere.transfers t where t.from_user = p_owner
+                limit v_settings.max_invitations_sent)) n)
         union all
         select 'invitations_from_one', v_settings.max_invitations_from_one, (
             select count(*) from (
@@ -6107,10 +6149,7 @@ begin
                 where m.invited_by = p_owner and m.user_id = p_user_id and m.accepted_at is null
                 limit v_settings.max_invitations_from_one)
                 union all
-                -- an offered session is an invitation as well; nobody has more of them than invitations_received
-                (select from asyouwere.transfers t
-                join public.free_agent_sessions s on s.id = t.session_id and s.user_id = p_owner
-                where t.to_user = p_user_id
+                (select from asyouwere.transfers t where t.from_user = p_owner and t.to_user = p_user_id
                 limit v_settings.max_invitations_from_one)) n)
         union all
         select 'invitations_received', v_settings.max_invitations_received, (
@@ -6437,49 +6476,72 @@ create type asyouwere.erased as (sessions int, snapshots int, parts int, members
 comment on type asyouwere.erased is
     'What a step of deleting a person''s data took. done: there is nothing left.';
 
+create function asyouwere.erase_rows(p_ids uuid[], p_numbers bigint[]) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_large uuid;
+    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+begin
+    -- Thousands of snapshots or turns go before their session does, some with each step: else one statement would
+    -- have to take them all, and a time limit would undo it for ever.
+    select c.id into v_large from unnest(p_ids) c (id) where asyouwere.is_large(c.id) limit 1;
+    if found then
+        delete from public.session_turns t where t.ctid = any (array(
+            select q.ctid from public.session_turns q where q.session_id = v_large limit 2000));
+        delete from public.session_snapshots n where n.ctid = any (array(
+            select q.ctid from public.session_snapshots q where q.session_id = v_large
+            order by q.number limit 2000));
+        get diagnostics v_erased.snapshots = row_count;
+        return v_erased;
+    end if;
+    v_erased.sessions := cardinality(p_ids);
+    v_erased.snapshots := (select count(*) from public.session_snapshots n where n.session_id = any (p_ids));
+    v_erased.parts := (select count(*) from asyouwere.parts p where p.session = any (p_numbers));
+    delete from public.free_agent_sessions s where s.id = any (p_ids);
+    return v_erased;
+end;
+$$;
+comment on function asyouwere.erase_rows is
+    'Deletes sessions and counts what went, or some of what is in a large one of them.';
+revoke execute on function asyouwere.erase_rows from public;
+
 create function asyouwere.erase_sessions(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_ids uuid[];
     v_numbers bigint[];
-    v_large uuid;
-    v_gone int;
+    v_at_once int := 20;
+    v_step asyouwere.erased;
     v_erased asyouwere.erased := (0, 0, 0, 0, false);
 begin
     loop
+        -- what failed is passed by for an hour, so that it does not keep the rest
         select array_agg(s.id), array_agg(s.internal_id) into v_ids, v_numbers
         from (
-            select s.id, s.internal_id from public.free_agent_sessions s where s.user_id = p_user_id
-            order by s.id limit 20 for update
+            select s.id, s.internal_id from public.free_agent_sessions s
+            where s.user_id = p_user_id and not exists (
+                select from asyouwere.cleanup_failures f
+                where f.session = s.internal_id and f.kind = 'accounts'
+                    and f.last_failed_at > now() - interval '1 hour')
+            order by s.id limit v_at_once for update of s
         ) s;
         if v_ids is null then
             v_erased.done := true;
             return v_erased;
         end if;
-        -- Thousands of snapshots go before their session does, some with each step: else one statement would have to
-        -- take them all, and a time limit would undo it for ever.
-        select c.id into v_large from unnest(v_ids) c (id)
-        where (select count(*) from (
-            select from public.session_snapshots n where n.session_id = c.id limit 1001) n) > 1000
-        limit 1;
-        if found then
-            delete from public.session_snapshots n where n.ctid = any (array(
-                select q.ctid from public.session_snapshots q where q.session_id = v_large
-                order by q.number limit 2000));
-            get diagnostics v_gone = row_count;
-            v_erased.snapshots := v_erased.snapshots + v_gone;
-            if clock_timestamp() > p_until then
-                return v_erased;
+        begin
+            v_step := asyouwere.erase_rows(v_ids, v_numbers);
+            v_erased.sessions := v_erased.sessions + v_step.sessions;
+            v_erased.snapshots := v_erased.snapshots + v_step.snapshots;
+            v_erased.parts := v_erased.parts + v_step.parts;
+        exception when others then -- a key of the app's own that refers to it, a trigger
+            if v_at_once = 1 then
+                perform asyouwere.note_failure(v_numbers[1], 'accounts', sqlstate);
             end if;
-            continue;
-        end if;
-        v_erased.sessions := v_erased.sessions + cardinality(v_ids);
-        v_erased.snapshots := v_erased.snapshots
-            + (select count(*) from public.session_snapshots n where n.session_id = any (v_ids));
-        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p
-            where p.session = any (v_numbers));
-        delete from public.free_agent_sessions s where s.id = any (v_ids);
+            v_at_once := 1; -- which of them was it?
+        end;
         if clock_timestamp() > p_until then
             return v_erased;
         end if;
@@ -6487,7 +6549,7 @@ begin
 end;
 $$;
 comment on function asyouwere.erase_sessions is
-    'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
+    'Deletes a person''s sessions, 20 at a time, until a moment or nothing is left but what failed within the hour.';
 revoke execute on function asyouwere.erase_sessions from public;
 
 create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
@@ -6568,16 +6630,37 @@ begin
         v_traces := asyouwere.erase_traces(p_user_id, v_until);
         v_erased.memberships := v_traces.memberships;
         v_erased.done := v_traces.done;
+        if exists (select from public.free_agent_sessions s where s.user_id = p_user_id) then
+            -- passed by; once nothing else is left, whoever calls until done would call for ever
+            v_erased.done := case when v_traces.done and v_erased.sessions = 0 and v_erased.snapshots = 0
+                and v_erased.memberships = 0 then null else false end;
+        end if;
     end if;
     return v_erased;
 end;
 $$;
 comment on function asyouwere.erase is
-    'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere.';
+    'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere. done '
+    'is null when nothing is left but sessions that can''t be deleted.';
 revoke execute on function asyouwere.erase from public;
 
 -- By oneself
 -- ---------------------------------------------------------------------------------------------------
+create function asyouwere.refuse_remains(p_erased asyouwere.erased) returns asyouwere.erased
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_erased.done is null then
+        perform asyouwere.fail('internal',
+            'A session can''t be deleted: something of the app''s own refers to it, or refuses.');
+    end if;
+    return p_erased;
+end;
+$$;
+comment on function asyouwere.refuse_remains is
+    'Raises internal for a step after which nothing is left but what can''t be deleted.';
+revoke execute on function asyouwere.refuse_remains from public;
+
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6588,7 +6671,7 @@ begin
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    v_erased := asyouwere.erase(auth.uid());
+    v_erased := asyouwere.refuse_remains(asyouwere.erase(auth.uid()));
     if v_erased.done then
         perform asyouwere.forget_bucket(auth.uid());
     end if;
@@ -6616,13 +6699,12 @@ grant execute on function public.delete_my_data to authenticated;
 
 -- By the service
 -- -----------------------------------------------------------------------------------------------
-create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.erase_account(p_user_id uuid) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_erased asyouwere.erased;
 begin
-    -- definer: as forget_caller()
     if p_user_id is null then
         perform asyouwere.fail('invalid_argument', 'Say whose data is to go.');
     end if;
@@ -6636,8 +6718,17 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_person is
+comment on function asyouwere.erase_account is
     'A step of deleting a person''s data, marked as such from the first one on.';
+revoke execute on function asyouwere.erase_account from public;
+
+create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: as forget_caller()
+    select asyouwere.refuse_remains(asyouwere.erase_account(p_user_id))
+$$;
+comment on function asyouwere.erase_person is 'The same, telling when nothing is left but what can''t be deleted.';
 revoke execute on function asyouwere.erase_person from public;
 grant execute on function asyouwere.erase_person to service_role;
 
@@ -6705,19 +6796,36 @@ declare
 begin
     -- definer: sessions of all people
     select e.user_id into v_user from asyouwere.erasures e
-    where e.finished_at is null order by e.requested_at limit 1
+    where e.finished_at is null and coalesce(e.failed_at, '-infinity') < now() - interval '1 hour'
+    order by e.requested_at limit 1
     for no key update skip locked;
     if found then
-        v_erased := asyouwere.erase_person(v_user);
+        begin
+            v_erased := asyouwere.erase_account(v_user);
+            update asyouwere.erasures e set failed_at = null, sql_state = null
+            where e.user_id = v_user and e.failed_at is not null;
+            if v_erased.done is null then
+                update asyouwere.erasures e set failed_at = clock_timestamp(), sql_state = coalesce((
+                    select f.sql_state from public.free_agent_sessions s
+                    join asyouwere.cleanup_failures f on f.session = s.internal_id and f.kind = 'accounts'
+                    where s.user_id = v_user limit 1), '55000')
+                where e.user_id = v_user;
+            end if;
+        exception when query_canceled or others then -- a time limit as well: somebody may hold a lock for long
+            update asyouwere.erasures e set failed_at = clock_timestamp(), sql_state = sqlstate
+            where e.user_id = v_user;
+        end;
     end if;
     delete from asyouwere.erasures e where e.finished_at is not null
         and e.requested_at < now() - interval '7 days';
     delete from asyouwere.offers o where o.expires_at < now();
-    v_erased.done := not exists (select from asyouwere.erasures e where e.finished_at is null);
+    v_erased.done := not exists (
+        select from asyouwere.erasures e
+        where e.finished_at is null and coalesce(e.failed_at, '-infinity') < now() - interval '1 hour');
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_next is 'A step for the person who has waited longest.';
+comment on function asyouwere.erase_next is 'A step for the person who has waited longest; one whose step fails is passed by for an hour.';
 revoke execute on function asyouwere.erase_next from public;
 grant execute on function asyouwere.erase_next to service_role;
 
@@ -6735,6 +6843,55 @@ comment on function public.erase_deleted_users is
 revoke execute on function public.erase_deleted_users from public, anon, authenticated, service_role;
 grant execute on function public.erase_deleted_users to service_role;
 
+-- 22_large_sessions.sql
+
+-- Large sessions: one with thousands of snapshots is not deleted in one statement, which would take minutes or meet a
+-- time limit and be undone. It is set aside: from that moment on it is nobody's, without a name, key or member, and
+-- the clean-up deletes it in steps like the sessions of people who are no more (22_accounts.sql).
+-- Breaks running code: no.
+
+create function asyouwere.is_large(p_session_id uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- parts are no matter: they go in steps by themselves (16_sweeping.sql)
+    return (select count(*) from (
+            select from public.session_snapshots n where n.session_id = p_session_id limit 1001) n) > 1000
+        or (select count(*) from (
+            select from public.session_turns t where t.session_id = p_session_id limit 1001) t) > 1000;
+end;
+$$;
+comment on function asyouwere.is_large is 'Whether a session has over a thousand snapshots or turns.';
+revoke execute on function asyouwere.is_large from public;
+
+create function asyouwere.set_aside() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_nobody uuid := gen_random_uuid();
+begin
+    -- definer: whoever deletes writes into tables that are the functions' only
+    if not asyouwere.is_large(old.id) then
+        return old;
+    end if;
+    insert into asyouwere.erasures (user_id, session_id) values (v_nobody, old.id);
+    perform asyouwere.remember_used(array[old.id], array[old.user_id]);
+    update public.free_agent_sessions s
+    set user_id = v_nobody, key = null, visibility = 'private', name = null, model = null, upstream = null,
+        metadata = '{}', expires_after = null, last_message = null
+    where s.id = old.id;
+    delete from public.session_members m where m.session_id = old.id;
+    delete from asyouwere.transfers t where t.session_id = old.id;
+    delete from public.session_turns t where t.session_id = old.id and t.status = 'running';
+    return null;
+end;
+$$;
+comment on function asyouwere.set_aside is
+    'Makes a large session nobody''s instead of deleting it, and leaves it to the clean-up.';
+revoke execute on function asyouwere.set_aside from public;
+create trigger set_aside before delete on public.free_agent_sessions
+    for each row execute function asyouwere.set_aside();
+
 -- 23_handing_over.sql
 
 -- Handing sessions over: one to another person, who accepts it; or all of a guest's to the account signed in
@@ -6743,11 +6900,13 @@ grant execute on function public.erase_deleted_users to service_role;
 
 create table asyouwere.transfers (
     session_id uuid primary key references public.free_agent_sessions (id) on delete cascade,
+    from_user uuid not null,
     to_user uuid not null,
     offered_at timestamptz not null default now()
 );
 comment on table asyouwere.transfers is 'Sessions that their owner has offered to somebody.';
 alter table asyouwere.transfers enable row level security; -- no policy: the functions only
+create index transfers_by_owner on asyouwere.transfers (from_user, to_user);
 create index transfers_by_person on asyouwere.transfers (to_user, offered_at desc, session_id desc);
 
 create table asyouwere.offers (
@@ -6817,8 +6976,8 @@ begin
         perform asyouwere.refuse_invitation(v_session.id, v_session.user_id, p_user_id);
     end if;
     perform asyouwere.refuse_unknown_person(v_session.user_id, p_user_id);
-    insert into asyouwere.transfers (session_id, to_user) values (v_session.id,
-        p_user_id) returning * into v_transfer;
+    insert into asyouwere.transfers (session_id, from_user, to_user)
+    values (v_session.id, v_session.user_id, p_user_id) returning * into v_transfer;
     perform asyouwere.charge();
     return v_transfer;
 end;
@@ -6833,7 +6992,8 @@ returns table (session_id uuid, to_user uuid, offered_at timestamptz)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select t.* from asyouwere.offer_transfer(p_session_id, p_to_user) t;
+    return query select t.session_id, t.to_user, t.offered_at
+    from asyouwere.offer_transfer(p_session_id, p_to_user) t;
 end;
 $$;
 comment on function public.transfer_session is
@@ -6866,6 +7026,8 @@ begin
     then
         perform asyouwere.fail('invitation_not_found');
     end if;
+    -- the owner before has invited them, not this one, who may never have heard of them
+    delete from public.session_members m where m.session_id = v_session.id and m.accepted_at is null;
     perform asyouwere.give_sessions(array[v_session.id], v_caller);
     select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
     return v_session;
@@ -6883,7 +7045,8 @@ begin
 end;
 $$;
 comment on function public.accept_transfer is
-    'Become the owner of a session that was offered: with its id, history and members; a key that the '
+    'Become the owner of a session that was offered: with its id, history and members, without open '
+    'invitations; a key that the '
     'caller has already becomes a new one. The owner before is a stranger then. Raises '
     'invitation_not_found, quota_exceeded.';
 revoke execute on function public.accept_transfer from public, anon, authenticated, service_role;

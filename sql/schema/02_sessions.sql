@@ -161,22 +161,66 @@ revoke execute on function asyouwere.refuse_session_fields from public;
 -- Ids and people that are no more ---------------------------------------------------------------------------
 create table asyouwere.used_ids (
     id uuid primary key,
-    user_id uuid
+    user_id uuid,
+    position bigint not null default 0
 );
 comment on table asyouwere.used_ids is
     'Ids of deleted sessions: their clients may still save into them, so nobody else ever gets one.';
 comment on column asyouwere.used_ids.user_id is
     'Whose it was and who may use it again, for an undo; null: nobody.';
+comment on column asyouwere.used_ids.position is
+    'Counts up for each person: the latest 100,000 are remembered, so that nobody fills the table.';
 alter table asyouwere.used_ids enable row level security; -- no policy: the functions only
-create index used_ids_by_user on asyouwere.used_ids (user_id) where user_id is not null;
+create index used_ids_by_user on asyouwere.used_ids (user_id, position) where user_id is not null;
+
+create table asyouwere.erasures (
+    user_id uuid primary key,
+    requested_at timestamptz not null default now(),
+    finished_at timestamptz,
+    account_gone boolean not null default false,
+    session_id uuid unique,
+    failed_at timestamptz,
+    sql_state text
+);
+comment on table asyouwere.erasures is
+    'People whose data is being deleted, step by step. From the first moment nobody else reads their '
+    'sessions.';
+comment on column asyouwere.erasures.account_gone is
+    'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
+comment on column asyouwere.erasures.session_id is
+    'One large session that was deleted by itself: user_id is nobody''s, made up to own it until it is gone.';
+comment on column asyouwere.erasures.failed_at is
+    'When a step failed, with sql_state. Passed by for an hour; `asyouwere doctor` tells of it.';
+alter table asyouwere.erasures enable row level security; -- no policy: the functions only
+
+create function asyouwere.remember_used(p_ids uuid[], p_users uuid[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    insert into asyouwere.used_ids (id, user_id, position)
+    select g.id, g.user_id, row_number() over (partition by g.user_id) + coalesce((
+        select max(u.position) from asyouwere.used_ids u where u.user_id = g.user_id), 0)
+    from unnest(p_ids, p_users) g (id, user_id)
+    on conflict (id) do update set user_id = excluded.user_id, position = excluded.position;
+    delete from asyouwere.used_ids t using (select distinct u.id from unnest(p_users) u (id)) person
+    where t.user_id = person.id and t.position <= (
+        select max(u.position) - 100000 from asyouwere.used_ids u where u.user_id = person.id);
+end;
+$$;
+comment on function asyouwere.remember_used is
+    'Remembers ids as used by these people, and forgets what is not among the latest 100,000 of each.';
+revoke execute on function asyouwere.remember_used from public;
 
 create function asyouwere.remember_ids() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- definer: the table is private
-    insert into asyouwere.used_ids (id, user_id) select g.id, g.user_id from gone g
-    on conflict (id) do update set user_id = excluded.user_id;
+    -- Definer: the table is private. What was set aside is remembered already, as its owner's.
+    perform asyouwere.remember_used(array_agg(g.id order by g.id), array_agg(g.user_id order by g.id))
+    from gone g
+    where not exists (select from asyouwere.erasures e where e.session_id = g.id)
+    having count(*) > 0;
     return null;
 end;
 $$;
@@ -185,19 +229,6 @@ revoke execute on function asyouwere.remember_ids from public;
 create trigger remember_ids after delete on public.free_agent_sessions
     referencing old table as gone
     for each statement execute function asyouwere.remember_ids();
-
-create table asyouwere.erasures (
-    user_id uuid primary key,
-    requested_at timestamptz not null default now(),
-    finished_at timestamptz,
-    account_gone boolean not null default false
-);
-comment on table asyouwere.erasures is
-    'People whose data is being deleted, step by step. From the first moment nobody else reads their '
-    'sessions.';
-comment on column asyouwere.erasures.account_gone is
-    'The user was deleted: the row stays for a week, since a token issued before may be good for as long.';
-alter table asyouwere.erasures enable row level security; -- no policy: the functions only
 
 create function asyouwere.is_erased(p_user_id uuid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -361,4 +392,5 @@ create trigger charge_new_session after insert on public.free_agent_sessions
 create trigger charge_changed_session
     after update of name, model, status, visibility, upstream, metadata, expires_after, archived_at
     on public.free_agent_sessions
-    for each row execute function asyouwere.charge_session();
+    for each row when (old.user_id = new.user_id) -- what changes hands, be it nobody's, is charged there
+    execute function asyouwere.charge_session();

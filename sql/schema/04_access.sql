@@ -11,8 +11,13 @@ declare
 begin
     -- definer: must see the member list, which callers see only in part.
     -- The role setting, not the claims: only who may SET ROLE can be the service.
-    if p_owner = v_caller or current_setting('role') = 'service_role' then
+    if p_owner = v_caller then
         return 'owner';
+    elsif current_setting('role') = 'service_role' then
+        -- what was set aside is deleted, for the service too
+        return case when not exists (
+            select from asyouwere.erasures e where e.user_id = p_owner and e.session_id is not null)
+            then 'owner' end;
     end if;
     if p_visibility = 'private' then
         return null;
@@ -40,6 +45,19 @@ comment on function asyouwere.session_ids_shared_with_me is
     'Sessions that the caller has accepted to be a member of.';
 revoke execute on function asyouwere.session_ids_shared_with_me from public;
 grant execute on function asyouwere.session_ids_shared_with_me to anon, authenticated, service_role;
+
+create function asyouwere.sessions_shared_with_me() returns setof public.free_agent_sessions
+language sql stable security definer rows 100 set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: the policy would search a thousand ids for each of a thousand rows
+    select s.* from public.session_members m join public.free_agent_sessions s on s.id = m.session_id
+    where m.user_id = auth.uid() and m.accepted_at is not null and s.visibility <> 'private'
+        and not exists (select from asyouwere.erasures e where e.user_id = s.user_id)
+$$;
+comment on function asyouwere.sessions_shared_with_me is
+    'The sessions that the caller reads as a member.';
+revoke execute on function asyouwere.sessions_shared_with_me from public;
+grant execute on function asyouwere.sessions_shared_with_me to authenticated, service_role;
 
 create function asyouwere.owns_session(p_session_id uuid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp

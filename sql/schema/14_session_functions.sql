@@ -2,7 +2,10 @@
 -- Breaks running code: no.
 
 create view asyouwere.described_sessions with (security_invoker = true) as
-select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility, s.key, s.upstream, s.metadata,
+select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility,
+    -- the owner's own name for it
+    case when s.user_id = (select auth.uid()) or current_setting('role') = 'service_role' then s.key end as key,
+    s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
     s.last_message,
@@ -40,11 +43,8 @@ declare
 begin
     -- definer: access is checked once, above
     select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
-    if v_row.my_role is distinct from 'owner' then
-        v_row.key := null; -- the owner's own name for it
-        if not asyouwere.is_insider(v_session.id, v_session.user_id) then
-            v_row.upstream := null; -- where the agent lives concerns those who work with it
-        end if;
+    if not asyouwere.is_insider(v_session.id, v_session.user_id) then
+        v_row.upstream := null; -- where the agent lives concerns those who work with it
     end if;
     return v_row;
 end;
@@ -153,9 +153,8 @@ begin
                 and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
             order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
-            select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.id = any (array(select asyouwere.session_ids_shared_with_me()))
-                and s.visibility <> 'private' and s.user_id <> v_caller
+            select s.id, s.last_activity_at from asyouwere.sessions_shared_with_me() s
+            where s.user_id <> v_caller
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)

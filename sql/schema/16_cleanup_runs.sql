@@ -27,7 +27,7 @@ create index cleanup_runs_latest on asyouwere.cleanup_runs (kind, id desc);
 
 create table asyouwere.cleanup_failures (
     session bigint not null,
-    kind text not null check (kind in ('snapshots', 'parts', 'sessions', 'turns')),
+    kind text not null check (kind in ('snapshots', 'parts', 'sessions', 'turns', 'accounts')),
     sql_state text not null,
     first_failed_at timestamptz not null default now(),
     last_failed_at timestamptz not null default now(),

@@ -43,17 +43,14 @@ comment on function asyouwere.next_to_expire is
     'looked_through: the last of them, null after the last session.';
 revoke execute on function asyouwere.next_to_expire from public;
 
-create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int,
-    out finished boolean)
+create function asyouwere.expire_session(p_session bigint, out expired int, out deleted int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
-    v_last int;
 begin
     expired := 0;
     deleted := 0;
-    finished := true;
     select * into v_session from public.free_agent_sessions s
         where s.internal_id = p_session for update skip locked;
     if not found then
@@ -69,16 +66,12 @@ begin
         end if;
         return;
     end if;
-    -- thousands of snapshots go before the session does, some with each call
-    select max(n.number) into v_last from (
-        select q.number from public.session_snapshots q where q.session_id = v_session.id
-            order by q.number limit 1000) n;
-    if v_last < v_session.latest_number then
-        delete from public.session_snapshots n where n.session_id = v_session.id and n.number <= v_last;
-        insert into asyouwere.unswept (session, until_through)
-        select p_session, min(n.number) from public.session_snapshots n
-        where n.session_id = v_session.id having min(n.number) is not null;
-        finished := false;
+    -- neither revived and expired again since then, nor given a label: what somebody has named stays
+    if extract(epoch from v_session.expired_at)
+            + extract(epoch from (select t.delete_expired_after from asyouwere.settings t))
+            >= extract(epoch from now())
+        or exists (select from public.session_snapshots n where n.session_id = v_session.id and n.label is not null)
+    then
         return;
     end if;
     delete from public.free_agent_sessions s where s.internal_id = p_session;
@@ -86,7 +79,7 @@ begin
 end;
 $$;
 comment on function asyouwere.expire_session is
-    'Marks a session as expired, or deletes one whose time of grace is over, in as many calls as it needs.';
+    'Marks a session as expired, or deletes one whose time of grace is over.';
 revoke execute on function asyouwere.expire_session from public;
 
 create function asyouwere.run_expiry(p_max_sessions int)
@@ -125,10 +118,6 @@ begin
                     and f.kind = 'sessions';
                 expired := expired + v_step.expired;
                 deleted := deleted + v_step.deleted;
-                if not v_step.finished then
-                    v_call.last_session := v_next.session - 1;
-                    exit;
-                end if;
             exception when others then
                 perform asyouwere.note_failure(v_next.session, 'sessions', sqlstate);
             end;

@@ -22,8 +22,12 @@ begin
         union all
         select 'invitations_sent', v_settings.max_invitations_sent, (
             select count(*) from (
-                select from public.session_members m where m.invited_by = p_owner and m.accepted_at is null
-                limit v_settings.max_invitations_sent) n)
+                (select from public.session_members m where m.invited_by = p_owner and m.accepted_at is null
+                limit v_settings.max_invitations_sent)
+                union all
+                -- an offered session is an invitation as well
+                (select from asyouwere.transfers t where t.from_user = p_owner
+                limit v_settings.max_invitations_sent)) n)
         union all
         select 'invitations_from_one', v_settings.max_invitations_from_one, (
             select count(*) from (
@@ -31,10 +35,7 @@ begin
                 where m.invited_by = p_owner and m.user_id = p_user_id and m.accepted_at is null
                 limit v_settings.max_invitations_from_one)
                 union all
-                -- an offered session is an invitation as well; nobody has more of them than invitations_received
-                (select from asyouwere.transfers t
-                join public.free_agent_sessions s on s.id = t.session_id and s.user_id = p_owner
-                where t.to_user = p_user_id
+                (select from asyouwere.transfers t where t.from_user = p_owner and t.to_user = p_user_id
                 limit v_settings.max_invitations_from_one)) n)
         union all
         select 'invitations_received', v_settings.max_invitations_received, (

@@ -8,49 +8,72 @@ create type asyouwere.erased as (sessions int, snapshots int, parts int, members
 comment on type asyouwere.erased is
     'What a step of deleting a person''s data took. done: there is nothing left.';
 
+create function asyouwere.erase_rows(p_ids uuid[], p_numbers bigint[]) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_large uuid;
+    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+begin
+    -- Thousands of snapshots or turns go before their session does, some with each step: else one statement would
+    -- have to take them all, and a time limit would undo it for ever.
+    select c.id into v_large from unnest(p_ids) c (id) where asyouwere.is_large(c.id) limit 1;
+    if found then
+        delete from public.session_turns t where t.ctid = any (array(
+            select q.ctid from public.session_turns q where q.session_id = v_large limit 2000));
+        delete from public.session_snapshots n where n.ctid = any (array(
+            select q.ctid from public.session_snapshots q where q.session_id = v_large
+            order by q.number limit 2000));
+        get diagnostics v_erased.snapshots = row_count;
+        return v_erased;
+    end if;
+    v_erased.sessions := cardinality(p_ids);
+    v_erased.snapshots := (select count(*) from public.session_snapshots n where n.session_id = any (p_ids));
+    v_erased.parts := (select count(*) from asyouwere.parts p where p.session = any (p_numbers));
+    delete from public.free_agent_sessions s where s.id = any (p_ids);
+    return v_erased;
+end;
+$$;
+comment on function asyouwere.erase_rows is
+    'Deletes sessions and counts what went, or some of what is in a large one of them.';
+revoke execute on function asyouwere.erase_rows from public;
+
 create function asyouwere.erase_sessions(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_ids uuid[];
     v_numbers bigint[];
-    v_large uuid;
-    v_gone int;
+    v_at_once int := 20;
+    v_step asyouwere.erased;
     v_erased asyouwere.erased := (0, 0, 0, 0, false);
 begin
     loop
+        -- what failed is passed by for an hour, so that it does not keep the rest
         select array_agg(s.id), array_agg(s.internal_id) into v_ids, v_numbers
         from (
-            select s.id, s.internal_id from public.free_agent_sessions s where s.user_id = p_user_id
-            order by s.id limit 20 for update
+            select s.id, s.internal_id from public.free_agent_sessions s
+            where s.user_id = p_user_id and not exists (
+                select from asyouwere.cleanup_failures f
+                where f.session = s.internal_id and f.kind = 'accounts'
+                    and f.last_failed_at > now() - interval '1 hour')
+            order by s.id limit v_at_once for update of s
         ) s;
         if v_ids is null then
             v_erased.done := true;
             return v_erased;
         end if;
-        -- Thousands of snapshots go before their session does, some with each step: else one statement would have to
-        -- take them all, and a time limit would undo it for ever.
-        select c.id into v_large from unnest(v_ids) c (id)
-        where (select count(*) from (
-            select from public.session_snapshots n where n.session_id = c.id limit 1001) n) > 1000
-        limit 1;
-        if found then
-            delete from public.session_snapshots n where n.ctid = any (array(
-                select q.ctid from public.session_snapshots q where q.session_id = v_large
-                order by q.number limit 2000));
-            get diagnostics v_gone = row_count;
-            v_erased.snapshots := v_erased.snapshots + v_gone;
-            if clock_timestamp() > p_until then
-                return v_erased;
+        begin
+            v_step := asyouwere.erase_rows(v_ids, v_numbers);
+            v_erased.sessions := v_erased.sessions + v_step.sessions;
+            v_erased.snapshots := v_erased.snapshots + v_step.snapshots;
+            v_erased.parts := v_erased.parts + v_step.parts;
+        exception when others then -- a key of the app's own that refers to it, a trigger
+            if v_at_once = 1 then
+                perform asyouwere.note_failure(v_numbers[1], 'accounts', sqlstate);
             end if;
-            continue;
-        end if;
-        v_erased.sessions := v_erased.sessions + cardinality(v_ids);
-        v_erased.snapshots := v_erased.snapshots
-            + (select count(*) from public.session_snapshots n where n.session_id = any (v_ids));
-        v_erased.parts := v_erased.parts + (select count(*) from asyouwere.parts p
-            where p.session = any (v_numbers));
-        delete from public.free_agent_sessions s where s.id = any (v_ids);
+            v_at_once := 1; -- which of them was it?
+        end;
         if clock_timestamp() > p_until then
             return v_erased;
         end if;
@@ -58,7 +81,7 @@ begin
 end;
 $$;
 comment on function asyouwere.erase_sessions is
-    'Deletes a person''s sessions, 20 at a time, until a moment or the end.';
+    'Deletes a person''s sessions, 20 at a time, until a moment or nothing is left but what failed within the hour.';
 revoke execute on function asyouwere.erase_sessions from public;
 
 create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) returns asyouwere.erased
@@ -139,16 +162,37 @@ begin
         v_traces := asyouwere.erase_traces(p_user_id, v_until);
         v_erased.memberships := v_traces.memberships;
         v_erased.done := v_traces.done;
+        if exists (select from public.free_agent_sessions s where s.user_id = p_user_id) then
+            -- passed by; once nothing else is left, whoever calls until done would call for ever
+            v_erased.done := case when v_traces.done and v_erased.sessions = 0 and v_erased.snapshots = 0
+                and v_erased.memberships = 0 then null else false end;
+        end if;
     end if;
     return v_erased;
 end;
 $$;
 comment on function asyouwere.erase is
-    'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere.';
+    'A step of some 100 ms: first the person''s own sessions, then what names the person elsewhere. done '
+    'is null when nothing is left but sessions that can''t be deleted.';
 revoke execute on function asyouwere.erase from public;
 
 -- By oneself
 -- ---------------------------------------------------------------------------------------------------
+create function asyouwere.refuse_remains(p_erased asyouwere.erased) returns asyouwere.erased
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_erased.done is null then
+        perform asyouwere.fail('internal',
+            'A session can''t be deleted: something of the app''s own refers to it, or refuses.');
+    end if;
+    return p_erased;
+end;
+$$;
+comment on function asyouwere.refuse_remains is
+    'Raises internal for a step after which nothing is left but what can''t be deleted.';
+revoke execute on function asyouwere.refuse_remains from public;
+
 create function asyouwere.forget_caller() returns asyouwere.erased
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -159,7 +203,7 @@ begin
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in as the person whose data is to go.');
     end if;
-    v_erased := asyouwere.erase(auth.uid());
+    v_erased := asyouwere.refuse_remains(asyouwere.erase(auth.uid()));
     if v_erased.done then
         perform asyouwere.forget_bucket(auth.uid());
     end if;
@@ -187,13 +231,12 @@ grant execute on function public.delete_my_data to authenticated;
 
 -- By the service
 -- -----------------------------------------------------------------------------------------------
-create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.erase_account(p_user_id uuid) returns asyouwere.erased
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_erased asyouwere.erased;
 begin
-    -- definer: as forget_caller()
     if p_user_id is null then
         perform asyouwere.fail('invalid_argument', 'Say whose data is to go.');
     end if;
@@ -207,8 +250,17 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_person is
+comment on function asyouwere.erase_account is
     'A step of deleting a person''s data, marked as such from the first one on.';
+revoke execute on function asyouwere.erase_account from public;
+
+create function asyouwere.erase_person(p_user_id uuid) returns asyouwere.erased
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- definer: as forget_caller()
+    select asyouwere.refuse_remains(asyouwere.erase_account(p_user_id))
+$$;
+comment on function asyouwere.erase_person is 'The same, telling when nothing is left but what can''t be deleted.';
 revoke execute on function asyouwere.erase_person from public;
 grant execute on function asyouwere.erase_person to service_role;
 
@@ -276,19 +328,36 @@ declare
 begin
     -- definer: sessions of all people
     select e.user_id into v_user from asyouwere.erasures e
-    where e.finished_at is null order by e.requested_at limit 1
+    where e.finished_at is null and coalesce(e.failed_at, '-infinity') < now() - interval '1 hour'
+    order by e.requested_at limit 1
     for no key update skip locked;
     if found then
-        v_erased := asyouwere.erase_person(v_user);
+        begin
+            v_erased := asyouwere.erase_account(v_user);
+            update asyouwere.erasures e set failed_at = null, sql_state = null
+            where e.user_id = v_user and e.failed_at is not null;
+            if v_erased.done is null then
+                update asyouwere.erasures e set failed_at = clock_timestamp(), sql_state = coalesce((
+                    select f.sql_state from public.free_agent_sessions s
+                    join asyouwere.cleanup_failures f on f.session = s.internal_id and f.kind = 'accounts'
+                    where s.user_id = v_user limit 1), '55000')
+                where e.user_id = v_user;
+            end if;
+        exception when query_canceled or others then -- a time limit as well: somebody may hold a lock for long
+            update asyouwere.erasures e set failed_at = clock_timestamp(), sql_state = sqlstate
+            where e.user_id = v_user;
+        end;
     end if;
     delete from asyouwere.erasures e where e.finished_at is not null
         and e.requested_at < now() - interval '7 days';
     delete from asyouwere.offers o where o.expires_at < now();
-    v_erased.done := not exists (select from asyouwere.erasures e where e.finished_at is null);
+    v_erased.done := not exists (
+        select from asyouwere.erasures e
+        where e.finished_at is null and coalesce(e.failed_at, '-infinity') < now() - interval '1 hour');
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_next is 'A step for the person who has waited longest.';
+comment on function asyouwere.erase_next is 'A step for the person who has waited longest; one whose step fails is passed by for an hour.';
 revoke execute on function asyouwere.erase_next from public;
 grant execute on function asyouwere.erase_next to service_role;
 

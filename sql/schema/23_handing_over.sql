@@ -4,11 +4,13 @@
 
 create table asyouwere.transfers (
     session_id uuid primary key references public.free_agent_sessions (id) on delete cascade,
+    from_user uuid not null,
     to_user uuid not null,
     offered_at timestamptz not null default now()
 );
 comment on table asyouwere.transfers is 'Sessions that their owner has offered to somebody.';
 alter table asyouwere.transfers enable row level security; -- no policy: the functions only
+create index transfers_by_owner on asyouwere.transfers (from_user, to_user);
 create index transfers_by_person on asyouwere.transfers (to_user, offered_at desc, session_id desc);
 
 create table asyouwere.offers (
@@ -78,8 +80,8 @@ begin
         perform asyouwere.refuse_invitation(v_session.id, v_session.user_id, p_user_id);
     end if;
     perform asyouwere.refuse_unknown_person(v_session.user_id, p_user_id);
-    insert into asyouwere.transfers (session_id, to_user) values (v_session.id,
-        p_user_id) returning * into v_transfer;
+    insert into asyouwere.transfers (session_id, from_user, to_user)
+    values (v_session.id, v_session.user_id, p_user_id) returning * into v_transfer;
     perform asyouwere.charge();
     return v_transfer;
 end;
@@ -94,7 +96,8 @@ returns table (session_id uuid, to_user uuid, offered_at timestamptz)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select t.* from asyouwere.offer_transfer(p_session_id, p_to_user) t;
+    return query select t.session_id, t.to_user, t.offered_at
+    from asyouwere.offer_transfer(p_session_id, p_to_user) t;
 end;
 $$;
 comment on function public.transfer_session is
@@ -127,6 +130,8 @@ begin
     then
         perform asyouwere.fail('invitation_not_found');
     end if;
+    -- the owner before has invited them, not this one, who may never have heard of them
+    delete from public.session_members m where m.session_id = v_session.id and m.accepted_at is null;
     perform asyouwere.give_sessions(array[v_session.id], v_caller);
     select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
     return v_session;
@@ -144,7 +149,8 @@ begin
 end;
 $$;
 comment on function public.accept_transfer is
-    'Become the owner of a session that was offered: with its id, history and members; a key that the '
+    'Become the owner of a session that was offered: with its id, history and members, without open '
+    'invitations; a key that the '
     'caller has already becomes a new one. The owner before is a stranger then. Raises '
     'invitation_not_found, quota_exceeded.';
 revoke execute on function public.accept_transfer from public, anon, authenticated, service_role;

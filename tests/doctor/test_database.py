@@ -213,6 +213,11 @@ BREAKAGES = {
         "select asyouwere.note_failure(7, 'snapshots', '22008')", "clean-up", "warn",
         "session 7 (snapshots, SQLSTATE 22008)",
     ),
+    "a person's data can't be erased": (
+        "insert into asyouwere.erasures (user_id, failed_at, sql_state) "
+        "values ('00000000-0000-4000-8000-000000000001', now(), '23503')", "clean-up", "warn",
+        "erasing user 00000000-0000-4000-8000-000000000001 (SQLSTATE 23503)",
+    ),
     "the clean-up never ran": ("truncate asyouwere.cleanup_runs", "schedule", "warn", "never"),
     "realtime is there and not used": (REALTIME, "realtime", "warn", "does not send"),
     "realtime without a policy": (

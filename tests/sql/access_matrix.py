@@ -263,6 +263,9 @@ FUNCTIONS: dict[str, Call] = {
         HELPER, lambda scene, session: {"p_text": "x"}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
     ),
     "asyouwere.session_ids_shared_with_me": Call(HELPER, lambda scene, session: {}),
+    "asyouwere.sessions_shared_with_me": Call(
+        HELPER, lambda scene, session: {}, but={ANONYMOUS: "denied", CLAIMLESS: "denied"}
+    ),
     "asyouwere.owns_session": Call(HELPER),
     "asyouwere.find_session_ids": Call(
         HELPER,

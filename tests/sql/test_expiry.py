@@ -208,3 +208,31 @@ def test_expiry__writes_what_it_did(db: Db) -> None:
     with db.acting_as("service"):
         (run,) = db.sql("select kind, sessions, done from asyouwere.cleanup_runs")
     assert run == {"kind": "sessions", "sessions": 1, "done": True}
+
+
+def test_expiry__a_label_set_meanwhile_wins(db: Db) -> None:
+    """The session was found as one to delete; before its lock could be had, an editor named a snapshot."""
+    session_id = expired_chat(db)
+    let_pass(db, "8 days")
+    cleaner = db.connect()
+    (found,) = cleaner.execute("select session from asyouwere.next_to_expire(0)").fetchall()
+    with db.acting_as("ada"):
+        db.one("label_snapshot", p_session_id=session_id, p_number=1, p_label="precious")
+    (step,) = cleaner.execute("select * from asyouwere.expire_session(%s)", (found["session"],)).fetchall()
+    assert step == {"expired": 0, "deleted": 0}
+    with db.acting_as("ada"):
+        assert state_of(db, session_id) == {"messages": ["hi"]}
+
+
+def test_expiry__revived_and_expired_again_meanwhile_has_its_grace_time(db: Db) -> None:
+    session_id = expired_chat(db)
+    let_pass(db, "8 days")
+    cleaner = db.connect()
+    (found,) = cleaner.execute("select session from asyouwere.next_to_expire(0)").fetchall()
+    with db.acting_as("ada"):
+        change(db, session_id, {"append": {"/messages": ["again"]}})
+    let_pass(db, "31 minutes")
+    assert expire(db)["expired"] == 1
+    (step,) = cleaner.execute("select * from asyouwere.expire_session(%s)", (found["session"],)).fetchall()
+    assert step == {"expired": 0, "deleted": 0}
+    assert status_of(db, session_id) == "expired"

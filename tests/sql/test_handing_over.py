@@ -179,3 +179,44 @@ def test_transfer__one_owner_cannot_fill_another_persons_invitations(db: Db) -> 
     session_id = db.session("ada")
     with db.acting_as("ada"):
         db.one("set_session_member", p_session_id=session_id, p_user_id=bob, p_role="viewer")
+
+
+def test_transfer__open_invitations_end(db: Db) -> None:
+    """They were the former owner's: the new one is asked for nothing, and nobody comes in whom nobody here invited."""
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.share(session_id, "ed")
+        db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("eve"), p_role="editor")
+    transferred(db, session_id, "bob")
+    with db.acting_as("bob"):
+        db.one("accept_transfer", p_session_id=session_id)
+        assert [m["user_id"] for m in db.call("list_session_members", p_session_id=session_id)] == [db.user("ed")]
+    with db.acting_as("eve"), db.refuses("invitation_not_found"):
+        db.one("accept_invitation", p_session_id=session_id)
+
+
+def test_claim__open_invitations_stay_the_persons(db: Db) -> None:
+    session_id = db.session("guest")
+    with db.acting_as("guest"):
+        db.one("set_session_member", p_session_id=session_id, p_user_id=db.user("eve"), p_role="viewer")
+        code = db.one("offer_my_sessions")["code"]
+    with db.acting_as("ada"):
+        db.one("claim_sessions", p_code=code)
+    with db.acting_as("eve"):
+        assert db.call("list_invitations")[0]["invited_by"] == db.user("ada")
+        db.one("accept_invitation", p_session_id=session_id)
+
+
+def test_transfer__offers_count_as_invitations_sent(db: Db) -> None:
+    db.superuser.execute("update asyouwere.settings set max_invitations_sent = 3")
+    with db.acting_as("ada"):
+        for name in ("bob", "eve"):
+            db.one("transfer_session", p_session_id=db.session("ada"), p_to_user=db.user(name))
+        db.one("set_session_member", p_session_id=db.session("ada"), p_user_id=db.user("ed"), p_role="viewer")
+        for function, more in (
+            ("transfer_session", {"p_to_user": db.user("vic")}),
+            ("set_session_member", {"p_user_id": db.user("vic"), "p_role": "viewer"}),
+        ):
+            with db.refuses("quota_exceeded") as refused:
+                db.one(function, p_session_id=db.session("ada"), **more)
+            assert '"quota": "invitations_sent"' in (refused.value.diag.message_detail or "")

@@ -309,3 +309,17 @@ def test_public__anonymous_readers_see_no_books_of_ours(db: Db, public_id, colum
 def test_public__anonymous_readers_see_no_editors(db: Db, public_id) -> None:
     with db.acting_as(None), pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.sql("select created_by from public.session_snapshots")
+
+
+def test_key__is_its_owners_in_every_list(db: Db) -> None:
+    session_id = db.session("ada", key="mine", upstream={"url": "https://agent"})
+    with db.acting_as("ada"):
+        db.share(session_id, "ed")
+    for who, key in (("ada", "mine"), ("ed", None), ("service", "mine")):
+        with db.acting_as(who):
+            rows = [db.one("get_session", p_session_id=session_id), *db.sql("select * from public.sessions_list")]
+            if who != "service":
+                rows += db.call("list_sessions")
+                assert len(rows) == 3
+            assert {row["key"] for row in rows} == {key}
+            assert {row["upstream"]["url"] for row in rows} == {"https://agent"}

@@ -267,23 +267,28 @@ def check_schedule(connection: Connection) -> Iterator[Finding]:
 
 
 def check_cleanup(connection: Connection) -> Iterator[Finding]:
-    """Sessions that the clean-up could not do something for: it passes them by and tries again."""
+    """Sessions and people that the clean-up could not do something for: it passes them by and tries again."""
     if rows(connection, "select to_regclass('asyouwere.cleanup_failures')") == [(None,)]:
         return
     failed = rows(
         connection,
         "select 'session ' || session || ' (' || kind || ', SQLSTATE ' || sql_state || ')' "
         "from asyouwere.cleanup_failures order by session, kind limit 1000",
+    ) + rows(
+        connection,
+        "select 'erasing ' || coalesce('session ' || session_id, 'user ' || user_id) "
+        "|| ' (SQLSTATE ' || sql_state || ')' "
+        "from asyouwere.erasures where failed_at is not null order by failed_at limit 1000",
     )
     if failed:
         yield Finding(
             "clean-up",
             "warn",
             f"failed for {some([name for (name,) in failed])}",
-            "all other sessions are cleaned up; internal_id names these in free_agent_sessions",
+            "all others are cleaned up; internal_id names sessions in free_agent_sessions",
         )
     else:
-        yield Finding("clean-up", "ok", "no session was passed by")
+        yield Finding("clean-up", "ok", "nothing was passed by")
 
 
 def check_realtime(connection: Connection) -> Iterator[Finding]:
