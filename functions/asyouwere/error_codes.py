@@ -50,7 +50,7 @@ CODES: Final[dict[str, Code]] = {
     "snapshot_not_found": Code(
         404,
         "No such snapshot",
-        "The session has no snapshot of that number or label.",
+        "The session has no snapshot of that number, label or external id.",
         ("number", "latest",),
     ),
     "invitation_not_found": Code(
@@ -98,6 +98,12 @@ CODES: Final[dict[str, Code]] = {
         409,
         "Label taken",
         "Another snapshot of this session has this label. Remove it there first.",
+    ),
+    "snapshot_exists": Code(
+        409,
+        "Snapshot exists",
+        "The session has a snapshot with this external id. Nothing was saved: read that one, or use another id.",
+        ("number",),
     ),
     "key_taken": Code(
         409,

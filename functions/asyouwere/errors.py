@@ -8,7 +8,7 @@ AsYouWereError
 │                                user_not_found, offer_not_found, turn_not_found, not_found
 ├── MethodNotAllowed        405  method_not_allowed
 ├── Conflicting             409  conflict, idempotency_key_reused, label_taken, key_taken,
-│                                turn_running, turn_over, turn_gap
+│                                snapshot_exists, turn_running, turn_over, turn_gap
 ├── Gone                    410  snapshot_gone
 ├── TooLarge                413  too_large, body_too_large
 ├── UnsupportedMediaType    415  unsupported_media_type

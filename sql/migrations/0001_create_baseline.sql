@@ -89,7 +89,9 @@ create table asyouwere.settings (
         check (keep_chunks_for between '0' and '300 years'),
     max_turn_bytes int not null default 8 * 1024 * 1024 check (max_turn_bytes between 65536 and 1024 ^ 3),
     max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
-    max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0)
+    max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0),
+    max_snapshot_metadata_bytes int not null default 8192
+        check (max_snapshot_metadata_bytes between 0 and 65536)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -131,6 +133,7 @@ comment on column asyouwere.settings.max_turn_bytes is
 comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
 comment on column asyouwere.settings.max_recent_turns_per_user is
     'Begun by one person and ended within keep_chunks_for. Null: no limit.';
+comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;
@@ -141,7 +144,7 @@ grant select on asyouwere.settings to service_role;
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 45 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 46 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -157,7 +160,7 @@ as $$
         ('session_not_found', 404,
             'No such session, or it is not shared with you. Check the id and the signed-in user.'),
         ('snapshot_not_found', 404,
-            'The session has no snapshot of that number or label.'),
+            'The session has no snapshot of that number, label or external id.'),
         ('invitation_not_found', 404,
             'No open invitation to this session for you. It may have been taken back, or the session made private.'),
         ('turn_not_found', 404,
@@ -176,6 +179,8 @@ as $$
             'This idempotency key came with another save before. Make a new key for every save; keep it for retries.'),
         ('label_taken', 409,
             'Another snapshot of this session has this label. Remove it there first.'),
+        ('snapshot_exists', 409,
+            'The session has a snapshot with this external id. Nothing was saved: read that one, or use another id.'),
         ('key_taken', 409,
             'This id can''t be used. Leave it out, or make a new random one.'),
         ('turn_running', 409,
@@ -350,6 +355,9 @@ create table public.session_snapshots (
     message_count int not null,
     created_by uuid,
     label text,
+    metadata jsonb,
+    external_id text,
+    parent_number int,
     primary key (session_id, number)
 );
 comment on table public.session_snapshots is
@@ -362,8 +370,18 @@ comment on column public.session_snapshots.created_by is
     'Who saved it, if not the owner at that time; null as well: the service.';
 comment on column public.session_snapshots.label is
     'A person''s name for it; clean-up never takes a labelled one.';
+comment on column public.session_snapshots.metadata is
+    'What the app says of it, up to 8 KB; keeps nothing from being cleaned up.';
+comment on column public.session_snapshots.external_id is
+    'The app''s own id for it; one snapshot of a session each.';
+comment on column public.session_snapshots.parent_number is
+    'The number it was made from, if not the one before; that one may be gone.';
 create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
     where label is not null;
+create unique index session_snapshots_by_external_id on public.session_snapshots (session_id, external_id)
+    where external_id is not null;
+create index session_snapshots_by_parent on public.session_snapshots (session_id, parent_number, number)
+    where parent_number is not null;
 
 -- for delete_my_data(); few rows: most saves are the owner's
 create index session_snapshots_by_member on public.session_snapshots (created_by)
@@ -2434,9 +2452,13 @@ create type asyouwere.save_result as (
 );
 comment on type asyouwere.save_result is 'What a save answers.';
 
+create type asyouwere.annotations as (metadata jsonb, external_id text, parent_number int);
+comment on type asyouwere.annotations is 'What the app says of a snapshot; the columns of session_snapshots.';
+
 create function asyouwere.save_snapshot(
     p_session_id uuid, p_rows asyouwere.change_rows,
-    p_base int, p_idempotency_key text, p_label text, p_on_conflict text
+    p_base int, p_idempotency_key text, p_label text, p_on_conflict text,
+    p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile
 as $$
@@ -2459,7 +2481,7 @@ begin
     v_session := asyouwere.session_to_write(p_session_id);
 
     if v_key is not null then
-        v_content := asyouwere.digest_of_save(v_rows, p_base, p_label);
+        v_content := asyouwere.digest_of_save(v_rows, p_base, p_label, p_annotations);
         select * into v_earlier from asyouwere.save_keys k
         where k.session = v_session.internal_id and k.key = v_key;
         if found then
@@ -2467,6 +2489,9 @@ begin
         end if;
     end if;
 
+    if not (p_annotations is null) then
+        perform asyouwere.refuse_annotations(v_session, p_annotations);
+    end if;
     if p_base is not null and p_base <> v_session.latest_number then
         perform asyouwere.refuse_base(v_session, p_base);
         if p_on_conflict = 'reject' then
@@ -2486,7 +2511,8 @@ begin
         v_rows := asyouwere.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
 
-    v_result := asyouwere.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
+    v_result := asyouwere.write_snapshot(
+        v_session, v_rows, v_merged, p_label, v_key, v_content, p_annotations);
     if p_base < v_session.latest_number then
         v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
     end if;
@@ -2495,7 +2521,7 @@ end;
 $$;
 comment on function asyouwere.save_snapshot is
     'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, '
-    'idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
+    'idempotency_key_reused, label_taken, snapshot_exists, too_large and what the rows can be refused for.';
 revoke execute on function asyouwere.save_snapshot from public;
 
 create function asyouwere.make_parents(p_session bigint, p_number int) returns asyouwere.step
@@ -2539,7 +2565,7 @@ revoke execute on function asyouwere.make_parents from public;
 
 create function asyouwere.write_snapshot(
     p_session public.free_agent_sessions, p_rows asyouwere.change_rows, p_merged boolean,
-    p_label text, p_key uuid, p_content uuid
+    p_label text, p_key uuid, p_content uuid, p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile
 as $$
@@ -2592,7 +2618,8 @@ begin
     if v_result.size_bytes > 1024 * 1024 then
         perform asyouwere.refuse_size(v_result.size_bytes);
     end if;
-    if v_result.changed_parts > 0 or v_number = 1 then
+    -- what the app says of a snapshot is said of one of its own
+    if v_result.changed_parts > 0 or v_number = 1 or not (p_annotations is null) then
         v_result.number := v_number;
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written + v_made.written;
@@ -2605,9 +2632,11 @@ begin
         end if;
         with made as (
             insert into public.session_snapshots (
-                session_id, number, size_bytes, changed_parts, message_count, created_by)
+                session_id, number, size_bytes, changed_parts, message_count, created_by, metadata,
+                external_id, parent_number)
             values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts,
-                v_result.message_count, nullif(v_caller, p_session.user_id))
+                v_result.message_count, nullif(v_caller, p_session.user_id), p_annotations.metadata,
+                p_annotations.external_id, p_annotations.parent_number)
         )
         update public.free_agent_sessions s
         set latest_number = v_number, size_bytes = v_result.size_bytes,
@@ -2649,15 +2678,18 @@ comment on function asyouwere.write_snapshot is
     'label_taken and what the rows can be refused for.';
 revoke execute on function asyouwere.write_snapshot from public;
 
-create function asyouwere.digest_of_save(p_rows asyouwere.change_rows, p_base int, p_label text) returns uuid
+create function asyouwere.digest_of_save(
+    p_rows asyouwere.change_rows, p_base int, p_label text, p_annotations asyouwere.annotations default null
+) returns uuid
 language sql immutable set search_path = pg_catalog, pg_temp
--- the label last: it may hold any character
+-- the label late: it may hold any character; what follows is JSON, so no label ends like it by chance
 return md5(concat(
     array_to_string(p_rows.ops, E'\x02', '-'), E'\x01',
     array_to_string(p_rows.paths, E'\x02'), E'\x01',
     array_to_string(p_rows.items, E'\x02', '-'), E'\x01',
     array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
-    p_base, E'\x01', '=' || p_label))::uuid;
+    p_base, E'\x01', '=' || p_label,
+    case when not (p_annotations is null) then E'\x01' || to_jsonb(p_annotations)::text end))::uuid;
 comment on function asyouwere.digest_of_save is
     'Tells two saves apart; JSON text and paths hold no control characters.';
 revoke execute on function asyouwere.digest_of_save from public;
@@ -2700,7 +2732,8 @@ revoke execute on function asyouwere.replay_save from public;
 -- What callers see -----------------------------------------------------------------------------------------
 create function public.create_session_snapshot(
     p_session_id uuid, p_state json default null, p_changes json default null, p_base int default null,
-    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
+    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge',
+    p_metadata jsonb default null, p_external_id text default null, p_parent_number int default null
 ) returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -2709,7 +2742,8 @@ begin
         perform asyouwere.fail('invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
     return next asyouwere.save_json(
-        p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
+        p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict,
+        (p_metadata, p_external_id, p_parent_number)::asyouwere.annotations);
 end;
 $$;
 comment on function public.create_session_snapshot is
@@ -2722,7 +2756,8 @@ grant execute on function public.create_session_snapshot to authenticated, servi
 
 create function asyouwere.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
-    p_idempotency_key text, p_label text, p_on_conflict text
+    p_idempotency_key text, p_label text, p_on_conflict text,
+    p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -2736,7 +2771,7 @@ begin
         else asyouwere.open_state(p_state) end;
     perform asyouwere.refuse_twice(v_rows);
     return asyouwere.save_snapshot(
-        p_session_id, v_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
+        p_session_id, v_rows, p_base, p_idempotency_key, p_label, p_on_conflict, p_annotations);
 end;
 $$;
 comment on function asyouwere.save_json is 'Opens JSON and saves it.';
@@ -2745,13 +2780,15 @@ grant execute on function asyouwere.save_json to authenticated, service_role;
 
 create function public.save_session_parts(
     p_session_id uuid, p_ops text[], p_paths text[], p_items int[], p_bodies text[], p_base int default null,
-    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
+    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge',
+    p_metadata jsonb default null, p_external_id text default null, p_parent_number int default null
 ) returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next asyouwere.save_parts(p_session_id, (p_ops, p_paths, p_items, p_bodies)::asyouwere.change_rows,
-        p_base, p_idempotency_key, p_label, p_on_conflict);
+        p_base, p_idempotency_key, p_label, p_on_conflict,
+        (p_metadata, p_external_id, p_parent_number)::asyouwere.annotations);
 end;
 $$;
 comment on function public.save_session_parts is
@@ -2762,7 +2799,8 @@ grant execute on function public.save_session_parts to authenticated, service_ro
 
 create function asyouwere.save_parts(
     p_session_id uuid, p_rows asyouwere.change_rows, p_base int,
-    p_idempotency_key text, p_label text, p_on_conflict text
+    p_idempotency_key text, p_label text, p_on_conflict text,
+    p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -2801,7 +2839,8 @@ begin
     if 'in' = any (p_rows.ops) then
         perform asyouwere.refuse_loose_rows(p_rows);
     end if;
-    return asyouwere.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
+    return asyouwere.save_snapshot(
+        p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict, p_annotations);
 end;
 $$;
 comment on function asyouwere.save_parts is 'Checks change rows from outside and saves them.';
@@ -2934,41 +2973,56 @@ revoke execute on function asyouwere.state_at from public;
 
 create type asyouwere.snapshot_header as (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
-    created_at timestamptz, status text, latest_number int
+    created_at timestamptz, status text, latest_number int,
+    metadata jsonb, external_id text, parent_number int
 );
 comment on type asyouwere.snapshot_header is 'What there is to know of a snapshot besides its content.';
 
-create function asyouwere.find_snapshot(p_session public.free_agent_sessions, p_number int, p_label text)
-returns asyouwere.snapshot_header
+create function asyouwere.find_snapshot(
+    p_session public.free_agent_sessions, p_number int, p_label text, p_external_id text default null
+) returns asyouwere.snapshot_header
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_header asyouwere.snapshot_header;
+    v_found public.session_snapshots;
 begin
-    v_header.session_id := p_session.id;
-    v_header.status := p_session.status;
-    v_header.latest_number := p_session.latest_number;
     if p_label is not null then
-        select n.number, n.label, n.size_bytes, n.message_count, n.created_at
-        into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
-        from public.session_snapshots n
-        where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
-        if not found then
-            perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this label.');
-        end if;
-        return v_header;
+        select * into v_found from public.session_snapshots n
+        where n.session_id = p_session.id and n.label = p_label
+            and n.number = coalesce(p_number, n.number)
+            and (p_external_id is null or n.external_id = p_external_id);
+    elsif p_external_id is not null then
+        select * into v_found from public.session_snapshots n
+        where n.session_id = p_session.id and n.external_id = p_external_id
+            and n.number = coalesce(p_number, n.number);
+    else
+        select * into v_found from public.session_snapshots n
+        where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
     end if;
-    select n.number, n.label, n.size_bytes, n.message_count, n.created_at
-    into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
-    from public.session_snapshots n
-    where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
-    if not found then
-        if coalesce(p_number, p_session.latest_number) = 0 then
+    -- what the app says of a snapshot concerns those who work together
+    if v_found.external_id is not null or v_found.metadata is not null or v_found.parent_number is not null
+    then
+        if not asyouwere.is_insider(p_session.id, p_session.user_id) then
+            v_found.metadata := null;
+            v_found.external_id := null;
+            v_found.parent_number := null;
+            if p_external_id is not null then
+                v_found.number := null;
+            end if;
+        end if;
+    end if;
+    if v_found.number is null then
+        if p_label is not null or p_external_id is not null then
+            perform asyouwere.fail('snapshot_not_found', case when p_external_id is null
+                then 'This session has no snapshot with this label.'
+                else 'This session has no snapshot with this external id.' end);
+        elsif coalesce(p_number, p_session.latest_number) = 0 then
             -- before the first save there is the empty state
-            v_header.number := 0;
-            v_header.size_bytes := 0;
-            v_header.message_count := 0;
-            v_header.created_at := p_session.created_at;
+            v_found.number := 0;
+            v_found.size_bytes := 0;
+            v_found.message_count := 0;
+            v_found.created_at := p_session.created_at;
         elsif p_number between 1 and p_session.latest_number then
             perform asyouwere.refuse_base(p_session, p_number);
         else
@@ -2976,20 +3030,26 @@ begin
                 format('{"number": %s, "latest": %s}', p_number, p_session.latest_number));
         end if;
     end if;
+    v_header := (p_session.id, v_found.number, v_found.label, v_found.size_bytes, v_found.message_count,
+        v_found.created_at, p_session.status, p_session.latest_number,
+        v_found.metadata, v_found.external_id, v_found.parent_number);
     return v_header;
 end;
 $$;
 comment on function asyouwere.find_snapshot is
-    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if '
-    'it was pruned.';
+    'The snapshot with a number, a label, an external id, or the latest. Raises snapshot_not_found; '
+    'snapshot_gone if it was pruned.';
 revoke execute on function asyouwere.find_snapshot from public;
 
-create function asyouwere.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
+create function asyouwere.read_snapshot(
+    p_session_id uuid, p_number int, p_label text, p_external_id text default null
+) returns setof text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
-    v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_session, p_number, p_label);
+    v_header asyouwere.snapshot_header
+        := asyouwere.find_snapshot(v_session, p_number, p_label, p_external_id);
 begin
     -- definer: access is checked once, above
     return next row_to_json(v_header)::text;
@@ -3005,24 +3065,28 @@ revoke execute on function asyouwere.read_snapshot from public;
 grant execute on function asyouwere.read_snapshot to anon, authenticated, service_role;
 
 create function public.get_snapshot_chunks(
-    p_session_id uuid, p_number int default null, p_label text default null
+    p_session_id uuid, p_number int default null, p_label text default null,
+    p_external_id text default null
 ) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select asyouwere.read_snapshot(p_session_id, p_number, p_label);
+    return query select asyouwere.read_snapshot(p_session_id, p_number, p_label, p_external_id);
 end;
 $$;
 comment on function public.get_snapshot_chunks is
-    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, '
+    'A snapshot (the latest, a number, a label, an external id) as text: the first row is a JSON object that describes it, '
     'all further rows joined are the JSON text of the state, exactly as it was saved.';
 revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
 
-create function public.get_snapshot(p_session_id uuid, p_number int default null, p_label text default null)
-returns table (
+create function public.get_snapshot(
+    p_session_id uuid, p_number int default null, p_label text default null,
+    p_external_id text default null
+) returns table (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
-    created_at timestamptz, status text, latest_number int, state json
+    created_at timestamptz, status text, latest_number int,
+    metadata jsonb, external_id text, parent_number int, state json
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -3032,13 +3096,15 @@ begin
     from (
         select min(c.chunk) filter (where c.position = 1) as header,
             string_agg(c.chunk, '' order by c.position) filter (where c.position > 1) as state
-        from asyouwere.read_snapshot(p_session_id, p_number, p_label) with ordinality as c (chunk, position)
+        from asyouwere.read_snapshot(p_session_id, p_number, p_label, p_external_id)
+            with ordinality as c (chunk, position)
     ) s
     cross join lateral json_populate_record(null::asyouwere.snapshot_header, s.header::json) h;
 end;
 $$;
 comment on function public.get_snapshot is
-    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, '
+    'One row: a snapshot (the latest, a number, a label, an external id) with its state as JSON; metadata, '
+    'external_id and parent_number for the owner and members. Raises session_not_found, '
     'snapshot_not_found, snapshot_gone.';
 revoke execute on function public.get_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot to anon, authenticated, service_role;
@@ -3046,7 +3112,8 @@ grant execute on function public.get_snapshot to anon, authenticated, service_ro
 create function public.get_latest_snapshot(p_session_id uuid)
 returns table (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
-    created_at timestamptz, status text, latest_number int, state json
+    created_at timestamptz, status text, latest_number int,
+    metadata jsonb, external_id text, parent_number int, state json
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -3222,8 +3289,37 @@ grant execute on function public.diff_snapshots to anon, authenticated, service_
 
 -- 12_history.sql
 
--- History: labels, going back, branching off.
+-- History: what the app says of a snapshot, labels, going back, branching off.
 -- Breaks running code: no.
+
+create function asyouwere.refuse_annotations(
+    p_session public.free_agent_sessions, p_annotations asyouwere.annotations
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_number int;
+begin
+    if jsonb_typeof(p_annotations.metadata) <> 'object' then
+        perform asyouwere.fail('invalid_argument', 'metadata is an object.');
+    elsif length(p_annotations.external_id) not between 1 and 500 then
+        perform asyouwere.fail('invalid_argument', 'external_id has 1 to 500 characters.');
+    elsif p_annotations.parent_number not between 0 and p_session.latest_number then
+        perform asyouwere.fail('invalid_argument', 'parent_number is a number that this session has had.');
+    end if;
+    perform asyouwere.refuse_document('metadata', p_annotations.metadata,
+        (select s.max_snapshot_metadata_bytes from asyouwere.settings s));
+    -- the caller holds the session's lock, so nobody takes the id between this look and the insert
+    select n.number into v_number from public.session_snapshots n
+    where n.session_id = p_session.id and n.external_id = p_annotations.external_id;
+    if found then
+        perform asyouwere.fail('snapshot_exists', p_detail => format('{"number": %s}', v_number));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_annotations is
+    'Raises invalid_argument, snapshot_exists, and what a document is refused for.';
+revoke execute on function asyouwere.refuse_annotations from public;
 
 create function asyouwere.set_label(p_session_id uuid, p_number int, p_label text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -3323,7 +3419,8 @@ begin
         select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_number) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
-    return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
+    return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content,
+        case when v_rows.ops is not null then (null, null, p_number)::asyouwere.annotations end);
 end;
 $$;
 comment on function asyouwere.revert is 'Makes an old content the newest.';
@@ -3387,8 +3484,10 @@ begin
     -- now, its parts were all there when they were copied.
     perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
     if v_header.number > 0 then
-        insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
-        values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count);
+        insert into public.session_snapshots (
+            session_id, number, size_bytes, changed_parts, message_count, metadata, external_id)
+        values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count,
+            v_header.metadata, v_header.external_id);
     end if;
     return v_fork;
 end;
@@ -3654,8 +3753,10 @@ revoke all on public.session_messages from anon, authenticated, service_role;
 grant select on public.session_messages to anon, authenticated, service_role;
 grant insert (session_id, role, content, body) on public.session_messages to authenticated, service_role;
 
-create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
-returns asyouwere.save_result
+create function asyouwere.append_messages(
+    p_session_id uuid, p_messages json, p_idempotency_key text,
+    p_annotations asyouwere.annotations default null
+) returns asyouwere.save_result
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set jit = off
@@ -3670,7 +3771,8 @@ begin
     select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
     into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
     perform asyouwere.refuse_count(cardinality(v_rows.ops));
-    return asyouwere.save_snapshot(p_session_id, v_rows, null, p_idempotency_key, null, 'merge');
+    return asyouwere.save_snapshot(
+        p_session_id, v_rows, null, p_idempotency_key, null, 'merge', p_annotations);
 end;
 $$;
 comment on function asyouwere.append_messages is 'Saves messages at the end of the list.';
@@ -3678,12 +3780,14 @@ revoke execute on function asyouwere.append_messages from public;
 grant execute on function asyouwere.append_messages to authenticated, service_role;
 
 create function public.append_session_messages(
-    p_session_id uuid, p_messages json, p_idempotency_key text default null
+    p_session_id uuid, p_messages json, p_idempotency_key text default null,
+    p_metadata jsonb default null, p_external_id text default null, p_parent_number int default null
 ) returns table (number int, first_position int, last_position int, message_count int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_result asyouwere.save_result := asyouwere.append_messages(p_session_id, p_messages, p_idempotency_key);
+    v_result asyouwere.save_result := asyouwere.append_messages(p_session_id, p_messages, p_idempotency_key,
+        (p_metadata, p_external_id, p_parent_number)::asyouwere.annotations);
 begin
     return query select v_result.number, v_result.message_count - json_array_length(p_messages),
         v_result.message_count - 1, v_result.message_count;
@@ -3987,23 +4091,45 @@ comment on function public.list_sessions is
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
-create function asyouwere.read_snapshots(p_session_id uuid, p_limit int, p_before int)
-returns setof public.session_snapshots
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.read_snapshots(
+    p_session_id uuid, p_limit int, p_before int,
+    p_external_id text default null, p_metadata jsonb default null, p_parent_number int default null
+) returns setof public.session_snapshots
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_is_insider boolean := asyouwere.is_insider(v_session.id, v_session.user_id);
+    v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
+    v_before int := coalesce(p_before, v_session.latest_number + 1);
+    v_metadata jsonb := nullif(p_metadata, '{}');
+    v_numbers int[];
     v_snapshot public.session_snapshots;
 begin
-    -- definer: access is checked once, above. Who saved what concerns those who work together.
+    -- definer: access is checked once, above. Who saved what, and what the app says of it, concerns those who
+    -- work together.
+    if num_nonnulls(p_external_id, v_metadata, p_parent_number) > 0 then
+        v_numbers := case when v_is_insider then asyouwere.find_snapshot_numbers(
+            v_session.id, p_external_id, v_metadata, p_parent_number, v_before, v_limit) else '{}' end;
+        return query
+        select n.* from unnest(v_numbers) with ordinality f (number, place)
+        cross join lateral (
+            select * from public.session_snapshots o where o.session_id = v_session.id and o.number = f.number
+        ) n
+        order by f.place;
+        return;
+    end if;
     for v_snapshot in
         select * from public.session_snapshots n
-        where n.session_id = v_session.id and n.number < coalesce(p_before, v_session.latest_number + 1)
-        order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000)
+        where n.session_id = v_session.id and n.number < v_before
+        order by n.number desc limit v_limit
     loop
         if not v_is_insider then
             v_snapshot.created_by := null;
+            v_snapshot.metadata := null;
+            v_snapshot.external_id := null;
+            v_snapshot.parent_number := null;
         end if;
         return next v_snapshot;
     end loop;
@@ -4013,17 +4139,21 @@ comment on function asyouwere.read_snapshots is 'A page of snapshots as their re
 revoke execute on function asyouwere.read_snapshots from public;
 grant execute on function asyouwere.read_snapshots to anon, authenticated, service_role;
 
-create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
-returns setof public.session_snapshots
+create function public.list_snapshots(
+    p_session_id uuid, p_limit int default 50, p_before int default null,
+    p_external_id text default null, p_metadata jsonb default null, p_parent_number int default null
+) returns setof public.session_snapshots
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.read_snapshots(p_session_id, p_limit, p_before);
+    return query select * from asyouwere.read_snapshots(
+        p_session_id, p_limit, p_before, p_external_id, p_metadata, p_parent_number);
 end;
 $$;
 comment on function public.list_snapshots is
-    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises '
-    'session_not_found.';
+    'The kept snapshots, newest first, below p_before, of them those with an external id, with metadata that '
+    'contains p_metadata, made from p_parent_number; these columns and created_by are for the owner and '
+    'members. Raises session_not_found.';
 revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 
@@ -4242,7 +4372,10 @@ begin
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
                 'message_count', n.message_count, 'changed_parts', n.changed_parts,
                 'created_by', case when v.is_insider then n.created_by end,
-                'created_at', n.created_at)::text,
+                'created_at', n.created_at,
+                'metadata', case when v.is_insider then n.metadata end,
+                'external_id', case when v.is_insider then n.external_id end,
+                'parent_number', case when v.is_insider then n.parent_number end)::text,
                 ',' order by n.number)
             from public.session_snapshots n where n.session_id = p_session.id),
         '],"parts":[')
@@ -4534,11 +4667,13 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.session_snapshots (
-        session_id, number, label, created_at, size_bytes, changed_parts, message_count)
+        session_id, number, label, created_at, size_bytes, changed_parts, message_count,
+        metadata, external_id, parent_number)
     select p_session.id, s.number, s.label, asyouwere.clamp_time(coalesce(s.created_at, now())),
-        0, greatest(s.changed_parts, 0), 0
+        0, greatest(s.changed_parts, 0), 0, nullif(s.metadata, 'null'), s.external_id, s.parent_number
     from json_to_recordset(p_snapshots) as s (
-        number int, label text, created_at timestamptz, changed_parts int);
+        number int, label text, created_at timestamptz, changed_parts int,
+        metadata jsonb, external_id text, parent_number int);
 
     insert into asyouwere.parts (
         session, since, until, item, ord, size, depth, kind, created_at, path, body)
@@ -4622,6 +4757,16 @@ begin
         where n.session_id = p_session.id and length(n.label) not between 1 and 200)
     then
         return 'a label has not 1 to 200 characters';
+    elsif exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session.id and length(n.external_id) not between 1 and 500)
+    then
+        return 'an external id has not 1 to 500 characters';
+    elsif exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session.id and n.parent_number not between 0 and n.number - 1)
+    then
+        return 'a parent number is not below its own';
     elsif exists (
         select from asyouwere.parts p
         where p.session = p_session.internal_id
@@ -4743,6 +4888,8 @@ begin
     v_session := asyouwere.insert_imported_session(p_session, p_key);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
+    from public.session_snapshots n where n.session_id = v_session.id and n.metadata is not null;
     v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);
@@ -8259,8 +8406,9 @@ comment on function asyouwere.list_text is
     'Items of a list at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.list_text from public;
 
-create function asyouwere.read_parts(p_session_id uuid, p_addresses json, p_number int, p_label text)
-returns table (number int, address json, present boolean, value json, first_position int, list_length int)
+create function asyouwere.read_parts(
+    p_session_id uuid, p_addresses json, p_number int, p_label text, p_external_id text default null
+) returns table (number int, address json, present boolean, value json, first_position int, list_length int)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -8276,8 +8424,8 @@ declare
 begin
     -- definer: access is checked once, above
     number := v_session.latest_number;
-    if p_number is not null or p_label is not null then
-        number := (asyouwere.find_snapshot(v_session, p_number, p_label)).number;
+    if num_nonnulls(p_number, p_label, p_external_id) > 0 then
+        number := (asyouwere.find_snapshot(v_session, p_number, p_label, p_external_id)).number;
     end if;
     v_at := case when number = v_session.latest_number then 2147483646 else number end;
     for v_asked in select * from asyouwere.open_asked(p_addresses) loop
@@ -8331,18 +8479,19 @@ revoke execute on function asyouwere.read_parts from public;
 grant execute on function asyouwere.read_parts to anon, authenticated, service_role;
 
 create function public.get_session_parts(
-    p_session_id uuid, p_addresses json, p_number int default null, p_label text default null
+    p_session_id uuid, p_addresses json, p_number int default null, p_label text default null,
+    p_external_id text default null
 ) returns table (number int, address json, present boolean, value json, first_position int, list_length int)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.read_parts(p_session_id, p_addresses, p_number, p_label);
+    return query select * from asyouwere.read_parts(
+        p_session_id, p_addresses, p_number, p_label, p_external_id);
 end;
 $$;
 comment on function public.get_session_parts is
-    'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order '
-    'asked: a list of '
-    'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
+    'The values at 1 to 100 addresses of the latest snapshot, a number, a label or an external id, a row each '
+    'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
     'for a part of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, '
     'snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';
@@ -8652,22 +8801,23 @@ grant execute on function public.forget_session_parts to authenticated, service_
 
 -- 30_finding.sql
 
--- Finding sessions by their owner's own names for them: the key, its beginning, and metadata.
+-- Finding sessions by their owner's own names for them, the key, its beginning, and metadata; snapshots by
+-- what the app says of them.
 -- Breaks running code: no.
 
 create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C")
     where key is not null;
 
-create function asyouwere.metadata_terms(p_user_id uuid, p_metadata jsonb) returns bigint[]
+create function asyouwere.metadata_terms(p_of uuid, p_metadata jsonb) returns bigint[]
 language sql immutable parallel safe
 return array(
-    select hashtextextended(p_user_id::text || ' ' || m.key || ' ' || case jsonb_typeof(m.value)
+    select hashtextextended(p_of::text || ' ' || m.key || ' ' || case jsonb_typeof(m.value)
         when 'object' then '' when 'array' then ''
         when 'number' then trim_scale(m.value::text::numeric)::text -- 1.0 contains 1
         else m.value::text end, 0)
     from jsonb_each(p_metadata) m);
 comment on function asyouwere.metadata_terms is
-    'What metadata is found by: each key, with its value if that is no container, as its owner''s.';
+    'What metadata is found by: each key, with its value if that is no container, as of that user or session.';
 revoke execute on function asyouwere.metadata_terms from public;
 -- an index of the table's calls it for whoever changes metadata
 grant execute on function asyouwere.metadata_terms to authenticated, service_role;
@@ -8704,6 +8854,61 @@ comment on function asyouwere.find_session_ids is
     'Ids of a person''s sessions whose key begins with a text, or whose metadata contains some, or both.';
 revoke execute on function asyouwere.find_session_ids from public;
 grant execute on function asyouwere.find_session_ids to authenticated, service_role;
+
+create index session_snapshots_by_metadata on public.session_snapshots
+    using gin (asyouwere.metadata_terms(session_id, metadata)) with (fastupdate = off)
+    where metadata is not null;
+
+create function asyouwere.find_snapshot_numbers(
+    p_session_id uuid, p_external_id text, p_metadata jsonb, p_parent_number int, p_before int, p_limit int
+) returns int[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+declare
+    v_near record;
+begin
+    if p_external_id is not null then
+        return array(
+            select n.number from public.session_snapshots n
+            where n.session_id = p_session_id and n.external_id = p_external_id and n.number < p_before
+                and (p_metadata is null or n.metadata @> p_metadata)
+                and (p_parent_number is null or n.parent_number = p_parent_number));
+    elsif p_parent_number is not null then
+        return array(
+            select n.number from public.session_snapshots n
+            where n.session_id = p_session_id and n.parent_number = p_parent_number and n.number < p_before
+                and (p_metadata is null or n.metadata @> p_metadata)
+            order by n.number desc limit p_limit);
+    end if;
+    -- What most snapshots have is soon found among the newest, what few have in the index: neither way looks
+    -- at many rows for a page.
+    select coalesce(array_agg(w.number order by w.number desc) filter (where w.metadata @> p_metadata), '{}')
+        as found, count(*) as seen, min(w.number) as lowest
+    into v_near
+    from (
+        select n.number, n.metadata from public.session_snapshots n
+        where n.session_id = p_session_id and n.number < p_before
+        order by n.number desc limit 1000
+    ) w;
+    if cardinality(v_near.found) >= p_limit or v_near.seen < 1000 then
+        return v_near.found[1:p_limit];
+    end if;
+    return v_near.found || array(
+        select n.number from public.session_snapshots n
+        where n.metadata is not null
+            and asyouwere.metadata_terms(n.session_id, n.metadata)
+                @> asyouwere.metadata_terms(p_session_id, p_metadata)
+            -- not =, which the primary key would be taken for
+            and n.session_id is not distinct from p_session_id
+            and n.number < v_near.lowest and n.metadata @> p_metadata
+        order by n.number desc limit p_limit - cardinality(v_near.found));
+end;
+$$;
+comment on function asyouwere.find_snapshot_numbers is
+    'Numbers of the newest snapshots that match all that is given, at least one of the three.';
+revoke execute on function asyouwere.find_snapshot_numbers from public;
 
 create function public.find_session(p_key text,
     p_user_id uuid default null) returns setof public.sessions_list

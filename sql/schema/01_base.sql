@@ -84,7 +84,9 @@ create table asyouwere.settings (
         check (keep_chunks_for between '0' and '300 years'),
     max_turn_bytes int not null default 8 * 1024 * 1024 check (max_turn_bytes between 65536 and 1024 ^ 3),
     max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
-    max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0)
+    max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0),
+    max_snapshot_metadata_bytes int not null default 8192
+        check (max_snapshot_metadata_bytes between 0 and 65536)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -126,6 +128,7 @@ comment on column asyouwere.settings.max_turn_bytes is
 comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
 comment on column asyouwere.settings.max_recent_turns_per_user is
     'Begun by one person and ended within keep_chunks_for. Null: no limit.';
+comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;

@@ -2,7 +2,7 @@
 -- Breaks running code: no.
 
 create function asyouwere.error_codes() returns table (code text, status int, sentence text)
-language sql immutable parallel safe rows 45 set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe rows 46 set search_path = pg_catalog, pg_temp
 as $$
     values
         ('invalid_token', 401,
@@ -18,7 +18,7 @@ as $$
         ('session_not_found', 404,
             'No such session, or it is not shared with you. Check the id and the signed-in user.'),
         ('snapshot_not_found', 404,
-            'The session has no snapshot of that number or label.'),
+            'The session has no snapshot of that number, label or external id.'),
         ('invitation_not_found', 404,
             'No open invitation to this session for you. It may have been taken back, or the session made private.'),
         ('turn_not_found', 404,
@@ -37,6 +37,8 @@ as $$
             'This idempotency key came with another save before. Make a new key for every save; keep it for retries.'),
         ('label_taken', 409,
             'Another snapshot of this session has this label. Remove it there first.'),
+        ('snapshot_exists', 409,
+            'The session has a snapshot with this external id. Nothing was saved: read that one, or use another id.'),
         ('key_taken', 409,
             'This id can''t be used. Leave it out, or make a new random one.'),
         ('turn_running', 409,

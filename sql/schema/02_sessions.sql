@@ -107,6 +107,9 @@ create table public.session_snapshots (
     message_count int not null,
     created_by uuid,
     label text,
+    metadata jsonb,
+    external_id text,
+    parent_number int,
     primary key (session_id, number)
 );
 comment on table public.session_snapshots is
@@ -119,8 +122,18 @@ comment on column public.session_snapshots.created_by is
     'Who saved it, if not the owner at that time; null as well: the service.';
 comment on column public.session_snapshots.label is
     'A person''s name for it; clean-up never takes a labelled one.';
+comment on column public.session_snapshots.metadata is
+    'What the app says of it, up to 8 KB; keeps nothing from being cleaned up.';
+comment on column public.session_snapshots.external_id is
+    'The app''s own id for it; one snapshot of a session each.';
+comment on column public.session_snapshots.parent_number is
+    'The number it was made from, if not the one before; that one may be gone.';
 create unique index session_snapshots_by_label on public.session_snapshots (session_id, label)
     where label is not null;
+create unique index session_snapshots_by_external_id on public.session_snapshots (session_id, external_id)
+    where external_id is not null;
+create index session_snapshots_by_parent on public.session_snapshots (session_id, parent_number, number)
+    where parent_number is not null;
 
 -- for delete_my_data(); few rows: most saves are the owner's
 create index session_snapshots_by_member on public.session_snapshots (created_by)

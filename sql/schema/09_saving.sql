@@ -200,9 +200,13 @@ create type asyouwere.save_result as (
 );
 comment on type asyouwere.save_result is 'What a save answers.';
 
+create type asyouwere.annotations as (metadata jsonb, external_id text, parent_number int);
+comment on type asyouwere.annotations is 'What the app says of a snapshot; the columns of session_snapshots.';
+
 create function asyouwere.save_snapshot(
     p_session_id uuid, p_rows asyouwere.change_rows,
-    p_base int, p_idempotency_key text, p_label text, p_on_conflict text
+    p_base int, p_idempotency_key text, p_label text, p_on_conflict text,
+    p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile
 as $$
@@ -225,7 +229,7 @@ begin
     v_session := asyouwere.session_to_write(p_session_id);
 
     if v_key is not null then
-        v_content := asyouwere.digest_of_save(v_rows, p_base, p_label);
+        v_content := asyouwere.digest_of_save(v_rows, p_base, p_label, p_annotations);
         select * into v_earlier from asyouwere.save_keys k
         where k.session = v_session.internal_id and k.key = v_key;
         if found then
@@ -233,6 +237,9 @@ begin
         end if;
     end if;
 
+    if not (p_annotations is null) then
+        perform asyouwere.refuse_annotations(v_session, p_annotations);
+    end if;
     if p_base is not null and p_base <> v_session.latest_number then
         perform asyouwere.refuse_base(v_session, p_base);
         if p_on_conflict = 'reject' then
@@ -252,7 +259,8 @@ begin
         v_rows := asyouwere.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
 
-    v_result := asyouwere.write_snapshot(v_session, v_rows, v_merged, p_label, v_key, v_content);
+    v_result := asyouwere.write_snapshot(
+        v_session, v_rows, v_merged, p_label, v_key, v_content, p_annotations);
     if p_base < v_session.latest_number then
         v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
     end if;
@@ -261,7 +269,7 @@ end;
 $$;
 comment on function asyouwere.save_snapshot is
     'The body of every save. Raises session_not_found, forbidden, conflict, snapshot_gone, unknown_base, '
-    'idempotency_key_reused, label_taken, too_large and what the rows can be refused for.';
+    'idempotency_key_reused, label_taken, snapshot_exists, too_large and what the rows can be refused for.';
 revoke execute on function asyouwere.save_snapshot from public;
 
 create function asyouwere.make_parents(p_session bigint, p_number int) returns asyouwere.step
@@ -305,7 +313,7 @@ revoke execute on function asyouwere.make_parents from public;
 
 create function asyouwere.write_snapshot(
     p_session public.free_agent_sessions, p_rows asyouwere.change_rows, p_merged boolean,
-    p_label text, p_key uuid, p_content uuid
+    p_label text, p_key uuid, p_content uuid, p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile
 as $$
@@ -358,7 +366,8 @@ begin
     if v_result.size_bytes > 1024 * 1024 then
         perform asyouwere.refuse_size(v_result.size_bytes);
     end if;
-    if v_result.changed_parts > 0 or v_number = 1 then
+    -- what the app says of a snapshot is said of one of its own
+    if v_result.changed_parts > 0 or v_number = 1 or not (p_annotations is null) then
         v_result.number := v_number;
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written + v_made.written;
@@ -371,9 +380,11 @@ begin
         end if;
         with made as (
             insert into public.session_snapshots (
-                session_id, number, size_bytes, changed_parts, message_count, created_by)
+                session_id, number, size_bytes, changed_parts, message_count, created_by, metadata,
+                external_id, parent_number)
             values (p_session.id, v_number, v_result.size_bytes, v_result.changed_parts,
-                v_result.message_count, nullif(v_caller, p_session.user_id))
+                v_result.message_count, nullif(v_caller, p_session.user_id), p_annotations.metadata,
+                p_annotations.external_id, p_annotations.parent_number)
         )
         update public.free_agent_sessions s
         set latest_number = v_number, size_bytes = v_result.size_bytes,
@@ -415,15 +426,18 @@ comment on function asyouwere.write_snapshot is
     'label_taken and what the rows can be refused for.';
 revoke execute on function asyouwere.write_snapshot from public;
 
-create function asyouwere.digest_of_save(p_rows asyouwere.change_rows, p_base int, p_label text) returns uuid
+create function asyouwere.digest_of_save(
+    p_rows asyouwere.change_rows, p_base int, p_label text, p_annotations asyouwere.annotations default null
+) returns uuid
 language sql immutable set search_path = pg_catalog, pg_temp
--- the label last: it may hold any character
+-- the label late: it may hold any character; what follows is JSON, so no label ends like it by chance
 return md5(concat(
     array_to_string(p_rows.ops, E'\x02', '-'), E'\x01',
     array_to_string(p_rows.paths, E'\x02'), E'\x01',
     array_to_string(p_rows.items, E'\x02', '-'), E'\x01',
     array_to_string(p_rows.bodies, E'\x02', '-'), E'\x01',
-    p_base, E'\x01', '=' || p_label))::uuid;
+    p_base, E'\x01', '=' || p_label,
+    case when not (p_annotations is null) then E'\x01' || to_jsonb(p_annotations)::text end))::uuid;
 comment on function asyouwere.digest_of_save is
     'Tells two saves apart; JSON text and paths hold no control characters.';
 revoke execute on function asyouwere.digest_of_save from public;
@@ -466,7 +480,8 @@ revoke execute on function asyouwere.replay_save from public;
 -- What callers see -----------------------------------------------------------------------------------------
 create function public.create_session_snapshot(
     p_session_id uuid, p_state json default null, p_changes json default null, p_base int default null,
-    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
+    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge',
+    p_metadata jsonb default null, p_external_id text default null, p_parent_number int default null
 ) returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -475,7 +490,8 @@ begin
         perform asyouwere.fail('invalid_argument', 'Give either p_state, a whole state, or p_changes.');
     end if;
     return next asyouwere.save_json(
-        p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict);
+        p_session_id, p_state, p_changes, p_base, p_idempotency_key, p_label, p_on_conflict,
+        (p_metadata, p_external_id, p_parent_number)::asyouwere.annotations);
 end;
 $$;
 comment on function public.create_session_snapshot is
@@ -488,7 +504,8 @@ grant execute on function public.create_session_snapshot to authenticated, servi
 
 create function asyouwere.save_json(
     p_session_id uuid, p_state json, p_changes json, p_base int,
-    p_idempotency_key text, p_label text, p_on_conflict text
+    p_idempotency_key text, p_label text, p_on_conflict text,
+    p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -502,7 +519,7 @@ begin
         else asyouwere.open_state(p_state) end;
     perform asyouwere.refuse_twice(v_rows);
     return asyouwere.save_snapshot(
-        p_session_id, v_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
+        p_session_id, v_rows, p_base, p_idempotency_key, p_label, p_on_conflict, p_annotations);
 end;
 $$;
 comment on function asyouwere.save_json is 'Opens JSON and saves it.';
@@ -511,13 +528,15 @@ grant execute on function asyouwere.save_json to authenticated, service_role;
 
 create function public.save_session_parts(
     p_session_id uuid, p_ops text[], p_paths text[], p_items int[], p_bodies text[], p_base int default null,
-    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge'
+    p_idempotency_key text default null, p_label text default null, p_on_conflict text default 'merge',
+    p_metadata jsonb default null, p_external_id text default null, p_parent_number int default null
 ) returns setof asyouwere.save_result
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next asyouwere.save_parts(p_session_id, (p_ops, p_paths, p_items, p_bodies)::asyouwere.change_rows,
-        p_base, p_idempotency_key, p_label, p_on_conflict);
+        p_base, p_idempotency_key, p_label, p_on_conflict,
+        (p_metadata, p_external_id, p_parent_number)::asyouwere.annotations);
 end;
 $$;
 comment on function public.save_session_parts is
@@ -528,7 +547,8 @@ grant execute on function public.save_session_parts to authenticated, service_ro
 
 create function asyouwere.save_parts(
     p_session_id uuid, p_rows asyouwere.change_rows, p_base int,
-    p_idempotency_key text, p_label text, p_on_conflict text
+    p_idempotency_key text, p_label text, p_on_conflict text,
+    p_annotations asyouwere.annotations default null
 ) returns asyouwere.save_result
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -567,7 +587,8 @@ begin
     if 'in' = any (p_rows.ops) then
         perform asyouwere.refuse_loose_rows(p_rows);
     end if;
-    return asyouwere.save_snapshot(p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict);
+    return asyouwere.save_snapshot(
+        p_session_id, p_rows, p_base, p_idempotency_key, p_label, p_on_conflict, p_annotations);
 end;
 $$;
 comment on function asyouwere.save_parts is 'Checks change rows from outside and saves them.';

@@ -122,41 +122,56 @@ revoke execute on function asyouwere.state_at from public;
 
 create type asyouwere.snapshot_header as (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
-    created_at timestamptz, status text, latest_number int
+    created_at timestamptz, status text, latest_number int,
+    metadata jsonb, external_id text, parent_number int
 );
 comment on type asyouwere.snapshot_header is 'What there is to know of a snapshot besides its content.';
 
-create function asyouwere.find_snapshot(p_session public.free_agent_sessions, p_number int, p_label text)
-returns asyouwere.snapshot_header
+create function asyouwere.find_snapshot(
+    p_session public.free_agent_sessions, p_number int, p_label text, p_external_id text default null
+) returns asyouwere.snapshot_header
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_header asyouwere.snapshot_header;
+    v_found public.session_snapshots;
 begin
-    v_header.session_id := p_session.id;
-    v_header.status := p_session.status;
-    v_header.latest_number := p_session.latest_number;
     if p_label is not null then
-        select n.number, n.label, n.size_bytes, n.message_count, n.created_at
-        into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
-        from public.session_snapshots n
-        where n.session_id = p_session.id and n.label = p_label and n.number = coalesce(p_number, n.number);
-        if not found then
-            perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this label.');
-        end if;
-        return v_header;
+        select * into v_found from public.session_snapshots n
+        where n.session_id = p_session.id and n.label = p_label
+            and n.number = coalesce(p_number, n.number)
+            and (p_external_id is null or n.external_id = p_external_id);
+    elsif p_external_id is not null then
+        select * into v_found from public.session_snapshots n
+        where n.session_id = p_session.id and n.external_id = p_external_id
+            and n.number = coalesce(p_number, n.number);
+    else
+        select * into v_found from public.session_snapshots n
+        where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
     end if;
-    select n.number, n.label, n.size_bytes, n.message_count, n.created_at
-    into v_header.number, v_header.label, v_header.size_bytes, v_header.message_count, v_header.created_at
-    from public.session_snapshots n
-    where n.session_id = p_session.id and n.number = coalesce(p_number, p_session.latest_number);
-    if not found then
-        if coalesce(p_number, p_session.latest_number) = 0 then
+    -- what the app says of a snapshot concerns those who work together
+    if v_found.external_id is not null or v_found.metadata is not null or v_found.parent_number is not null
+    then
+        if not asyouwere.is_insider(p_session.id, p_session.user_id) then
+            v_found.metadata := null;
+            v_found.external_id := null;
+            v_found.parent_number := null;
+            if p_external_id is not null then
+                v_found.number := null;
+            end if;
+        end if;
+    end if;
+    if v_found.number is null then
+        if p_label is not null or p_external_id is not null then
+            perform asyouwere.fail('snapshot_not_found', case when p_external_id is null
+                then 'This session has no snapshot with this label.'
+                else 'This session has no snapshot with this external id.' end);
+        elsif coalesce(p_number, p_session.latest_number) = 0 then
             -- before the first save there is the empty state
-            v_header.number := 0;
-            v_header.size_bytes := 0;
-            v_header.message_count := 0;
-            v_header.created_at := p_session.created_at;
+            v_found.number := 0;
+            v_found.size_bytes := 0;
+            v_found.message_count := 0;
+            v_found.created_at := p_session.created_at;
         elsif p_number between 1 and p_session.latest_number then
             perform asyouwere.refuse_base(p_session, p_number);
         else
@@ -164,20 +179,26 @@ begin
                 format('{"number": %s, "latest": %s}', p_number, p_session.latest_number));
         end if;
     end if;
+    v_header := (p_session.id, v_found.number, v_found.label, v_found.size_bytes, v_found.message_count,
+        v_found.created_at, p_session.status, p_session.latest_number,
+        v_found.metadata, v_found.external_id, v_found.parent_number);
     return v_header;
 end;
 $$;
 comment on function asyouwere.find_snapshot is
-    'The snapshot with a number, with a label, or the latest. Raises snapshot_not_found; snapshot_gone if '
-    'it was pruned.';
+    'The snapshot with a number, a label, an external id, or the latest. Raises snapshot_not_found; '
+    'snapshot_gone if it was pruned.';
 revoke execute on function asyouwere.find_snapshot from public;
 
-create function asyouwere.read_snapshot(p_session_id uuid, p_number int, p_label text) returns setof text
+create function asyouwere.read_snapshot(
+    p_session_id uuid, p_number int, p_label text, p_external_id text default null
+) returns setof text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
-    v_header asyouwere.snapshot_header := asyouwere.find_snapshot(v_session, p_number, p_label);
+    v_header asyouwere.snapshot_header
+        := asyouwere.find_snapshot(v_session, p_number, p_label, p_external_id);
 begin
     -- definer: access is checked once, above
     return next row_to_json(v_header)::text;
@@ -193,24 +214,28 @@ revoke execute on function asyouwere.read_snapshot from public;
 grant execute on function asyouwere.read_snapshot to anon, authenticated, service_role;
 
 create function public.get_snapshot_chunks(
-    p_session_id uuid, p_number int default null, p_label text default null
+    p_session_id uuid, p_number int default null, p_label text default null,
+    p_external_id text default null
 ) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select asyouwere.read_snapshot(p_session_id, p_number, p_label);
+    return query select asyouwere.read_snapshot(p_session_id, p_number, p_label, p_external_id);
 end;
 $$;
 comment on function public.get_snapshot_chunks is
-    'A snapshot (the latest, a number, a label) as text: the first row is a JSON object that describes it, '
+    'A snapshot (the latest, a number, a label, an external id) as text: the first row is a JSON object that describes it, '
     'all further rows joined are the JSON text of the state, exactly as it was saved.';
 revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
 
-create function public.get_snapshot(p_session_id uuid, p_number int default null, p_label text default null)
-returns table (
+create function public.get_snapshot(
+    p_session_id uuid, p_number int default null, p_label text default null,
+    p_external_id text default null
+) returns table (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
-    created_at timestamptz, status text, latest_number int, state json
+    created_at timestamptz, status text, latest_number int,
+    metadata jsonb, external_id text, parent_number int, state json
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -220,13 +245,15 @@ begin
     from (
         select min(c.chunk) filter (where c.position = 1) as header,
             string_agg(c.chunk, '' order by c.position) filter (where c.position > 1) as state
-        from asyouwere.read_snapshot(p_session_id, p_number, p_label) with ordinality as c (chunk, position)
+        from asyouwere.read_snapshot(p_session_id, p_number, p_label, p_external_id)
+            with ordinality as c (chunk, position)
     ) s
     cross join lateral json_populate_record(null::asyouwere.snapshot_header, s.header::json) h;
 end;
 $$;
 comment on function public.get_snapshot is
-    'One row: a snapshot (the latest, a number, a label) with its state as JSON. Raises session_not_found, '
+    'One row: a snapshot (the latest, a number, a label, an external id) with its state as JSON; metadata, '
+    'external_id and parent_number for the owner and members. Raises session_not_found, '
     'snapshot_not_found, snapshot_gone.';
 revoke execute on function public.get_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot to anon, authenticated, service_role;
@@ -234,7 +261,8 @@ grant execute on function public.get_snapshot to anon, authenticated, service_ro
 create function public.get_latest_snapshot(p_session_id uuid)
 returns table (
     session_id uuid, number int, label text, size_bytes bigint, message_count int,
-    created_at timestamptz, status text, latest_number int, state json
+    created_at timestamptz, status text, latest_number int,
+    metadata jsonb, external_id text, parent_number int, state json
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$

@@ -1,5 +1,34 @@
--- History: labels, going back, branching off.
+-- History: what the app says of a snapshot, labels, going back, branching off.
 -- Breaks running code: no.
+
+create function asyouwere.refuse_annotations(
+    p_session public.free_agent_sessions, p_annotations asyouwere.annotations
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_number int;
+begin
+    if jsonb_typeof(p_annotations.metadata) <> 'object' then
+        perform asyouwere.fail('invalid_argument', 'metadata is an object.');
+    elsif length(p_annotations.external_id) not between 1 and 500 then
+        perform asyouwere.fail('invalid_argument', 'external_id has 1 to 500 characters.');
+    elsif p_annotations.parent_number not between 0 and p_session.latest_number then
+        perform asyouwere.fail('invalid_argument', 'parent_number is a number that this session has had.');
+    end if;
+    perform asyouwere.refuse_document('metadata', p_annotations.metadata,
+        (select s.max_snapshot_metadata_bytes from asyouwere.settings s));
+    -- the caller holds the session's lock, so nobody takes the id between this look and the insert
+    select n.number into v_number from public.session_snapshots n
+    where n.session_id = p_session.id and n.external_id = p_annotations.external_id;
+    if found then
+        perform asyouwere.fail('snapshot_exists', p_detail => format('{"number": %s}', v_number));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_annotations is
+    'Raises invalid_argument, snapshot_exists, and what a document is refused for.';
+revoke execute on function asyouwere.refuse_annotations from public;
 
 create function asyouwere.set_label(p_session_id uuid, p_number int, p_label text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -99,7 +128,8 @@ begin
         select p.path, p.item, p.body from asyouwere.parts_begun(v_session.internal_id, p_number) p
     ) n on n.path = o.path and n.item = o.item
     where o.body is distinct from n.body;
-    return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content);
+    return asyouwere.write_snapshot(v_session, v_rows, false, null, v_key, v_content,
+        case when v_rows.ops is not null then (null, null, p_number)::asyouwere.annotations end);
 end;
 $$;
 comment on function asyouwere.revert is 'Makes an old content the newest.';
@@ -163,8 +193,10 @@ begin
     -- now, its parts were all there when they were copied.
     perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
     if v_header.number > 0 then
-        insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)
-        values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count);
+        insert into public.session_snapshots (
+            session_id, number, size_bytes, changed_parts, message_count, metadata, external_id)
+        values (v_fork.id, 1, v_header.size_bytes, v_parts, v_header.message_count,
+            v_header.metadata, v_header.external_id);
     end if;
     return v_fork;
 end;

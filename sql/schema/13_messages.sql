@@ -236,8 +236,10 @@ revoke all on public.session_messages from anon, authenticated, service_role;
 grant select on public.session_messages to anon, authenticated, service_role;
 grant insert (session_id, role, content, body) on public.session_messages to authenticated, service_role;
 
-create function asyouwere.append_messages(p_session_id uuid, p_messages json, p_idempotency_key text)
-returns asyouwere.save_result
+create function asyouwere.append_messages(
+    p_session_id uuid, p_messages json, p_idempotency_key text,
+    p_annotations asyouwere.annotations default null
+) returns asyouwere.save_result
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set jit = off
@@ -252,7 +254,8 @@ begin
     select array_agg('append'::text), array_agg('/messages/'::text), array_agg(null::int), array_agg(m::text)
     into v_rows from (select m from json_array_elements(p_messages) m limit 125001) m;
     perform asyouwere.refuse_count(cardinality(v_rows.ops));
-    return asyouwere.save_snapshot(p_session_id, v_rows, null, p_idempotency_key, null, 'merge');
+    return asyouwere.save_snapshot(
+        p_session_id, v_rows, null, p_idempotency_key, null, 'merge', p_annotations);
 end;
 $$;
 comment on function asyouwere.append_messages is 'Saves messages at the end of the list.';
@@ -260,12 +263,14 @@ revoke execute on function asyouwere.append_messages from public;
 grant execute on function asyouwere.append_messages to authenticated, service_role;
 
 create function public.append_session_messages(
-    p_session_id uuid, p_messages json, p_idempotency_key text default null
+    p_session_id uuid, p_messages json, p_idempotency_key text default null,
+    p_metadata jsonb default null, p_external_id text default null, p_parent_number int default null
 ) returns table (number int, first_position int, last_position int, message_count int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_result asyouwere.save_result := asyouwere.append_messages(p_session_id, p_messages, p_idempotency_key);
+    v_result asyouwere.save_result := asyouwere.append_messages(p_session_id, p_messages, p_idempotency_key,
+        (p_metadata, p_external_id, p_parent_number)::asyouwere.annotations);
 begin
     return query select v_result.number, v_result.message_count - json_array_length(p_messages),
         v_result.message_count - 1, v_result.message_count;

@@ -176,23 +176,45 @@ comment on function public.list_sessions is
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
-create function asyouwere.read_snapshots(p_session_id uuid, p_limit int, p_before int)
-returns setof public.session_snapshots
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+create function asyouwere.read_snapshots(
+    p_session_id uuid, p_limit int, p_before int,
+    p_external_id text default null, p_metadata jsonb default null, p_parent_number int default null
+) returns setof public.session_snapshots
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
     v_is_insider boolean := asyouwere.is_insider(v_session.id, v_session.user_id);
+    v_limit int := least(greatest(coalesce(p_limit, 50), 0), 1000);
+    v_before int := coalesce(p_before, v_session.latest_number + 1);
+    v_metadata jsonb := nullif(p_metadata, '{}');
+    v_numbers int[];
     v_snapshot public.session_snapshots;
 begin
-    -- definer: access is checked once, above. Who saved what concerns those who work together.
+    -- definer: access is checked once, above. Who saved what, and what the app says of it, concerns those who
+    -- work together.
+    if num_nonnulls(p_external_id, v_metadata, p_parent_number) > 0 then
+        v_numbers := case when v_is_insider then asyouwere.find_snapshot_numbers(
+            v_session.id, p_external_id, v_metadata, p_parent_number, v_before, v_limit) else '{}' end;
+        return query
+        select n.* from unnest(v_numbers) with ordinality f (number, place)
+        cross join lateral (
+            select * from public.session_snapshots o where o.session_id = v_session.id and o.number = f.number
+        ) n
+        order by f.place;
+        return;
+    end if;
     for v_snapshot in
         select * from public.session_snapshots n
-        where n.session_id = v_session.id and n.number < coalesce(p_before, v_session.latest_number + 1)
-        order by n.number desc limit least(greatest(coalesce(p_limit, 50), 0), 1000)
+        where n.session_id = v_session.id and n.number < v_before
+        order by n.number desc limit v_limit
     loop
         if not v_is_insider then
             v_snapshot.created_by := null;
+            v_snapshot.metadata := null;
+            v_snapshot.external_id := null;
+            v_snapshot.parent_number := null;
         end if;
         return next v_snapshot;
     end loop;
@@ -202,17 +224,21 @@ comment on function asyouwere.read_snapshots is 'A page of snapshots as their re
 revoke execute on function asyouwere.read_snapshots from public;
 grant execute on function asyouwere.read_snapshots to anon, authenticated, service_role;
 
-create function public.list_snapshots(p_session_id uuid, p_limit int default 50, p_before int default null)
-returns setof public.session_snapshots
+create function public.list_snapshots(
+    p_session_id uuid, p_limit int default 50, p_before int default null,
+    p_external_id text default null, p_metadata jsonb default null, p_parent_number int default null
+) returns setof public.session_snapshots
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.read_snapshots(p_session_id, p_limit, p_before);
+    return query select * from asyouwere.read_snapshots(
+        p_session_id, p_limit, p_before, p_external_id, p_metadata, p_parent_number);
 end;
 $$;
 comment on function public.list_snapshots is
-    'The kept snapshots, newest first, below p_before; created_by for the owner and members. Raises '
-    'session_not_found.';
+    'The kept snapshots, newest first, below p_before, of them those with an external id, with metadata that '
+    'contains p_metadata, made from p_parent_number; these columns and created_by are for the owner and '
+    'members. Raises session_not_found.';
 revoke execute on function public.list_snapshots from public, anon, authenticated, service_role;
 grant execute on function public.list_snapshots to anon, authenticated, service_role;
 

@@ -36,7 +36,10 @@ begin
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
                 'message_count', n.message_count, 'changed_parts', n.changed_parts,
                 'created_by', case when v.is_insider then n.created_by end,
-                'created_at', n.created_at)::text,
+                'created_at', n.created_at,
+                'metadata', case when v.is_insider then n.metadata end,
+                'external_id', case when v.is_insider then n.external_id end,
+                'parent_number', case when v.is_insider then n.parent_number end)::text,
                 ',' order by n.number)
             from public.session_snapshots n where n.session_id = p_session.id),
         '],"parts":[')
@@ -328,11 +331,13 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.session_snapshots (
-        session_id, number, label, created_at, size_bytes, changed_parts, message_count)
+        session_id, number, label, created_at, size_bytes, changed_parts, message_count,
+        metadata, external_id, parent_number)
     select p_session.id, s.number, s.label, asyouwere.clamp_time(coalesce(s.created_at, now())),
-        0, greatest(s.changed_parts, 0), 0
+        0, greatest(s.changed_parts, 0), 0, nullif(s.metadata, 'null'), s.external_id, s.parent_number
     from json_to_recordset(p_snapshots) as s (
-        number int, label text, created_at timestamptz, changed_parts int);
+        number int, label text, created_at timestamptz, changed_parts int,
+        metadata jsonb, external_id text, parent_number int);
 
     insert into asyouwere.parts (
         session, since, until, item, ord, size, depth, kind, created_at, path, body)
@@ -416,6 +421,16 @@ begin
         where n.session_id = p_session.id and length(n.label) not between 1 and 200)
     then
         return 'a label has not 1 to 200 characters';
+    elsif exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session.id and length(n.external_id) not between 1 and 500)
+    then
+        return 'an external id has not 1 to 500 characters';
+    elsif exists (
+        select from public.session_snapshots n
+        where n.session_id = p_session.id and n.parent_number not between 0 and n.number - 1)
+    then
+        return 'a parent number is not below its own';
     elsif exists (
         select from asyouwere.parts p
         where p.session = p_session.internal_id
@@ -537,6 +552,8 @@ begin
     v_session := asyouwere.insert_imported_session(p_session, p_key);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
+    perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
+    from public.session_snapshots n where n.session_id = v_session.id and n.metadata is not null;
     v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);

@@ -186,8 +186,9 @@ comment on function asyouwere.list_text is
     'Items of a list at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.list_text from public;
 
-create function asyouwere.read_parts(p_session_id uuid, p_addresses json, p_number int, p_label text)
-returns table (number int, address json, present boolean, value json, first_position int, list_length int)
+create function asyouwere.read_parts(
+    p_session_id uuid, p_addresses json, p_number int, p_label text, p_external_id text default null
+) returns table (number int, address json, present boolean, value json, first_position int, list_length int)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -203,8 +204,8 @@ declare
 begin
     -- definer: access is checked once, above
     number := v_session.latest_number;
-    if p_number is not null or p_label is not null then
-        number := (asyouwere.find_snapshot(v_session, p_number, p_label)).number;
+    if num_nonnulls(p_number, p_label, p_external_id) > 0 then
+        number := (asyouwere.find_snapshot(v_session, p_number, p_label, p_external_id)).number;
     end if;
     v_at := case when number = v_session.latest_number then 2147483646 else number end;
     for v_asked in select * from asyouwere.open_asked(p_addresses) loop
@@ -258,18 +259,19 @@ revoke execute on function asyouwere.read_parts from public;
 grant execute on function asyouwere.read_parts to anon, authenticated, service_role;
 
 create function public.get_session_parts(
-    p_session_id uuid, p_addresses json, p_number int default null, p_label text default null
+    p_session_id uuid, p_addresses json, p_number int default null, p_label text default null,
+    p_external_id text default null
 ) returns table (number int, address json, present boolean, value json, first_position int, list_length int)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select * from asyouwere.read_parts(p_session_id, p_addresses, p_number, p_label);
+    return query select * from asyouwere.read_parts(
+        p_session_id, p_addresses, p_number, p_label, p_external_id);
 end;
 $$;
 comment on function public.get_session_parts is
-    'The values at 1 to 100 addresses of the latest snapshot, a number or a label, a row each in the order '
-    'asked: a list of '
-    'pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
+    'The values at 1 to 100 addresses of the latest snapshot, a number, a label or an external id, a row each '
+    'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
     'for a part of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, '
     'snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';

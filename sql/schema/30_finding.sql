@@ -1,19 +1,20 @@
--- Finding sessions by their owner's own names for them: the key, its beginning, and metadata.
+-- Finding sessions by their owner's own names for them, the key, its beginning, and metadata; snapshots by
+-- what the app says of them.
 -- Breaks running code: no.
 
 create index free_agent_sessions_by_key on public.free_agent_sessions (user_id, key collate "C")
     where key is not null;
 
-create function asyouwere.metadata_terms(p_user_id uuid, p_metadata jsonb) returns bigint[]
+create function asyouwere.metadata_terms(p_of uuid, p_metadata jsonb) returns bigint[]
 language sql immutable parallel safe
 return array(
-    select hashtextextended(p_user_id::text || ' ' || m.key || ' ' || case jsonb_typeof(m.value)
+    select hashtextextended(p_of::text || ' ' || m.key || ' ' || case jsonb_typeof(m.value)
         when 'object' then '' when 'array' then ''
         when 'number' then trim_scale(m.value::text::numeric)::text -- 1.0 contains 1
         else m.value::text end, 0)
     from jsonb_each(p_metadata) m);
 comment on function asyouwere.metadata_terms is
-    'What metadata is found by: each key, with its value if that is no container, as its owner''s.';
+    'What metadata is found by: each key, with its value if that is no container, as of that user or session.';
 revoke execute on function asyouwere.metadata_terms from public;
 -- an index of the table's calls it for whoever changes metadata
 grant execute on function asyouwere.metadata_terms to authenticated, service_role;
@@ -50,6 +51,61 @@ comment on function asyouwere.find_session_ids is
     'Ids of a person''s sessions whose key begins with a text, or whose metadata contains some, or both.';
 revoke execute on function asyouwere.find_session_ids from public;
 grant execute on function asyouwere.find_session_ids to authenticated, service_role;
+
+create index session_snapshots_by_metadata on public.session_snapshots
+    using gin (asyouwere.metadata_terms(session_id, metadata)) with (fastupdate = off)
+    where metadata is not null;
+
+create function asyouwere.find_snapshot_numbers(
+    p_session_id uuid, p_external_id text, p_metadata jsonb, p_parent_number int, p_before int, p_limit int
+) returns int[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+declare
+    v_near record;
+begin
+    if p_external_id is not null then
+        return array(
+            select n.number from public.session_snapshots n
+            where n.session_id = p_session_id and n.external_id = p_external_id and n.number < p_before
+                and (p_metadata is null or n.metadata @> p_metadata)
+                and (p_parent_number is null or n.parent_number = p_parent_number));
+    elsif p_parent_number is not null then
+        return array(
+            select n.number from public.session_snapshots n
+            where n.session_id = p_session_id and n.parent_number = p_parent_number and n.number < p_before
+                and (p_metadata is null or n.metadata @> p_metadata)
+            order by n.number desc limit p_limit);
+    end if;
+    -- What most snapshots have is soon found among the newest, what few have in the index: neither way looks
+    -- at many rows for a page.
+    select coalesce(array_agg(w.number order by w.number desc) filter (where w.metadata @> p_metadata), '{}')
+        as found, count(*) as seen, min(w.number) as lowest
+    into v_near
+    from (
+        select n.number, n.metadata from public.session_snapshots n
+        where n.session_id = p_session_id and n.number < p_before
+        order by n.number desc limit 1000
+    ) w;
+    if cardinality(v_near.found) >= p_limit or v_near.seen < 1000 then
+        return v_near.found[1:p_limit];
+    end if;
+    return v_near.found || array(
+        select n.number from public.session_snapshots n
+        where n.metadata is not null
+            and asyouwere.metadata_terms(n.session_id, n.metadata)
+                @> asyouwere.metadata_terms(p_session_id, p_metadata)
+            -- not =, which the primary key would be taken for
+            and n.session_id is not distinct from p_session_id
+            and n.number < v_near.lowest and n.metadata @> p_metadata
+        order by n.number desc limit p_limit - cardinality(v_near.found));
+end;
+$$;
+comment on function asyouwere.find_snapshot_numbers is
+    'Numbers of the newest snapshots that match all that is given, at least one of the three.';
+revoke execute on function asyouwere.find_snapshot_numbers from public;
 
 create function public.find_session(p_key text,
     p_user_id uuid default null) returns setof public.sessions_list

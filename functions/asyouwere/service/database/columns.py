@@ -28,6 +28,10 @@ _SESSION: Final = (
     "expired_at", "latest_number", "size_bytes", "message_count", "last_message",
 )  # fmt: skip
 _LISTED: Final = (*_SESSION, "last_saved_at", "my_role")
+_SNAPSHOT: Final = (
+    "session_id", "number", "label", "size_bytes", "changed_parts", "message_count", "created_by", "created_at",
+    "external_id", "parent_number", "metadata::text",
+)  # fmt: skip
 
 #: The columns of the functions that have JSON among them; of the others, all are asked for.
 SELECT: Final[dict[str, tuple[str, ...]]] = {
@@ -46,6 +50,8 @@ SELECT: Final[dict[str, tuple[str, ...]]] = {
     "get_session": _LISTED,
     "find_session": _LISTED,
     "list_sessions": _LISTED,
+    "list_snapshots": _SNAPSHOT,
+    "label_snapshot": _SNAPSHOT,
     "pop_session_items": (
         "number", "created", "replayed", "items::text", "first_position", "size_bytes", "message_count",
     ),

@@ -6,17 +6,18 @@ import json
 
 from pydantic import Field
 
+from asyouwere.service.handlers.annotations import ExternalId
 from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
 from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.save import Saved
 from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
-from asyouwere.service.handlers.sessions import Key, Name
+from asyouwere.service.handlers.sessions import Key, Name, metadata_filter
 from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import RequestModel
+from asyouwere.service.models import RequestModel, Text
 
 __all__ = [
     "DiffQuery",
@@ -40,6 +41,9 @@ class SnapshotsQuery(RequestModel):
 
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500, description="'next' of the page before.")
+    external_id: ExternalId | None = Field(None, description="The one with this id of the app's own.")
+    parent_number: int | None = Field(None, ge=0, le=_LARGEST, description="Those made from this number.")
+    metadata: Text | None = Field(None, description="A JSON object: those whose metadata contains it.")
 
 
 class LabelRequest(RequestModel):
@@ -72,7 +76,7 @@ class ForkRequest(RequestModel):
 
 async def list_snapshots(call: Call) -> ApiResponse:
     """Newest first, by keyset."""
-    query = validated(SnapshotsQuery, parse_ints(call.query, "limit"))
+    query = validated(SnapshotsQuery, parse_ints(call.query, "limit", "parent_number"))
     before = unpack(query.cursor, int)[0] if query.cursor is not None else None
     rows = await call.database.rows(
         call.caller,
@@ -81,6 +85,9 @@ async def list_snapshots(call: Call) -> ApiResponse:
             "p_session_id": call.path["session_id"],
             "p_limit": query.limit + 1,
             "p_before": None if before is None else max(0, min(before, _LARGEST)),
+            "p_external_id": query.external_id,
+            "p_parent_number": query.parent_number,
+            "p_metadata": None if query.metadata is None else metadata_filter(query.metadata),
         },
         repeatable=True,
     )

@@ -7,6 +7,7 @@ import json
 from pydantic import Field
 
 from asyouwere.errors import Invalid
+from asyouwere.service.handlers.annotations import AnnotatedRequest, annotation_arguments
 from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_key
 from asyouwere.service.handlers.query_parameters import parse_ints
@@ -31,7 +32,7 @@ class MessagesQuery(RequestModel):
     last: int | None = Field(None, ge=1, le=1000, description="In place of limit: so many from the end.")
 
 
-class AppendRequest(RequestModel):
+class AppendRequest(AnnotatedRequest):
     """Messages to be put at the end, in this order."""
 
     messages: Content = Field(
@@ -80,6 +81,7 @@ async def append_messages(call: Call) -> ApiResponse:
             "p_session_id": call.path["session_id"],
             **row_arguments(messages),
             "p_idempotency_key": key,
+            **annotation_arguments(request),
         },
         repeatable=key is not None,
     )

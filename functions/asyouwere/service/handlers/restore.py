@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
+from asyouwere.service.handlers.annotations import ExternalId
 from asyouwere.service.handlers.idempotency import Label
 from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model
@@ -17,6 +18,7 @@ from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
     Content,
     DeltaContent,
+    JsonObject,
     RequestModel,
     ResponseModel,
     SessionId,
@@ -69,6 +71,9 @@ class Restored(ResponseModel):
     created_at: Time | None
     status: Status
     latest_number: int
+    external_id: str | None = Field(description="The app's own id for it. For the owner and members.")
+    parent_number: int | None = Field(description="The number it was made from, if not the one before.")
+    metadata: JsonObject | None = Field(description="What the app said of it. For the owner and members.")
     state: StateContent = Field(
         description="The state, character by character as it was sent (without whitespace)."
     )
@@ -104,11 +109,12 @@ class SomeParts(ResponseModel):
 
 
 class RestoreRequest(RequestModel):
-    """Which snapshot: the latest (default), one number or label; or 'since' for the changes only."""
+    """Which snapshot: the latest (default), one number, label or external id; or 'since' for the changes only."""
 
     session_id: SessionId
     number: int | None = Field(None, ge=1, le=2**31 - 1)
     label: Label | None = None
+    external_id: ExternalId | None = Field(None, description="The app's own id for the snapshot.")
     since: int | None = Field(
         None, ge=0, le=2**31 - 1, description="Number that the caller's copy comes from."
     )
@@ -124,8 +130,8 @@ class RestoreRequest(RequestModel):
     def _at_most_one(self) -> Self:
         if self.since is not None and self.addresses is not None:
             raise ValueError("send at most one of 'since' and 'addresses'")
-        if sum(value is not None for value in (self.number, self.label, self.since)) > 1:
-            raise ValueError("send at most one of 'number', 'label' and 'since'")
+        if sum(value is not None for value in (self.number, self.label, self.external_id, self.since)) > 1:
+            raise ValueError("send at most one of 'number', 'label', 'external_id' and 'since'")
         return self
 
 
@@ -140,7 +146,7 @@ async def restore_snapshot(call: Call) -> ApiResponse:
         stack.enter_context(reads(call.settings).taken(call.caller, "restores"))
         if request.since is not None:
             return await _changes(call, request.session_id, request.since)
-        is_large = request.number is not None or request.label is not None
+        is_large = any(value is not None for value in (request.number, request.label, request.external_id))
         if is_large:
             stack.enter_context(large_reads(call.settings).taken(call.caller, "restores"))
         if request.addresses is not None:
@@ -150,7 +156,12 @@ async def restore_snapshot(call: Call) -> ApiResponse:
                 call.database.pieces(
                     call.caller,
                     "get_snapshot_chunks",
-                    {"p_session_id": request.session_id, "p_number": request.number, "p_label": request.label},
+                    {
+                        "p_session_id": request.session_id,
+                        "p_number": request.number,
+                        "p_label": request.label,
+                        "p_external_id": request.external_id,
+                    },
                 )
             )
         )
@@ -191,6 +202,7 @@ async def _parts(call: Call, request: RestoreRequest) -> ApiResponse:
             "p_addresses": request.addresses,
             "p_number": request.number,
             "p_label": request.label,
+            "p_external_id": request.external_id,
         },
         repeatable=True,
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from asyouwere.service.handlers.annotations import AnnotatedRequest, annotation_arguments
 from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large
@@ -14,7 +15,6 @@ from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
     ChangesContent,
     DeltaContent,
-    RequestModel,
     ResponseModel,
     SessionId,
     StateContent,
@@ -56,7 +56,7 @@ class Saved(ResponseModel):
         return {**size, "changed_parts": changed, "merged": int(self.merged), "replayed": int(self.replayed)}
 
 
-class SaveRequest(RequestModel):
+class SaveRequest(AnnotatedRequest):
     """Either the whole state or the changes made to the state of number 'base'."""
 
     session_id: SessionId
@@ -98,6 +98,7 @@ async def save_snapshot(call: Call) -> ApiResponse:
             "p_idempotency_key": key,
             "p_label": request.label,
             "p_on_conflict": request.on_conflict,
+            **annotation_arguments(request),
         },
         repeatable=key is not None,
     )

@@ -120,6 +120,11 @@ class Snapshot(ResponseModel):
     message_count: int
     created_by: UserId | None = Field(description="Who saved it, if not the owner.")
     created_at: Time
+    external_id: str | None = Field(description="The app's own id for it. For the owner and members.")
+    parent_number: int | None = Field(
+        description="The number it was made from, if not the one before; that one may be gone."
+    )
+    metadata: JsonObject | None = Field(description="What the app said of it. For the owner and members.")
 
 
 class SnapshotPage(ResponseModel):

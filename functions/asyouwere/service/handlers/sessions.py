@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from asyouwere.errors import Invalid
+from asyouwere.service.handlers.annotations import storable
 from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.session_models import (
@@ -49,8 +50,8 @@ __all__ = [
     "find_session",
     "get_session",
     "list_sessions",
+    "metadata_filter",
     "place",
-    "storable",
     "update_session",
 ]
 
@@ -160,7 +161,7 @@ async def list_sessions(call: Call) -> ApiResponse:
             "p_status": query.status,
             "p_search": query.search,
             "p_key_prefix": query.key_prefix,
-            "p_metadata": None if query.metadata is None else _object(query.metadata),
+            "p_metadata": None if query.metadata is None else metadata_filter(query.metadata),
         },
         repeatable=True,
     )
@@ -232,7 +233,7 @@ async def delete_my_data(call: Call) -> ApiResponse:
     return json_response(DeletedData(**receipt).json_text())
 
 
-def _object(text: str) -> str:
+def metadata_filter(text: str) -> str:
     """A query parameter that is a JSON object. Raises invalid_request, not_representable."""
     try:
         value = json.loads(text)
@@ -244,13 +245,6 @@ def _object(text: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise Invalid("not_representable")
     return storable(text)
-
-
-def storable(text: str) -> str:
-    """The text itself, if jsonb can keep it: no NUL, no lone surrogates. Raises not_representable."""
-    if "\\u0000" in text.replace("\\\\", "") or re.search(r"\\ud[89a-f]", text.replace("\\\\", "")):
-        raise Invalid("not_representable")
-    return text
 
 
 def place(cursor: str) -> tuple[str, str]:

@@ -10,8 +10,9 @@ from pydantic import Field
 from asyouwere.errors import Invalid, TooLarge
 from asyouwere.service.database.text_array import TextArray
 from asyouwere.service.handlers import exports
+from asyouwere.service.handlers.annotations import storable
 from asyouwere.service.handlers.session_models import CreatedSession
-from asyouwere.service.handlers.sessions import Key, storable
+from asyouwere.service.handlers.sessions import Key
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call

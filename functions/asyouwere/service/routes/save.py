@@ -18,7 +18,7 @@ ROUTES: Final = (
         "Save a state or changes as a snapshot",
         body=save.SaveRequest,
         response=save.Saved,
-        errors=(*SAVING, *CHANGING, "label_taken"),
+        errors=(*SAVING, *CHANGING, "label_taken", "snapshot_exists"),
         limit="max_body_bytes",
     ),
 )
