@@ -27,6 +27,41 @@ def test_snapshots__page_newest_first(ada: Person) -> None:
     assert (newest["message_count"], newest["changed_parts"], newest["label"]) == (5, 2, None)
 
 
+def test_snapshots__what_the_app_says_of_them(ada: Person, bob: Person) -> None:
+    session_id = ada.session()
+    ada.saved(session_id, state={"n": 1}, external_id="cp-1", metadata={"source": "input", "deep": {"n": 1.5}})
+    ada.saved(session_id, changes={"set": {"/n": 2}}, external_id="cp-2", metadata={"source": "loop"})
+    ada.saved(session_id, state={"n": 3}, parent_number=1)
+    ada.post("sessions", {"messages": ["hi"], "external_id": "m"}, f"/{session_id}/messages")
+    listed = ada.get(f"/{session_id}/snapshots")["snapshots"]
+    assert [(row["external_id"], row["parent_number"], row["metadata"]) for row in listed] == [
+        ("m", None, None),
+        (None, 1, None),
+        ("cp-2", None, {"source": "loop"}),
+        ("cp-1", None, {"source": "input", "deep": {"n": 1.5}}),
+    ]
+
+    def numbers(**query: Any) -> list[int]:
+        return [row["number"] for row in ada.get(f"/{session_id}/snapshots", **query)["snapshots"]]
+
+    assert numbers(external_id="cp-2") == [2]
+    assert numbers(parent_number=1) == [3]
+    assert numbers(metadata='{"source": "input"}') == [1]
+    restored = ada.restore(session_id, external_id="cp-1").json()
+    assert (restored["number"], restored["state"], restored["metadata"]["source"]) == (1, {"n": 1}, "input")
+    parts = ada.restore(session_id, external_id="cp-1", addresses=["/n"]).json()
+    assert (parts["number"], parts["parts"][0]["value"]) == (1, 1)
+    refused(ada.restore(session_id, external_id="cp-9"), "snapshot_not_found")
+    refused(ada.restore(session_id, external_id="cp-1", number=1), "invalid_request")
+    problem = refused(ada.save(session_id, state={"n": 4}, external_id="cp-1"), "snapshot_exists")
+    assert problem["number"] == 1
+    refused(ada.save(session_id, state={}, metadata={"a": "\0"}), "not_representable")
+    refused(ada.save(session_id, state={}, metadata=[1]), "invalid_argument")
+    refused(bob.request("GET", "sessions", f"/{session_id}/snapshots?external_id=cp-1"), "session_not_found")
+    diff = ada.get(f"/{session_id}/diff", **{"from": 0, "to": 2})
+    assert (diff["from"], diff["to"]["external_id"], len(diff["differences"])) == (None, "cp-2", 1)
+
+
 def test_snapshots__a_cursor_of_another_list_is_refused(ada: Person) -> None:
     session_id = with_history(ada, 1)
     ada.session()
@@ -67,7 +102,7 @@ def test_diff__names_what_was_added_removed_and_changed(ada: Person) -> None:
     ]
     back = ada.get(f"/{session_id}/diff", **{"from": 2, "to": 1})["differences"]
     assert [difference["change"] for difference in back] == ["added", "added", "added", "removed", "changed"]
-    assert ada.get(f"/{session_id}/diff", **{"from": 2, "to": 2}) == {"differences": []}
+    assert ada.get(f"/{session_id}/diff", **{"from": 2, "to": 2})["differences"] == []
     refused(ada.request("GET", "sessions", f"/{session_id}/diff?from=1&to=3"), "snapshot_not_found")
     refused(ada.request("GET", "sessions", f"/{session_id}/diff?from=1"), "invalid_request")
 

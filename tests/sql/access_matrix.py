@@ -274,7 +274,7 @@ FUNCTIONS: dict[str, Call] = {
     ),
     "asyouwere.metadata_terms": Call(
         HELPER,
-        lambda scene, session: {"p_user_id": uuid4(), "p_metadata": {}},
+        lambda scene, session: {"p_of": uuid4(), "p_metadata": {}},
         but={ANONYMOUS: "denied", CLAIMLESS: "denied"},
     ),
     "asyouwere.internal_id_of": Call(HELPER),

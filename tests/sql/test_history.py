@@ -43,6 +43,9 @@ def test_get__before_the_first_save(db: Db, session_id) -> None:
         "message_count": 0,
         "status": "idle",
         "latest_number": 0,
+        "metadata": None,
+        "external_id": None,
+        "parent_number": None,
         "state": {},
     }
     assert text_of(db, session_id) == "{}"

@@ -466,6 +466,9 @@ def test_list_snapshots__pages(db: Db, session_id) -> None:
         "changed_parts": 1,
         "message_count": 0,
         "created_by": None,
+        "metadata": None,
+        "external_id": None,
+        "parent_number": None,
     }
 
 

@@ -13,8 +13,8 @@ where p.pronamespace in ('public'::regnamespace, 'asyouwere'::regnamespace)
     and not (
         p.oid in (
             'asyouwere.session_to_write(uuid, text)'::regprocedure,
-            'asyouwere.save_snapshot(uuid, asyouwere.change_rows, int, text, text, text)'::regprocedure,
-            'asyouwere.write_snapshot(public.free_agent_sessions, asyouwere.change_rows, boolean, text, uuid, uuid)'::regprocedure,
+            'asyouwere.save_snapshot(uuid, asyouwere.change_rows, int, text, text, text, asyouwere.annotations)'::regprocedure,
+            'asyouwere.write_snapshot(public.free_agent_sessions, asyouwere.change_rows, boolean, text, uuid, uuid, asyouwere.annotations)'::regprocedure,
             'asyouwere.append_items(bigint, int, asyouwere.change_rows)'::regprocedure,
             'asyouwere.overwrite_parts(bigint, int, asyouwere.change_rows)'::regprocedure,
             'asyouwere.replace_parts(bigint, int, asyouwere.change_rows)'::regprocedure,

@@ -131,7 +131,20 @@ async def diff_snapshots(call: Call) -> ApiResponse:
             {"p_session_id": call.path["session_id"], "p_from": query.from_, "p_to": query.to},
             repeatable=True,
         )
-    return json_response(f'{{"differences":[{",".join(Difference(**row).json_text() for row in rows)}]}}')
+        ends = f'"from":{await _described(call, query.from_)},"to":{await _described(call, query.to)}'
+    differences = ",".join(Difference(**row).json_text() for row in rows)
+    return json_response(f'{{{ends},"differences":[{differences}]}}')
+
+
+async def _described(call: Call, number: int) -> str:
+    """A kept snapshot without its content, as JSON; null for the empty state before the first."""
+    rows = await call.database.rows(
+        call.caller,
+        "list_snapshots",
+        {"p_session_id": call.path["session_id"], "p_limit": 1, "p_before": min(number + 1, _LARGEST)},
+        repeatable=True,
+    )
+    return Snapshot(**rows[0]).json_text() if rows else "null"
 
 
 async def revert_session(call: Call) -> ApiResponse:

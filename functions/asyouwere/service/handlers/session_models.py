@@ -144,8 +144,10 @@ class Difference(ResponseModel):
 
 
 class DifferenceList(ResponseModel):
-    """All differences between two snapshots, in address order."""
+    """Two snapshots and all differences between them, in address order."""
 
+    from_: Snapshot | None = Field(alias="from", description="The first; null: the empty state before any.")
+    to: Snapshot | None
     differences: list[Difference]
 
 

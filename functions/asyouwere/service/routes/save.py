@@ -18,7 +18,7 @@ ROUTES: Final = (
         "Save a state or changes as a snapshot",
         body=save.SaveRequest,
         response=save.Saved,
-        errors=(*SAVING, *CHANGING, "label_taken", "snapshot_exists"),
+        errors=(*SAVING, *CHANGING, "label_taken", "snapshot_exists", "not_representable"),
         limit="max_body_bytes",
     ),
 )

@@ -297,7 +297,7 @@ ROUTES: Final = (
         body=messages.AppendRequest,
         response=session_models.Appended,
         status=201,
-        errors=(*SAVING, "not_a_list", "snapshot_exists"),
+        errors=(*SAVING, "not_a_list", "snapshot_exists", "not_representable"),
         limit="max_body_bytes",
     ),
     Route(
