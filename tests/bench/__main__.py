@@ -32,7 +32,7 @@ from tests.bench import (
 )
 from tests.bench.measurements import Figure
 from tests.bench.peers import measuring as peers
-from tests.bench.peers import picture
+from tests.bench.peers import picture, streams
 from tests.bench.place import Place
 
 Measure = Callable[[Place], Iterator[Figure]]
@@ -50,6 +50,7 @@ GROUPS: dict[str, Measure] = {
     "growing": growing.measure,
     "growth": growth.measure,
     "turns": turns.measure,
+    "streams": streams.measure,
     "peers": peers.measure,
 }
 
