@@ -3,7 +3,8 @@
 Facts flow one way: spec/errors.json -> Python's codes, SQL's codes, the table in sql/README.md;
 functions/asyouwere/service/settings.py -> docs/settings.md, infra/Pulumi.example.yaml;
 sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json;
-the functions' routes and models -> spec/openapi.json.
+the functions' routes and models -> spec/openapi.json;
+spec/errors.json, spec/openapi.json -> web/src/generated.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import settings_pages
+import typescript_types
 
 from asyouwere.local import error_codes, schema
 from asyouwere.service.openapi import document_of_all
@@ -38,6 +40,8 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     f"sql/migrations/{schema.BASELINE}": schema.baseline_text,
     "sql/catalog.json": schema.catalog_of_migrations,
     "spec/openapi.json": openapi_document,
+    "web/src/generated/codes.ts": typescript_types.codes_module,
+    "web/src/generated/schemas.ts": typescript_types.schemas_module,
 }
 
 

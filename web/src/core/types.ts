@@ -5,6 +5,8 @@
  * a worker and under a test's clock alike. Implementations carry; the core decides.
  */
 
+import type { Operations } from "./operations.js";
+
 /** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -171,7 +173,7 @@ export interface Failure {
   /** What else the answer says, such as `address` or `latest`. */
   detail: Record<string, Json>;
   /** How long to wait, in ms, if the answer says. */
-  retryAfter?: number;
+  retryAfter?: number | undefined;
 }
 
 /** Options of one call. */
@@ -187,7 +189,11 @@ export interface CallOptions {
  */
 export interface Transport {
   /** Rejects with a `Refused`. */
-  call(operation: string, args: Record<string, unknown>, options?: CallOptions): Promise<unknown>;
+  call<O extends keyof Operations>(
+    operation: O,
+    args: Operations[O]["args"],
+    options?: CallOptions,
+  ): Promise<Operations[O]["answer"]>;
   /** A turn's chunks as events, from after a number on; without it the core polls. */
   stream?(session: string, turn: string, after: number, signal: AbortSignal): AsyncIterable<StreamEvent>;
   /** Calls back when the server tells of news of a session; `ready` when it has begun to listen. Returns its undo. */

@@ -1,0 +1,98 @@
+/** The HTTPS functions. */
+
+import type { Operation } from "./operations.js";
+import { Refused } from "./refused.js";
+import { request, type Place } from "./requests.js";
+import type { Json, StreamEvent, Transport } from "./types.js";
+
+const SESSION = "/sessions/{session_id}";
+const TURN = SESSION + "/turns/{turn_id}";
+
+const ROUTES: Record<Operation, string> = {
+  create: "POST /sessions",
+  find: "GET /sessions/by-key",
+  get: "GET " + SESSION,
+  change: "PATCH " + SESSION,
+  list: "GET /sessions",
+  remove: "DELETE " + SESSION,
+  save: "POST /session-snapshot-save",
+  restore: "POST /session-snapshot-restore",
+  changes: "POST /session-snapshot-restore",
+  parts: "POST /session-snapshot-restore",
+  snapshots: `GET ${SESSION}/snapshots`,
+  diff: `GET ${SESSION}/diff`,
+  revert: `POST ${SESSION}/revert`,
+  label: `PUT ${SESSION}/snapshots/{number}/label`,
+  fork: `POST ${SESSION}/fork`,
+  begin: `POST ${SESSION}/turns`,
+  chunks: `POST ${TURN}/chunks`,
+  finish: `POST ${TURN}/finish`,
+  stop: `POST ${TURN}/stop`,
+  turn: "GET " + TURN,
+  offer: "POST /sessions/offer",
+  claim: "POST /sessions/claim",
+};
+
+/** A transport to the functions at a URL such as `https://PROJECT.supabase.co/functions/v1`. */
+export function httpsTransport(place: Place): Transport {
+  return {
+    call(operation, args, options) {
+      const [method, route] = ROUTES[operation].split(" ") as [string, string];
+      const rest: Record<string, unknown> = { ...args };
+      let path = route.replace(/\{(\w+)\}/g, (_, name: string) => {
+        const value = String(rest[name]);
+        delete rest[name];
+        return encodeURIComponent(value);
+      });
+      let body: unknown;
+      if (method === "GET") {
+        const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString();
+        if (query) path += "?" + query;
+      } else if (Object.keys(rest).length) body = rest;
+      return request(place, method, path, body, (response) => response.json(), options);
+    },
+
+    async *stream(session, turn, after, signal) {
+      const path = TURN.replace("{session_id}", session).replace("{turn_id}", turn) + "?after=" + after;
+      const from = { ...place, headers: { ...place.headers, Accept: "text/event-stream" } };
+      const stop = new AbortController();
+      const abort = (): void => stop.abort();
+      signal.addEventListener("abort", abort);
+      let cancel = (): void => {};
+      try {
+        const body = await request(from, "GET", path, undefined, ({ body }) => body, { signal: stop.signal });
+        if (!body) return; // over, and all is known; or a fetch that can't stream
+        const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+        let text = "";
+        for (;;) {
+          cancel();
+          cancel = place.environment.clock.after(45_000, abort); // there is a sign of life every 15 s
+          const { done, value } = await reader.read();
+          if (done) return;
+          text += value;
+          const events = text.split("\n\n");
+          text = events.pop()!;
+          for (const event of events) {
+            const said = eventOf(event);
+            if (said) yield said;
+          }
+        }
+      } finally {
+        cancel();
+        abort();
+        signal.removeEventListener("abort", abort);
+      }
+    },
+  };
+}
+
+/** One event of the stream; undefined: only a sign of life. Throws what the stream says was refused. */
+function eventOf(text: string): StreamEvent | undefined {
+  const fields = Object.fromEntries(text.split("\n").map((line) => line.split(/: ?(.*)/s).slice(0, 2))) as Record<string, string>;
+  if (fields["data"] === undefined) return undefined;
+  const data = JSON.parse(fields["data"]) as Json;
+  const told = data as { code: string; status: string & number; number: number | null; position: number | null };
+  if (fields["event"] === "error") throw new Refused(told.code, {}, told.status);
+  if (fields["event"] === "end") return { kind: "end", status: told.status, number: told.number, position: told.position };
+  return { kind: "chunk", seq: Number(fields["id"]), chunk: data };
+}

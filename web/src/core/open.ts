@@ -1,0 +1,105 @@
+/** Opening: which server, which person, which session. */
+
+import { defaultEnvironment } from "./environment.js";
+import { httpsTransport } from "./https.js";
+import { postgrestTransport } from "./postgrest.js";
+import type { Place, Token } from "./requests.js";
+import { createSession, type Behaviour, type Found } from "./session.js";
+import type { Session } from "./surface.js";
+import { isClient, listenBy, projectOf, restOf, tokenOf, type SupabaseClient, type SupabaseProject } from "./supabase.js";
+import type { Environment, Journal, State, Transport } from "./types.js";
+
+/** Where and as whom. */
+export interface ConnectOptions {
+  /** Address of the HTTPS functions, such as `https://PROJECT.supabase.co/functions/v1`. */
+  url?: string;
+  /** A supabase client (also for the token and realtime), or a project: then PostgREST is asked, unless `url` is given. */
+  supabase?: SupabaseClient | SupabaseProject;
+  token?: Token;
+  /** Milliseconds until an answer has to begin. By default 30,000. */
+  timeout?: number;
+  /** Another way to ask a server, in place of all of these. */
+  transport?: Transport;
+  /**
+   * Whose local copies these are, by any name; by default the token's subject. With a name the local copy is painted
+   * before there is a token.
+   */
+  person?: string;
+  environment?: Partial<Environment>;
+}
+
+/** Which session; without any of these a new one. */
+export interface WhichSession {
+  /** Its id. */
+  session?: string | undefined;
+  /** The person's one session of this key (a character, a configuration); made if there is none. */
+  key?: string;
+  /** This tab's own session, by a name: the same after a reload, another in another tab. */
+  tab?: string;
+}
+
+export type OpenOptions<S = State> = ConnectOptions & WhichSession & Behaviour<S>;
+
+/** A server and a person. */
+export interface Connection {
+  environment: Environment;
+  transport: Transport;
+  /** Whose; resolves when it is known. */
+  person(): Promise<string>;
+}
+
+/** The subject of a token; "" of none. */
+function subjectOf(token: string | null | undefined): string {
+  try {
+    return String((JSON.parse(atob(token!.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"))) as { sub: string }).sub);
+  } catch {
+    return "";
+  }
+}
+
+/** What the options name. */
+export function connect({ url, supabase, token, timeout = 30_000, transport, person, environment }: ConnectOptions): Connection {
+  const world = { ...defaultEnvironment(), ...environment };
+  const client = supabase && isClient(supabase) ? supabase : undefined;
+  const bearer = token ?? (client && tokenOf(client));
+  const place: Omit<Place, "url"> = { environment: world, token: bearer, timeout };
+  let made = transport;
+  if (!made && url) made = httpsTransport({ ...place, url: url.replace(/\/$/, "") });
+  if (!made && supabase) made = postgrestTransport(restOf(projectOf(supabase), place));
+  if (!made) throw new TypeError("open() needs a url, a supabase client or project, or a transport");
+  return {
+    environment: world,
+    transport: client && !made.listen ? { ...made, listen: listenBy(client) } : made,
+    person: async () => person ?? subjectOf(typeof bearer === "function" ? await bearer(false) : bearer),
+  };
+}
+
+/** Finds out which session it is. What it was found by is remembered. */
+async function find({ environment, person }: Connection, { session, key, tab }: WhichSession): Promise<Found> {
+  const { tab: tabs, uuid } = environment;
+  const whose = await person();
+  const journal: Journal = environment.journal(whose);
+  const channel: Found["channel"] = (id) => environment.channel(`asyouwere ${whose} ${id}`);
+  if (session) return { id: session, journal, channel };
+  const name = key === undefined ? tab && `asyouwere ${whose} ${tab}` : `key ${key}`;
+  const kept = name && (key === undefined ? tabs.getItem(name) : await journal.get(name));
+  const moved = (id: string): void => {
+    if (key !== undefined) void journal.put(name!, id);
+    else if (name) tabs.setItem(name, id);
+  };
+  const id = typeof kept === "string" ? kept : uuid();
+  if (id !== kept) moved(id);
+  return { id, journal, channel, moved, make: key === undefined ? {} : { key } };
+}
+
+/** Opens a session. Returns at once; `session.ready` resolves when there is a state to show. */
+export function open<S = State>(options: OpenOptions<S>): Session<S> {
+  const connection = connect(options);
+  return createSession<S>({
+    ...options,
+    environment: connection.environment,
+    transport: connection.transport,
+    find: find(connection, options),
+    ...(options.session && { id: options.session }),
+  } as Parameters<typeof createSession<S>>[0]);
+}

@@ -1,0 +1,104 @@
+/**
+ * The same session in other tabs of this browser. Each tab saves what it has changed itself; meanwhile the others
+ * show it, laid over their own copy, and what one has heard from the server all know.
+ */
+
+import { apply } from "./changes.js";
+import { unsaved, type Copy } from "./copy.js";
+import { rebase } from "./rebase.js";
+import type { Changes, Channel, Delta, State } from "./types.js";
+
+/** What a tab tells the others. */
+interface Word {
+  from: string;
+  /** Answer, whoever hears this: somebody is new here. */
+  hello?: boolean;
+  /** The tab is gone, or done with the session. */
+  bye?: boolean;
+  number: number;
+  /** What it has not saved yet. */
+  changes: Changes | null;
+  /** How it came to its number from the one before. */
+  since?: number | undefined;
+  news?: Changes | Delta | undefined;
+}
+
+/** What a session needs of it. */
+export interface Peers {
+  /** Tells the others how it is here, and what led there, if that is new. */
+  tell(since?: number, news?: Changes | Delta): void;
+  /** A state with what the other tabs have not saved yet. */
+  over(local: State): State;
+  /** A tab is gone, and what it had not saved is on the server. */
+  forget(client: string): void;
+  close(): void;
+}
+
+/**
+ * Begins to talk. `copy`: what is here now; null as long as nothing is known. `heard`: called with what another tab
+ * has learnt, to be folded in if nothing is under way. `changed`: what is shown may have changed.
+ */
+export function peersOf(
+  channel: Channel,
+  client: string,
+  copy: () => Copy | null,
+  heard: (since: number, number: number, news: Changes | Delta) => void,
+  changed: () => void,
+): Peers {
+  const known = new Set<string>();
+  const held = new Map<string, Word>(); // of a number that has not come here yet
+  const shown = new Map<string, { base: State; mine: State }>();
+
+  const post = (word: Partial<Word>): void => {
+    const mine = copy();
+    channel.post({ from: client, number: mine?.number ?? 0, changes: mine && unsaved(mine), ...word });
+  };
+
+  /** Shows what a tab has not saved, if it is of the number that is here. */
+  const take = (word: Word): void => {
+    const mine = copy();
+    if (word.number > (mine?.number ?? 0)) {
+      held.set(word.from, word);
+      return;
+    }
+    held.delete(word.from);
+    if (!mine || !word.changes || word.number < mine.number) shown.delete(word.from);
+    else shown.set(word.from, { base: mine.base, mine: apply(mine.base, word.changes) });
+  };
+
+  channel.listen((message) => {
+    const word = message as Word;
+    const isNew = !known.has(word.from);
+    known.add(word.from);
+    if (word.bye) {
+      known.delete(word.from);
+      shown.delete(word.from);
+      held.delete(word.from);
+    } else {
+      const before = copy()?.number;
+      if (word.news) heard(word.since!, word.number, word.news);
+      take(word);
+      const mine = copy();
+      if (word.hello || isNew || (mine && mine.number !== before && unsaved(mine))) post({});
+    }
+    changed();
+  });
+  post({ hello: true });
+
+  return {
+    tell(since, news) {
+      if (known.size) post({ since, news });
+    },
+    over(local) {
+      for (const word of [...held.values()]) take(word);
+      let state = local;
+      for (const { base, mine } of shown.values()) state = rebase(base, state, mine).state;
+      return state;
+    },
+    forget: (gone) => void shown.delete(gone),
+    close() {
+      post({ bye: true });
+      channel.close();
+    },
+  };
+}

@@ -1,0 +1,76 @@
+/** A Supabase project's PostgREST, or any other: no functions have to be deployed. */
+
+import type { Operation } from "./operations.js";
+import { request, type Place } from "./requests.js";
+import type { Json, Transport } from "./types.js";
+
+const FUNCTIONS: Record<Operation, string> = {
+  create: "get_or_create_session",
+  find: "find_session",
+  get: "get_session",
+  change: "update_session",
+  list: "list_sessions",
+  remove: "delete_session",
+  save: "create_session_snapshot",
+  restore: "get_snapshot",
+  changes: "get_session_changes",
+  parts: "get_session_parts",
+  snapshots: "list_snapshots",
+  diff: "diff_snapshots",
+  revert: "revert_session",
+  label: "label_snapshot",
+  fork: "fork_session",
+  begin: "begin_turn",
+  chunks: "append_turn_chunks",
+  finish: "finish_turn",
+  stop: "stop_turn",
+  turn: "get_turn",
+  offer: "offer_my_sessions",
+  claim: "claim_sessions",
+};
+
+type Rows = Record<string, Json>[];
+type Arguments = Record<string, unknown>;
+
+/** What differs from the functions' arguments. */
+const ARGUMENTS: Partial<Record<Operation, (args: Arguments) => Arguments>> = {
+  change: ({ session_id, ...changes }) => ({ session_id, changes }),
+  turn: ({ after, ...args }) => ({ ...args, after_seq: after }),
+  snapshots: ({ cursor, ...args }) => ({ ...args, ...(cursor !== undefined && { before: Number(cursor) }) }),
+  list: ({ cursor, archived = "false", ...args }) => ({
+    ...args,
+    archived: archived === "all" ? null : archived === "true",
+    ...(cursor !== undefined && (JSON.parse(cursor as string) as Arguments)),
+  }),
+};
+
+/** The functions' answer, made of rows; by default the one row there is. */
+const ANSWERS: Partial<Record<Operation, (rows: Rows, args: Arguments) => unknown>> = {
+  parts: (parts) => ({ number: parts[0]?.["number"], parts }),
+  diff: (differences) => ({ differences }),
+  snapshots: (snapshots, args) => ({ snapshots, next: next(snapshots, args, (last) => String(last["number"])) }),
+  list: (sessions, args) => ({
+    sessions,
+    next: next(sessions, args, (last) => JSON.stringify({ before: last["last_activity_at"], before_id: last["id"] })),
+  }),
+};
+
+/** The cursor of the page after a full one. */
+const next = (rows: Rows, { limit = 50 }: Arguments, cursor: (last: Rows[0]) => string): string | null =>
+  rows.length === limit ? cursor(rows.at(-1)!) : null;
+
+/** A transport to the PostgREST at a URL such as `https://PROJECT.supabase.co/rest/v1`. */
+export function postgrestTransport(place: Place): Transport {
+  return {
+    call(operation, args, options) {
+      const given = ARGUMENTS[operation]?.(args as Arguments) ?? args;
+      const body = Object.fromEntries(Object.entries(given).map(([name, value]) => ["p_" + name, value]));
+      const read = async (response: Response): Promise<never> => {
+        const answer = (await response.json()) as Rows | Rows[0];
+        const rows = Array.isArray(answer) ? answer : [answer];
+        return (ANSWERS[operation]?.(rows, args as Arguments) ?? rows[0]) as never;
+      };
+      return request(place, "POST", "/rpc/" + FUNCTIONS[operation], body, read, options);
+    },
+  };
+}

@@ -1,0 +1,78 @@
+/** Saves and looks: one request, and what its answer does to a copy. */
+
+import { apply } from "./changes.js";
+import { compose, giveUp, settle, theirsOf, type Copy } from "./copy.js";
+import type { Doubt } from "./rebase.js";
+import { Refused } from "./refused.js";
+import type { CallOptions, Changes, Delta, Transport } from "./types.js";
+
+/** A copy on its way to the server. */
+export interface Errand {
+  session: string;
+  copy: Copy;
+  transport: Transport;
+  key(): string;
+  /** Writes the copy down; before anything is sent. */
+  write(): Promise<void>;
+  /** Told after each answer that was folded in: what was not plain, and what led there from the number before. */
+  settled(doubts: Doubt[], since: number, changes?: Changes | Delta): void;
+}
+
+/** Whether asking again later can help. */
+export const isPassing = ({ status }: Refused): boolean =>
+  status === 0 || status === 401 || status === 408 || status === 429 || status >= 500;
+
+/** The session is not there (any more), or not for this person. */
+export const isGone = ({ code }: Refused): boolean => code === "session_not_found";
+
+/** What asking again with the same key can't cure: the copy has to catch up, and save what is left with a new one. */
+const STALE = ["conflict", "unknown_base", "snapshot_gone", "idempotency_key_reused"];
+
+/**
+ * Saves what there is to save, in one request unless others are in the way; whether there was anything. Rejects with
+ * the `Refused`; what could not be saved stays in the copy: under way, or as edits again if it never can be.
+ */
+export async function save(errand: Errand, options?: CallOptions): Promise<boolean> {
+  const { copy, transport, session } = errand;
+  for (let tries = 1; ; tries++) {
+    if (!compose(copy, errand.key)) return false;
+    const { key, changes } = copy.sending;
+    const base = copy.number;
+    await errand.write();
+    try {
+      const answer = await transport.call("save", { session_id: session, changes, base, idempotency_key: key }, options);
+      const theirs = theirsOf(copy, answer);
+      if (theirs) errand.settled(settle(copy, theirs, answer.number), base, answer.others ?? changes);
+      else await restore(errand); // an old answer, whose number is not kept any more
+      return true;
+    } catch (error) {
+      const refused = error as Refused;
+      const isStale = STALE.includes(refused.code);
+      if (isStale || !isPassing(refused)) giveUp(copy);
+      if (!isStale || tries > 5) throw error;
+      await catchUp(errand);
+    }
+  }
+}
+
+/** The latest state, whole. */
+async function restore({ copy, transport, session, settled }: Errand): Promise<void> {
+  const since = copy.number;
+  const { state, number } = await transport.call("restore", { session_id: session });
+  if (copy.number === since) settled(settle(copy, state, number), since);
+}
+
+/** Takes in what others have saved. Not while a save is under way. */
+export async function catchUp(errand: Errand): Promise<void> {
+  const { copy, transport, session } = errand;
+  const since = copy.number;
+  if (since) {
+    const { reset, number, changes } = await transport.call("changes", { session_id: session, since });
+    if (copy.number !== since) return; // another tab has told meanwhile
+    if (!reset && changes) {
+      if (number > since) errand.settled(settle(copy, apply(copy.base, changes), number), since, changes);
+      return;
+    }
+  }
+  await restore(errand);
+}

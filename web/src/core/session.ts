@@ -1,0 +1,500 @@
+/** A session: what the app changes, what the server has, and when they meet. */
+
+import type { CreateSession } from "../generated/schemas.js";
+import { apply } from "./changes.js";
+import { copyFrom, copyOf, giveUp, recordOf, settle, unsaved, type Copy } from "./copy.js";
+import type { Operations } from "./operations.js";
+import { peersOf, type Peers } from "./peers.js";
+import { keysOf } from "./pointers.js";
+import { rebase, type Doubt } from "./rebase.js";
+import { Refused } from "./refused.js";
+import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
+import type { Events, Session, Snapshot, Status } from "./surface.js";
+import { turnsOf } from "./turns.js";
+import type { Channel, Environment, Journal, Json, JournalRecord, Pointer, RecordName, State, Transport } from "./types.js";
+
+/** When a session saves and looks, and what it does about what can't be told by itself. */
+export interface Behaviour<S> {
+  /** Milliseconds after the last change until it is saved. By default 5,000. */
+  debounce?: number;
+  /** Milliseconds after the first change until it is saved, however much is still changed. By default 30,000. */
+  maxWait?: number;
+  /** Milliseconds between two looks for what others have saved. By default 3,000; 0: never. */
+  poll?: number;
+  /** The state of a session that is made. */
+  initial?: S;
+  /** Fields of a session that is made, such as its name. */
+  fields?: Omit<CreateSession, "id" | "key" | "state">;
+  /** The app's version of its state, kept in the state as `schemaVersion`; without one there it is 1. */
+  version?: number;
+  /** Brings the state of an older version up. The number before keeps the label "before version N". */
+  migrate?: (state: S, from: number) => S;
+  /**
+   * What to do when the session is gone: `stop` (default) saves nothing more, and what was not saved stays in the
+   * journal; `new` goes on in a new one with what is on the screen; `{carry: n}` with the last n messages of it.
+   */
+  onExpired?: "stop" | "new" | { carry: number };
+  /** Decides what stands where both sides changed the same; undefined: mine. */
+  resolve?: (doubt: Doubt) => Json | undefined;
+}
+
+/** Which session, and where it is written down. */
+export interface Found {
+  /** The session's id; of one that may have to be made, the one that it then gets. */
+  id: string;
+  journal: Journal;
+  /** The tabs of this browser that have it open. */
+  channel(id: string): Channel;
+  /** Make it if it is not there: under the key, or anew. */
+  make?: { key?: string };
+  /** The id is another one from now on. */
+  moved?(id: string): void;
+}
+
+/** What a session is made of. */
+export interface SessionParts<S> extends Behaviour<S> {
+  environment: Environment;
+  transport: Transport;
+  /** Called once. */
+  find: Promise<Found>;
+  /** The id, if it is known before. */
+  id?: string;
+}
+
+const VERSION = "schemaVersion";
+const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
+
+/** How much is not on the server. Counted when asked for, and once. */
+function waitingOf({ base, local }: Copy): Status["waiting"] {
+  let found: { changes: number; bytes: number } | undefined;
+  const count = (): { changes: number; bytes: number } => {
+    if (!found) {
+      const changes = unsaved({ base, local } as Copy);
+      const addresses = Object.values(changes ?? {}).flatMap((some) => Object.keys(some as object));
+      found = { changes: addresses.length, bytes: changes ? new TextEncoder().encode(JSON.stringify(changes)).length : 0 };
+    }
+    return found;
+  };
+  return {
+    get changes() {
+      return count().changes;
+    },
+    get bytes() {
+      return count().bytes;
+    },
+  };
+}
+
+/** Opens a session. Everything it does afterwards it does by itself, until it is closed. */
+export function createSession<S>(parts: SessionParts<S>): Session<S> {
+  const { environment, transport, debounce = 5_000, maxWait = 30_000, poll = 3_000, version, onExpired = "stop" } = parts;
+  const { clock, page } = environment;
+  const client = environment.uuid();
+
+  let id = parts.id ?? "";
+  let journal: Journal | undefined;
+  let found: Found | undefined;
+  let peers: Peers | undefined;
+  let copy: Copy = copyOf((parts.initial ?? {}) as State, 0);
+  let make: Found["make"];
+  let isOpen = true; // not closed, and not gone
+  let isMet = false; // the server has said what it has
+  let failures = 0; // one after the other
+  let stuck: Refused | null = null; // why a save was refused that asking again can't help
+  let view = copy.local;
+  let status: Status = {
+    isSaving: false,
+    lastSaved: null,
+    saveCount: 0,
+    waiting: waitingOf(copy),
+    error: null,
+    offline: false,
+    journal: "ok",
+    isRestored: false,
+    isPartial: false,
+    isReadOnly: false,
+  };
+
+  let settleReady: [() => void, (error: unknown) => void];
+  const ready = new Promise<void>((resolve, reject) => (settleReady = [resolve, reject]));
+  ready.catch(() => {});
+
+  // -- telling the app -------------------------------------------------------------------------------------------
+
+  const listeners = new Set<() => void>();
+  const hearers = new Map<keyof Events, Set<(detail: never) => void>>();
+  let snapshot: Snapshot<S>;
+
+  const publish = (news: Partial<Status> = {}): void => {
+    view = peers?.over(copy.local) ?? copy.local;
+    const isReadOnly = version !== undefined && Number(copy.local[VERSION]) > version;
+    status = { ...status, waiting: waitingOf(copy), isReadOnly, ...news };
+    snapshot = { id, state: view as S, number: copy.number, status };
+    for (const listener of [...listeners]) listener();
+  };
+
+  const emit = <E extends keyof Events>(event: E, detail: Events[E]): void => {
+    for (const hear of [...(hearers.get(event) ?? [])]) (hear as (detail: Events[E]) => void)(detail);
+  };
+
+  const shown = (from: Events["restored"]["from"]): void => {
+    emit("restored", { from });
+    settleReady[0]();
+  };
+
+  // -- writing down ----------------------------------------------------------------------------------------------
+
+  const record = (name: RecordName = { session: id, client }, of = copy): JournalRecord => recordOf(of, name, clock.now());
+  let writing: Promise<void> | undefined;
+  let isWritten = true;
+
+  /** Writes the copy down; edits that come meanwhile go into one more record. Resolves when this one is durable. */
+  const write = (): Promise<void> => {
+    if (!journal || status.isPartial) return Promise.resolve();
+    isWritten = false;
+    writing ??= (async () => {
+      while (!isWritten) {
+        isWritten = true;
+        await journal.write(record());
+      }
+      writing = undefined;
+    })();
+    return writing;
+  };
+
+  // -- asking the server -----------------------------------------------------------------------------------------
+
+  const settled: Errand["settled"] = (doubts, since, changes) => {
+    for (const doubt of doubts) {
+      const value = parts.resolve?.(doubt);
+      if (value !== undefined) copy.local = apply(copy.local, { set: { [doubt.address]: value } });
+    }
+    if (doubts.length) emit("conflict", { doubts });
+    peers?.tell(since, changes);
+    publish();
+    void write();
+  };
+  const errand = (): Errand => ({ session: id, copy, transport, key: environment.uuid, write, settled });
+
+  const ask = <O extends keyof Operations>(operation: O, args: Omit<Operations[O]["args"], "session_id">) =>
+    transport.call(operation, { session_id: id, ...args } as Operations[O]["args"]);
+
+  /** What goes over the line goes one after the other. */
+  let last: Promise<unknown> = Promise.resolve();
+  const next = (job: () => Promise<void>): Promise<void> => {
+    const result = last.then(job);
+    last = result.catch(() => {});
+    return result;
+  };
+
+  /** The memory and the last messages, to be shown until all is there. */
+  const glimpse = async (): Promise<void> => {
+    const { parts } = await ask("parts", { addresses: GLIMPSE });
+    if (isMet || !isOpen) return;
+    const seen: State = {};
+    for (const { address, present, value } of parts) if (present) seen[keysOf(address)[0]!] = value as Json;
+    copy.local = rebase(copy.sent, seen, copy.local).state;
+    copy.sent = seen;
+    publish({ isPartial: true });
+    shown("server");
+  };
+
+  /** Goes on in another session, with the edits that there are; the record moves along. */
+  const moveTo = async (to: string): Promise<void> => {
+    const before = id;
+    id = to;
+    found!.moved?.(id);
+    await journal!.write(record(), [{ session: before, client }]);
+  };
+
+  /** The first word with the server: the session is made or found, and its state is here. */
+  const meet = async (): Promise<void> => {
+    if (make && !copy.number) {
+      const { initial, fields } = parts;
+      const made = await transport.call("create", { ...fields, ...make, id, ...(initial && { state: initial as State }) });
+      if (made.id !== id) await moveTo(made.id);
+      if (made.created) settled(settle(copy, copy.base, made.latest_number), 0);
+      else await catchUp(errand());
+    } else if (!copy.sending) {
+      if (!copy.number) void glimpse().catch(() => {});
+      await catchUp(errand());
+    }
+    isMet = true;
+    publish({ isRestored: true, isPartial: false });
+    void write();
+    shown("server");
+    const from = Number(copy.local[VERSION] ?? 1);
+    if (version && parts.migrate && from < version && copy.number) {
+      await ask("label", { number: copy.number, label: `before version ${version}` }).catch(() => {}); // or it has it
+      change(parts.migrate(copy.local as S, from) as State);
+      alarm(0);
+    }
+  };
+
+  /** The session is gone: whether there is another one to go on in. */
+  const replace = async (): Promise<boolean> => {
+    giveUp(copy);
+    await write();
+    if (make && !status.isRestored) settle(copy, {}, 0); // an id that was remembered too long
+    else {
+      emit("expired", { session: id });
+      if (onExpired === "stop") return false;
+      const { local } = copy;
+      const messages = local["messages"];
+      const kept = onExpired === "new" || !Array.isArray(messages) ? local : { ...local, messages: messages.slice(-onExpired.carry) };
+      copy = { ...copyOf({}, 0), local: kept };
+      make ??= {};
+    }
+    isMet = false;
+    await moveTo(environment.uuid());
+    return true;
+  };
+
+  const failed = async (error: Refused): Promise<void> => {
+    publish({ isSaving: false, error, offline: error.status === 0 });
+    if (isGone(error)) {
+      isOpen = await replace();
+      if (isOpen) alarm(0);
+      else settleReady[1](error);
+    } else if (isPassing(error)) {
+      if (!failures++) emit("reconnecting", { error });
+      alarm(patience(error));
+    } else {
+      emit("error", { error });
+      if (!isMet) settleReady[1](error);
+    }
+  };
+
+  /** How long to wait after a failure: longer each time, and never all clients at once. */
+  const patience = ({ retryAfter }: Partial<Refused> = {}): number =>
+    retryAfter ?? Math.min(500 * 2 ** failures, 30_000) * (0.5 + environment.random() / 2);
+
+  /** All that there is to do: meet, save, look. */
+  const work = (what: { save?: boolean; look?: boolean; keepalive?: boolean }): Promise<void> =>
+    next(async () => {
+      if (!isOpen) return;
+      const { keepalive = false } = what;
+      try {
+        if (!isMet) await meet();
+        while ((what.save || copy.sending) && !status.isReadOnly && copy.local !== copy.base) {
+          if (!status.isSaving) publish({ isSaving: true });
+          if (!(await save(errand(), { keepalive }))) break;
+          stuck = null;
+          publish({ saveCount: status.saveCount + 1, lastSaved: clock.now() });
+          emit("saved", { number: copy.number });
+        }
+        if (what.look && !copy.sending) await catchUp(errand());
+        const wasLost = failures > 0;
+        failures = 0;
+        if (status.isSaving || status.error !== stuck) publish({ isSaving: false, error: stuck, offline: false });
+        if (wasLost) emit("reconnected", {});
+      } catch (error) {
+        if (!isPassing(error as Refused)) stuck = error as Refused;
+        await failed(error as Refused);
+        throw error;
+      }
+    });
+
+  const quietly = (what: Parameters<typeof work>[0]): Promise<void> => work(what).catch(() => {});
+
+  // -- when ------------------------------------------------------------------------------------------------------
+
+  let cancelSave = (): void => {};
+  let cancelLook = (): void => {};
+  let firstUnsaved = 0; // when the first change was made that is not on its way
+  let quietLooks = 0;
+
+  function alarm(milliseconds: number): void {
+    cancelSave();
+    cancelSave = clock.after(milliseconds, () => {
+      firstUnsaved = 0;
+      void quietly({ save: true });
+    });
+  }
+
+  /** Looks again and again for what others have saved; seldom while nobody sees it. */
+  const look = (now = false): void => {
+    cancelLook();
+    if (!poll || !isOpen) return;
+    const rare = page.hidden() ? Math.min(poll * 2 ** Math.min(++quietLooks, 5), 60_000) : poll;
+    cancelLook = clock.after(now ? 0 : Math.max(failures && patience(), isListening ? 30_000 : rare), () => {
+      void quietly({ look: true }).then(() => look());
+    });
+  };
+
+  let isListening = false;
+  const listen = (): (() => void) | undefined =>
+    transport.listen?.(id, (news) => {
+      if (news.kind === "turn") emit("turn", news);
+      else {
+        // a look at once also when it begins: what was said before nobody heard
+        isListening = true;
+        if (news.kind === "ready" || news.number > copy.number) look(true);
+      }
+    });
+
+  // -- what the app does -----------------------------------------------------------------------------------------
+
+  function change(to: State): void {
+    if (to === view) return;
+    if (status.isReadOnly) throw new Refused("read_only");
+    const { state, doubts } = rebase(view, copy.local, version && to[VERSION] !== version ? { ...to, [VERSION]: version } : to);
+    copy.local = state;
+    if (doubts.length) emit("conflict", { doubts });
+    void write();
+    peers?.tell();
+    publish();
+    firstUnsaved ||= clock.now();
+    if (!failures && found) alarm(Math.max(0, Math.min(debounce, firstUnsaved + maxWait - clock.now())));
+  }
+
+  const saveNow = async (): Promise<void> => {
+    await parts.find;
+    cancelSave();
+    firstUnsaved = 0;
+    await work({ save: true });
+  };
+
+  // -- beginning and end -----------------------------------------------------------------------------------------
+
+  /** Goes on from a record, with the edits that were made before it was there. */
+  const take = (from: JournalRecord): void => {
+    const { sent, local } = copy;
+    copy = copyFrom(from);
+    copy.local = rebase(sent, copy.local, local).state;
+  };
+
+  /** Finishes what a client that is gone had begun, in its name. */
+  const finish = async (orphan: JournalRecord): Promise<void> => {
+    const theirs = copyFrom(orphan);
+    const write = (): Promise<void> => journal!.write(record(orphan, theirs));
+    for (let wait = 1_000; isOpen; wait = Math.min(wait * 2, 30_000)) {
+      try {
+        while (await save({ ...errand(), copy: theirs, write, settled: () => {} }));
+        await write();
+        await work({ look: true });
+        peers?.forget(orphan.client);
+        publish();
+        return;
+      } catch (error) {
+        if (!isPassing(error as Refused)) return emit("error", { error });
+        await new Promise<void>((resolve) => void clock.after(wait, resolve));
+      }
+    }
+  };
+
+  const undo: ((() => void) | undefined)[] = [];
+
+  const begin = async (): Promise<void> => {
+    found = await parts.find;
+    ({ journal, id, make } = found);
+    undo.push(
+      journal.listen((health, error) => {
+        publish({ journal: health });
+        if (error) emit("error", { error });
+      }),
+    );
+    const orphans = await journal.adopt(id, (orphan) => void finish(orphan));
+    const [mine, ...others] = orphans;
+    const from = mine ?? (await journal.load(id));
+    if (from) {
+      take(mine ?? { ...from, sending: null, pending: null });
+      await journal.write(record(), mine && [mine]);
+    }
+    others.forEach((orphan) => void finish(orphan));
+    peers = peersOf(
+      found.channel(id),
+      client,
+      () => (status.isPartial ? null : copy),
+      (since, number, news) => {
+        if (since === copy.number && !copy.sending && isMet) settled(settle(copy, apply(copy.base, news), number), since);
+      },
+      publish,
+    );
+    publish({ journal: journal.health() });
+    if (from) shown("copy");
+    else if (make) settleReady[0]();
+    undo.push(
+      page.listen((event) => {
+        if (event === "hidden" || event === "leaving") {
+          if (copy.local !== copy.base) void quietly({ save: true, keepalive: true });
+        } else if (event !== "offline") {
+          quietLooks = failures = 0;
+          void quietly({ save: true, look: true });
+          look();
+        }
+      }),
+    );
+    await quietly({ save: copy.local !== copy.base });
+    undo.push(listen());
+    look();
+  };
+
+  publish();
+  const begun = begin();
+
+  return {
+    get id() {
+      return id;
+    },
+    get state() {
+      return view as S;
+    },
+    get number() {
+      return copy.number;
+    },
+    get status() {
+      return status;
+    },
+    ready,
+    update(make) {
+      change(make(view as S) as State);
+    },
+    set(target: S | Pointer, value?: Json) {
+      change(typeof target === "string" ? apply(view, { set: { [target]: value! } }) : (target as State));
+    },
+    append(list, items) {
+      change(apply(view, { append: { [list]: items } }));
+    },
+    saveNow,
+    async restore(which) {
+      await saveNow();
+      const number = "number" in which ? which.number : (await ask("restore", which)).number;
+      await ask("revert", { number, idempotency_key: environment.uuid() });
+      await work({ look: true });
+    },
+    peek: async (which = {}) => (await ask("restore", which)).state as S,
+    history: (of = {}) => ask("snapshots", of),
+    diff: async (from, to) => (await ask("diff", { from, to })).differences,
+    async label(label, number) {
+      if (number === undefined) await saveNow();
+      await ask("label", { number: number ?? copy.number, label });
+    },
+    async fork(options = {}) {
+      if (options.number === undefined) await saveNow();
+      return ask("fork", options);
+    },
+    turn: turnsOf({ environment, transport, id: () => id, before: saveNow, after: () => work({ look: true }), emit }),
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    getSnapshot: () => snapshot,
+    on(event, hear) {
+      const those = hearers.get(event) ?? new Set();
+      hearers.set(event, those.add(hear));
+      return () => void those.delete(hear);
+    },
+    async close() {
+      await begun;
+      await quietly({ save: true, keepalive: true });
+      isOpen = false;
+      cancelSave();
+      cancelLook();
+      undo.forEach((undone) => undone?.());
+      await write();
+      peers?.close();
+      await journal?.close(id);
+    },
+  };
+}

@@ -1,0 +1,144 @@
+/** What an app sees of a session. */
+
+import type { CreatedSession, DifferenceList, SnapshotPage } from "../generated/schemas.js";
+import type { PageOf } from "./operations.js";
+import type { Doubt } from "./rebase.js";
+import type { Refused } from "./refused.js";
+import type { Changes, Failure, Json, JournalHealth, Pointer, State } from "./types.js";
+
+/** How a session is doing. Another object whenever something in it has changed. */
+export interface Status {
+  /** Whether a save is on its way. */
+  readonly isSaving: boolean;
+  /** When the last save was answered, in ms since 1970; null: none yet in this page. */
+  readonly lastSaved: number | null;
+  /** How many saves were answered in this page. */
+  readonly saveCount: number;
+  /** What is not on the server yet: addresses, and bytes of JSON. Counted when asked for. */
+  readonly waiting: { readonly changes: number; readonly bytes: number };
+  /** Why the last request failed; null after one that succeeded. */
+  readonly error: Failure | null;
+  /** Whether the server can't be reached. */
+  readonly offline: boolean;
+  readonly journal: JournalHealth;
+  /** Whether the server has said what it has, in this page. Before that the state is the local copy. */
+  readonly isRestored: boolean;
+  /** Whether the state is not all there yet: only the memory and the last messages. */
+  readonly isPartial: boolean;
+  /** Whether the state was saved by a newer version of the app, which this one may not change. */
+  readonly isReadOnly: boolean;
+}
+
+/** Everything at one moment. The same object until something changes. */
+export interface Snapshot<S> {
+  readonly id: string;
+  readonly state: S;
+  /** Number of the snapshot that the server had when last heard of. */
+  readonly number: number;
+  readonly status: Status;
+}
+
+/** What is told by `session.on(event, …)`. */
+export interface Events {
+  /** The state is there; from where it came. */
+  restored: { from: "copy" | "server" };
+  saved: { number: number };
+  /** Both sides changed the same; mine stands, theirs is in the history. */
+  conflict: { doubts: Doubt[] };
+  /** The session is gone. What was not saved stays in the journal. */
+  expired: { session: string };
+  reconnecting: { error: Failure };
+  reconnected: object;
+  /** A turn began, went on or ended, here or elsewhere. */
+  turn: { turn: string; seq: number };
+  error: { error: unknown };
+}
+
+/** Which snapshot: the latest if neither is given. */
+export interface Version {
+  number?: number;
+  label?: string;
+}
+
+/** A session as it is restored, changed and saved. `S` is the app's own type of its state. */
+export interface Session<S = State> extends Snapshot<S> {
+  /** Resolves when there is a state to show; rejects if there will be none. */
+  readonly ready: Promise<void>;
+  /** Changes the state: `next` makes the new one from the old one, which it must not change in place. */
+  update(next: (state: S) => S): void;
+  /** Sets the whole state, or what is at a pointer. */
+  set(state: S): void;
+  set(pointer: Pointer, value: Json): void;
+  /** Puts items at the end of a list; makes it if there is none. Never in conflict with others who do the same. */
+  append(list: Pointer, items: Json[]): void;
+  /** Saves now. Resolves when all so far is on the server; rejects with why it is not (it is tried again anyway). */
+  saveNow(): Promise<void>;
+  /** Brings an old version to the front, as a new one: nothing is lost. */
+  restore(version: Required<Pick<Version, "number">> | Required<Pick<Version, "label">>): Promise<void>;
+  /** The state at a number or a label, to be looked at. */
+  peek(version?: Version): Promise<S>;
+  /** The kept snapshots, newest first. */
+  history(page?: PageOf): Promise<SnapshotPage>;
+  diff(from: number, to: number): Promise<DifferenceList["differences"]>;
+  /** Names a number, by default the latest after saving; a named one is never cleaned up. */
+  label(label: string, number?: number): Promise<void>;
+  /** A new session that begins with a number of this one, by default the latest. */
+  fork(options?: { number?: number; name?: string; key?: string }): Promise<CreatedSession>;
+  readonly turn: Turns;
+  /** Calls back after each change of the snapshot. Returns its undo. */
+  subscribe(listener: () => void): () => void;
+  getSnapshot(): Snapshot<S>;
+  on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
+  /** Saves what can be saved at once and stops. What can't stays in the journal. */
+  close(): Promise<void>;
+}
+
+/** Answers that are being made, here or elsewhere. */
+export interface Turns {
+  /** Begins one, after saving. Rejects with turn_running if another is under way, unless `join`. */
+  start(options?: TurnOptions): Promise<RunningTurn>;
+  /** Asks whoever makes the answer to stop; by default the one that was begun or followed last. */
+  stop(turn?: string): Promise<void>;
+  /** An answer as it is made, from its beginning (or after a number) to its end, through reloads and bad lines. */
+  follow(turn?: string, options?: { after?: number; signal?: AbortSignal }): AsyncGenerator<TurnProgress, void, void>;
+}
+
+export interface TurnOptions {
+  /** The turn's id; the same again is the same turn. */
+  id?: string;
+  /** What a message made of the text chunks has besides its content. By default `{"role": "assistant"}`. */
+  message?: Record<string, Json>;
+  /** Seconds without a flush after which others take it for interrupted; renewed by itself. By default 30. */
+  lease?: number;
+  /** Take what is running already for ours, where it is. */
+  join?: boolean;
+}
+
+/** An answer that is made here. */
+export interface RunningTurn {
+  readonly id: string;
+  /** Aborted when somebody has asked to stop, or when the turn is not ours any more. */
+  readonly signal: AbortSignal;
+  /** Adds a piece: a text, or any JSON value. Sent after a second or 4 KB. */
+  write(chunk: Json): void;
+  /** Ends it: saves the message (by default made of the text chunks) and changes with it, all or nothing. */
+  finish(options?: { message?: Json; changes?: Changes; status?: "done" | "stopped" | "failed" }): Promise<void>;
+}
+
+/** How far an answer has come. */
+export interface TurnProgress {
+  id: string;
+  /** Number of the last chunk. */
+  seq: number;
+  /** The chunks that are new. */
+  chunks: Json[];
+  /** All text so far. */
+  text: string;
+  status: "running" | "done" | "stopped" | "failed" | "interrupted";
+  /** Once it is over: the number that has the message, and where it stands among the messages. */
+  number: number | null;
+  position: number | null;
+}
+
+/** Whether an error is one of ours. */
+export type { Refused };

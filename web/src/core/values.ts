@@ -1,0 +1,34 @@
+/** JSON values, compared and told apart as the server does: objects open down to depth 3, lists met on the way. */
+
+import type { Json, State } from "./types.js";
+
+/** A value, or that there is none: an absent member and one that is `undefined` are the same. */
+export type Maybe = Json | undefined;
+
+/** The depth from which on containers are kept whole; the state itself is at 0. */
+export const OPENED_DEPTH = 3;
+
+export const isObject = (value: Maybe): value is State =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+export const isList = (value: Maybe): value is Json[] => Array.isArray(value);
+
+/** The value of an object's own member; none for what objects inherit, such as `constructor`. */
+export const member = (object: State, key: string): Maybe => (Object.hasOwn(object, key) ? object[key] : undefined);
+
+/** Sets an object's own member in place, `__proto__` included. */
+export function put(object: State, key: string, value: Json): void {
+  if (key === "__proto__") Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
+  else object[key] = value;
+}
+
+/** Whether two values are the same JSON, whatever the order of keys. What is one reference is not looked into. */
+export function isSame(a: Maybe, b: Maybe): boolean {
+  if (a === b) return true;
+  if (isList(a)) return isList(b) && a.length === b.length && a.every((item, index) => isSame(item, b[index]));
+  if (!isObject(a) || !isObject(b)) return false;
+  // a member that is undefined counts as absent, so counting keys would not do
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  for (const key of keys) if (!isSame(member(a, key), member(b, key))) return false;
+  return true;
+}
