@@ -17,44 +17,56 @@ export interface Copy {
   sending: Sending | null;
   sent: State;
   local: State;
+  /** The idempotency key of the save after that. */
+  next: string;
 }
 
 /** A copy with nothing of its own. */
-export const copyOf = (base: State, number: number): Copy => ({ base, number, sending: null, sent: base, local: base });
+export const copyOf = (base: State, number: number, next: string): Copy => ({
+  base,
+  number,
+  sending: null,
+  sent: base,
+  local: base,
+  next,
+});
 
 /** The copy that a record is about. */
-export function copyFrom({ base, number, sending, pending }: JournalRecord): Copy {
+export function copyFrom({ base, number, sending, pending, next }: JournalRecord): Copy {
   const sent = sending ? apply(base, sending.changes) : base;
-  return { base, number, sending, sent, local: pending ? apply(sent, pending) : sent };
+  return { base, number, sending, sent, local: pending ? apply(sent, pending) : sent, next };
 }
 
 /** What to write down of a copy. */
-export const recordOf = ({ base, number, sending, sent, local }: Copy, name: RecordName, at: number): JournalRecord => ({
-  session: name.session,
-  client: name.client,
-  number,
-  base,
-  sending,
-  pending: diff(sent, local),
+export const recordOf = (copy: Copy, { session, client }: RecordName, at: number): JournalRecord => ({
+  session,
+  client,
+  number: copy.number,
+  base: copy.base,
+  sending: copy.sending,
+  pending: diff(copy.sent, copy.local),
+  next: copy.next,
   at,
 });
 
-/** Whether there is a save under way; one is begun if there are edits. */
-export function compose(copy: Copy, key: () => string): copy is Copy & { sending: Sending } {
-  if (!copy.sending) {
-    const changes = diff(copy.base, copy.local);
-    if (!changes) return false;
-    copy.sending = { key: key(), changes };
+/** The save under way; one is begun if there are edits. */
+export function compose(copy: Copy, key: () => string): Sending | null {
+  const changes = copy.sending ? null : diff(copy.base, copy.local);
+  if (changes) {
+    copy.sending = { key: copy.next, changes };
     copy.sent = copy.local;
+    copy.next = key();
   }
-  return true;
+  return copy.sending;
+}
+
+/** Edits, or what they were made from, on a base: nothing is under way. */
+export function reset(copy: Copy, base: State, number: number, local: State): void {
+  Object.assign(copy, { base, number, sending: null, sent: base, local });
 }
 
 /** The save under way is not to be; what it would have saved are edits again. */
-export function giveUp(copy: Copy): void {
-  copy.sending = null;
-  copy.sent = copy.base;
-}
+export const giveUp = (copy: Copy): void => reset(copy, copy.base, copy.number, copy.local);
 
 /** The server's state after a save, if its answer says it. */
 export function theirsOf(copy: Copy, answer: { number: number; created: boolean; others: Delta | null }): State | null {
@@ -65,7 +77,7 @@ export function theirsOf(copy: Copy, answer: { number: number; created: boolean;
 /** The server has this now, the save under way in it, if there was one: the edits since go on from there. */
 export function settle(copy: Copy, theirs: State, number: number): Doubt[] {
   const { state, doubts } = rebase(copy.sent, theirs, copy.local, moves(copy.base, copy.sent, theirs));
-  Object.assign(copy, copyOf(theirs, number), { local: state });
+  reset(copy, theirs, number, state);
   return doubts;
 }
 

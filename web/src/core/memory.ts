@@ -10,7 +10,7 @@ export function memoryJournal(): Journal {
     health: () => "off",
     listen: () => () => {},
     load: async (session) => copies.get(session) ?? null,
-    write: async (record) => void copies.set(record.session, record),
+    write: async (record) => Boolean(copies.set(record.session, record)),
     adopt: async () => [],
     get: async (name) => values.get(name),
     put: async (name, value) => void (value === undefined ? values.delete(name) : values.set(name, value)),

@@ -12,8 +12,8 @@ export interface Errand {
   copy: Copy;
   transport: Transport;
   key(): string;
-  /** Writes the copy down; before anything is sent. */
-  write(): Promise<void>;
+  /** Writes the copy down; before anything is sent. False: it was another's to send, and is another copy now. */
+  write(): Promise<boolean>;
   /** Told after each answer that was folded in: what was not plain, and what led there from the number before. */
   settled(doubts: Doubt[], since: number, changes?: Changes | Delta): void;
 }
@@ -26,27 +26,37 @@ export const isPassing = ({ status }: Refused): boolean =>
 export const isGone = ({ code }: Refused): boolean => code === "session_not_found";
 
 /** What asking again with the same key can't cure: the copy has to catch up, and save what is left with a new one. */
-const STALE = ["conflict", "unknown_base", "snapshot_gone", "idempotency_key_reused"];
+const STALE = ["conflict", "unknown_base", "snapshot_gone"];
 
 /**
  * Saves what there is to save, in one request unless others are in the way; whether there was anything. Rejects with
  * the `Refused`; what could not be saved stays in the copy: under way, or as edits again if it never can be.
+ *
+ * With `keepalive` the page is going, and nothing is waited for: a record that is not durable yet has the key.
  */
-export async function save(errand: Errand, options?: CallOptions): Promise<boolean> {
+export async function save(errand: Errand, options: CallOptions = {}): Promise<boolean> {
   const { copy, transport, session } = errand;
   for (let tries = 1; ; tries++) {
-    if (!compose(copy, errand.key)) return false;
-    const { key, changes } = copy.sending;
+    const sending = compose(copy, errand.key);
+    if (!sending) return false;
+    const { key, changes } = sending;
     const base = copy.number;
-    await errand.write();
+    const written = errand.write();
+    if (!options.keepalive && !(await written)) continue;
     try {
       const answer = await transport.call("save", { session_id: session, changes, base, idempotency_key: key }, options);
+      if (copy.sending !== sending) return true; // this page was frozen, and another has sent it
       const theirs = theirsOf(copy, answer);
       if (theirs) errand.settled(settle(copy, theirs, answer.number), base, answer.others ?? changes);
       else await restore(errand); // an old answer, whose number is not kept any more
       return true;
     } catch (error) {
       const refused = error as Refused;
+      if (copy.sending !== sending) return true;
+      if (refused.code === "idempotency_key_reused") {
+        await restore(errand); // a page that was going has saved it, with what the record did not know any more
+        return true;
+      }
       const isStale = STALE.includes(refused.code);
       if (isStale || !isPassing(refused)) giveUp(copy);
       if (!isStale || tries > 5) throw error;

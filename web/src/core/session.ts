@@ -2,7 +2,7 @@
 
 import type { CreateSession } from "../generated/schemas.js";
 import { apply } from "./changes.js";
-import { copyFrom, copyOf, giveUp, recordOf, settle, unsaved, type Copy } from "./copy.js";
+import { copyFrom, copyOf, giveUp, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
 import type { Operations } from "./operations.js";
 import { peersOf, type Peers } from "./peers.js";
 import { keysOf } from "./pointers.js";
@@ -89,13 +89,13 @@ function waitingOf({ base, local }: Copy): Status["waiting"] {
 export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const { environment, transport, debounce = 5_000, maxWait = 30_000, poll = 3_000, version, onExpired = "stop" } = parts;
   const { clock, page } = environment;
-  const client = environment.uuid();
+  let client = environment.uuid();
 
   let id = parts.id ?? "";
   let journal: Journal | undefined;
   let found: Found | undefined;
   let peers: Peers | undefined;
-  let copy: Copy = copyOf((parts.initial ?? {}) as State, 0);
+  const copy: Copy = copyOf((parts.initial ?? {}) as State, 0, environment.uuid());
   let make: Found["make"];
   let isOpen = true; // not closed, and not gone
   let isMet = false; // the server has said what it has
@@ -145,19 +145,29 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   // -- writing down ----------------------------------------------------------------------------------------------
 
   const record = (name: RecordName = { session: id, client }, of = copy): JournalRecord => recordOf(of, name, clock.now());
-  let writing: Promise<void> | undefined;
+  let writing: Promise<boolean> | undefined;
   let isWritten = true;
+  let written = copy.local; // what is written down of it
 
   /** Writes the copy down; edits that come meanwhile go into one more record. Resolves when this one is durable. */
-  const write = (): Promise<void> => {
-    if (!journal || status.isPartial) return Promise.resolve();
+  const write = (): Promise<boolean> => {
+    if (!journal || status.isPartial) return Promise.resolve(true);
     isWritten = false;
     writing ??= (async () => {
+      let isOurs = true;
       while (!isWritten) {
         isWritten = true;
-        await journal.write(record());
+        const { local } = copy;
+        if (!(await journal.write(record()))) {
+          // This page was frozen, and another has taken what was written: only edits made since are ours to send.
+          isOurs = isWritten = false;
+          client = environment.uuid();
+          reset(copy, copy.base, copy.number, rebase(written, copy.base, copy.local).state);
+          publish();
+        } else written = local;
       }
       writing = undefined;
+      return isOurs;
     })();
     return writing;
   };
@@ -241,8 +251,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       if (onExpired === "stop") return false;
       const { local } = copy;
       const messages = local["messages"];
-      const kept = onExpired === "new" || !Array.isArray(messages) ? local : { ...local, messages: messages.slice(-onExpired.carry) };
-      copy = { ...copyOf({}, 0), local: kept };
+      const isAll = onExpired === "new" || !Array.isArray(messages);
+      reset(copy, {}, 0, isAll ? local : { ...local, messages: messages.slice(-onExpired.carry) });
       make ??= {};
     }
     isMet = false;
@@ -357,17 +367,25 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   // -- beginning and end -----------------------------------------------------------------------------------------
 
-  /** Goes on from a record, with the edits that were made before it was there. */
-  const take = (from: JournalRecord): void => {
-    const { sent, local } = copy;
-    copy = copyFrom(from);
-    copy.local = rebase(sent, copy.local, local).state;
+  /** Goes on from a record, with the edits that were made before it was there; false: another has taken it. */
+  const take = async (from: JournalRecord, isMine: boolean): Promise<boolean> => {
+    const found = copyFrom(isMine ? from : { ...from, sending: null, pending: null, next: copy.next });
+    if (isMine && !(await journal!.write(record({ session: id, client }, found), [from]))) return false;
+    const local = rebase(copy.sent, found.local, copy.local).state;
+    Object.assign(copy, found, { local });
+    written = found.local;
+    return true;
   };
 
   /** Finishes what a client that is gone had begun, in its name. */
   const finish = async (orphan: JournalRecord): Promise<void> => {
     const theirs = copyFrom(orphan);
-    const write = (): Promise<void> => journal!.write(record(orphan, theirs));
+    let isOurs = true;
+    const write = async (): Promise<boolean> => {
+      isOurs &&= await journal!.write(record(orphan, theirs));
+      if (!isOurs) throw new Refused("taken_over");
+      return isOurs;
+    };
     for (let wait = 1_000; isOpen; wait = Math.min(wait * 2, 30_000)) {
       try {
         while (await save({ ...errand(), copy: theirs, write, settled: () => {} }));
@@ -377,6 +395,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         publish();
         return;
       } catch (error) {
+        if (!isOurs) return;
         if (!isPassing(error as Refused)) return emit("error", { error });
         await new Promise<void>((resolve) => void clock.after(wait, resolve));
       }
@@ -396,10 +415,10 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     );
     const orphans = await journal.adopt(id, (orphan) => void finish(orphan));
     const [mine, ...others] = orphans;
-    const from = mine ?? (await journal.load(id));
-    if (from) {
-      take(mine ?? { ...from, sending: null, pending: null });
-      await journal.write(record(), mine && [mine]);
+    let from: JournalRecord | null = mine ?? null;
+    if (!from || !(await take(from, true))) {
+      from = await journal.load(id);
+      if (from) await take(from, false);
     }
     others.forEach((orphan) => void finish(orphan));
     peers = peersOf(
