@@ -25,7 +25,9 @@ _SCALARS: Final = {"string": "string", "integer": "number", "number": "number", 
 
 def codes_module() -> str:
     """The text of `web/src/generated/codes.ts`."""
-    lines = [f"  /** {code['status']}: {code['sentence']} */\n  | {json.dumps(code['code'])}" for code in error_codes()]
+    lines = [
+        f"  /** {code['status']}: {code['sentence']} */\n  | {json.dumps(code['code'])}" for code in error_codes()
+    ]
     head = _HEAD.format("errors.json") + "/** A stable code of an error. */\nexport type Code =\n"
     return head + "\n".join(lines) + ";\n"
 
