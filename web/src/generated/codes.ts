@@ -14,7 +14,7 @@ export type Code =
   | "not_found"
   /** 404: No such session, or it is not shared with you. Check the id and the signed-in user. */
   | "session_not_found"
-  /** 404: The session has no snapshot of that number or label. */
+  /** 404: The session has no snapshot of that number, label or external id. */
   | "snapshot_not_found"
   /** 404: No open invitation to this session for you. It may have been taken back, or the session made private. */
   | "invitation_not_found"
@@ -34,6 +34,8 @@ export type Code =
   | "idempotency_key_reused"
   /** 409: Another snapshot of this session has this label. Remove it there first. */
   | "label_taken"
+  /** 409: The session has a snapshot with this external id. Nothing was saved: read that one, or use another id. */
+  | "snapshot_exists"
   /** 409: This id can't be used. Leave it out, or make a new random one. */
   | "key_taken"
   /** 409: Another answer is being made in this session. Follow it, or begin when it has ended. */

@@ -4,6 +4,12 @@ import type { Code as ErrorCode } from "./codes.js";
 
 /** Messages to be put at the end, in this order. */
 export interface AppendRequest {
+  /** A JSON object of at most 8 KB; numbers and key order as jsonb keeps them. */
+  metadata?: JsonObject | null;
+  /** The app's own id for the snapshot; snapshot_exists if the session has one with it. */
+  external_id?: string | null;
+  /** The number it was made from, if that is not the one before. */
+  parent_number?: number | null;
   /** At least one; each any JSON value. */
   messages: unknown[];
   idempotency_key?: string | null;
@@ -211,8 +217,11 @@ export interface Difference {
   after: unknown;
 }
 
-/** All differences between two snapshots, in address order. */
+/** Two snapshots and all differences between them, in address order. */
 export interface DifferenceList {
+  /** The first; null: the empty state before any. */
+  from: Snapshot | null;
+  to: Snapshot | null;
   differences: Difference[];
 }
 
@@ -429,7 +438,7 @@ export interface Problem {
   max_parts?: number;
   /** Number of the turn's next chunk. With turn_running, turn_gap. */
   next_seq?: number;
-  /** Number of the snapshot that was asked for. With snapshot_not_found, snapshot_gone. */
+  /** Number of the snapshot that was asked for. With snapshot_not_found, snapshot_exists, snapshot_gone. */
   number?: number;
   /** Address of the container that is missing. With missing_parent. */
   parent?: string;
@@ -449,11 +458,13 @@ export interface Problem {
   used?: number;
 }
 
-/** Which snapshot: the latest (default), one number or label; or 'since' for the changes only. */
+/** Which snapshot: the latest (default), one number, label or external id; or 'since' for the changes only. */
 export interface RestoreRequest {
   session_id: string;
   number?: number | null;
   label?: string | null;
+  /** The app's own id for the snapshot. */
+  external_id?: string | null;
   /** Number that the caller's copy comes from. */
   since?: number | null;
   /** 1 to 100: only the values at these. A JSON Pointer, or of a list an object: its address, the positions after and before which, and how many of those from its beginning or its end. */
@@ -476,6 +487,12 @@ export interface Restored {
   created_at: string | null;
   status: Status;
   latest_number: number;
+  /** The app's own id for it. For the owner and members. */
+  external_id: string | null;
+  /** The number it was made from, if not the one before. */
+  parent_number: number | null;
+  /** What the app said of it. For the owner and members. */
+  metadata: JsonObject | null;
   /** The state, character by character as it was sent (without whitespace). */
   state: State;
 }
@@ -488,6 +505,12 @@ export interface RevertRequest {
 
 /** Either the whole state or the changes made to the state of number 'base'. */
 export interface SaveRequest {
+  /** A JSON object of at most 8 KB; numbers and key order as jsonb keeps them. */
+  metadata?: JsonObject | null;
+  /** The app's own id for the snapshot; snapshot_exists if the session has one with it. */
+  external_id?: string | null;
+  /** The number it was made from, if that is not the one before. */
+  parent_number?: number | null;
   session_id: string;
   /** The whole state. Either this or 'changes'. */
   state?: State | null;
@@ -582,6 +605,12 @@ export interface Snapshot {
   /** Who saved it, if not the owner. */
   created_by: string | null;
   created_at: string;
+  /** The app's own id for it. For the owner and members. */
+  external_id: string | null;
+  /** The number it was made from, if not the one before; that one may be gone. */
+  parent_number: number | null;
+  /** What the app said of it. For the owner and members. */
+  metadata: JsonObject | null;
 }
 
 /** A page of snapshots, newest first. */
