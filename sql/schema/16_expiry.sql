@@ -55,6 +55,10 @@ begin
         where s.internal_id = p_session for update skip locked;
     if not found then
         return; -- somebody is saving into it, so it lives
+    elsif exists (select from public.session_turns t
+        where t.session_id = v_session.id and t.status = 'running' and t.lease_until > now())
+    then
+        return; -- an answer is being made, so it is not idle
     elsif v_session.expired_at is null then
         -- it may have been saved into since it was found
         if extract(epoch from v_session.last_activity_at) + extract(epoch from v_session.expires_after)

@@ -113,7 +113,8 @@ begin
             limit 1000 for no key update skip locked));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
-        update public.session_turns t set started_by = null
+        update public.session_turns t
+        set started_by = null, lease_until = case t.status when 'running' then now() else t.lease_until end
         where t.ctid = any (array(
             select o.ctid from public.session_turns o where o.started_by = p_user_id
             limit 1000 for no key update skip locked));
