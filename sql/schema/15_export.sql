@@ -30,7 +30,7 @@ begin
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
                         or auth.role() = 'service_role')))::text, -1),
-        case when p_with_turns then asyouwere.export_turns(p_session.id) end, '}',
+        case when p_with_turns then asyouwere.export_turns(p_session) end, '}',
         ',"snapshots":[', (
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
@@ -548,7 +548,8 @@ begin
     -- before anything is written: what is refused costs little
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
-        from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots));
+        from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
+        + coalesce(octet_length((p_session -> 'turns')::text), 0));
     v_session := asyouwere.insert_imported_session(p_session, p_key);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
@@ -557,6 +558,9 @@ begin
     v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);
+    end if;
+    if json_typeof(p_session -> 'turns') <> 'null' then
+        perform asyouwere.import_turns(v_session, p_session -> 'turns');
     end if;
     v_session := asyouwere.count_imported_sizes(v_session);
     perform asyouwere.refuse_size(
