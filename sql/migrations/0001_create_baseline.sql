@@ -129,10 +129,11 @@ comment on column asyouwere.settings.max_invitations_from_one is
 comment on column asyouwere.settings.keep_chunks_for is
     'How long a turn''s chunks stay after its end; interrupted: delete_expired_after.';
 comment on column asyouwere.settings.max_turn_bytes is
-    'JSON of a turn''s chunks, each flush counting 100 more.';
+    'A turn''s message and JSON of its chunks, each flush counting 100 more, each chunk 64.';
 comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
 comment on column asyouwere.settings.max_recent_turns_per_user is
-    'Begun by one person and ended within keep_chunks_for. Null: no limit.';
+    'Begun by one person, ended, and their chunks kept yet, which of an interrupted one is longest. Null: no '
+    'limit.';
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
@@ -4366,7 +4367,7 @@ begin
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
                         or auth.role() = 'service_role')))::text, -1),
-        case when p_with_turns then asyouwere.export_turns(p_session.id) end, '}',
+        case when p_with_turns then asyouwere.export_turns(p_session) end, '}',
         ',"snapshots":[', (
             select string_agg(json_build_object(
                 'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
@@ -4884,7 +4885,8 @@ begin
     -- before anything is written: what is refused costs little
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
-        from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots));
+        from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
+        + coalesce(octet_length((p_session -> 'turns')::text), 0));
     v_session := asyouwere.insert_imported_session(p_session, p_key);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
@@ -4893,6 +4895,9 @@ begin
     v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);
+    end if;
+    if json_typeof(p_session -> 'turns') <> 'null' then
+        perform asyouwere.import_turns(v_session, p_session -> 'turns');
     end if;
     v_session := asyouwere.count_imported_sizes(v_session);
     perform asyouwere.refuse_size(
@@ -5077,6 +5082,10 @@ begin
         where s.internal_id = p_session for update skip locked;
     if not found then
         return; -- somebody is saving into it, so it lives
+    elsif exists (select from public.session_turns t
+        where t.session_id = v_session.id and t.status = 'running' and t.lease_until > now())
+    then
+        return; -- an answer is being made, so it is not idle
     elsif v_session.expired_at is null then
         -- it may have been saved into since it was found
         if extract(epoch from v_session.last_activity_at) + extract(epoch from v_session.expires_after)
@@ -6728,7 +6737,8 @@ begin
             limit 1000 for no key update skip locked));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
-        update public.session_turns t set started_by = null
+        update public.session_turns t
+        set started_by = null, lease_until = case t.status when 'running' then now() else t.lease_until end
         where t.ctid = any (array(
             select o.ctid from public.session_turns o where o.started_by = p_user_id
             limit 1000 for no key update skip locked));
@@ -7318,7 +7328,7 @@ create table public.session_turns (
     number int,
     position int,
     changed_parts int,
-    message json not null,
+    message json,
     finished_with uuid,
     due_at timestamptz,
     primary key (session_id, id)
@@ -7341,7 +7351,7 @@ comment on column public.session_turns.number is 'The snapshot that the finished
 comment on column public.session_turns.position is
     'Where the finished message stands in the state''s list "messages"; null: there is none.';
 comment on column public.session_turns.message is
-    'What the message made of text chunks has besides its content.';
+    'What the message made of text chunks has besides its content; null once the turn is over.';
 comment on column public.session_turns.finished_with is
     'MD5 of what finish_turn() was given, to tell a retry.';
 comment on column public.session_turns.due_at is
@@ -7353,6 +7363,9 @@ create unique index session_turns_running on public.session_turns (session_id) w
 create index session_turns_latest on public.session_turns (session_id, internal_id desc);
 create index session_turns_of_person on public.session_turns (started_by, ended_at desc)
     where started_by is not null;
+-- their chunks stay longest, and count for as long
+create index session_turns_interrupted on public.session_turns (started_by, ended_at desc)
+    where started_by is not null and status = 'interrupted';
 create index session_turns_due on public.session_turns (due_at) where due_at is not null;
 
 create table asyouwere.turn_chunks (
@@ -7372,7 +7385,8 @@ comment on column asyouwere.turn_chunks.session is
 comment on column asyouwere.turn_chunks.seq is 'Number of the last chunk in it; chunks count from 1.';
 comment on column asyouwere.turn_chunks.chunks is 'How many chunks are in it.';
 comment on column asyouwere.turn_chunks.flush is 'Which flush of its turn it is: 1, 2, 3 …';
-comment on column asyouwere.turn_chunks.bytes is 'Of the turn up to here: bodies, and 100 for each flush.';
+comment on column asyouwere.turn_chunks.bytes is
+    'What the turn counts as, up to here: its message, bodies, 100 for each flush, 64 for each chunk.';
 comment on column asyouwere.turn_chunks.body is
     'The chunks as they were sent: a JSON list without its brackets.';
 alter table asyouwere.turn_chunks set (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
@@ -7380,10 +7394,12 @@ alter table asyouwere.turn_chunks enable row level security; -- no policy: the f
 
 alter table public.session_turns enable row level security;
 revoke all on public.session_turns from anon, authenticated, service_role;
-grant select on public.session_turns to authenticated, service_role;
+grant select on public.session_turns to service_role;
+-- Not whose it is, nor what its message will have: who reads a public session is a stranger to it. get_turn()
+-- tells the owner and members.
 grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq,
     number, position)
-    on public.session_turns to anon; -- not whose it is
+    on public.session_turns to anon, authenticated;
 create policy "Whoever reads a session reads its turns"
     on public.session_turns for select to anon, authenticated
     using ((select true from public.free_agent_sessions s where s.id = session_turns.session_id));
@@ -7488,17 +7504,24 @@ begin
                 limit v_settings.max_running_turns_per_user) n) as used
         union all
         select 'recent_turns', v_settings.max_recent_turns_per_user, (
+            -- as long as their chunks are kept
             select count(*) from (
-                select from public.session_turns t
-                where t.started_by = p_person and t.ended_at > now() - v_settings.keep_chunks_for
-                limit v_settings.max_recent_turns_per_user) n)
+                (select from public.session_turns t
+                where t.started_by = p_person and t.status <> 'interrupted'
+                    and t.ended_at > now() - v_settings.keep_chunks_for
+                limit v_settings.max_recent_turns_per_user)
+                union all
+                (select from public.session_turns t
+                where t.started_by = p_person and t.status = 'interrupted'
+                    and t.ended_at > now() - v_settings.delete_expired_after
+                limit v_settings.max_recent_turns_per_user)) n)
     ) c
     where c.used >= c.most
     limit 1;
     if found then
         perform asyouwere.fail('quota_exceeded',
             case v_quota when 'running_turns' then 'Too many turns are running. Finish some first.'
-            else 'Too many turns in a short time. Wait until their chunks are gone.' end,
+            else 'Too many turns whose chunks are kept yet: of an interrupted one they stay for days.' end,
             format('{"quota": "%s", "used": %s, "limit": %s}', v_quota, v_limit, v_limit));
     end if;
 end;
@@ -7506,6 +7529,26 @@ $$;
 comment on function asyouwere.refuse_turns is
     'Raises quota_exceeded if a person has as many turns as allowed.';
 revoke execute on function asyouwere.refuse_turns from public;
+
+create function asyouwere.refuse_turn_message(p_message json) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_shape json := asyouwere.readable_json(p_message::text);
+begin
+    if json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
+        or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
+    then
+        perform asyouwere.fail('invalid_argument',
+            'message is an object of at most 8 KB without content and status.');
+    elsif not asyouwere.is_plain_part('/messages/', 0, p_message::text) then
+        perform asyouwere.refuse_part('/messages/', 0, p_message::text); -- or the turn could never be settled
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_turn_message is
+    'Raises invalid_argument, or what a part is refused for, if it can''t become a message with its content.';
+revoke execute on function asyouwere.refuse_turn_message from public;
 
 create function asyouwere.start_turn(
     p_session_id uuid, p_turn_id uuid, p_lease_seconds int, p_message json, p_on_running text,
@@ -7516,7 +7559,6 @@ set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
-    v_shape json;
 begin
     -- definer: nobody writes turns but through here
     created := false;
@@ -7525,17 +7567,12 @@ begin
     if not found then
         perform asyouwere.refuse_access(p_session_id, 'editor');
     end if;
-    v_shape := asyouwere.readable_json(p_message::text);
     if p_turn_id is null or p_lease_seconds is null or p_lease_seconds not between 1 and 300 then
         perform asyouwere.fail('invalid_argument', 'A turn has an id, and a lease of 1 to 300 seconds.');
     elsif p_on_running is null or p_on_running not in ('refuse', 'join') then
         perform asyouwere.fail('invalid_argument', 'on_running is refuse or join.');
-    elsif json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
-        or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
-    then
-        perform asyouwere.fail('invalid_argument',
-            'message is an object of at most 8 KB without content and status.');
     end if;
+    perform asyouwere.refuse_turn_message(p_message);
     for attempt in 1 .. 3 loop
         select * into turn from public.session_turns t where t.session_id = p_session_id and t.id = p_turn_id;
         if found and turn.status <> 'running' and turn.started_by is distinct from auth.uid()
@@ -7632,7 +7669,7 @@ declare
 begin
     if p_bytes > v_max_bytes then
         perform asyouwere.fail('too_large',
-            format('The chunks of a turn may have %s bytes, each flush counting 100 more.', v_max_bytes),
+            format('A turn may have %s bytes, each flush counting 100 more and each chunk 64.', v_max_bytes),
             format('{"size_bytes": %s, "max_bytes": %s}', p_bytes, v_max_bytes));
     end if;
     if v_cost > 0 then
@@ -7713,7 +7750,9 @@ begin
     next_seq := p_from_seq + greatest(v_count, v_known);
     if v_count > v_known then
         v_flush := coalesce(v_last.flush, 0) + 1;
-        v_bytes := coalesce(v_last.bytes, 0) + octet_length(v_body) + 100;
+        -- not free, however small: to settle a turn, each chunk is looked at
+        v_bytes := coalesce(v_last.bytes, octet_length(v_turn.message::text))
+            + octet_length(v_body) + 100 + 64 * (v_count - v_known);
         insert into asyouwere.turn_chunks (session, turn, seq, chunks, flush, bytes, body)
         values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush,
             v_bytes, v_body);
@@ -7722,11 +7761,16 @@ begin
             perform asyouwere.charge_flush(v_last, v_flush, v_bytes);
         end if;
     end if;
-    if v_count = 0 or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0) then
+    if v_count = 0
+        or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0)
+    then
         update public.session_turns t
         set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds),
             last_seq = next_seq - 1
         where t.session_id = p_session_id and t.id = p_turn_id;
+        if v_count = 0 then
+            perform asyouwere.charge();
+        end if;
     end if;
     stop := v_turn.stop_requested_at is not null;
 end;
@@ -7753,10 +7797,9 @@ grant execute on function public.append_turn_chunks to authenticated, service_ro
 
 -- Following
 -- --------------------------------------------------------------------------------------------------
-create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
+create function asyouwere.look_at_turn(p_session_id uuid, p_turn_id uuid,
     p_after_seq int) returns asyouwere.turn_state
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
@@ -7765,8 +7808,7 @@ declare
     v_last int;
     v_state asyouwere.turn_state;
 begin
-    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they
-    -- are all there.
+    -- the turn is read before its chunks: if it has ended, they are all there
     if p_turn_id is not null then
         select * into v_turn from public.session_turns t
         where t.session_id = p_session_id and t.id = p_turn_id
@@ -7793,7 +7835,10 @@ begin
     where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id
     order by c.session desc, c.turn desc, c.seq desc limit 1;
     v_last := coalesce(v_last, v_turn.last_seq);
-    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon'
+    v_state := (v_turn.id, v_turn.status,
+        -- who only reads a public session is not told whose it is
+        case when v_turn.started_by is not null and asyouwere.is_insider(p_session_id, (
+            select s.user_id from public.free_agent_sessions s where s.id = p_session_id))
         then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
         least(v_after, v_last) + 1, '[]', v_last + 1, false,
         v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
@@ -7823,8 +7868,38 @@ begin
     return v_state;
 end;
 $$;
-comment on function asyouwere.read_turn is
+comment on function asyouwere.look_at_turn is
     'A turn and its chunks after a number; settles one whose lease ran out.';
+revoke execute on function asyouwere.look_at_turn from public;
+
+create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
+    p_after_seq int) returns asyouwere.turn_state
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_state asyouwere.turn_state;
+begin
+    -- Definer: access is checked in the statement. The everyday poll finds nothing: one statement, without
+    -- the settings of look_at_turn(), which would cost a tenth of it.
+    select t.id, t.status, t.started_by, t.lease_until, t.stop_requested_at is not null,
+        p_after_seq + 1, '[]', p_after_seq + 1, false, t.number, t.position, t.started_at, t.ended_at
+    into v_state
+    from public.session_turns t, public.free_agent_sessions s
+    where t.session_id = p_session_id and t.id = p_turn_id and s.id = p_session_id
+        and t.status = 'running' and t.lease_until > clock_timestamp()
+        and (s.user_id = auth.uid()
+            or s.visibility <> 'public' and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
+        and p_after_seq = (
+            select c.seq from asyouwere.turn_chunks c
+            where c.session = t.internal_session_id and c.turn = t.internal_id
+            order by c.session desc, c.turn desc, c.seq desc limit 1);
+    if not found then
+        v_state := asyouwere.look_at_turn(p_session_id, p_turn_id, p_after_seq);
+    end if;
+    return v_state;
+end;
+$$;
+comment on function asyouwere.read_turn is 'A turn, and its chunks after a number if there are any.';
 revoke execute on function asyouwere.read_turn from public;
 grant execute on function asyouwere.read_turn to anon, authenticated, service_role;
 
@@ -7892,6 +7967,7 @@ begin
     set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number,
         position = p_position,
         changed_parts = p_result.changed_parts, finished_with = p_finished_with,
+        message = null,
         due_at = clock_timestamp()
             + case p_status when 'interrupted' then s.delete_expired_after else s.keep_chunks_for end
     from asyouwere.settings s
@@ -7926,16 +8002,20 @@ begin
     if v_message is not null then
         begin
             -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads.
-            -- No SET
-            -- clause: only a superuser could create the function with one for such a setting.
+            -- But what people have begun counts as stored bytes, as if they had finished it. No SET clause:
+            -- only a superuser could create the function with one for such a setting.
             perform set_config('request.jwt.claims', '', true), set_config('request.jwt.claim.sub', '', true);
             v_result := asyouwere.write_snapshot(v_session,
                 (array['append'], array['/messages/'], array[null::int],
                     array[v_message])::asyouwere.change_rows,
                 false, null, null, null);
+            if v_turn.started_by is not null then
+                perform asyouwere.refuse_quota(v_session.user_id, 0, octet_length(v_message),
+                    p_are_counted => true);
+            end if;
             perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
                 set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
-        exception when sqlstate 'PT413' or sqlstate 'PT422' or statement_too_complex then
+        exception when sqlstate 'PT403' or sqlstate 'PT413' or sqlstate 'PT422' or statement_too_complex then
             -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of
             -- grace.
             v_message := null;
@@ -8068,42 +8148,6 @@ comment on function public.stop_turn is
 revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
 grant execute on function public.stop_turn to authenticated, service_role;
 
--- Taken along
--- -----------------------------------------------------------------------------------------------------
-create function asyouwere.export_turns(p_session_id uuid) returns text
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    -- The newest ten, together no larger than one may be: all of it is one row of the export. What is in their text
-    -- chunks is among the messages as well.
-    select ',"turns":[' || string_agg(concat(
-            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
-                t.ended_at,
-                'number', t.number, 'position', t.position)::text, -1),
-            ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
-    from (
-        select f.*, (
-            select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
-            where c.session = f.internal_session_id and c.turn = f.internal_id) as chunks
-        from (
-            select n.*, sum((
-                select c.bytes from asyouwere.turn_chunks c
-                where c.session = n.internal_session_id and c.turn = n.internal_id order by c.seq desc limit 1
-            )) over (order by n.internal_id desc) as bytes
-            from (
-                select * from public.session_turns i
-                where i.session_id = p_session_id and i.status = 'interrupted'
-                order by i.internal_id desc limit 10
-            ) n
-        ) f
-        where f.bytes <= (select s.max_turn_bytes from asyouwere.settings s)
-    ) t
-    where t.chunks is not null
-$$;
-comment on function asyouwere.export_turns is
-    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are '
-    'none.';
-revoke execute on function asyouwere.export_turns from public;
-
 -- Clean-up
 -- ---------------------------------------------------------------------------------------------------------
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
@@ -8161,6 +8205,137 @@ comment on function asyouwere.settle_turns is
     'there are more.';
 revoke execute on function asyouwere.settle_turns from public;
 
+-- 26_turn_exports.sql
+
+-- Turns taken along: an export has those whose chunks say more than the messages do, an import brings them
+-- back. A turn that runs is exported as far as it has come. Where it is imported nobody makes it any more: it
+-- comes as one whose lease ran out, and whoever looks first settles it.
+-- Breaks running code: no.
+
+create function asyouwere.export_turns(p_session public.free_agent_sessions) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- The newest ten, together no larger than one may be: all of it is one row of the export.
+    select ',"turns":[' || string_agg(concat(
+            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
+                t.ended_at,
+                'number', t.number, 'position', t.position)::text, -1),
+            ',"message":' || case when t.is_insider then t.message end::text,
+            ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
+    from (
+        select f.*, asyouwere.is_insider(p_session.id, p_session.user_id) as is_insider, (
+            select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
+            where c.session = f.internal_session_id and c.turn = f.internal_id) as chunks
+        from (
+            select n.*, sum((
+                select c.bytes from asyouwere.turn_chunks c
+                where c.session = n.internal_session_id and c.turn = n.internal_id order by c.seq desc limit 1
+            )) over (order by n.internal_id desc) as bytes
+            from (
+                select * from public.session_turns i
+                where i.session_id = p_session.id and i.status in ('running', 'interrupted')
+                order by i.internal_id desc limit 10
+            ) n
+        ) f
+        where f.bytes <= (select s.max_turn_bytes from asyouwere.settings s)
+    ) t
+    where t.chunks is not null
+$$;
+comment on function asyouwere.export_turns is
+    'The running turn of a session and the interrupted ones that have chunks yet, as a member of its export; '
+    'null if there are none.';
+revoke execute on function asyouwere.export_turns from public;
+
+create function asyouwere.write_imported_chunks(p_turn public.session_turns, p_chunks json) returns int
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_bytes bigint;
+begin
+    if not asyouwere.is_plain_part('/messages/', 0, p_chunks::text) then
+        perform asyouwere.refuse_part('/messages/', 0, p_chunks::text);
+    end if;
+    -- in flushes of some 128 KB, as a page of get_turn() is made of whole ones
+    insert into asyouwere.turn_chunks (session, turn, seq, chunks, flush, bytes, body)
+    select p_turn.internal_session_id, p_turn.internal_id, max(f.n), count(*), row_number() over w,
+        coalesce(octet_length(p_turn.message::text), 0) + sum(sum(f.size) + 99) over w,
+        string_agg(f.body, ',' order by f.n)
+    from (
+        select c.*, (sum(c.size) over (order by c.n) - c.size) / 131072 as flush
+        from (
+            select e.n, e.value::text as body, octet_length(e.value::text) + 65 as size
+            from json_array_elements(p_chunks) with ordinality e (value, n)
+        ) c
+    ) f
+    group by f.flush
+    window w as (order by f.flush);
+    select max(c.bytes) into v_bytes from asyouwere.turn_chunks c
+    where c.session = p_turn.internal_session_id and c.turn = p_turn.internal_id;
+    return coalesce(v_bytes, 0);
+end;
+$$;
+comment on function asyouwere.write_imported_chunks is
+    'Writes the chunks of a turn, and says what they count as.';
+revoke execute on function asyouwere.write_imported_chunks from public;
+
+create function asyouwere.import_turns(p_session public.free_agent_sessions, p_turns json) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_given record;
+    v_turn public.session_turns;
+    v_bytes bigint := 0;
+begin
+    select * into v_settings from asyouwere.settings;
+    if json_typeof(p_turns) is distinct from 'array' or json_array_length(p_turns) > 10 then
+        perform asyouwere.refuse_import('turns is a list of at most 10');
+    end if;
+    for v_given in
+        select t.*, t.status = 'running' as runs from json_to_recordset(p_turns) as t (
+            id uuid, status text, started_at timestamptz, ended_at timestamptz, number int, "position" int,
+            message json, chunks json)
+    loop
+        if v_given.id is null or v_given.status is null or v_given.status not in ('running', 'interrupted')
+            or json_typeof(v_given.chunks) is distinct from 'array'
+            or v_given.number not between 1 and p_session.latest_number or v_given.position < 0
+        then
+            perform asyouwere.refuse_import('a turn is not well formed');
+        end if;
+        if v_given.runs then
+            v_given.message := coalesce(v_given.message, '{"role":"assistant"}');
+            perform asyouwere.refuse_turn_message(v_given.message);
+        end if;
+        insert into public.session_turns (
+            session_id, id, internal_session_id, status, started_by, started_at, lease_seconds, lease_until,
+            ended_at, last_seq, number, position, message, due_at)
+        values (
+            p_session.id, v_given.id, p_session.internal_id, v_given.status, auth.uid(),
+            asyouwere.clamp_time(coalesce(v_given.started_at, now())), 1, now(),
+            case when not v_given.runs then asyouwere.clamp_time(coalesce(v_given.ended_at, now())) end,
+            json_array_length(v_given.chunks),
+            case when not v_given.runs then v_given.number end,
+            case when not v_given.runs then v_given.position end,
+            case when v_given.runs then v_given.message end,
+            case when not v_given.runs then now() + v_settings.delete_expired_after end)
+        returning * into v_turn;
+        v_bytes := v_bytes + asyouwere.write_imported_chunks(v_turn, v_given.chunks);
+        if v_bytes > v_settings.max_turn_bytes then
+            perform asyouwere.fail('too_large',
+                format('The turns of an import may have %s bytes.', v_settings.max_turn_bytes),
+                format('{"size_bytes": %s, "max_bytes": %s}', v_bytes, v_settings.max_turn_bytes));
+        end if;
+    end loop;
+exception
+    when data_exception or integrity_constraint_violation or invalid_parameter_value then
+        perform asyouwere.refuse_import('a turn is not well formed');
+end;
+$$;
+comment on function asyouwere.import_turns is
+    'The turns of an export, as the caller''s. Raises invalid_argument, too_large and what a part can be '
+    'refused for.';
+revoke execute on function asyouwere.import_turns from public;
+
 -- 26_turn_realtime.sql
 
 -- Whoever hears of a session's snapshots hears of its turns: {session, turn, seq}, event turn, when one
@@ -8215,6 +8390,70 @@ comment on function asyouwere.announce_chunks is 'Tells listeners of a flush.';
 revoke execute on function asyouwere.announce_chunks from public;
 
 select asyouwere.enable_realtime();
+
+-- 26_turn_revocation.sql
+
+-- Who may not save into a session any more keeps nobody out of it: the lease of a turn that such a person has
+-- begun ends at once, however long it was. Whoever looks next settles it, as any whose lease ran out.
+-- The triggers come before the row changes, so that they lock turns while no bucket is held: see the order of
+-- locks in 02_sessions.sql.
+-- Breaks running code: no.
+
+create function asyouwere.revoke_turns_of_member() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: nobody writes turns but the functions
+    if tg_op = 'UPDATE' and new.role = 'editor' then
+        return new;
+    end if;
+    update public.session_turns t set lease_until = clock_timestamp()
+    where t.session_id = old.session_id and t.status = 'running' and t.started_by = old.user_id
+        and t.lease_until > clock_timestamp();
+    return case tg_op when 'DELETE' then old else new end;
+end;
+$$;
+comment on function asyouwere.revoke_turns_of_member is
+    'When an editor is removed, leaves, or becomes a viewer.';
+revoke execute on function asyouwere.revoke_turns_of_member from public;
+create trigger revoke_turns before delete or update of role on public.session_members
+    for each row when (old.role = 'editor' and old.accepted_at is not null)
+    execute function asyouwere.revoke_turns_of_member();
+
+create function asyouwere.revoke_turns_of_session() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: as above. Made private: all but the owner's; handed over: the owner's before.
+    update public.session_turns t set lease_until = clock_timestamp()
+    where t.session_id = new.id and t.status = 'running' and t.lease_until > clock_timestamp()
+        and (t.started_by = old.user_id and old.user_id <> new.user_id
+            or t.started_by <> new.user_id and new.visibility = 'private');
+    return new;
+end;
+$$;
+comment on function asyouwere.revoke_turns_of_session is 'When a session is made private, or handed over.';
+revoke execute on function asyouwere.revoke_turns_of_session from public;
+create trigger revoke_turns before update of visibility, user_id on public.free_agent_sessions
+    for each row
+    when (old.user_id <> new.user_id or new.visibility = 'private' and old.visibility <> 'private')
+    execute function asyouwere.revoke_turns_of_session();
+
+create function asyouwere.revoke_turns_of_person() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: as above. The memberships go later, step by step.
+    update public.session_turns t set lease_until = clock_timestamp()
+    where t.started_by = new.user_id and t.ended_at is null and t.lease_until > clock_timestamp();
+    return null;
+end;
+$$;
+comment on function asyouwere.revoke_turns_of_person is
+    'When a user was deleted, or a person''s data is to go.';
+revoke execute on function asyouwere.revoke_turns_of_person from public;
+create trigger revoke_turns after insert or update of requested_at on asyouwere.erasures
+    for each row execute function asyouwere.revoke_turns_of_person();
 
 -- 27_reading_parts.sql
 

@@ -124,10 +124,11 @@ comment on column asyouwere.settings.max_invitations_from_one is
 comment on column asyouwere.settings.keep_chunks_for is
     'How long a turn''s chunks stay after its end; interrupted: delete_expired_after.';
 comment on column asyouwere.settings.max_turn_bytes is
-    'JSON of a turn''s chunks, each flush counting 100 more.';
+    'A turn''s message and JSON of its chunks, each flush counting 100 more, each chunk 64.';
 comment on column asyouwere.settings.max_running_turns_per_user is 'Begun by one person. Null: no limit.';
 comment on column asyouwere.settings.max_recent_turns_per_user is
-    'Begun by one person and ended within keep_chunks_for. Null: no limit.';
+    'Begun by one person, ended, and their chunks kept yet, which of an interrupted one is longest. Null: no '
+    'limit.';
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;

@@ -20,7 +20,7 @@ create table public.session_turns (
     number int,
     position int,
     changed_parts int,
-    message json not null,
+    message json,
     finished_with uuid,
     due_at timestamptz,
     primary key (session_id, id)
@@ -43,7 +43,7 @@ comment on column public.session_turns.number is 'The snapshot that the finished
 comment on column public.session_turns.position is
     'Where the finished message stands in the state''s list "messages"; null: there is none.';
 comment on column public.session_turns.message is
-    'What the message made of text chunks has besides its content.';
+    'What the message made of text chunks has besides its content; null once the turn is over.';
 comment on column public.session_turns.finished_with is
     'MD5 of what finish_turn() was given, to tell a retry.';
 comment on column public.session_turns.due_at is
@@ -55,6 +55,9 @@ create unique index session_turns_running on public.session_turns (session_id) w
 create index session_turns_latest on public.session_turns (session_id, internal_id desc);
 create index session_turns_of_person on public.session_turns (started_by, ended_at desc)
     where started_by is not null;
+-- their chunks stay longest, and count for as long
+create index session_turns_interrupted on public.session_turns (started_by, ended_at desc)
+    where started_by is not null and status = 'interrupted';
 create index session_turns_due on public.session_turns (due_at) where due_at is not null;
 
 create table asyouwere.turn_chunks (
@@ -74,7 +77,8 @@ comment on column asyouwere.turn_chunks.session is
 comment on column asyouwere.turn_chunks.seq is 'Number of the last chunk in it; chunks count from 1.';
 comment on column asyouwere.turn_chunks.chunks is 'How many chunks are in it.';
 comment on column asyouwere.turn_chunks.flush is 'Which flush of its turn it is: 1, 2, 3 …';
-comment on column asyouwere.turn_chunks.bytes is 'Of the turn up to here: bodies, and 100 for each flush.';
+comment on column asyouwere.turn_chunks.bytes is
+    'What the turn counts as, up to here: its message, bodies, 100 for each flush, 64 for each chunk.';
 comment on column asyouwere.turn_chunks.body is
     'The chunks as they were sent: a JSON list without its brackets.';
 alter table asyouwere.turn_chunks set (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
@@ -82,10 +86,12 @@ alter table asyouwere.turn_chunks enable row level security; -- no policy: the f
 
 alter table public.session_turns enable row level security;
 revoke all on public.session_turns from anon, authenticated, service_role;
-grant select on public.session_turns to authenticated, service_role;
+grant select on public.session_turns to service_role;
+-- Not whose it is, nor what its message will have: who reads a public session is a stranger to it. get_turn()
+-- tells the owner and members.
 grant select (session_id, id, status, started_at, lease_until, stop_requested_at, ended_at, last_seq,
     number, position)
-    on public.session_turns to anon; -- not whose it is
+    on public.session_turns to anon, authenticated;
 create policy "Whoever reads a session reads its turns"
     on public.session_turns for select to anon, authenticated
     using ((select true from public.free_agent_sessions s where s.id = session_turns.session_id));
@@ -190,17 +196,24 @@ begin
                 limit v_settings.max_running_turns_per_user) n) as used
         union all
         select 'recent_turns', v_settings.max_recent_turns_per_user, (
+            -- as long as their chunks are kept
             select count(*) from (
-                select from public.session_turns t
-                where t.started_by = p_person and t.ended_at > now() - v_settings.keep_chunks_for
-                limit v_settings.max_recent_turns_per_user) n)
+                (select from public.session_turns t
+                where t.started_by = p_person and t.status <> 'interrupted'
+                    and t.ended_at > now() - v_settings.keep_chunks_for
+                limit v_settings.max_recent_turns_per_user)
+                union all
+                (select from public.session_turns t
+                where t.started_by = p_person and t.status = 'interrupted'
+                    and t.ended_at > now() - v_settings.delete_expired_after
+                limit v_settings.max_recent_turns_per_user)) n)
     ) c
     where c.used >= c.most
     limit 1;
     if found then
         perform asyouwere.fail('quota_exceeded',
             case v_quota when 'running_turns' then 'Too many turns are running. Finish some first.'
-            else 'Too many turns in a short time. Wait until their chunks are gone.' end,
+            else 'Too many turns whose chunks are kept yet: of an interrupted one they stay for days.' end,
             format('{"quota": "%s", "used": %s, "limit": %s}', v_quota, v_limit, v_limit));
     end if;
 end;
@@ -208,6 +221,26 @@ $$;
 comment on function asyouwere.refuse_turns is
     'Raises quota_exceeded if a person has as many turns as allowed.';
 revoke execute on function asyouwere.refuse_turns from public;
+
+create function asyouwere.refuse_turn_message(p_message json) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_shape json := asyouwere.readable_json(p_message::text);
+begin
+    if json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
+        or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
+    then
+        perform asyouwere.fail('invalid_argument',
+            'message is an object of at most 8 KB without content and status.');
+    elsif not asyouwere.is_plain_part('/messages/', 0, p_message::text) then
+        perform asyouwere.refuse_part('/messages/', 0, p_message::text); -- or the turn could never be settled
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_turn_message is
+    'Raises invalid_argument, or what a part is refused for, if it can''t become a message with its content.';
+revoke execute on function asyouwere.refuse_turn_message from public;
 
 create function asyouwere.start_turn(
     p_session_id uuid, p_turn_id uuid, p_lease_seconds int, p_message json, p_on_running text,
@@ -218,7 +251,6 @@ set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_session public.free_agent_sessions;
-    v_shape json;
 begin
     -- definer: nobody writes turns but through here
     created := false;
@@ -227,17 +259,12 @@ begin
     if not found then
         perform asyouwere.refuse_access(p_session_id, 'editor');
     end if;
-    v_shape := asyouwere.readable_json(p_message::text);
     if p_turn_id is null or p_lease_seconds is null or p_lease_seconds not between 1 and 300 then
         perform asyouwere.fail('invalid_argument', 'A turn has an id, and a lease of 1 to 300 seconds.');
     elsif p_on_running is null or p_on_running not in ('refuse', 'join') then
         perform asyouwere.fail('invalid_argument', 'on_running is refuse or join.');
-    elsif json_typeof(v_shape) is distinct from 'object' or octet_length(p_message::text) > 8192
-        or coalesce(v_shape -> 'content', v_shape -> 'status') is not null
-    then
-        perform asyouwere.fail('invalid_argument',
-            'message is an object of at most 8 KB without content and status.');
     end if;
+    perform asyouwere.refuse_turn_message(p_message);
     for attempt in 1 .. 3 loop
         select * into turn from public.session_turns t where t.session_id = p_session_id and t.id = p_turn_id;
         if found and turn.status <> 'running' and turn.started_by is distinct from auth.uid()

@@ -11,7 +11,7 @@ declare
 begin
     if p_bytes > v_max_bytes then
         perform asyouwere.fail('too_large',
-            format('The chunks of a turn may have %s bytes, each flush counting 100 more.', v_max_bytes),
+            format('A turn may have %s bytes, each flush counting 100 more and each chunk 64.', v_max_bytes),
             format('{"size_bytes": %s, "max_bytes": %s}', p_bytes, v_max_bytes));
     end if;
     if v_cost > 0 then
@@ -92,7 +92,9 @@ begin
     next_seq := p_from_seq + greatest(v_count, v_known);
     if v_count > v_known then
         v_flush := coalesce(v_last.flush, 0) + 1;
-        v_bytes := coalesce(v_last.bytes, 0) + octet_length(v_body) + 100;
+        -- not free, however small: to settle a turn, each chunk is looked at
+        v_bytes := coalesce(v_last.bytes, octet_length(v_turn.message::text))
+            + octet_length(v_body) + 100 + 64 * (v_count - v_known);
         insert into asyouwere.turn_chunks (session, turn, seq, chunks, flush, bytes, body)
         values (v_turn.internal_session_id, v_turn.internal_id, next_seq - 1, v_count - v_known, v_flush,
             v_bytes, v_body);
@@ -101,11 +103,16 @@ begin
             perform asyouwere.charge_flush(v_last, v_flush, v_bytes);
         end if;
     end if;
-    if v_count = 0 or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0) then
+    if v_count = 0
+        or v_turn.lease_until - clock_timestamp() < make_interval(secs => v_turn.lease_seconds / 3.0)
+    then
         update public.session_turns t
         set lease_until = clock_timestamp() + make_interval(secs => v_turn.lease_seconds),
             last_seq = next_seq - 1
         where t.session_id = p_session_id and t.id = p_turn_id;
+        if v_count = 0 then
+            perform asyouwere.charge();
+        end if;
     end if;
     stop := v_turn.stop_requested_at is not null;
 end;
@@ -132,10 +139,9 @@ grant execute on function public.append_turn_chunks to authenticated, service_ro
 
 -- Following
 -- --------------------------------------------------------------------------------------------------
-create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
+create function asyouwere.look_at_turn(p_session_id uuid, p_turn_id uuid,
     p_after_seq int) returns asyouwere.turn_state
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set jit = off
 as $$
 declare
@@ -144,8 +150,7 @@ declare
     v_last int;
     v_state asyouwere.turn_state;
 begin
-    -- Definer: access is checked in the statement. The turn is read before its chunks: if it has ended, they
-    -- are all there.
+    -- the turn is read before its chunks: if it has ended, they are all there
     if p_turn_id is not null then
         select * into v_turn from public.session_turns t
         where t.session_id = p_session_id and t.id = p_turn_id
@@ -172,7 +177,10 @@ begin
     where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id
     order by c.session desc, c.turn desc, c.seq desc limit 1;
     v_last := coalesce(v_last, v_turn.last_seq);
-    v_state := (v_turn.id, v_turn.status, case when current_setting('role') <> 'anon'
+    v_state := (v_turn.id, v_turn.status,
+        -- who only reads a public session is not told whose it is
+        case when v_turn.started_by is not null and asyouwere.is_insider(p_session_id, (
+            select s.user_id from public.free_agent_sessions s where s.id = p_session_id))
         then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
         least(v_after, v_last) + 1, '[]', v_last + 1, false,
         v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
@@ -202,8 +210,38 @@ begin
     return v_state;
 end;
 $$;
-comment on function asyouwere.read_turn is
+comment on function asyouwere.look_at_turn is
     'A turn and its chunks after a number; settles one whose lease ran out.';
+revoke execute on function asyouwere.look_at_turn from public;
+
+create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
+    p_after_seq int) returns asyouwere.turn_state
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_state asyouwere.turn_state;
+begin
+    -- Definer: access is checked in the statement. The everyday poll finds nothing: one statement, without
+    -- the settings of look_at_turn(), which would cost a tenth of it.
+    select t.id, t.status, t.started_by, t.lease_until, t.stop_requested_at is not null,
+        p_after_seq + 1, '[]', p_after_seq + 1, false, t.number, t.position, t.started_at, t.ended_at
+    into v_state
+    from public.session_turns t, public.free_agent_sessions s
+    where t.session_id = p_session_id and t.id = p_turn_id and s.id = p_session_id
+        and t.status = 'running' and t.lease_until > clock_timestamp()
+        and (s.user_id = auth.uid()
+            or s.visibility <> 'public' and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
+        and p_after_seq = (
+            select c.seq from asyouwere.turn_chunks c
+            where c.session = t.internal_session_id and c.turn = t.internal_id
+            order by c.session desc, c.turn desc, c.seq desc limit 1);
+    if not found then
+        v_state := asyouwere.look_at_turn(p_session_id, p_turn_id, p_after_seq);
+    end if;
+    return v_state;
+end;
+$$;
+comment on function asyouwere.read_turn is 'A turn, and its chunks after a number if there are any.';
 revoke execute on function asyouwere.read_turn from public;
 grant execute on function asyouwere.read_turn to anon, authenticated, service_role;
 

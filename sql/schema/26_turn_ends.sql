@@ -45,6 +45,7 @@ begin
     set status = p_status, ended_at = clock_timestamp(), last_seq = v_last, number = p_result.number,
         position = p_position,
         changed_parts = p_result.changed_parts, finished_with = p_finished_with,
+        message = null,
         due_at = clock_timestamp()
             + case p_status when 'interrupted' then s.delete_expired_after else s.keep_chunks_for end
     from asyouwere.settings s
@@ -79,16 +80,20 @@ begin
     if v_message is not null then
         begin
             -- As nobody: whoever looks neither wrote it nor pays for it, and may be somebody who only reads.
-            -- No SET
-            -- clause: only a superuser could create the function with one for such a setting.
+            -- But what people have begun counts as stored bytes, as if they had finished it. No SET clause:
+            -- only a superuser could create the function with one for such a setting.
             perform set_config('request.jwt.claims', '', true), set_config('request.jwt.claim.sub', '', true);
             v_result := asyouwere.write_snapshot(v_session,
                 (array['append'], array['/messages/'], array[null::int],
                     array[v_message])::asyouwere.change_rows,
                 false, null, null, null);
+            if v_turn.started_by is not null then
+                perform asyouwere.refuse_quota(v_session.user_id, 0, octet_length(v_message),
+                    p_are_counted => true);
+            end if;
             perform set_config('request.jwt.claims', coalesce(v_claims, ''), true),
                 set_config('request.jwt.claim.sub', coalesce(v_claimed_sub, ''), true);
-        exception when sqlstate 'PT413' or sqlstate 'PT422' or statement_too_complex then
+        exception when sqlstate 'PT403' or sqlstate 'PT413' or sqlstate 'PT422' or statement_too_complex then
             -- No room, or messages is no list: it ends all the same, and the chunks stay for the time of
             -- grace.
             v_message := null;
@@ -220,42 +225,6 @@ comment on function public.stop_turn is
     'over: how it ended. Raises turn_not_found, forbidden.';
 revoke execute on function public.stop_turn from public, anon, authenticated, service_role;
 grant execute on function public.stop_turn to authenticated, service_role;
-
--- Taken along
--- -----------------------------------------------------------------------------------------------------
-create function asyouwere.export_turns(p_session_id uuid) returns text
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    -- The newest ten, together no larger than one may be: all of it is one row of the export. What is in their text
-    -- chunks is among the messages as well.
-    select ',"turns":[' || string_agg(concat(
-            left(json_build_object('id', t.id, 'status', t.status, 'started_at', t.started_at, 'ended_at',
-                t.ended_at,
-                'number', t.number, 'position', t.position)::text, -1),
-            ',"chunks":[', t.chunks, ']}'), ',' order by t.internal_id) || ']'
-    from (
-        select f.*, (
-            select string_agg(c.body, ',' order by c.seq) from asyouwere.turn_chunks c
-            where c.session = f.internal_session_id and c.turn = f.internal_id) as chunks
-        from (
-            select n.*, sum((
-                select c.bytes from asyouwere.turn_chunks c
-                where c.session = n.internal_session_id and c.turn = n.internal_id order by c.seq desc limit 1
-            )) over (order by n.internal_id desc) as bytes
-            from (
-                select * from public.session_turns i
-                where i.session_id = p_session_id and i.status = 'interrupted'
-                order by i.internal_id desc limit 10
-            ) n
-        ) f
-        where f.bytes <= (select s.max_turn_bytes from asyouwere.settings s)
-    ) t
-    where t.chunks is not null
-$$;
-comment on function asyouwere.export_turns is
-    'The interrupted turns of a session that have chunks yet, as a member of its export; null if there are '
-    'none.';
-revoke execute on function asyouwere.export_turns from public;
 
 -- Clean-up
 -- ---------------------------------------------------------------------------------------------------------

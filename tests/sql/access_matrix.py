@@ -343,7 +343,7 @@ SESSION_OF_ANON = (
     *("created_at", "updated_at", "last_activity_at", "expired_at", "latest_number", "size_bytes", "message_count"),
     "activity_bin",
 )
-TURN_OF_ANON = (
+TURN_OF_USERS = (
     *("session_id", "id", "status", "started_at", "lease_until", "stop_requested_at", "ended_at", "last_seq"),
     *("number", "position"),
 )
@@ -369,7 +369,7 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     },
     "public.sessions_list": {"SELECT": dict.fromkeys(WRITERS)},
     "public.free_agent_sessions_internal_id_seq": {},
-    "public.session_turns": {"SELECT": {"anon": TURN_OF_ANON, **dict.fromkeys(WRITERS)}},
+    "public.session_turns": {"SELECT": {"service_role": None, "anon": TURN_OF_USERS, "authenticated": TURN_OF_USERS}},
     "public.session_turns_internal_id_seq": {},
     "asyouwere.turn_chunks": {},
     "asyouwere.described_sessions": {"SELECT": dict.fromkeys(WRITERS)},

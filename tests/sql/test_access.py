@@ -138,7 +138,7 @@ def test_tables_answer_alike_too(scene: Scene, caller: str) -> None:
         "select * from public.session_snapshots where session_id = %(id)s",
         "select * from public.session_members where session_id = %(id)s",
         "select * from public.session_messages where session_id = %(id)s",
-        "select * from public.session_turns where session_id = %(id)s",
+        "select id from public.session_turns where session_id = %(id)s",
         "select * from public.sessions_list where id = %(id)s",
         "update public.free_agent_sessions set name = 'x' where id = %(id)s",
         "delete from public.free_agent_sessions where id = %(id)s",
