@@ -18,8 +18,8 @@ from asyouwere.local.doctor.connecting import ask
 from asyouwere.local.doctor.encryption import check_telemetry
 from asyouwere.local.migrations import migrate
 from asyouwere.local.psql import psql_environment
+from asyouwere.postgres.encryption import NotEncrypted, encrypted, encrypted_or_here, is_this_machine
 from asyouwere.service.database import open_database
-from asyouwere.service.encryption import NotEncrypted, encrypted, encrypted_or_here, is_this_machine
 from asyouwere.service.settings import VARIABLES, Settings, SettingsError
 from tests.support.cluster import Cluster
 from tests.support.wiretap import ELSEWHERE, Wiretap, make_certificate, tls_before, wiretap

@@ -19,9 +19,10 @@ SHARED = {"error_codes", "errors", "version"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{name: set() for name in SHARED},
     "state": set(),
-    "client": {"state"},
-    "service": {"state"},
-    "local": {"state", "client", "service"},
+    "postgres": set(),
+    "client": {"state", "postgres"},
+    "service": {"state", "postgres"},
+    "local": {"state", "postgres", "client", "service"},
     "__init__": {"client"},
     "__main__": {"local"},
 }

@@ -261,7 +261,7 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
     import psycopg
 
     from asyouwere.local import migrations
-    from asyouwere.service.encryption import NotEncrypted
+    from asyouwere.postgres.encryption import NotEncrypted
 
     if not database_url:
         raise LocalError("say which database: --database-url postgresql://… (or ASYOUWERE_DATABASE_URL)")

@@ -18,7 +18,7 @@ import psycopg
 
 from asyouwere.local.errors import LocalError, MigrationFailed, MigrationRefused
 from asyouwere.local.statements import split_statements
-from asyouwere.service.encryption import encrypted
+from asyouwere.postgres.encryption import encrypted
 
 FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 # The application's own migrations carry a time (14 digits) and are none of our business; ours are counted.

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from asyouwere.local.binaries import from_wheel
 from asyouwere.local.errors import PostgresMissing
 from asyouwere.local.tokens import claims_of
-from asyouwere.service.encryption import encrypted
+from asyouwere.postgres.encryption import encrypted
 
 #: What `encrypted` settles, as psql's variables.
 _ENCRYPTION = {"sslmode": "PGSSLMODE", "gssencmode": "PGGSSENCMODE", "require_auth": "PGREQUIREAUTH"}

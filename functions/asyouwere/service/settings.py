@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from asyouwere.service.encryption import NotEncrypted, encrypted, encrypted_or_here
+from asyouwere.postgres.encryption import NotEncrypted, encrypted, encrypted_or_here
 
 __all__ = ["VARIABLES", "Readers", "Settings", "SettingsError", "Variable"]
 

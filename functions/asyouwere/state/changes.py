@@ -29,7 +29,7 @@ from asyouwere.state.addresses import (
 from asyouwere.state.rows import ChangeRows
 from asyouwere.state.tree import Parts, Tree, flatten, open_tree, render, tree_of_parts, tree_of_rows
 
-__all__ = ["append_items", "apply", "diff", "replace"]
+__all__ = ["append_items", "apply", "diff", "diff_trees", "replace"]
 
 Container: TypeAlias = "dict[str, Tree] | list[str]"
 
@@ -97,6 +97,11 @@ def append_items(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
 
 def diff(old: Parts, new: Parts) -> str:
     """The changes from one state to another, as JSON text that ``open_changes`` takes; {} if none."""
+    return diff_trees(tree_of_parts(old), tree_of_parts(new))
+
+
+def diff_trees(old: dict[str, Tree], new: dict[str, Tree]) -> str:
+    """The same of two trees. What is the same object in both is not looked into."""
     to_set: list[str] = []
     to_append: list[str] = []
     to_remove: list[str] = []
@@ -105,7 +110,7 @@ def diff(old: Parts, new: Parts) -> str:
         to_remove.extend(pointer_text(f"{path}{key}/") for key in before if key not in after)
         for key, value in after.items():
             inner, was = f"{path}{key}/", before.get(key)
-            if was == value:
+            if was is value or was == value:
                 continue
             if isinstance(was, dict) and isinstance(value, dict):
                 compare(was, value, inner)
@@ -116,13 +121,13 @@ def diff(old: Parts, new: Parts) -> str:
 
     def compare_lists(before: list[str], after: list[str], path: str) -> None:
         kept = min(len(before), len(after))
-        changed = [item for item in range(kept) if before[item] != after[item]]
+        changed = [item for item, (was, value) in enumerate(zip(before, after, strict=False)) if was != value]
         if len(after) > kept:
             to_append.append(f"{pointer_text(path)}:[{','.join(after[kept:])}]")
         to_set.extend(f"{pointer_text(path, item)}:{after[item]}" for item in changed)
         to_remove.extend(pointer_text(path, item) for item in range(kept, len(before)))
 
-    compare(tree_of_parts(old), tree_of_parts(new), "/")
+    compare(old, new, "/")
     members = []
     if to_set:
         members.append(f'"set":{{{",".join(to_set)}}}')

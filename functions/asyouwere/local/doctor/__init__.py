@@ -19,7 +19,7 @@ from asyouwere.local.doctor.encryption import check_encryption, check_telemetry
 from asyouwere.local.doctor.finding import Finding
 from asyouwere.local.doctor.pooling import check_pooler
 from asyouwere.local.doctor.web import check_functions, check_keys, check_rest
-from asyouwere.service.encryption import NotEncrypted, encrypted
+from asyouwere.postgres.encryption import NotEncrypted, encrypted
 
 __all__ = ["Finding", "examine"]
 

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 
 from asyouwere.local.doctor.finding import Finding
-from asyouwere.service.encryption import NotEncrypted, is_this_machine
+from asyouwere.postgres.encryption import NotEncrypted, is_this_machine
 
 __all__ = ["CONNECT_SECONDS", "NO_ANSWER_IN_TIME", "ask", "connection_failure"]
 

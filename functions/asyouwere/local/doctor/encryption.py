@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from asyouwere.local.doctor.finding import Finding
-from asyouwere.service.encryption import encrypted_or_here
+from asyouwere.postgres.encryption import encrypted_or_here
 
 __all__ = ["check_encryption", "check_telemetry"]
 

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from asyouwere.errors import AsYouWereError, from_code
+from asyouwere.postgres.failures import Failure
 from asyouwere.service.auth.token_errors import TokenError
-from asyouwere.service.database.failures import Failure
 
 if TYPE_CHECKING:
     import httpx

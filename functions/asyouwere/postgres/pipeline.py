@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import pq
 
-from asyouwere.service.database.failures import Failure
+from asyouwere.postgres.failures import Failure
 
 __all__ = ["Statement", "exchange", "rows_of"]
 

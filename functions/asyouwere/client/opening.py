@@ -1,0 +1,238 @@
+"""Opening a session: which way to the server, what the journal has, what the server has."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import anyio
+
+from asyouwere.client.document import Document
+from asyouwere.client.errors import Expired, Unreachable
+from asyouwere.client.events import Events
+from asyouwere.client.journal import Journal, Record, default_folder, journal_file
+from asyouwere.client.replica import Replica
+from asyouwere.client.session import Session
+from asyouwere.client.sync import Rhythm, Sync, is_passing
+from asyouwere.client.tokens import Token, Tokens, claims_of
+from asyouwere.client.transport import Row, Transport
+from asyouwere.errors import AsYouWereError, NotFound
+from asyouwere.state.rebasing import Doubt
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Opening", "Options"]
+
+_LOG: Final = logging.getLogger("asyouwere")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``asyouwere.open`` was given; see there."""
+
+    url: str = field(repr=False)
+    token: Token | None = field(default=None, repr=False)
+    session: str | None = None
+    key: str | None = None
+    user_id: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    journal: Path | str | bool = True
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    version: int | None = None
+    migrate: Callable[[Any, int], Any] | None = None
+    on_expired: Literal["stop", "new"] | int = "stop"
+    resolve: Callable[[Doubt], Any] | None = None
+    timeout: float = 30.0
+    close_timeout: float = 10.0
+    http: httpx.AsyncClient | None = field(default=None, repr=False)
+
+
+class Opening:
+    """What ``asyouwere.open`` returns: enter it with ``async with``, or with ``with`` where nothing is async."""
+
+    def __init__(self, options: Options) -> None:
+        if options.session is not None and options.key is not None:
+            raise TypeError("say session=… or key=…, not both")
+        self._options = options
+        self._stack: AsyncExitStack | None = None
+        self._session: Session | None = None
+        self._blocking: Any = None
+
+    async def __aenter__(self) -> Session:
+        stack = AsyncExitStack()
+        try:
+            session = await self._opened(stack)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stack.aclose()
+            raise
+        self._stack, self._session = stack, session
+        return session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._stack is not None
+        stack, self._stack = self._stack, None
+        await stack.__aexit__(None, None, None)
+
+    async def _opened(self, stack: AsyncExitStack) -> Session:
+        options = self._options
+        tokens = None if options.token is None else Tokens(options.token)
+        transport = transport_for(options, tokens)
+        stack.push_async_callback(transport.close)
+        journal = await _journal_for(options, tokens)
+        stack.callback(journal.close)
+        row = await self._row(transport, journal)
+        session_id = str(row["id"])
+        found = journal.adopt(session_id)
+        document, events = Document(), Events()
+        own = found.pop(0) if found else None
+        replica = own.replica if own is not None else Replica()
+        record = Record(journal, session_id, replica, own.client if own is not None else None)
+        document.show(replica.local)
+        replica.local = document.tree()
+        sync = Sync(session_id, transport, replica, document, record, events, options.rhythm, options.resolve)
+        await _restored(sync, row)
+        group = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(group.cancel_scope.cancel)
+        session = Session(sync, row, group, tokens)
+        stack.push_async_callback(self._close, session)
+        for other in found:
+            if other.replica.is_waiting:
+                group.start_soon(
+                    _finish, sync, Record(journal, session_id, other.replica, other.client), other.replica
+                )
+            else:
+                journal.forget(other.client)
+        await sync.run(group)
+        return session
+
+    async def _row(self, transport: Transport, journal: Journal) -> Row:
+        """The session's row; of one that was open here before, also without the server."""
+        options = self._options
+        try:
+            row = await transport.find_or_make(options.session, options.key, dict(options.fields))
+        except Unreachable:
+            known = options.session or (journal.session_of(options.key) if options.key is not None else None)
+            if known is None:
+                raise
+            return {"id": known, "key": options.key, "is_offline": True}
+        except NotFound as exc:
+            if exc.code != "session_not_found":
+                raise
+            if options.on_expired == "stop":
+                raise Expired from exc
+            row = await transport.find_or_make(None, options.key, dict(options.fields))
+        if options.key is not None:
+            journal.remember(options.key, str(row["id"]))
+        return row
+
+    async def _close(self, session: Session) -> None:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._options.close_timeout):
+            await session.close()
+        session._is_closed = True
+
+
+async def _restored(sync: Sync, row: Row) -> None:
+    """What the server has, under what the journal has; without the server, what the journal has alone."""
+    try:
+        if row.get("is_offline"):
+            raise Unreachable
+        if sync.replica.number or sync.replica.is_waiting:
+            if sync.replica.sending is None:
+                await sync.catch_up()
+        elif row.get("latest_number"):
+            sync.take(await sync.transport.restore(sync.session))
+    except AsYouWereError as exc:
+        if not is_passing(exc) or not (sync.replica.number or sync.replica.is_waiting or row.get("is_offline")):
+            raise
+        sync._failed(exc)
+        sync.events.tell("restored", source="journal", number=sync.replica.number)
+        return
+    sync.is_restored = True
+    sync.events.tell("restored", source="server", number=sync.replica.number)
+
+
+async def _finish(sync: Sync, record: Record, replica: Replica) -> None:
+    """Send what a client that is gone has begun, in its name; then see it as everybody does."""
+    document = Document()
+    document.show(replica.local)
+    replica.local = document.tree()
+    theirs = Sync(sync.session, sync.transport, replica, document, record, Events(), Rhythm(poll=None))
+    while True:
+        try:
+            await theirs.save()
+        except AsYouWereError as exc:
+            if is_passing(exc):
+                from asyouwere.client.waking import backoff
+
+                await anyio.sleep(backoff(theirs.failures, exc.retry_after))
+                continue
+            record.journal.set_aside(record.client)
+            sync.events.tell("error", code=exc.code, record=record.client)
+            return
+        record.journal.forget(record.client)
+        return
+
+
+async def _journal_for(options: Options, tokens: Tokens | None) -> Journal:
+    if options.journal is False:
+        return Journal(None)
+    folder = default_folder() if options.journal is True else Path(options.journal)
+    user = options.user_id
+    if user is None and tokens is not None:
+        try:
+            token = await tokens.current()
+        except AsYouWereError:
+            token = ""
+        user = str(claims_of(token).get("sub") or "")
+    split = urlsplit(options.url)
+    return Journal(journal_file(folder, f"{split.hostname}:{split.port or ''}{split.path}", user or ""))
+
+
+@functools.cache
+def _ssl_context() -> Any:
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def transport_for(options: Options, tokens: Tokens | None) -> Transport:
+    """The way that an address names: ``postgresql://`` Postgres itself, ``…/rest/v1`` or a Supabase project
+    PostgREST, everything else the functions."""
+    split = urlsplit(options.url)
+    if split.scheme in ("postgresql", "postgres"):
+        from asyouwere.client.postgres import PostgresTransport
+
+        if options.user_id is None:
+            raise TypeError("a postgresql:// address needs user_id=…, whose sessions they are")
+        return PostgresTransport(options.url, options.user_id, timeout=options.timeout)
+    if split.scheme not in ("http", "https"):
+        raise ValueError("url is https://… (functions, or a Supabase project) or postgresql://…")
+    import httpx
+
+    from asyouwere.client.requests import Requests
+
+    client = options.http or httpx.AsyncClient(verify=_ssl_context(), timeout=options.timeout)
+    is_project = split.path in ("", "/") and (
+        options.api_key is not None or (split.hostname or "").endswith((".supabase.co", ".supabase.in"))
+    )
+    if is_project or split.path.rstrip("/").endswith("/rest/v1"):
+        from asyouwere.client.postgrest import PostgrestTransport
+
+        base = options.url.rstrip("/") + ("/rest/v1" if is_project else "")
+        headers = {} if options.api_key is None else {"apikey": options.api_key}
+        return PostgrestTransport(Requests(base, tokens, headers=headers, client=client, own=options.http is None))
+    from asyouwere.client.http import HttpTransport
+
+    return HttpTransport(Requests(options.url, tokens, client=client, own=options.http is None))

@@ -1,0 +1,307 @@
+"""A session as an app has it: a state to read and change, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from asyouwere.client.context import last_messages
+from asyouwere.client.deltas import changed_parts
+from asyouwere.client.document import Document
+from asyouwere.client.errors import Closed, SchemaTooNew
+from asyouwere.client.events import Event, EventName, Events, Statistics, Status, Waiting, utc
+from asyouwere.client.sync import Sync
+from asyouwere.client.tracked import TrackedDict, TrackedList, plain
+from asyouwere.client.transport import Row, Transport
+from asyouwere.state.tree import render
+
+if TYPE_CHECKING:
+    from asyouwere.client.tokens import Tokens
+    from asyouwere.client.turns import Progress, Turn
+
+__all__ = ["Session"]
+
+
+class Session:
+    """An open session. ``asyouwere.open`` makes it; everything it does by itself ends with that block.
+
+    state: a dict that is changed in place. What others save comes into it by itself, between two awaits. Values that
+    are put in are copied; take what ``state`` gives back to change it later.
+    """
+
+    def __init__(self, sync: Sync, row: Row, group: Any, tokens: Tokens | None = None) -> None:
+        self._sync = sync
+        self._row = row
+        self._group = group
+        self._tokens = tokens
+        self._opened = time.monotonic()
+        self._is_closed = False
+        self.is_read_only = False
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self._sync.session
+
+    @property
+    def key(self) -> str | None:
+        """The app's own name for it, for its owner."""
+        return self._row.get("key")
+
+    @property
+    def state(self) -> TrackedDict:
+        """The state, to be read and changed."""
+        return self._sync.document.root
+
+    @state.setter
+    def state(self, value: Mapping[str, Any]) -> None:
+        self.set("", value)
+
+    @property
+    def number(self) -> int:
+        """Number of the snapshot that the server had when last heard of; 0: never saved."""
+        return self._sync.replica.number
+
+    @property
+    def status(self) -> Status:
+        """How it is. ``waiting`` is counted when asked for, which costs what waits."""
+        sync = self._sync
+        sync.look()
+        replica = sync.replica
+        waiting = Waiting()
+        if replica.is_waiting:
+            changes = sum(1 for _ in changed_parts(replica.base, replica.local))
+            under_way = "" if replica.sending is None else replica.sending.changes
+            waiting = Waiting(changes, len(under_way.encode()) + len(replica.pending().encode()))
+        return Status(
+            is_saving=sync.is_saving,
+            last_saved=utc(sync.last_saved),
+            save_count=sync.saves,
+            waiting=waiting,
+            error=None if sync.error is None else sync.error.code,
+            offline=sync.offline,
+            journal=sync.record.journal.health,
+            is_restored=sync.is_restored,
+        )
+
+    @property
+    def statistics(self) -> Statistics:
+        """Some figures for a status page."""
+        messages = self.state.get("messages")
+        return Statistics(
+            is_active=not self._is_closed and not self._sync.is_expired,
+            id=self.id,
+            messages=len(messages) if isinstance(messages, list) else 0,
+            duration_seconds=time.monotonic() - self._opened,
+            reconnects=self._sync.reconnects,
+            token_seconds=None if self._tokens is None else self._tokens.seconds_left,
+        )
+
+    # -- changing it -----------------------------------------------------------------------------------------------
+
+    def append(self, item: Any, *more: Any, to: str = "/messages") -> Any:
+        """Put items at the end of a list, which is made where nothing is. Written to the journal when this returns.
+        Others who append at the same time are never in conflict. Returns the last item as it is in the state."""
+        self._writable()
+        items = self._document.list_at(to)
+        items.extend([item, *more])
+        self._sync.look()
+        return items[-1]
+
+    def update(self, change: Callable[[TrackedDict], object] | Mapping[str, Any]) -> None:
+        """Change the state by a function that is given it, or by members to set. All of it is saved together, and
+        written to the journal when this returns."""
+        self._writable()
+        with self._document.lock:
+            if callable(change):
+                change(self.state)
+            else:
+                self.state.update(change)
+        self._sync.look()
+
+    def set(self, pointer: str, value: Any) -> None:
+        """Put a value at a JSON Pointer ("" is the whole state), making missing objects on the way."""
+        self._writable()
+        self._document.set(pointer, value)
+        self._sync.look()
+
+    def get(self, pointer: str, default: Any = None) -> Any:
+        """What is at a JSON Pointer, or the default."""
+        try:
+            return self._document.get(pointer)
+        except (LookupError, ValueError, TypeError):
+            return default
+
+    def context(self, last: int = 10, *, list: str = "/messages") -> list[Any]:
+        """The last messages for a model's prompt, as plain dicts: instructions at the beginning stay, and no result
+        of a tool stands without its call."""
+        messages = self.get(list, [])
+        return last_messages(plain(messages), last) if isinstance(messages, TrackedList) else []
+
+    # -- the server ------------------------------------------------------------------------------------------------
+
+    async def save_now(self, label: str | None = None) -> int:
+        """Save all there is. Returns the number that has it. Raises why it is not saved (AsYouWereError): what can
+        be tried again is tried again anyway. label: names that number."""
+        self._writable()
+        number = await self._sync.save()
+        if label is not None:
+            await self._transport.label(self.id, number, label)
+        return number
+
+    async def refresh(self) -> None:
+        """See at once what others did."""
+        self._open()
+        await self._sync.catch_up()
+
+    async def restore(self, number: int | None = None, *, label: str | None = None) -> int:
+        """Bring an old version to the front, as a new one: nothing is lost. What is not saved yet is saved before.
+        Returns its new number. Raises snapshot_not_found, snapshot_gone."""
+        self._writable()
+        if (number is None) == (label is None):
+            raise TypeError("say a number or a label")
+        await self._sync.save()
+        if number is None:
+            number = (await self._transport.restore(self.id, label=label)).number
+        saved = await self._transport.revert(self.id, number, str(uuid.uuid4()))
+        await self._sync.catch_up()
+        return saved.number
+
+    async def revert(self, number: int) -> int:
+        """The same as ``restore(number)``."""
+        return await self.restore(number)
+
+    async def peek(self, number: int | None = None, *, label: str | None = None) -> dict[str, Any]:
+        """The state at a number or a label (default: the latest), to look at."""
+        self._open()
+        snapshot = await self._transport.restore(self.id, number, label)
+        value: dict[str, Any] = json.loads(snapshot.state)
+        return value
+
+    async def history(self, limit: int = 50, *, before: int | None = None) -> list[Row]:
+        """The kept snapshots, newest first: number, label, size_bytes, changed_parts, message_count, created_at …"""
+        self._open()
+        return await self._transport.snapshots(self.id, limit, before)
+
+    async def diff(self, old: int, new: int | None = None) -> list[Row]:
+        """What differs between two numbers (default: to the latest): address, change, before, after."""
+        self._open()
+        return await self._transport.diff(self.id, old, self.number if new is None else new)
+
+    async def label(self, label: str | None, number: int | None = None) -> int:
+        """Name a number, by default the latest after saving; clean-up never takes a named one. None takes the name
+        away. Raises label_taken."""
+        self._writable()
+        if number is None:
+            number = await self._sync.save()
+        await self._transport.label(self.id, number, label)
+        return number
+
+    async def fork(self, number: int | None = None, *, name: str | None = None, key: str | None = None) -> str:
+        """A new session of your own that begins with a number of this one, by default the latest. Returns its id."""
+        self._open()
+        if number is None and not self.is_read_only:
+            await self._sync.save()
+        row = await self._transport.fork(self.id, number, name, key)
+        return str(row["id"])
+
+    async def export(self, format: Literal["json", "markdown", "pdf"] = "json") -> bytes:
+        """The session as a file; json is complete. Without the functions there is json alone."""
+        self._open()
+        if not self.is_read_only:
+            await self._sync.save()
+        return await self._transport.export(self.id, format)
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def turn(self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30) -> Turn:
+        """An answer that is being made: ``async with session.turn() as turn: await turn.write("Hel")``. See Turn."""
+        from asyouwere.client.turns import Turn
+
+        self._writable()
+        return Turn(self, id or str(uuid.uuid4()), message, lease)
+
+    def stream(self, chunks: AsyncIterator[Any], *, message: Mapping[str, Any] | None = None) -> AsyncIterator[Any]:
+        """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile; cut
+        off in the middle, it is saved as far as it came."""
+        from asyouwere.client.turns import passed_through
+
+        self._writable()
+        return passed_through(self.turn(message=message), chunks)
+
+    def follow(self, turn: str | None = None, *, after: int = 0) -> AsyncIterator[Progress]:
+        """An answer that is made elsewhere, as it is made: by default the running or the latest one. Begins behind a
+        chunk's number, ends with the turn."""
+        from asyouwere.client.turns import followed
+
+        self._open()
+        return followed(self, turn, after)
+
+    async def stop(self, turn: str) -> None:
+        """Ask whoever makes an answer to stop."""
+        self._open()
+        await self._transport.stop_turn(self.id, turn)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def on(self, event: EventName | Literal["*"], listener: Callable[[Event], object]) -> Callable[[], None]:
+        """Call a function with each event of that name ("*": any). Returns the undo."""
+        return self._sync.events.on(event, listener)
+
+    def events(self) -> AsyncIterator[Event]:
+        """The events from now on, until the session is closed."""
+        return self._sync.events.__aiter__()
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Save what can be saved and stop. What can't be stays in the journal; the next one that opens the session
+        sends it. Leaving the block does this."""
+        from asyouwere.errors import AsYouWereError
+
+        if self._is_closed:
+            return
+        try:
+            if not self.is_read_only and not self._sync.is_expired:
+                self._sync.look()
+                if self._sync.has_changes:
+                    await self._sync.save()
+        except AsYouWereError:
+            pass  # told by the status and an event; the journal has it
+        finally:
+            self._is_closed = True
+            self._sync.events.close()
+            self._sync.record.close()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} at {self.number}>"
+
+    @property
+    def _document(self) -> Document:
+        return self._sync.document
+
+    @property
+    def _transport(self) -> Transport:
+        return self._sync.transport
+
+    @property
+    def _events(self) -> Events:
+        return self._sync.events
+
+    def _open(self) -> None:
+        if self._is_closed:
+            raise Closed
+
+    def _writable(self) -> None:
+        self._open()
+        if self.is_read_only:
+            raise SchemaTooNew
+
+    def _text(self) -> str:
+        """The state as JSON."""
+        return render(self._document.tree())

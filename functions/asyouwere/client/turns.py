@@ -1,0 +1,278 @@
+"""Turns: answers that survive whoever makes them. Chunks are flushed as they come; a reload, another device or a dead
+worker finds the answer as far as it has come."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import anyio
+
+from asyouwere.client.waking import Wake, backoff
+from asyouwere.errors import AsYouWereError, Conflicting
+from asyouwere.state.exact_json import encode
+
+if TYPE_CHECKING:
+    from asyouwere.client.session import Session
+
+__all__ = ["Progress", "Turn", "followed", "passed_through", "text_of_event"]
+
+_FLUSH_SECONDS: Final = 1.0
+_FLUSH_CHARACTERS: Final = 4096
+_CHUNKS: Final = 500
+_LOOK_SECONDS: Final = 0.25
+_PATIENCE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an answer has come. chunks: the new ones; seq: number of the last; number, position: once it is over,
+    the snapshot that has its message, and where that stands among the messages."""
+
+    id: str
+    seq: int
+    chunks: list[Any]
+    status: str
+    number: int | None
+    position: int | None
+
+    @property
+    def text(self) -> str:
+        """The new chunks that are texts, joined."""
+        return "".join(chunk for chunk in self.chunks if isinstance(chunk, str))
+
+
+class Turn:
+    """An answer that is made here.
+
+        async with session.turn() as turn:
+            async for text in model:
+                if not await turn.write(text):
+                    break  # somebody asked to stop
+
+    Leaving the block saves its message, by default made of the texts: as ``done``, as ``stopped`` if somebody asked
+    for that or the block was cancelled, as ``failed`` if it raised. message: what the message has besides its
+    content, by default ``{"role": "assistant"}``; result: set it to save another message than that.
+
+    Entering raises turn_running (Conflicting) if another answer is being made in this session; ``write`` and leaving
+    raise turn_over if this one was taken for dead.
+    """
+
+    def __init__(self, session: Session, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
+        self.id = id
+        self.result: Any = None
+        self.stop_requested = False
+        self.text = ""
+        self._session = session
+        self._message = None if message is None else encode(dict(message))
+        self._lease = lease
+        self._next = 1
+        self._buffer: list[str] = []
+        self._size = 0
+        self._lost: AsYouWereError | None = None
+        self._lock = anyio.Lock()
+        self._wake: Wake | None = None
+        self._scope = anyio.CancelScope()
+        self._flushed_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        session = self._session
+        await session._sync.save()
+        begun = await _patiently(
+            lambda: session._transport.begin_turn(session.id, self.id, self._lease, self._message, False)
+        )
+        self._next = begun.next_seq
+        self._flushed_at = time.monotonic()
+        self._wake = Wake()
+        session._group.start_soon(self._keep)
+        session._events.tell("turn", turn=self.id, status="running", seq=self._next - 1)
+        return self
+
+    async def write(self, chunk: Any) -> bool:
+        """Add a text, or any JSON value. Sent by itself within a second. Returns whether to go on: False once
+        somebody asked to stop. Raises turn_over."""
+        if self._lost is not None:
+            raise self._lost
+        if isinstance(chunk, str):
+            if not chunk:
+                return not self.stop_requested
+            self.text += chunk
+        text = encode(chunk)
+        self._buffer.append(text)
+        self._size += len(text)
+        if self._size >= _FLUSH_CHARACTERS:
+            await self._flush()
+        elif len(self._buffer) == 1 and self._wake is not None:
+            self._wake.set()
+        return not self.stop_requested
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scope.cancel()
+        cancelled = exc is not None and not isinstance(exc, Exception)
+        status: Literal["done", "stopped", "failed"] = "done"
+        if exc is not None:
+            status = "stopped" if cancelled else "failed"
+        elif self.stop_requested:
+            status = "stopped"
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _PATIENCE_SECONDS):
+            try:
+                await self._finish(status)
+            except AsYouWereError:
+                if exc is None:
+                    raise
+
+    async def _finish(self, status: str) -> None:
+        session = self._session
+        if self._lost is not None:
+            raise self._lost
+        while self._buffer:
+            await _patiently(self._flush)
+        message = None if self.result is None else encode(self.result)
+        saved = await _patiently(lambda: session._transport.finish_turn(session.id, self.id, message, None, status))
+        with suppress(AsYouWereError):
+            await session._sync.catch_up()
+        session._events.tell("turn", turn=self.id, status=status, seq=self._next - 1, number=saved.number)
+
+    async def _flush(self) -> None:
+        async with self._lock:
+            chunks, self._buffer = self._buffer[:_CHUNKS], self._buffer[_CHUNKS:]
+            self._size = sum(map(len, self._buffer))
+            try:
+                flushed = await self._session._transport.flush(
+                    self._session.id, self.id, self._next, f"[{','.join(chunks)}]"
+                )
+            except BaseException as exc:
+                self._buffer = chunks + self._buffer
+                self._size = sum(map(len, self._buffer))
+                if isinstance(exc, Conflicting):
+                    self._lost = exc
+                raise
+            self._next = flushed.next_seq
+            self._flushed_at = time.monotonic()
+            if flushed.stop and not self.stop_requested:
+                self.stop_requested = True
+                self._session._events.tell("turn", turn=self.id, status="stopping", seq=self._next - 1)
+
+    async def _keep(self) -> None:
+        """Flush what has been written for a second; renew the lease when nothing is."""
+        assert self._wake is not None
+        failures = 0
+        with self._scope:
+            while self._lost is None:
+                renewal = max(0.0, self._flushed_at + self._lease / 3 - time.monotonic())
+                if await self._wake.wait(renewal if not failures else 0):
+                    await anyio.sleep(max(0.0, min(_FLUSH_SECONDS, renewal)))
+                try:
+                    await self._flush()
+                    failures = 0
+                except AsYouWereError as exc:
+                    if exc.status and exc.status < 500 and exc.status != 429:
+                        self._lost = self._lost or exc
+                        return
+                    failures += 1
+                    await anyio.sleep(min(backoff(failures, exc.retry_after), self._lease / 4))
+
+
+async def _patiently(call: Any) -> Any:
+    """The answer to a call that may be made again, tried for some seconds while no answer comes."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    failures = 0
+    while True:
+        try:
+            return await call()
+        except AsYouWereError as exc:
+            failures += 1
+            wait = backoff(failures, exc.retry_after)
+            passing = not exc.status or exc.status >= 500 or exc.status == 429
+            if not passing or time.monotonic() + wait > end:
+                raise
+        await anyio.sleep(wait)
+
+
+async def followed(session: Session, turn: str | None, after: int) -> AsyncIterator[Progress]:
+    """Looks at a turn until it is over: pushed where the server can, else four a second."""
+    failures = 0
+    if turn is None:
+        first = await session._transport.look(session.id, None, after)
+        yield _progress(first)
+        turn, after = first.id, first.next_seq - 1
+        if first.status != "running" and not first.more:
+            return
+    stream = session._transport.follow(session.id, turn, after)
+    if stream is not None:
+        async for look in stream:
+            yield _progress(look)
+        return
+    while True:
+        try:
+            look = await session._transport.look(session.id, turn, after)
+        except AsYouWereError as exc:
+            if exc.status and exc.status < 500 and exc.status != 429:
+                raise
+            failures += 1
+            await anyio.sleep(backoff(failures, exc.retry_after))
+            continue
+        failures, over = 0, look.status != "running" and not look.more
+        if look.chunks or over:
+            after = look.next_seq - 1
+            yield _progress(look)
+        if over:
+            return
+        if not look.more:
+            await anyio.sleep(_LOOK_SECONDS)
+
+
+def _progress(look: Any) -> Progress:
+    return Progress(
+        look.id,
+        look.next_seq - 1,
+        [json.loads(chunk) for chunk in look.chunks],
+        look.status,
+        look.number,
+        look.position,
+    )
+
+
+async def passed_through(turn: Turn, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Each chunk as it came, its text saved in the turn; ends early if somebody asked to stop."""
+    async with turn:
+        async for chunk in chunks:
+            text = text_of_event(chunk)
+            going = await turn.write(text) if text else not turn.stop_requested
+            yield chunk
+            if not going:
+                break
+
+
+def text_of_event(event: Any) -> str:
+    """What an event of a stream adds to the answer's text; "" for those that add none.
+
+    A text itself; a chunk of OpenAI's chat completions, an event of its responses, an event of Anthropic's messages,
+    as objects or as dicts.
+    """
+    if isinstance(event, str):
+        return event
+    kind = _member(event, "type")
+    if kind == "response.output_text.delta":
+        return _text(_member(event, "delta"))
+    if kind == "content_block_delta":
+        return _text(_member(_member(event, "delta"), "text"))
+    choices = _member(event, "choices")
+    if choices:
+        return _text(_member(_member(choices[0], "delta"), "content"))
+    return ""
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

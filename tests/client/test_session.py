@@ -1,0 +1,106 @@
+"""What an app does with a session, over each way to the database."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from asyouwere.errors import NotFound
+from tests.client.conftest import Place
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_open__save_and_restore(place: Place) -> None:
+    async with place.open() as session:
+        assert session.state == {}
+        assert session.number == 0
+        session.append({"role": "user", "content": "Héllo \ud83d 🙂 \x00"})
+        session.state["memory"] = {"topic": {"name": "tea"}, "list": [1, 2.5, None, True]}
+        session.state["step"] = 1
+        assert await session.save_now() == 1
+        session.state["memory"]["topic"]["name"] = "rain"
+        session.state["memory"]["list"].append("x")
+        session.state["messages"][0]["content"] += "!"
+        del session.state["step"]
+        assert await session.save_now() == 2
+        assert await session.save_now() == 2
+    async with place.open(journal=False) as again:
+        assert again.id == session.id
+        assert again.number == 2
+        assert again.state == {
+            "messages": [{"role": "user", "content": "Héllo \ud83d 🙂 \x00!"}],
+            "memory": {"topic": {"name": "rain"}, "list": [1, 2.5, None, True, "x"]},
+        }
+        assert again.key == "chat"
+
+
+async def test_open__leaving_the_block_saves(place: Place) -> None:
+    async with place.open() as session:
+        session.state["step"] = 7
+    async with place.open() as again:
+        assert again.state == {"step": 7}
+
+
+async def test_sessions__two_at_once(place: Place) -> None:
+    async with place.open() as one, place.open() as two:
+        one.append("one")
+        two.append("two")
+        two.state["step"] = 2
+        await one.save_now()
+        two.append("three")
+        await two.save_now()
+        two.state["messages"][1] += "."
+        await two.save_now()
+        await one.refresh()
+        assert one.state == two.state == {"messages": ["one", "two.", "three"], "step": 2}
+
+
+async def test_session__edits_while_a_save_is_under_way(place: Place) -> None:
+    async with place.open() as one, place.open() as two:
+        two.append("theirs")
+        await two.save_now()
+        mine = one.append({"text": "mine"})
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.save_now)
+            await anyio.sleep(0)
+            mine["text"] += ", grown"
+            one.append("later")
+        await one.save_now()
+        assert one.state == {"messages": ["theirs", {"text": "mine, grown"}, "later"]}
+        assert one.state["messages"][1] is mine
+        await two.refresh()
+        assert two.state == one.state
+
+
+async def test_history__labels_restore_diff_fork(place: Place) -> None:
+    async with place.open() as session:
+        session.state["step"] = 1
+        await session.save_now(label="first")
+        session.state["step"] = 2
+        session.append("hi")
+        await session.save_now()
+        rows = await session.history()
+        assert [(row["number"], row["label"]) for row in rows] == [(2, None), (1, "first")]
+        assert [row["number"] for row in await session.history(before=2)] == [1]
+        diff = await session.diff(1)
+        assert {row["address"]: row["after"] for row in diff}["/step"] == 2
+        assert await session.peek(label="first") == {"step": 1}
+        assert await session.restore(label="first") == 3
+        assert session.state == {"step": 1}
+        assert await session.revert(2) == 4
+        assert session.state == {"step": 2, "messages": ["hi"]}
+        assert await session.label("now") == 4
+        fork = await session.fork(1, name="Another")
+        assert b'"snapshots"' in await session.export()
+    async with place.open(session=fork, key=None) as branch:
+        assert branch.state == {"step": 1}
+
+
+async def test_open__an_id_that_is_not_there(place: Place) -> None:
+    from asyouwere.client.errors import Expired
+
+    with pytest.raises(Expired) as refused:
+        async with place.open(key=None, session="01900000-0000-7000-8000-000000000001"):
+            pass
+    assert isinstance(refused.value.__cause__, NotFound)
