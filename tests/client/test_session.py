@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyouwere.errors import NotFound
@@ -63,7 +64,7 @@ async def test_session__edits_while_a_save_is_under_way(place: Place) -> None:
         mine = one.append({"text": "mine"})
         async with anyio.create_task_group() as group:
             group.start_soon(one.save_now)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             mine["text"] += ", grown"
             one.append("later")
         await one.save_now()
