@@ -224,7 +224,7 @@ class Session:
         from asyouwere.client.turns import Turn
 
         self._writable()
-        return Turn(self, id or str(uuid.uuid4()), message, lease)
+        return Turn(self._sync, self._group, id or str(uuid.uuid4()), message, lease)
 
     def stream(self, chunks: AsyncIterator[Any], *, message: Mapping[str, Any] | None = None) -> AsyncIterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile; cut
@@ -240,7 +240,7 @@ class Session:
         from asyouwere.client.turns import followed
 
         self._open()
-        return followed(self, turn, after)
+        return followed(self._sync, turn, after)
 
     async def stop(self, turn: str) -> None:
         """Ask whoever makes an answer to stop."""

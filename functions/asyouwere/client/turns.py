@@ -18,7 +18,7 @@ from asyouwere.errors import AsYouWereError, Conflicting
 from asyouwere.state.exact_json import encode
 
 if TYPE_CHECKING:
-    from asyouwere.client.session import Session
+    from asyouwere.client.sync import Sync
 
 __all__ = ["Progress", "Turn", "followed", "passed_through", "text_of_event"]
 
@@ -63,12 +63,13 @@ class Turn:
     raise turn_over if this one was taken for dead.
     """
 
-    def __init__(self, session: Session, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
+    def __init__(self, sync: Sync, group: Any, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
         self.id = id
         self.result: Any = None
         self.stop_requested = False
         self.text = ""
-        self._session = session
+        self._sync = sync
+        self._group = group
         self._message = None if message is None else encode(dict(message))
         self._lease = lease
         self._next = 1
@@ -81,16 +82,16 @@ class Turn:
         self._flushed_at = 0.0
 
     async def __aenter__(self) -> Self:
-        session = self._session
-        await session._sync.save()
+        sync = self._sync
+        await sync.save()
         begun = await _patiently(
-            lambda: session._transport.begin_turn(session.id, self.id, self._lease, self._message, False)
+            lambda: sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
         )
         self._next = begun.next_seq
         self._flushed_at = time.monotonic()
         self._wake = Wake()
-        session._group.start_soon(self._keep)
-        session._events.tell("turn", turn=self.id, status="running", seq=self._next - 1)
+        self._group.start_soon(self._keep)
+        sync.events.tell("turn", turn=self.id, status="running", seq=self._next - 1)
         return self
 
     async def write(self, chunk: Any) -> bool:
@@ -129,24 +130,24 @@ class Turn:
                     raise
 
     async def _finish(self, status: str) -> None:
-        session = self._session
+        sync = self._sync
         if self._lost is not None:
             raise self._lost
         while self._buffer:
             await _patiently(self._flush)
         message = None if self.result is None else encode(self.result)
-        saved = await _patiently(lambda: session._transport.finish_turn(session.id, self.id, message, None, status))
+        saved = await _patiently(lambda: sync.transport.finish_turn(sync.session, self.id, message, None, status))
         with suppress(AsYouWereError):
-            await session._sync.catch_up()
-        session._events.tell("turn", turn=self.id, status=status, seq=self._next - 1, number=saved.number)
+            await sync.catch_up()
+        sync.events.tell("turn", turn=self.id, status=status, seq=self._next - 1, number=saved.number)
 
     async def _flush(self) -> None:
         async with self._lock:
             chunks, self._buffer = self._buffer[:_CHUNKS], self._buffer[_CHUNKS:]
             self._size = sum(map(len, self._buffer))
             try:
-                flushed = await self._session._transport.flush(
-                    self._session.id, self.id, self._next, f"[{','.join(chunks)}]"
+                flushed = await self._sync.transport.flush(
+                    self._sync.session, self.id, self._next, f"[{','.join(chunks)}]"
                 )
             except BaseException as exc:
                 self._buffer = chunks + self._buffer
@@ -158,7 +159,7 @@ class Turn:
             self._flushed_at = time.monotonic()
             if flushed.stop and not self.stop_requested:
                 self.stop_requested = True
-                self._session._events.tell("turn", turn=self.id, status="stopping", seq=self._next - 1)
+                self._sync.events.tell("turn", turn=self.id, status="stopping", seq=self._next - 1)
 
     async def _keep(self) -> None:
         """Flush what has been written for a second; renew the lease when nothing is."""
@@ -196,23 +197,23 @@ async def _patiently(call: Any) -> Any:
         await anyio.sleep(wait)
 
 
-async def followed(session: Session, turn: str | None, after: int) -> AsyncIterator[Progress]:
+async def followed(sync: Sync, turn: str | None, after: int) -> AsyncIterator[Progress]:
     """Looks at a turn until it is over: pushed where the server can, else four a second."""
     failures = 0
     if turn is None:
-        first = await session._transport.look(session.id, None, after)
+        first = await sync.transport.look(sync.session, None, after)
         yield _progress(first)
         turn, after = first.id, first.next_seq - 1
         if first.status != "running" and not first.more:
             return
-    stream = session._transport.follow(session.id, turn, after)
+    stream = sync.transport.follow(sync.session, turn, after)
     if stream is not None:
         async for look in stream:
             yield _progress(look)
         return
     while True:
         try:
-            look = await session._transport.look(session.id, turn, after)
+            look = await sync.transport.look(sync.session, turn, after)
         except AsYouWereError as exc:
             if exc.status and exc.status < 500 and exc.status != 429:
                 raise
