@@ -56,6 +56,25 @@ def events(answer: httpx.Response) -> Iterator[dict[str, str]]:
             event[name] = f"{event[name]}\n{value}" if name == "data" and name in event else value
 
 
+def test_latest_turn__is_the_running_one_or_the_last(ada: Person, eve: Person) -> None:
+    session_id = ada.session()
+    latest = f"/{session_id}/turns/latest"
+    none = ada.request("GET", "sessions", latest)
+    first = begin(ada, session_id)
+    flush(ada, session_id, first, 1, "a", "b")
+
+    running = ada.get(latest, after=1)
+    finish(ada, session_id, first)
+    over = ada.get(latest)
+    second = begin(ada, session_id)
+
+    assert (none.status_code, none.json()["code"]) == (404, "turn_not_found")
+    assert (running["id"], running["status"], running["chunks"]) == (first, "running", ["b"])
+    assert (over["id"], over["status"], over["chunks"]) == (first, "done", ["a", "b"])
+    assert ada.get(latest)["id"] == second
+    assert eve.request("GET", "sessions", latest).json()["code"] == "session_not_found"
+
+
 def test_turn__from_begin_to_finish(ada: Person) -> None:
     session_id = ada.session()
     turn = begin(ada, session_id)

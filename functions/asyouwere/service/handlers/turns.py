@@ -190,8 +190,15 @@ async def get_turn(call: Call) -> ApiResponse:
     return json_response(Turn(**row).json_text())
 
 
+async def get_latest_turn(call: Call) -> ApiResponse:
+    """What somebody who has just come asks: does one run, and which?"""
+    query = validated(TurnQuery, parse_ints(call.query, "after"))
+    return json_response(Turn(**await _look(call, query.after)).json_text())
+
+
 async def _look(call: Call, after: int) -> Row:
-    (row,) = await call.database.rows(call.caller, "get_turn", {**_turn(call), "p_after_seq": after}, repeatable=True)
+    turn = {"p_session_id": call.path["session_id"], "p_turn_id": call.path.get("turn_id"), "p_after_seq": after}
+    (row,) = await call.database.rows(call.caller, "get_turn", turn, repeatable=True)
     return row
 
 

@@ -50,9 +50,8 @@ class Schemas:
         for name, schema in top.get("$defs", {}).items():
             schema.pop("title", None)
             self.components[name] = self._finished(schema, says_defaults=name not in patched)
-        self._queries = {
-            route.query: self.components.pop(route.query.__name__, None) for route in routes if route.query
-        }
+        queries = dict.fromkeys(route.query for route in routes if route.query)  # one may serve several routes
+        self._queries = {query: self.components.pop(query.__name__, None) for query in queries}
         self.components = dict(sorted(self.components.items()))
 
     def of(self, model: type[BaseModel], mode: _Mode = "validation") -> dict[str, Any]:

@@ -340,6 +340,15 @@ ROUTES: Final = (
     ),
     Route(
         "GET",
+        "/{session_id}/turns/latest",
+        turns.get_latest_turn,
+        "Get the running turn and its chunks, or those of the turn that began last",
+        query=turns.TurnQuery,
+        response=turns.Turn,
+        errors=TURN,
+    ),
+    Route(
+        "GET",
         "/{session_id}/turns/{turn_id}",
         turns.get_turn,
         "Get a turn and its chunks, or follow it as an event stream",
