@@ -91,7 +91,8 @@ create table asyouwere.settings (
     max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
     max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0),
     max_snapshot_metadata_bytes int not null default 8192
-        check (max_snapshot_metadata_bytes between 0 and 65536)
+        check (max_snapshot_metadata_bytes between 0 and 65536),
+    max_child_sessions int default 1000 check (max_child_sessions >= 0)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -135,6 +136,7 @@ comment on column asyouwere.settings.max_recent_turns_per_user is
     'Begun by one person, ended, and their chunks kept yet, which of an interrupted one is longest. Null: no '
     'limit.';
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
+comment on column asyouwere.settings.max_child_sessions is 'Sessions of one parent. Null: no limit.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;
@@ -279,6 +281,7 @@ create table public.free_agent_sessions (
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
     last_message text,
+    parent_id uuid references public.free_agent_sessions (id) on delete cascade,
     -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its
     -- page (HOT)
     activity_bin timestamptz generated always as (
@@ -314,6 +317,8 @@ comment on column public.free_agent_sessions.stored_bytes is
     'The same for the parts of all kept versions.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
+comment on column public.free_agent_sessions.parent_id is
+    'The session that it belongs to and goes with: of a sub-agent, a branch; lists leave it out.';
 comment on column public.free_agent_sessions.prepaid_saves is
     'Tokens its owner has taken ahead, see 20_limits.sql.';
 
@@ -321,7 +326,9 @@ comment on column public.free_agent_sessions.prepaid_saves is
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
 
 create index free_agent_sessions_by_activity
-    on public.free_agent_sessions (user_id, activity_bin desc);
+    on public.free_agent_sessions (user_id, activity_bin desc) where parent_id is null;
+create index free_agent_sessions_by_parent
+    on public.free_agent_sessions (parent_id, activity_bin desc) where parent_id is not null;
 create index free_agent_sessions_public
     on public.free_agent_sessions (activity_bin desc) where visibility = 'public';
 
@@ -595,6 +602,9 @@ begin
         end if;
     else
         perform asyouwere.refuse_new_session(new.id, new.user_id);
+        if new.parent_id is not null then
+            perform asyouwere.refuse_parent(new.parent_id, new.user_id);
+        end if;
         if new.kind = 'chat' and new.expires_after is null then
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;
@@ -925,7 +935,8 @@ grant select (id, user_id, name, model, kind, status, visibility, metadata, expi
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
-grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
+grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+    parent_id)
     on public.free_agent_sessions to authenticated, service_role;
 -- id, user_id, kind and key, which never change: PostgREST's upserts name whatever was sent.
 grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
@@ -3924,7 +3935,7 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility,
     s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
-    s.last_message,
+    s.last_message, s.parent_id,
     (
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
@@ -3938,7 +3949,7 @@ grant select on asyouwere.described_sessions to authenticated, service_role;
 
 create view public.sessions_list with (security_invoker = true) as
 select d.* from asyouwere.described_sessions d
-where d.user_id = (select auth.uid())
+where d.user_id = (select auth.uid()) and d.parent_id is null
     or d.visibility <> 'private' and d.id = any (array(select asyouwere.session_ids_shared_with_me()));
 comment on view public.sessions_list is
     'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next '
@@ -3961,6 +3972,7 @@ begin
     select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
     if not asyouwere.is_insider(v_session.id, v_session.user_id) then
         v_row.upstream := null; -- where the agent lives concerns those who work with it
+        v_row.parent_id := null;
     end if;
     return v_row;
 end;
@@ -4024,7 +4036,7 @@ grant execute on function asyouwere.fold_text to authenticated, service_role;
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
     p_archived boolean default false, p_status text default null, p_search text default null,
-    p_key_prefix text default null, p_metadata jsonb default null
+    p_key_prefix text default null, p_metadata jsonb default null, p_parent_id uuid default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 -- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has
@@ -4044,6 +4056,7 @@ begin
         select d.* from (
             select s.id from public.free_agent_sessions s
             where s.id = any (asyouwere.find_session_ids(v_caller, p_key_prefix, v_metadata))
+                and s.parent_id is not distinct from p_parent_id
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -4062,7 +4075,15 @@ begin
         -- sorted.
         (
             select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.user_id = v_caller
+            where p_parent_id is null and s.user_id = v_caller and s.parent_id is null
+                and s.activity_bin <= v_before and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
+            order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
+        ) union all (
+            select s.id, s.last_activity_at from public.free_agent_sessions s
+            where s.parent_id = p_parent_id and s.user_id = v_caller
                 and s.activity_bin <= v_before and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -4070,7 +4091,7 @@ begin
             order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
             select s.id, s.last_activity_at from asyouwere.sessions_shared_with_me() s
-            where s.user_id <> v_caller
+            where p_parent_id is null and s.user_id <> v_caller
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -4088,7 +4109,8 @@ $$;
 comment on function public.list_sessions is
     'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. '
     'p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: '
-    'own sessions whose key begins with a text, whose metadata contains some.';
+    'own sessions whose key begins with a text, whose metadata contains some. p_parent_id: those of that '
+    'session, which are in no other list.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -4163,14 +4185,14 @@ create function public.get_or_create_session(
     p_metadata jsonb default '{}', p_visibility text default 'private',
         p_expires_after_seconds int default null,
     p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null,
-        p_state json default null
+        p_state json default null, p_parent_id uuid default null
 ) returns table (
     id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text,
         visibility text, key text,
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
-    last_message text, activity_bin timestamptz, created boolean
+    last_message text, parent_id uuid, activity_bin timestamptz, created boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -4200,10 +4222,10 @@ begin
             end if;
         end if;
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility,
-            expires_after, upstream)
+            expires_after, upstream, parent_id)
         values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata,
             p_visibility,
-            make_interval(secs => p_expires_after_seconds), p_upstream)
+            make_interval(secs => p_expires_after_seconds), p_upstream, p_parent_id)
         on conflict do nothing
         returning * into v_session;
         if found then
@@ -4223,7 +4245,8 @@ $$;
 comment on function public.get_or_create_session is
     'The caller''s session with this key, made if there is none; without a key always a new one (or the one'
     ' with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 '
-    'by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says'
+    'by the call that makes it. With p_parent_id, one of the same owner, it stays out of lists and is '
+    'deleted with that. kind chat expires after 30 idle minutes unless p_expires_after_seconds says'
     ' otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
@@ -4298,17 +4321,24 @@ returns table (snapshots int, parts int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_session public.free_agent_sessions;
+    v_ids uuid[];
 begin
-    -- definer: session_to_write is private, and parts are counted before they go
+    -- definer: session_to_write is private, and parts are counted before they go. Sessions of its own go with
+    -- it, so the owner's lock comes first.
+    perform asyouwere.lock_owner(s.user_id) from public.free_agent_sessions s
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) = 'owner';
+    v_session := asyouwere.session_to_write(p_session_id, 'owner');
     if p_base <> v_session.latest_number then
         perform asyouwere.fail('conflict',
             'Something was saved after the number you know. Nothing was deleted.',
             format('{"addresses": [], "latest": %s}', v_session.latest_number));
     end if;
-    select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
-    select count(*) into parts from asyouwere.parts p where p.session = v_session.internal_id;
-    select count(*) into members from public.session_members m where m.session_id = v_session.id;
+    v_ids := asyouwere.sessions_within(array[v_session.id]);
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
+    select count(*) into parts from asyouwere.parts p where p.session = any (array(
+        select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
+    select count(*) into members from public.session_members m where m.session_id = any (v_ids);
     delete from public.free_agent_sessions s where s.id = v_session.id;
     return next;
 end;
@@ -4351,6 +4381,7 @@ begin
             'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner
                 then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
+            'parent_id', case when v.is_insider then p_session.parent_id end,
             'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
             'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,
@@ -5103,6 +5134,10 @@ begin
             >= extract(epoch from now())
         or exists (select from public.session_snapshots n where n.session_id = v_session.id and n.label is not null)
     then
+        return;
+    end if;
+    -- what belongs to it goes with it, if nobody is saving into that; else at another time
+    if not asyouwere.lock_within(v_session.id) then
         return;
     end if;
     delete from public.free_agent_sessions s where s.internal_id = p_session;
@@ -7033,9 +7068,10 @@ begin
     end if;
     insert into asyouwere.erasures (user_id, session_id) values (v_nobody, old.id);
     perform asyouwere.remember_used(array[old.id], array[old.user_id]);
+    delete from public.free_agent_sessions s where s.parent_id = old.id; -- it stays, so no cascade takes them
     update public.free_agent_sessions s
     set user_id = v_nobody, key = null, visibility = 'private', name = null, model = null, upstream = null,
-        metadata = '{}', expires_after = null, last_message = null
+        metadata = '{}', expires_after = null, last_message = null, parent_id = null
     where s.id = old.id;
     delete from public.session_members m where m.session_id = old.id;
     delete from asyouwere.transfers t where t.session_id = old.id;
@@ -7097,6 +7133,7 @@ begin
     ), moved as (
         update public.free_agent_sessions s
         set user_id = p_new_owner, prepaid_saves = 0,
+            parent_id = case when s.parent_id = any (p_ids) then s.parent_id end,
             key = case when g.meets then left(s.key, 460) || ' ' || gen_random_uuid() else s.key end
         from given g where s.id = g.id
         returning g.meets
@@ -7165,6 +7202,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_caller uuid := auth.uid();
+    v_owner uuid;
     v_session public.free_agent_sessions;
 begin
     -- definer: the session is not the caller's yet
@@ -7174,7 +7212,13 @@ begin
     -- looked at first, so that nobody locks a session that was not offered; and again under the lock
     if exists (select from asyouwere.transfers t where t.session_id = p_session_id
         and t.to_user = v_caller) then
-        perform asyouwere.lock_owner(v_caller);
+        select s.user_id into v_owner from public.free_agent_sessions s where s.id = p_session_id;
+        perform asyouwere.lock_owner(least(v_owner, v_caller));
+        perform asyouwere.lock_owner(greatest(v_owner, v_caller));
+        -- sessions of its own go with it
+        perform from public.free_agent_sessions s
+        where s.id = any (asyouwere.sessions_within(array[p_session_id])) and s.user_id = v_owner
+        order by s.id for update;
         select * into v_session from public.free_agent_sessions s where s.id = p_session_id for update;
     end if;
     if v_session.id is null or asyouwere.is_erased(v_session.user_id) or asyouwere.is_erased(v_caller)
@@ -7184,8 +7228,9 @@ begin
         perform asyouwere.fail('invitation_not_found');
     end if;
     -- the owner before has invited them, not this one, who may never have heard of them
-    delete from public.session_members m where m.session_id = v_session.id and m.accepted_at is null;
-    perform asyouwere.give_sessions(array[v_session.id], v_caller);
+    delete from public.session_members m
+    where m.session_id = any (asyouwere.sessions_within(array[v_session.id])) and m.accepted_at is null;
+    perform asyouwere.give_sessions(asyouwere.sessions_within(array[v_session.id]), v_caller);
     select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
     return v_session;
 end;
@@ -9170,3 +9215,74 @@ comment on function public.find_session is
     'session_not_found.';
 revoke execute on function public.find_session from public, anon, authenticated, service_role;
 grant execute on function public.find_session to authenticated, service_role;
+
+-- 31_parents.sql
+
+-- Sessions in sessions: a sub-agent's, a branch's. A session may belong to another one of the same owner; then
+-- it stays out of lists and goes where that goes: deleted with it, handed over with it.
+-- Breaks running code: no.
+
+create function asyouwere.refuse_parent(p_parent_id uuid, p_owner uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid;
+    v_above uuid;
+    v_levels int := 2; -- the parent, and the session itself
+    v_limit int := (select s.max_child_sessions from asyouwere.settings s);
+    v_used int;
+begin
+    -- A parent is said once, when a session is made, so no circle can come about. The lock: the parent stays
+    -- until the session is there, and is no obstacle to saves.
+    select s.user_id, s.parent_id into v_owner, v_above from public.free_agent_sessions s
+    where s.id = p_parent_id for key share;
+    if v_owner is distinct from p_owner then
+        perform asyouwere.fail('session_not_found', 'The parent is no session of the same owner.');
+    end if;
+    while v_above is not null loop
+        v_levels := v_levels + 1;
+        if v_levels > 5 then
+            perform asyouwere.fail('invalid_argument', 'Sessions may lie five deep in one another.');
+        end if;
+        select s.parent_id into v_above from public.free_agent_sessions s where s.id = v_above;
+    end loop;
+    select count(*) into v_used from (
+        select from public.free_agent_sessions s where s.parent_id = p_parent_id limit v_limit) c;
+    if v_used >= v_limit and asyouwere.is_limited() then
+        perform asyouwere.fail('quota_exceeded', 'The parent has as many sessions as allowed. Nothing was saved.',
+            format('{"quota": "child_sessions", "used": %s, "limit": %s}', v_used, v_limit));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_parent is
+    'Raises session_not_found, invalid_argument, quota_exceeded; holds a lock on the parent.';
+revoke execute on function asyouwere.refuse_parent from public;
+
+create function asyouwere.sessions_within(p_ids uuid[]) returns uuid[]
+language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+as $$
+    with recursive tree as (
+        select u.id from unnest(p_ids) u (id)
+        union -- each once
+        select s.id from tree t join public.free_agent_sessions s on s.parent_id = t.id
+    )
+    select coalesce(array_agg(t.id), '{}') from tree t
+$$;
+comment on function asyouwere.sessions_within is 'Sessions and all that belong to them, down to the last.';
+revoke execute on function asyouwere.sessions_within from public;
+
+create function asyouwere.lock_within(p_session_id uuid) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_ids uuid[] := asyouwere.sessions_within(array[p_session_id]);
+    v_locked int;
+begin
+    -- without waiting: the caller holds the session already, so no order of locks is kept
+    select count(*) into v_locked from (
+        select from public.free_agent_sessions s where s.id = any (v_ids) for update skip locked) l;
+    return v_locked = cardinality(v_ids);
+end;
+$$;
+comment on function asyouwere.lock_within is 'Locks all that belongs to a session; false if some of it is busy.';
+revoke execute on function asyouwere.lock_within from public;

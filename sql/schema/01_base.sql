@@ -86,7 +86,8 @@ create table asyouwere.settings (
     max_running_turns_per_user int default 50 check (max_running_turns_per_user >= 0),
     max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0),
     max_snapshot_metadata_bytes int not null default 8192
-        check (max_snapshot_metadata_bytes between 0 and 65536)
+        check (max_snapshot_metadata_bytes between 0 and 65536),
+    max_child_sessions int default 1000 check (max_child_sessions >= 0)
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -130,6 +131,7 @@ comment on column asyouwere.settings.max_recent_turns_per_user is
     'Begun by one person, ended, and their chunks kept yet, which of an interrupted one is longest. Null: no '
     'limit.';
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
+comment on column asyouwere.settings.max_child_sessions is 'Sessions of one parent. Null: no limit.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;

@@ -30,6 +30,7 @@ create table public.free_agent_sessions (
     stored_bytes bigint not null default 0,
     prepaid_saves smallint not null default 0,
     last_message text,
+    parent_id uuid references public.free_agent_sessions (id) on delete cascade,
     -- the half minute of it; changes with few saves, so it can be indexed and a save's update stays on its
     -- page (HOT)
     activity_bin timestamptz generated always as (
@@ -65,6 +66,8 @@ comment on column public.free_agent_sessions.stored_bytes is
     'The same for the parts of all kept versions.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
+comment on column public.free_agent_sessions.parent_id is
+    'The session that it belongs to and goes with: of a sub-agent, a branch; lists leave it out.';
 comment on column public.free_agent_sessions.prepaid_saves is
     'Tokens its owner has taken ahead, see 20_limits.sql.';
 
@@ -72,7 +75,9 @@ comment on column public.free_agent_sessions.prepaid_saves is
 revoke all on sequence public.free_agent_sessions_internal_id_seq from anon, authenticated, service_role;
 
 create index free_agent_sessions_by_activity
-    on public.free_agent_sessions (user_id, activity_bin desc);
+    on public.free_agent_sessions (user_id, activity_bin desc) where parent_id is null;
+create index free_agent_sessions_by_parent
+    on public.free_agent_sessions (parent_id, activity_bin desc) where parent_id is not null;
 create index free_agent_sessions_public
     on public.free_agent_sessions (activity_bin desc) where visibility = 'public';
 
@@ -346,6 +351,9 @@ begin
         end if;
     else
         perform asyouwere.refuse_new_session(new.id, new.user_id);
+        if new.parent_id is not null then
+            perform asyouwere.refuse_parent(new.parent_id, new.user_id);
+        end if;
         if new.kind = 'chat' and new.expires_after is null then
             select s.chat_expires_after into new.expires_after from asyouwere.settings s;
         end if;

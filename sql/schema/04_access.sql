@@ -118,7 +118,8 @@ grant select (id, user_id, name, model, kind, status, visibility, metadata, expi
     on public.free_agent_sessions to anon;
 grant delete on public.free_agent_sessions to authenticated, service_role;
 -- Column by column: numbers, sizes and counts can't be forged.
-grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after)
+grant insert (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,
+    parent_id)
     on public.free_agent_sessions to authenticated, service_role;
 -- id, user_id, kind and key, which never change: PostgREST's upserts name whatever was sent.
 grant update (id, user_id, name, model, kind, status, visibility, key, upstream, metadata, expires_after,

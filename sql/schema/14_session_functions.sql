@@ -8,7 +8,7 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility,
     s.upstream, s.metadata,
     s.expires_after, s.archived_at, s.created_at, s.updated_at, s.last_activity_at, s.expired_at,
     s.latest_number, s.size_bytes, s.message_count,
-    s.last_message,
+    s.last_message, s.parent_id,
     (
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
@@ -22,7 +22,7 @@ grant select on asyouwere.described_sessions to authenticated, service_role;
 
 create view public.sessions_list with (security_invoker = true) as
 select d.* from asyouwere.described_sessions d
-where d.user_id = (select auth.uid())
+where d.user_id = (select auth.uid()) and d.parent_id is null
     or d.visibility <> 'private' and d.id = any (array(select asyouwere.session_ids_shared_with_me()));
 comment on view public.sessions_list is
     'My sessions and those shared with me. Page by keyset: order by last_activity_at desc, id desc; next '
@@ -45,6 +45,7 @@ begin
     select * into v_row from asyouwere.described_sessions d where d.id = v_session.id;
     if not asyouwere.is_insider(v_session.id, v_session.user_id) then
         v_row.upstream := null; -- where the agent lives concerns those who work with it
+        v_row.parent_id := null;
     end if;
     return v_row;
 end;
@@ -108,7 +109,7 @@ grant execute on function asyouwere.fold_text to authenticated, service_role;
 create function public.list_sessions(
     p_limit int default 50, p_before timestamptz default null, p_before_id uuid default null,
     p_archived boolean default false, p_status text default null, p_search text default null,
-    p_key_prefix text default null, p_metadata jsonb default null
+    p_key_prefix text default null, p_metadata jsonb default null, p_parent_id uuid default null
 ) returns setof public.sessions_list
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 -- the planner knows how many sessions people have on average, and would sort all ten thousand of one who has
@@ -128,6 +129,7 @@ begin
         select d.* from (
             select s.id from public.free_agent_sessions s
             where s.id = any (asyouwere.find_session_ids(v_caller, p_key_prefix, v_metadata))
+                and s.parent_id is not distinct from p_parent_id
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -146,7 +148,15 @@ begin
         -- sorted.
         (
             select s.id, s.last_activity_at from public.free_agent_sessions s
-            where s.user_id = v_caller
+            where p_parent_id is null and s.user_id = v_caller and s.parent_id is null
+                and s.activity_bin <= v_before and (s.last_activity_at, s.id) < (v_before, v_before_id)
+                and (p_archived is null or (s.archived_at is not null) = p_archived)
+                and (p_status is null or s.status = p_status)
+                and (p_search is null or strpos(asyouwere.fold_text(s.name), v_search) > 0)
+            order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
+        ) union all (
+            select s.id, s.last_activity_at from public.free_agent_sessions s
+            where s.parent_id = p_parent_id and s.user_id = v_caller
                 and s.activity_bin <= v_before and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -154,7 +164,7 @@ begin
             order by s.activity_bin desc, s.last_activity_at desc, s.id desc limit v_limit
         ) union all (
             select s.id, s.last_activity_at from asyouwere.sessions_shared_with_me() s
-            where s.user_id <> v_caller
+            where p_parent_id is null and s.user_id <> v_caller
                 and (s.last_activity_at, s.id) < (v_before, v_before_id)
                 and (p_archived is null or (s.archived_at is not null) = p_archived)
                 and (p_status is null or s.status = p_status)
@@ -172,7 +182,8 @@ $$;
 comment on function public.list_sessions is
     'A page of sessions_list, last active first. Next page: p_before and p_before_id of the last row. '
     'p_archived null: both. p_search: part of the name, in any case of letters. p_key_prefix, p_metadata: '
-    'own sessions whose key begins with a text, whose metadata contains some.';
+    'own sessions whose key begins with a text, whose metadata contains some. p_parent_id: those of that '
+    'session, which are in no other list.';
 revoke execute on function public.list_sessions from public, anon, authenticated, service_role;
 grant execute on function public.list_sessions to authenticated, service_role;
 
@@ -247,14 +258,14 @@ create function public.get_or_create_session(
     p_metadata jsonb default '{}', p_visibility text default 'private',
         p_expires_after_seconds int default null,
     p_upstream jsonb default null, p_id uuid default null, p_user_id uuid default null,
-        p_state json default null
+        p_state json default null, p_parent_id uuid default null
 ) returns table (
     id uuid, internal_id bigint, user_id uuid, name text, model text, kind text, status text,
         visibility text, key text,
     upstream jsonb, metadata jsonb, expires_after interval, archived_at timestamptz, created_at timestamptz,
     updated_at timestamptz, last_activity_at timestamptz, expired_at timestamptz, latest_number int,
     pruned_through int, size_bytes bigint, message_count int, stored_bytes bigint, prepaid_saves smallint,
-    last_message text, activity_bin timestamptz, created boolean
+    last_message text, parent_id uuid, activity_bin timestamptz, created boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -284,10 +295,10 @@ begin
             end if;
         end if;
         insert into public.free_agent_sessions (id, user_id, key, name, model, kind, metadata, visibility,
-            expires_after, upstream)
+            expires_after, upstream, parent_id)
         values (coalesce(p_id, asyouwere.new_id()), v_owner, p_key, p_name, p_model, p_kind, p_metadata,
             p_visibility,
-            make_interval(secs => p_expires_after_seconds), p_upstream)
+            make_interval(secs => p_expires_after_seconds), p_upstream, p_parent_id)
         on conflict do nothing
         returning * into v_session;
         if found then
@@ -307,7 +318,8 @@ $$;
 comment on function public.get_or_create_session is
     'The caller''s session with this key, made if there is none; without a key always a new one (or the one'
     ' with p_id, so that a retry makes no second); created says which it was. p_state is saved as number 1 '
-    'by the call that makes it. kind chat expires after 30 idle minutes unless p_expires_after_seconds says'
+    'by the call that makes it. With p_parent_id, one of the same owner, it stays out of lists and is '
+    'deleted with that. kind chat expires after 30 idle minutes unless p_expires_after_seconds says'
     ' otherwise; agent never.';
 revoke execute on function public.get_or_create_session from public, anon, authenticated, service_role;
 grant execute on function public.get_or_create_session to authenticated, service_role;
@@ -382,17 +394,24 @@ returns table (snapshots int, parts int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
+    v_session public.free_agent_sessions;
+    v_ids uuid[];
 begin
-    -- definer: session_to_write is private, and parts are counted before they go
+    -- definer: session_to_write is private, and parts are counted before they go. Sessions of its own go with
+    -- it, so the owner's lock comes first.
+    perform asyouwere.lock_owner(s.user_id) from public.free_agent_sessions s
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) = 'owner';
+    v_session := asyouwere.session_to_write(p_session_id, 'owner');
     if p_base <> v_session.latest_number then
         perform asyouwere.fail('conflict',
             'Something was saved after the number you know. Nothing was deleted.',
             format('{"addresses": [], "latest": %s}', v_session.latest_number));
     end if;
-    select count(*) into snapshots from public.session_snapshots n where n.session_id = v_session.id;
-    select count(*) into parts from asyouwere.parts p where p.session = v_session.internal_id;
-    select count(*) into members from public.session_members m where m.session_id = v_session.id;
+    v_ids := asyouwere.sessions_within(array[v_session.id]);
+    select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
+    select count(*) into parts from asyouwere.parts p where p.session = any (array(
+        select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
+    select count(*) into members from public.session_members m where m.session_id = any (v_ids);
     delete from public.free_agent_sessions s where s.id = v_session.id;
     return next;
 end;

@@ -14,6 +14,7 @@ begin
             'status', p_session.status, 'visibility', p_session.visibility, 'key', case when v.is_owner
                 then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
+            'parent_id', case when v.is_insider then p_session.parent_id end,
             'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
             'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,

@@ -78,6 +78,10 @@ begin
     then
         return;
     end if;
+    -- what belongs to it goes with it, if nobody is saving into that; else at another time
+    if not asyouwere.lock_within(v_session.id) then
+        return;
+    end if;
     delete from public.free_agent_sessions s where s.internal_id = p_session;
     deleted := 1;
 end;

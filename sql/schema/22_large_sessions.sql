@@ -29,9 +29,10 @@ begin
     end if;
     insert into asyouwere.erasures (user_id, session_id) values (v_nobody, old.id);
     perform asyouwere.remember_used(array[old.id], array[old.user_id]);
+    delete from public.free_agent_sessions s where s.parent_id = old.id; -- it stays, so no cascade takes them
     update public.free_agent_sessions s
     set user_id = v_nobody, key = null, visibility = 'private', name = null, model = null, upstream = null,
-        metadata = '{}', expires_after = null, last_message = null
+        metadata = '{}', expires_after = null, last_message = null, parent_id = null
     where s.id = old.id;
     delete from public.session_members m where m.session_id = old.id;
     delete from asyouwere.transfers t where t.session_id = old.id;

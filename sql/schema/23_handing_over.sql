@@ -44,6 +44,7 @@ begin
     ), moved as (
         update public.free_agent_sessions s
         set user_id = p_new_owner, prepaid_saves = 0,
+            parent_id = case when s.parent_id = any (p_ids) then s.parent_id end,
             key = case when g.meets then left(s.key, 460) || ' ' || gen_random_uuid() else s.key end
         from given g where s.id = g.id
         returning g.meets
@@ -112,6 +113,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_caller uuid := auth.uid();
+    v_owner uuid;
     v_session public.free_agent_sessions;
 begin
     -- definer: the session is not the caller's yet
@@ -121,7 +123,13 @@ begin
     -- looked at first, so that nobody locks a session that was not offered; and again under the lock
     if exists (select from asyouwere.transfers t where t.session_id = p_session_id
         and t.to_user = v_caller) then
-        perform asyouwere.lock_owner(v_caller);
+        select s.user_id into v_owner from public.free_agent_sessions s where s.id = p_session_id;
+        perform asyouwere.lock_owner(least(v_owner, v_caller));
+        perform asyouwere.lock_owner(greatest(v_owner, v_caller));
+        -- sessions of its own go with it
+        perform from public.free_agent_sessions s
+        where s.id = any (asyouwere.sessions_within(array[p_session_id])) and s.user_id = v_owner
+        order by s.id for update;
         select * into v_session from public.free_agent_sessions s where s.id = p_session_id for update;
     end if;
     if v_session.id is null or asyouwere.is_erased(v_session.user_id) or asyouwere.is_erased(v_caller)
@@ -131,8 +139,9 @@ begin
         perform asyouwere.fail('invitation_not_found');
     end if;
     -- the owner before has invited them, not this one, who may never have heard of them
-    delete from public.session_members m where m.session_id = v_session.id and m.accepted_at is null;
-    perform asyouwere.give_sessions(array[v_session.id], v_caller);
+    delete from public.session_members m
+    where m.session_id = any (asyouwere.sessions_within(array[v_session.id])) and m.accepted_at is null;
+    perform asyouwere.give_sessions(asyouwere.sessions_within(array[v_session.id]), v_caller);
     select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
     return v_session;
 end;

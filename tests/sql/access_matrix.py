@@ -333,10 +333,11 @@ SESSION_INSERT = (
     "key",
     "upstream",
     "metadata",
-    "expires_after",
+    "expires_after", "parent_id",
+    "parent_id",
 )
 # id, user_id, kind and key for upserts, which name them; check_session() refuses another value
-SESSION_UPDATE = (*SESSION_INSERT, "archived_at")
+SESSION_UPDATE = (*(name for name in SESSION_INSERT if name != "parent_id"), "archived_at")
 
 SESSION_OF_ANON = (
     *(column for column in SESSION_UPDATE if column not in ("key", "upstream")),

@@ -53,6 +53,7 @@ def test_create__defaults(db: Db) -> None:
         "stored_bytes": 0,
         "prepaid_saves": 0,
         "last_message": None,
+        "parent_id": None,
         "created": True,
     }
 

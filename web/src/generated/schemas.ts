@@ -140,6 +140,8 @@ export interface CreateSession {
   metadata?: JsonObject | null;
   /** Where the agent lives: provider, path, url, external_id. */
   upstream?: JsonObject | null;
+  /** The session of the same owner that it belongs to, is deleted with, and is listed under. */
+  parent_id?: string | null;
   /** A first state, saved as number 1 by the request that makes the session. */
   state?: State | null;
 }
@@ -168,6 +170,8 @@ export interface CreatedSession {
   size_bytes: number;
   /** Items of the state's list 'messages'. */
   message_count: number;
+  /** The session that it belongs to. For the owner and members. */
+  parent_id: string | null;
   /** Where the agent lives: provider, path, url, external_id, as it was given. */
   upstream: JsonObject | null;
   metadata: JsonObject;
@@ -320,6 +324,8 @@ export interface ListedSession {
   size_bytes: number;
   /** Items of the state's list 'messages'. */
   message_count: number;
+  /** The session that it belongs to. For the owner and members. */
+  parent_id: string | null;
   /** Where the agent lives: provider, path, url, external_id, as it was given. */
   upstream: JsonObject | null;
   metadata: JsonObject;
@@ -569,6 +575,8 @@ export interface Session {
   size_bytes: number;
   /** Items of the state's list 'messages'. */
   message_count: number;
+  /** The session that it belongs to. For the owner and members. */
+  parent_id: string | null;
   /** Where the agent lives: provider, path, url, external_id, as it was given. */
   upstream: JsonObject | null;
   metadata: JsonObject;

@@ -25,7 +25,7 @@ _SAVED: Final = (
 _SESSION: Final = (
     "id", "user_id", "name", "model", "kind", "status", "visibility", "key", "upstream::text",
     "metadata::text", "expires_after", "archived_at", "created_at", "updated_at", "last_activity_at",
-    "expired_at", "latest_number", "size_bytes", "message_count", "last_message",
+    "expired_at", "latest_number", "size_bytes", "message_count", "last_message", "parent_id",
 )  # fmt: skip
 _LISTED: Final = (*_SESSION, "last_saved_at", "my_role")
 _SNAPSHOT: Final = (

@@ -75,6 +75,7 @@ class Session(ResponseModel):
     latest_number: int = Field(description="Number of the latest snapshot; 0: never saved.")
     size_bytes: int = Field(description="Bytes of the latest state: JSON, addresses and 100 for each part.")
     message_count: int = Field(description="Items of the state's list 'messages'.")
+    parent_id: SessionId | None = Field(description="The session that it belongs to. For the owner and members.")
     upstream: JsonObject | None = Field(
         description="Where the agent lives: provider, path, url, external_id, as it was given."
     )

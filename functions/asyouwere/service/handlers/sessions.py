@@ -78,6 +78,9 @@ class CreateSession(RequestModel):
     expires_after_seconds: IdleSeconds | None = Field(None, description="Idle time until it expires; 0 is never.")
     metadata: JsonObject | None = Field(None, description="A JSON object; numbers and key order as jsonb keeps them.")
     upstream: JsonObject | None = Field(None, description="Where the agent lives: provider, path, url, external_id.")
+    parent_id: SessionId | None = Field(
+        None, description="The session of the same owner that it belongs to, is deleted with, and is listed under."
+    )
     state: StateContent | None = Field(
         None, description="A first state, saved as number 1 by the request that makes the session."
     )
@@ -93,6 +96,7 @@ class SessionsQuery(RequestModel):
     search: Text | None = Field(None, description="Part of the name, in any case of letters.")
     key_prefix: Key | None = Field(None, description="Own sessions whose key begins with it.")
     metadata: Text | None = Field(None, description="A JSON object: own sessions whose metadata contains it.")
+    parent_id: SessionId | None = Field(None, description="Those that belong to this session, and no others.")
 
 
 class KeyQuery(RequestModel):
@@ -161,6 +165,7 @@ async def list_sessions(call: Call) -> ApiResponse:
             "p_status": query.status,
             "p_search": query.search,
             "p_key_prefix": query.key_prefix,
+            "p_parent_id": query.parent_id,
             "p_metadata": None if query.metadata is None else metadata_filter(query.metadata),
         },
         repeatable=True,
