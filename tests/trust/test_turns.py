@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from asyouwere.local.demo.reader import Reader
 from tests.trust import turns
 from tests.trust.report import Outcome
 from tests.trust.turns import Made, Size
@@ -13,7 +16,8 @@ def test_turns__short_form(run_folder: Path) -> None:
     outcome = Outcome("turns")
     turns.run(outcome, run_folder, long=False, say=lambda line: None, size=Size(40, 2, (1.0, 2.0), 90))
     assert outcome.held, outcome.failures
-    assert [outcome.figures[name] for name in ("lost", "twice", "behind the fence")] == [0, 0, 0]
+    wrong = ("lost", "twice", "behind the fence", "chunks missed or read twice")
+    assert [outcome.figures[name] for name in wrong] == [0, 0, 0, 0]
 
 
 def test_check__counts_lost_doubled_and_late(run_folder: Path) -> None:
@@ -33,3 +37,26 @@ def test_check__counts_lost_doubled_and_late(run_folder: Path) -> None:
             turns.check(outcome, place, [made])
             assert outcome.figures[counted] == 1
             assert not outcome.held
+
+
+@pytest.mark.parametrize(
+    ("seen", "status", "off"),
+    [
+        ([(1, "1 "), (2, "2 ")], "done", 0),
+        ([(1, "1 ")], "done", 1),
+        ([(1, "1 "), (2, "2 "), (2, "2 ")], "done", 1),
+        ([(2, "2 "), (1, "1 ")], "done", 0),
+        ([(1, "1 "), (2, "2 ")], "interrupted", 0),
+    ],
+    ids=["all", "missed", "twice", "out of order", "told another end"],
+)
+def test_check_follower__finds(seen: list[tuple[int, str]], status: str, off: int) -> None:
+    outcome = Outcome("turns")
+    follower = Reader("http://127.0.0.1:1", "", "s", "t")
+    follower.seen = [(number, text, 0.0) for number, text in seen]
+    follower.end = {"status": status, "position": 0}
+    follower.connections = [0]
+    follower.join = lambda timeout=None: None  # type: ignore[method-assign]
+    turns._check_follower(outcome, Made("s", "t"), follower, {"next_seq": 3, "status": "done", "position": 0})
+    assert outcome.figures["chunks missed or read twice"] == off
+    assert outcome.held is (seen == [(1, "1 "), (2, "2 ")] and status == "done")

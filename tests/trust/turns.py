@@ -1,9 +1,11 @@
 """Turns: runners die, the functions and Postgres are killed, answers get lost and requests are doubled.
 
 Each runner makes answers through the HTTP functions, a token at a time, and asks again until it is answered. Some die
-half-way; some seem dead for longer than their lease and then go on, which must be refused. Afterwards every token whose
-flush was answered is in the message of its turn, finished or interrupted, once and in order; nothing is there that was
-sent behind the fence; and every turn has left one message.
+half-way, in the middle of a request; some seem dead for longer than their lease and then go on, at times when another
+turn of the session has begun already, which must be refused. Some answers are followed as event streams, over reloads and
+whatever is killed. Afterwards every token whose flush was answered is in the message of its turn, finished or
+interrupted, once and in order, and so its follower has seen it; nothing is there that was sent behind the fence; and
+every turn has left one message.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from uuid import UUID
 
 import httpx
 
+from asyouwere.local.demo.reader import Reader
 from tests.functions.api import BASE, token_for
 from tests.trust.place import Place
 from tests.trust.report import Outcome, Say
@@ -30,6 +33,7 @@ RUNNERS = 8
 LEASE_SECONDS = 2
 LOST = 0.08  # of the answers
 DOUBLED = 0.08  # of the requests
+FOLLOWED = 0.4  # of the turns
 PATIENCE_SECONDS = 60.0
 FATES: tuple[Literal["finish", "die", "come back"], ...] = ("finish",) * 13 + ("die",) * 4 + ("come back",) * 3
 
@@ -50,14 +54,14 @@ LONG = Size(turns=1000, kills=20, apart_seconds=(3.0, 8.0), limit_seconds=1800)
 
 @dataclass
 class Made:
-    """What a runner knows of a turn. answered: chunks whose flush was answered; behind: sent after the lease."""
+    """What a runner knows of a turn. answered: chunks whose flush was answered; sent: before the lease ran out."""
 
     session: str
     turn: str
     answered: int = 0
     sent: int = 0
-    behind: int = 0
     done: bool = False
+    follower: Reader | None = None
 
 
 @dataclass
@@ -87,7 +91,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say, size: Size | None 
     size = size or (LONG if long else SHORT)
     outcome.short = (
         "turns", "chunks answered", "lost", "twice", "behind the fence", "interrupted", "kills", "answers lost",
-        "requests doubled", "late requests refused",
+        "requests doubled", "late requests refused", "turns followed", "chunks missed or read twice",
     )  # fmt: skip
     outcome.figures.update(dict.fromkeys(outcome.short, 0))
     with Place(folder) as place:
@@ -108,7 +112,10 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say, size: Size | None 
         check(outcome, place, work.made)
     outcome.require(len(work.made) >= size.turns, "too few turns in the time")
     outcome.require(int(outcome.figures["kills"]) >= size.kills, "too few kills in the time")
-    for name in ("interrupted", "answers lost", "requests doubled", "late requests refused"):
+    for name in (
+        "interrupted", "answers lost", "requests doubled", "late requests refused", "turns followed", "connected again",
+        "taken over",
+    ):  # fmt: skip
         outcome.require(int(outcome.figures[name]) > 0, f"the run does not count: no {name}")
 
 
@@ -137,9 +144,11 @@ class Runner:
     def __init__(self, place: Place, number: int, work: Work) -> None:
         self.work = work
         self.chance = random.Random(f"{SEED} {number}")
+        self.url = f"{place.url}{BASE}"
+        self.token = token_for(place.user)
         self.http = httpx.Client(
-            base_url=f"{place.url}{BASE}/sessions",
-            headers={"Authorization": f"Bearer {token_for(place.user)}"},
+            base_url=f"{self.url}/sessions",
+            headers={"Authorization": f"Bearer {self.token}"},
             timeout=30,
             trust_env=False,
         )
@@ -157,6 +166,24 @@ class Runner:
 
     def make(self, session: str, fate: str) -> None:
         """One answer and its fate."""
+        made = self.begin(session)
+        length = self.chance.randint(5, 40)
+        end = length if fate == "finish" else self.chance.randint(1, length)
+        while made.sent < end:
+            if not self.flush(made, min(self.chance.randint(1, 3), end - made.sent)):
+                return  # it was down for longer than its lease
+            time.sleep(self.chance.uniform(0, 0.03))
+        if fate == "die":
+            self.work.count("runners died")
+            made.sent += 1
+            self._try(f"/{session}/turns/{made.turn}/chunks", _body(made.sent, 1), 0.002)
+        elif fate == "come back":
+            self.come_back(made)
+        else:
+            self.finish(made)
+
+    def begin(self, session: str) -> Made:
+        """A turn of the session, once the one before is over."""
         made = Made(session, self.new_id())
         begun = {"turn_id": made.turn, "lease_seconds": LEASE_SECONDS}
         while True:
@@ -167,26 +194,33 @@ class Runner:
         assert status in (200, 201), told
         with self.work.lock:
             self.work.made.append(made)
-        length = self.chance.randint(5, 40)
-        end = length if fate == "finish" else self.chance.randint(1, length)
-        while made.sent < end:
-            if not self.flush(made, min(self.chance.randint(1, 3), end - made.sent)):
-                return  # it was down for longer than its lease
-            time.sleep(self.chance.uniform(0, 0.03))
-        if fate == "die":
-            self.work.count("runners died")
-            return
-        if fate == "come back":
-            time.sleep(LEASE_SECONDS + 0.3)
-            known = made.sent
-            refused = not self.flush(made, 1)
-            made.sent, made.behind = known, made.behind + 1
-            if refused:
-                self.work.count("late requests refused")
-            status, told = self.ask(f"/{session}/turns/{made.turn}/finish", {})
-            assert (status, told["code"]) == (409, "turn_over"), told
-            return
-        status, told = self.ask(f"/{session}/turns/{made.turn}/finish", {})
+        if self.chance.random() < FOLLOWED:
+            reload_at = self.chance.randint(1, 20)
+            made.follower = Reader(self.url, self.token, session, made.turn, reload_at, PATIENCE_SECONDS)
+            made.follower.start()
+        return made
+
+    def come_back(self, made: Made) -> None:
+        """Go on when the lease has run out, at times beside whoever has taken over."""
+        time.sleep(LEASE_SECONDS + 0.3)
+        newer = None
+        if self.chance.random() < 0.5:
+            self.work.count("taken over")
+            newer = self.begin(made.session)
+            self.flush(newer, 2)
+        known = made.sent
+        refused = not self.flush(made, 1)
+        made.sent = known
+        if refused:
+            self.work.count("late requests refused")
+        status, told = self.ask(f"/{made.session}/turns/{made.turn}/finish", {})
+        assert (status, told["code"]) == (409, "turn_over"), told
+        if newer is not None and self.flush(newer, 1):
+            self.finish(newer)
+
+    def finish(self, made: Made) -> None:
+        """Finish it, unless it was down for longer than its lease."""
+        status, told = self.ask(f"/{made.session}/turns/{made.turn}/finish", {})
         if status == 409:
             assert told["code"] == "turn_over", told
         else:
@@ -195,8 +229,7 @@ class Runner:
 
     def flush(self, made: Made, count: int) -> bool:
         """Flush so many chunks; False if the turn is over."""
-        chunks = [f"{number} " for number in range(made.sent + 1, made.sent + count + 1)]
-        body = {"from_seq": made.sent + 1, "chunks": chunks}
+        body = _body(made.sent + 1, count)
         made.sent += count
         status, told = self.ask(f"/{made.session}/turns/{made.turn}/chunks", body)
         if status == 409:
@@ -240,6 +273,11 @@ class Runner:
         return str(UUID(int=self.chance.getrandbits(128), version=4))
 
 
+def _body(from_seq: int, count: int) -> dict[str, Any]:
+    """A flush: each chunk is its number."""
+    return {"from_seq": from_seq, "chunks": [f"{number} " for number in range(from_seq, from_seq + count)]}
+
+
 def check(outcome: Outcome, place: Place, all_made: list[Made]) -> None:
     """Every answered chunk is in its turn's message, once and in order; one message a turn."""
     messages: dict[str, int] = {}
@@ -253,6 +291,8 @@ def check(outcome: Outcome, place: Place, all_made: list[Made]) -> None:
         outcome.require(turn["status"] != "running", f"{made.turn} still runs")
         outcome.require(interrupted or made.done or turn["status"] == "done", f"{made.turn} is {turn['status']}")
         outcome.require(not (made.done and interrupted), f"{made.turn} was finished, and is interrupted")
+        if made.follower is not None:
+            _check_follower(outcome, made, made.follower, turn)
         if turn["position"] is None:
             outcome.count("lost", made.answered)
             outcome.require(made.answered == 0, f"{made.turn}: no message of {made.answered} chunks")
@@ -281,6 +321,22 @@ def _check_message(outcome: Outcome, place: Place, made: Made, position: int) ->
     outcome.require(tokens == list(range(1, len(tokens) + 1)), f"{made.turn}: {row['content'][:80]}")
     outcome.require(
         made.answered <= len(tokens) <= made.sent, f"{made.turn}: {len(tokens)} chunks of {made.answered}"
+    )
+
+
+def _check_follower(outcome: Outcome, made: Made, follower: Reader, turn: dict[str, Any]) -> None:
+    follower.join(PATIENCE_SECONDS)
+    outcome.count("turns followed")
+    outcome.count("connected again", len(follower.connections) - 1)
+    seen = [(number, text) for number, text, _ in follower.seen]
+    wanted = [(number, f"{number} ") for number in range(1, turn["next_seq"])]
+    off = len(set(wanted) ^ set(seen)) + len(seen) - len(set(seen))
+    outcome.count("chunks missed or read twice", off)
+    outcome.require(seen == wanted, f"{made.turn}: its follower has seen {len(seen)} chunks of {len(wanted)}")
+    end = follower.end or {}
+    outcome.require(
+        (end.get("status"), end.get("position")) == (turn["status"], turn["position"]),
+        f"{made.turn}: its follower was told {end}",
     )
 
 

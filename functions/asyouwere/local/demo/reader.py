@@ -18,11 +18,17 @@ class Reader(threading.Thread):
 
     seen: number, text and time of arrival (seconds since 1970) of each chunk, as they came; end: what the stream
     said last; connections: what each was opened with as Last-Event-ID. reload_at: the chunk's number after which the
-    page is loaded again, once.
+    page is loaded again, once; patience_seconds: after which it gives up.
     """
 
     def __init__(
-        self, url: str, token: str, session_id: str, turn_id: str, reload_at: int | None = None
+        self,
+        url: str,
+        token: str,
+        session_id: str,
+        turn_id: str,
+        reload_at: int | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         super().__init__(daemon=True)
         self.seen: list[tuple[int, str, float]] = []
@@ -31,16 +37,17 @@ class Reader(threading.Thread):
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"},
-            timeout=PATIENCE_SECONDS,
+            timeout=patience_seconds,
             trust_env=False,
         )
         self._path = f"/sessions/{session_id}/turns/{turn_id}"
         self._reload_at = reload_at
+        self._patience_seconds = patience_seconds
         self._last = 0
 
     def run(self) -> None:
         """Until the end, or until nothing has come for too long."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         with self._http:
             while self.end is None and time.monotonic() < deadline:
                 try:
