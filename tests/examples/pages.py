@@ -21,7 +21,7 @@ ALL_PAGES = (
     ),
 )
 
-_FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```json\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```(?:json|http)\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def page(name: str) -> str:
 def examples(name: str, language: str) -> list[Example]:
     """A page's blocks in a language, in order.
 
-    What is answered is the block of `json` right after a block of `bash`, where a line that begins with a space goes
-    on the one before; in `sql` the comments below the statements.
+    What is answered is the block of `json` (or `http`: events) right after a block of `bash`, where a line that begins
+    with a space goes on the one before; in `sql` the comments below the statements.
     """
     found = []
     for kind, text, answer in _FENCED.findall(page(name)):

@@ -184,8 +184,8 @@ def _resumable(redis: Redis, pieces: list[str], laps: int) -> Cost:
     return cost
 
 
-def _resumable_runner(redis: Redis, name: str, pieces: list[str], pause_seconds: float) -> Runner:
-    told = {"id": name, "chunks": pieces, "pause_ms": pause_seconds * 1000}
+def _resumable_runner(redis: Redis, name: str, pieces: list[str], pause_seconds: float, hold: int = -1) -> Runner:
+    told = {"id": name, "chunks": pieces, "pause_ms": pause_seconds * 1000, "hold": hold}
     return Runner([redis.node, str(PROGRAM), "make"], told, REDIS_URL=redis.url)
 
 
@@ -262,7 +262,7 @@ def _rewritten_left(stack: LocalStack, pieces: list[str], victim: str) -> tuple[
 
 def _resumable_left(redis: Redis, pieces: list[str], victim: str) -> tuple[int, int, str]:
     name = str(uuid4())
-    runner = _resumable_runner(redis, name, pieces, PAUSE_SECONDS)
+    runner = _resumable_runner(redis, name, pieces, PAUSE_SECONDS, hold=len(pieces) // 2)
     with runner.half_way(len(pieces)):
         taken = runner.taken
         if victim == "store":

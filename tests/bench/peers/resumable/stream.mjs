@@ -1,5 +1,6 @@
 // The AI SDK's way: an answer through resumable-stream and Redis. What to do comes as JSON by standard input.
-//   make {id, chunks, pause_ms}  make an answer; a line for each chunk: {"seq", "ms": how long it held the runner up}
+//   make {id, chunks, pause_ms, hold}  make an answer; a line for each chunk: {"seq", "ms": how long it held the runner
+//                                up}; hold: after so many it waits to be killed
 //   read {id, wait_ms}           resume it as a second device does; one line: {"text", "why": what went wrong}
 // REDIS_URL says where.
 import { text } from 'node:stream/consumers'
@@ -10,14 +11,14 @@ import { createResumableStreamContext } from 'resumable-stream/redis'
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 const client = () => createClient({ url: process.env.REDIS_URL }).on('error', () => {}) // it connects again by itself
 
-async function make(context, { id, chunks, pause_ms: pause }) {
+async function make(context, { id, chunks, pause_ms: pause, hold }) {
   let sent = 0
   let since
   const source = new ReadableStream({
     async pull(controller) {
       if (sent > 0) say({ seq: sent, ms: performance.now() - since })
       if (sent === chunks.length) return controller.close()
-      await sleep(pause)
+      await sleep(sent === hold ? 60_000 : pause)
       since = performance.now()
       controller.enqueue(chunks[sent++])
     },
