@@ -4317,7 +4317,7 @@ revoke execute on function public.update_session from public, anon, authenticate
 grant execute on function public.update_session to authenticated, service_role;
 
 create function asyouwere.remove_session(p_session_id uuid, p_base int)
-returns table (snapshots int, parts int, members int)
+returns table (snapshots int, parts int, turns int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -4329,15 +4329,24 @@ begin
     perform asyouwere.lock_owner(s.user_id) from public.free_agent_sessions s
     where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) = 'owner';
     v_session := asyouwere.session_to_write(p_session_id, 'owner');
-    if p_base <> v_session.latest_number then
+    if p_base is not null then
+        -- an answer that is being made comes after, and so does one whose lease ran out with text in it
+        perform asyouwere.interrupt_turn(t.session_id, t.id) from public.session_turns t
+        where t.session_id = v_session.id and t.status = 'running' and t.lease_until <= clock_timestamp();
+        select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
+    end if;
+    if p_base <> v_session.latest_number or p_base is not null and exists (
+        select from public.session_turns t where t.session_id = v_session.id and t.status = 'running')
+    then
         perform asyouwere.fail('conflict',
-            'Something was saved after the number you know. Nothing was deleted.',
+            'Something was saved after the number you know, or an answer is being made. Nothing was deleted.',
             format('{"addresses": [], "latest": %s}', v_session.latest_number));
     end if;
     v_ids := asyouwere.sessions_within(array[v_session.id]);
     select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
     select count(*) into parts from asyouwere.parts p where p.session = any (array(
         select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
+    select count(*) into turns from public.session_turns t where t.session_id = any (v_ids);
     select count(*) into members from public.session_members m where m.session_id = any (v_ids);
     delete from public.free_agent_sessions s where s.id = v_session.id;
     return next;
@@ -4349,7 +4358,7 @@ revoke execute on function asyouwere.remove_session from public;
 grant execute on function asyouwere.remove_session to authenticated, service_role;
 
 create function public.delete_session(p_session_id uuid, p_base int default null)
-returns table (snapshots int, parts int, members int)
+returns table (snapshots int, parts int, turns int, members int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -4357,8 +4366,8 @@ begin
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is '
-    'still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, '
+    'Delete a session with its parts, snapshots, turns, members and keys, for good; with p_base only if that '
+    'is still the latest number and no answer is being made. One row with the counts: the receipt. Raises session_not_found, forbidden, '
     'conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
@@ -6663,7 +6672,7 @@ grant execute on function public.accept_invitation to authenticated, service_rol
 -- true.
 -- Breaks running code: no.
 
-create type asyouwere.erased as (sessions int, snapshots int, parts int, memberships int, done boolean);
+create type asyouwere.erased as (sessions int, snapshots int, parts int, turns int, memberships int, done boolean);
 comment on type asyouwere.erased is
     'What a step of deleting a person''s data took. done: there is nothing left.';
 
@@ -6672,7 +6681,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_large uuid;
-    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
 begin
     -- Thousands of snapshots or turns go before their session does, some with each step: else one statement would
     -- have to take them all, and a time limit would undo it for ever.
@@ -6680,6 +6689,7 @@ begin
     if found then
         delete from public.session_turns t where t.ctid = any (array(
             select q.ctid from public.session_turns q where q.session_id = v_large limit 2000));
+        get diagnostics v_erased.turns = row_count;
         delete from public.session_snapshots n where n.ctid = any (array(
             select q.ctid from public.session_snapshots q where q.session_id = v_large
             order by q.number limit 2000));
@@ -6689,6 +6699,7 @@ begin
     v_erased.sessions := cardinality(p_ids);
     v_erased.snapshots := (select count(*) from public.session_snapshots n where n.session_id = any (p_ids));
     v_erased.parts := (select count(*) from asyouwere.parts p where p.session = any (p_numbers));
+    v_erased.turns := (select count(*) from public.session_turns t where t.session_id = any (p_ids));
     delete from public.free_agent_sessions s where s.id = any (p_ids);
     return v_erased;
 end;
@@ -6705,7 +6716,7 @@ declare
     v_numbers bigint[];
     v_at_once int := 20;
     v_step asyouwere.erased;
-    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
 begin
     loop
         -- what failed is passed by for an hour, so that it does not keep the rest
@@ -6727,6 +6738,7 @@ begin
             v_erased.sessions := v_erased.sessions + v_step.sessions;
             v_erased.snapshots := v_erased.snapshots + v_step.snapshots;
             v_erased.parts := v_erased.parts + v_step.parts;
+            v_erased.turns := v_erased.turns + v_step.turns;
         exception when others then -- a key of the app's own that refers to it, a trigger
             if v_at_once = 1 then
                 perform asyouwere.note_failure(v_numbers[1], 'accounts', sqlstate);
@@ -6747,7 +6759,7 @@ create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) retu
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
     v_changed int;
     v_rows int;
 begin
@@ -6825,7 +6837,7 @@ begin
         if exists (select from public.free_agent_sessions s where s.user_id = p_user_id) then
             -- passed by; once nothing else is left, whoever calls until done would call for ever
             v_erased.done := case when v_traces.done and v_erased.sessions = 0 and v_erased.snapshots = 0
-                and v_erased.memberships = 0 then null else false end;
+                and v_erased.turns = 0 and v_erased.memberships = 0 then null else false end;
         end if;
     end if;
     return v_erased;
@@ -6876,7 +6888,7 @@ revoke execute on function asyouwere.forget_caller from public;
 grant execute on function asyouwere.forget_caller to authenticated;
 
 create function public.delete_my_data()
-returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+returns table (sessions int, snapshots int, parts int, turns int, memberships int, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -6925,7 +6937,7 @@ revoke execute on function asyouwere.erase_person from public;
 grant execute on function asyouwere.erase_person to service_role;
 
 create function public.delete_user_data(p_user_id uuid)
-returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+returns table (sessions int, snapshots int, parts int, turns int, memberships int, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -6984,7 +6996,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user uuid;
-    v_erased asyouwere.erased := (0, 0, 0, 0, true);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, true);
 begin
     -- definer: sessions of all people
     select e.user_id into v_user from asyouwere.erasures e
@@ -7022,7 +7034,7 @@ revoke execute on function asyouwere.erase_next from public;
 grant execute on function asyouwere.erase_next to service_role;
 
 create function public.erase_deleted_users()
-returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+returns table (sessions int, snapshots int, parts int, turns int, memberships int, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7887,7 +7899,9 @@ begin
         then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
         least(v_after, v_last) + 1, '[]', v_last + 1, false,
         v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
-    if v_last > v_after then
+    if v_last > v_after and v_turn.due_at <= now() then
+        v_state.first_seq := v_last + 1; -- their time is over, whether or not the clean-up has taken them
+    elsif v_last > v_after then
         with page as (
             select c.* from asyouwere.turn_chunks c
             where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id and c.seq > v_after
@@ -8195,6 +8209,42 @@ grant execute on function public.stop_turn to authenticated, service_role;
 
 -- Clean-up
 -- ---------------------------------------------------------------------------------------------------------
+create function asyouwere.drop_chunks(p_session public.free_agent_sessions, out turns int,
+    out finished boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set jit = off
+as $$
+declare
+    v_turns bigint[];
+    v_rows int;
+begin
+    -- from turn to turn in the key of the chunks: a session may have had any number of turns
+    with recursive kept (turn) as (
+        select min(c.turn) from asyouwere.turn_chunks c where c.session = p_session.internal_id
+        union all
+        select (select min(c.turn) from asyouwere.turn_chunks c
+            where c.session = p_session.internal_id and c.turn > k.turn)
+        from kept k where k.turn is not null
+    ), dropped as (
+        update public.session_turns t set due_at = least(t.due_at, now())
+        from kept k
+        where t.session_id = p_session.id and t.internal_id = k.turn and t.status <> 'running'
+        returning t.internal_id
+    )
+    select coalesce(array_agg(d.internal_id), '{}') into v_turns from dropped d;
+    turns := cardinality(v_turns);
+    delete from asyouwere.turn_chunks c where c.ctid = any (array(
+        select o.ctid from asyouwere.turn_chunks o
+        where o.session = p_session.internal_id and o.turn = any (v_turns) limit 5000));
+    get diagnostics v_rows = row_count;
+    finished := v_rows < 5000;
+end;
+$$;
+comment on function asyouwere.drop_chunks is
+    'From now on nobody reads chunks of a session''s turns that are over; up to 5,000 rows of them are deleted, '
+    'the clean-up deletes the others.';
+revoke execute on function asyouwere.drop_chunks from public;
+
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -8278,7 +8328,8 @@ as $$
             )) over (order by n.internal_id desc) as bytes
             from (
                 select * from public.session_turns i
-                where i.session_id = p_session.id and i.status in ('running', 'interrupted')
+                where i.session_id = p_session.id
+                    and (i.status = 'running' or i.status = 'interrupted' and i.due_at > now())
                 order by i.internal_id desc limit 10
             ) n
         ) f
@@ -8905,7 +8956,9 @@ grant execute on function public.pop_session_items to authenticated, service_rol
 -- the rest.
 -- Breaks running code: no.
 
-create type asyouwere.forgotten as (number int, snapshots int, parts int, bytes bigint, done boolean);
+create type asyouwere.forgotten as (
+    number int, snapshots int, parts int, turns int, bytes bigint, done boolean
+);
 comment on type asyouwere.forgotten is
     'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up '
     'does it).';
@@ -8950,6 +9003,7 @@ begin
     where s.id = p_session.id and exists (select from settled);
     v_forgotten.number := v_latest;
     v_forgotten.parts := v_swept.parts;
+    v_forgotten.turns := 0;
     v_forgotten.bytes := v_swept.bytes;
     v_forgotten.done := v_swept.finished;
     return v_forgotten;
@@ -9036,6 +9090,8 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
     v_rows asyouwere.change_rows;
     v_all boolean;
+    v_chunks record;
+    v_forgotten asyouwere.forgotten;
 begin
     -- definer: nobody writes parts but through here
     select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text),
@@ -9052,13 +9108,14 @@ begin
         v_rows := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number, v_rows);
     end if;
     perform asyouwere.write_snapshot(v_session, v_rows, false, null, null, null);
-    -- What the answers of turns said lies in their chunks as well, for whoever follows behind.
+    v_forgotten := asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
+    -- what the answers of turns said lies in their chunks as well, for whoever follows behind
     if v_all or exists (select from unnest(v_rows.paths) p (path) where starts_with(p.path, '/messages/')) then
-        delete from asyouwere.turn_chunks c using public.session_turns t
-        where t.session_id = p_session_id and t.status <> 'running'
-            and c.session = t.internal_session_id and c.turn = t.internal_id;
+        select * into v_chunks from asyouwere.drop_chunks(v_session);
+        v_forgotten.turns := v_chunks.turns;
+        v_forgotten.done := v_forgotten.done and v_chunks.finished;
     end if;
-    return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
+    return v_forgotten;
 end;
 $$;
 comment on function asyouwere.forget_parts is

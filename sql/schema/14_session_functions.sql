@@ -390,7 +390,7 @@ revoke execute on function public.update_session from public, anon, authenticate
 grant execute on function public.update_session to authenticated, service_role;
 
 create function asyouwere.remove_session(p_session_id uuid, p_base int)
-returns table (snapshots int, parts int, members int)
+returns table (snapshots int, parts int, turns int, members int)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -402,15 +402,24 @@ begin
     perform asyouwere.lock_owner(s.user_id) from public.free_agent_sessions s
     where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) = 'owner';
     v_session := asyouwere.session_to_write(p_session_id, 'owner');
-    if p_base <> v_session.latest_number then
+    if p_base is not null then
+        -- an answer that is being made comes after, and so does one whose lease ran out with text in it
+        perform asyouwere.interrupt_turn(t.session_id, t.id) from public.session_turns t
+        where t.session_id = v_session.id and t.status = 'running' and t.lease_until <= clock_timestamp();
+        select * into v_session from public.free_agent_sessions s where s.id = p_session_id;
+    end if;
+    if p_base <> v_session.latest_number or p_base is not null and exists (
+        select from public.session_turns t where t.session_id = v_session.id and t.status = 'running')
+    then
         perform asyouwere.fail('conflict',
-            'Something was saved after the number you know. Nothing was deleted.',
+            'Something was saved after the number you know, or an answer is being made. Nothing was deleted.',
             format('{"addresses": [], "latest": %s}', v_session.latest_number));
     end if;
     v_ids := asyouwere.sessions_within(array[v_session.id]);
     select count(*) into snapshots from public.session_snapshots n where n.session_id = any (v_ids);
     select count(*) into parts from asyouwere.parts p where p.session = any (array(
         select s.internal_id from public.free_agent_sessions s where s.id = any (v_ids)));
+    select count(*) into turns from public.session_turns t where t.session_id = any (v_ids);
     select count(*) into members from public.session_members m where m.session_id = any (v_ids);
     delete from public.free_agent_sessions s where s.id = v_session.id;
     return next;
@@ -422,7 +431,7 @@ revoke execute on function asyouwere.remove_session from public;
 grant execute on function asyouwere.remove_session to authenticated, service_role;
 
 create function public.delete_session(p_session_id uuid, p_base int default null)
-returns table (snapshots int, parts int, members int)
+returns table (snapshots int, parts int, turns int, members int)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -430,8 +439,8 @@ begin
 end;
 $$;
 comment on function public.delete_session is
-    'Delete a session with its parts, snapshots, members and keys, for good; with p_base only if that is '
-    'still the latest number. One row with the counts: the receipt. Raises session_not_found, forbidden, '
+    'Delete a session with its parts, snapshots, turns, members and keys, for good; with p_base only if that '
+    'is still the latest number and no answer is being made. One row with the counts: the receipt. Raises session_not_found, forbidden, '
     'conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;

@@ -4,7 +4,7 @@
 -- true.
 -- Breaks running code: no.
 
-create type asyouwere.erased as (sessions int, snapshots int, parts int, memberships int, done boolean);
+create type asyouwere.erased as (sessions int, snapshots int, parts int, turns int, memberships int, done boolean);
 comment on type asyouwere.erased is
     'What a step of deleting a person''s data took. done: there is nothing left.';
 
@@ -13,7 +13,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_large uuid;
-    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
 begin
     -- Thousands of snapshots or turns go before their session does, some with each step: else one statement would
     -- have to take them all, and a time limit would undo it for ever.
@@ -21,6 +21,7 @@ begin
     if found then
         delete from public.session_turns t where t.ctid = any (array(
             select q.ctid from public.session_turns q where q.session_id = v_large limit 2000));
+        get diagnostics v_erased.turns = row_count;
         delete from public.session_snapshots n where n.ctid = any (array(
             select q.ctid from public.session_snapshots q where q.session_id = v_large
             order by q.number limit 2000));
@@ -30,6 +31,7 @@ begin
     v_erased.sessions := cardinality(p_ids);
     v_erased.snapshots := (select count(*) from public.session_snapshots n where n.session_id = any (p_ids));
     v_erased.parts := (select count(*) from asyouwere.parts p where p.session = any (p_numbers));
+    v_erased.turns := (select count(*) from public.session_turns t where t.session_id = any (p_ids));
     delete from public.free_agent_sessions s where s.id = any (p_ids);
     return v_erased;
 end;
@@ -46,7 +48,7 @@ declare
     v_numbers bigint[];
     v_at_once int := 20;
     v_step asyouwere.erased;
-    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
 begin
     loop
         -- what failed is passed by for an hour, so that it does not keep the rest
@@ -68,6 +70,7 @@ begin
             v_erased.sessions := v_erased.sessions + v_step.sessions;
             v_erased.snapshots := v_erased.snapshots + v_step.snapshots;
             v_erased.parts := v_erased.parts + v_step.parts;
+            v_erased.turns := v_erased.turns + v_step.turns;
         exception when others then -- a key of the app's own that refers to it, a trigger
             if v_at_once = 1 then
                 perform asyouwere.note_failure(v_numbers[1], 'accounts', sqlstate);
@@ -88,7 +91,7 @@ create function asyouwere.erase_traces(p_user_id uuid, p_until timestamptz) retu
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_erased asyouwere.erased := (0, 0, 0, 0, false);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
     v_changed int;
     v_rows int;
 begin
@@ -166,7 +169,7 @@ begin
         if exists (select from public.free_agent_sessions s where s.user_id = p_user_id) then
             -- passed by; once nothing else is left, whoever calls until done would call for ever
             v_erased.done := case when v_traces.done and v_erased.sessions = 0 and v_erased.snapshots = 0
-                and v_erased.memberships = 0 then null else false end;
+                and v_erased.turns = 0 and v_erased.memberships = 0 then null else false end;
         end if;
     end if;
     return v_erased;
@@ -217,7 +220,7 @@ revoke execute on function asyouwere.forget_caller from public;
 grant execute on function asyouwere.forget_caller to authenticated;
 
 create function public.delete_my_data()
-returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+returns table (sessions int, snapshots int, parts int, turns int, memberships int, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -266,7 +269,7 @@ revoke execute on function asyouwere.erase_person from public;
 grant execute on function asyouwere.erase_person to service_role;
 
 create function public.delete_user_data(p_user_id uuid)
-returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+returns table (sessions int, snapshots int, parts int, turns int, memberships int, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -325,7 +328,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user uuid;
-    v_erased asyouwere.erased := (0, 0, 0, 0, true);
+    v_erased asyouwere.erased := (0, 0, 0, 0, 0, true);
 begin
     -- definer: sessions of all people
     select e.user_id into v_user from asyouwere.erasures e
@@ -363,7 +366,7 @@ revoke execute on function asyouwere.erase_next from public;
 grant execute on function asyouwere.erase_next to service_role;
 
 create function public.erase_deleted_users()
-returns table (sessions int, snapshots int, parts int, memberships int, done boolean)
+returns table (sessions int, snapshots int, parts int, turns int, memberships int, done boolean)
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -184,7 +184,9 @@ begin
         then v_turn.started_by end, v_turn.lease_until, v_turn.stop_requested_at is not null,
         least(v_after, v_last) + 1, '[]', v_last + 1, false,
         v_turn.number, v_turn.position, v_turn.started_at, v_turn.ended_at);
-    if v_last > v_after then
+    if v_last > v_after and v_turn.due_at <= now() then
+        v_state.first_seq := v_last + 1; -- their time is over, whether or not the clean-up has taken them
+    elsif v_last > v_after then
         with page as (
             select c.* from asyouwere.turn_chunks c
             where c.session = v_turn.internal_session_id and c.turn = v_turn.internal_id and c.seq > v_after

@@ -228,6 +228,42 @@ grant execute on function public.stop_turn to authenticated, service_role;
 
 -- Clean-up
 -- ---------------------------------------------------------------------------------------------------------
+create function asyouwere.drop_chunks(p_session public.free_agent_sessions, out turns int,
+    out finished boolean)
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set jit = off
+as $$
+declare
+    v_turns bigint[];
+    v_rows int;
+begin
+    -- from turn to turn in the key of the chunks: a session may have had any number of turns
+    with recursive kept (turn) as (
+        select min(c.turn) from asyouwere.turn_chunks c where c.session = p_session.internal_id
+        union all
+        select (select min(c.turn) from asyouwere.turn_chunks c
+            where c.session = p_session.internal_id and c.turn > k.turn)
+        from kept k where k.turn is not null
+    ), dropped as (
+        update public.session_turns t set due_at = least(t.due_at, now())
+        from kept k
+        where t.session_id = p_session.id and t.internal_id = k.turn and t.status <> 'running'
+        returning t.internal_id
+    )
+    select coalesce(array_agg(d.internal_id), '{}') into v_turns from dropped d;
+    turns := cardinality(v_turns);
+    delete from asyouwere.turn_chunks c where c.ctid = any (array(
+        select o.ctid from asyouwere.turn_chunks o
+        where o.session = p_session.internal_id and o.turn = any (v_turns) limit 5000));
+    get diagnostics v_rows = row_count;
+    finished := v_rows < 5000;
+end;
+$$;
+comment on function asyouwere.drop_chunks is
+    'From now on nobody reads chunks of a session''s turns that are over; up to 5,000 rows of them are deleted, '
+    'the clean-up deletes the others.';
+revoke execute on function asyouwere.drop_chunks from public;
+
 create function asyouwere.settle_turns(p_turns int, p_rows int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$

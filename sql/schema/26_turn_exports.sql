@@ -24,7 +24,8 @@ as $$
             )) over (order by n.internal_id desc) as bytes
             from (
                 select * from public.session_turns i
-                where i.session_id = p_session.id and i.status in ('running', 'interrupted')
+                where i.session_id = p_session.id
+                    and (i.status = 'running' or i.status = 'interrupted' and i.due_at > now())
                 order by i.internal_id desc limit 10
             ) n
         ) f

@@ -3,7 +3,9 @@
 -- the rest.
 -- Breaks running code: no.
 
-create type asyouwere.forgotten as (number int, snapshots int, parts int, bytes bigint, done boolean);
+create type asyouwere.forgotten as (
+    number int, snapshots int, parts int, turns int, bytes bigint, done boolean
+);
 comment on type asyouwere.forgotten is
     'A receipt: the latest number, what went, and whether all of it is deleted already (else the clean-up '
     'does it).';
@@ -48,6 +50,7 @@ begin
     where s.id = p_session.id and exists (select from settled);
     v_forgotten.number := v_latest;
     v_forgotten.parts := v_swept.parts;
+    v_forgotten.turns := 0;
     v_forgotten.bytes := v_swept.bytes;
     v_forgotten.done := v_swept.finished;
     return v_forgotten;
@@ -134,6 +137,8 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_write(p_session_id, 'owner');
     v_rows asyouwere.change_rows;
     v_all boolean;
+    v_chunks record;
+    v_forgotten asyouwere.forgotten;
 begin
     -- definer: nobody writes parts but through here
     select array_agg('remove'::text), array_agg(a.path), array_agg(null::int), array_agg(null::text),
@@ -150,13 +155,14 @@ begin
         v_rows := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number, v_rows);
     end if;
     perform asyouwere.write_snapshot(v_session, v_rows, false, null, null, null);
-    -- What the answers of turns said lies in their chunks as well, for whoever follows behind.
+    v_forgotten := asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
+    -- what the answers of turns said lies in their chunks as well, for whoever follows behind
     if v_all or exists (select from unnest(v_rows.paths) p (path) where starts_with(p.path, '/messages/')) then
-        delete from asyouwere.turn_chunks c using public.session_turns t
-        where t.session_id = p_session_id and t.status <> 'running'
-            and c.session = t.internal_session_id and c.turn = t.internal_id;
+        select * into v_chunks from asyouwere.drop_chunks(v_session);
+        v_forgotten.turns := v_chunks.turns;
+        v_forgotten.done := v_forgotten.done and v_chunks.finished;
     end if;
-    return asyouwere.delete_numbers(v_session, asyouwere.numbers_with(v_session, v_rows));
+    return v_forgotten;
 end;
 $$;
 comment on function asyouwere.forget_parts is

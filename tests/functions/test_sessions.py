@@ -170,7 +170,7 @@ def test_delete__is_for_good(ada: Person) -> None:
     session_id = ada.session()
     ada.saved(session_id, state={"a": 1})
     receipt = ada.request("DELETE", "sessions", f"/{session_id}")
-    assert (receipt.status_code, receipt.json()) == (200, {"snapshots": 1, "parts": 1, "members": 0})
+    assert (receipt.status_code, receipt.json()) == (200, {"snapshots": 1, "parts": 1, "turns": 0, "members": 0})
     refused(ada.restore(session_id), "session_not_found")
     refused(ada.request("DELETE", "sessions", f"/{session_id}"), "session_not_found")
 
@@ -202,7 +202,7 @@ def test_delete_my_data__asks_twice_and_gives_a_receipt(ada: Person, bob: Person
     refused(ada.request("DELETE", "sessions", "/me?confirm=yes"), "invalid_request")
     assert len(ada.get("", archived="all")["sessions"]) == 2
     receipt = ada.request("DELETE", "sessions", "/me?confirm=delete-my-data").json()
-    assert receipt == {"sessions": 1, "snapshots": 1, "parts": 3, "memberships": 1, "done": True}
+    assert receipt == {"sessions": 1, "snapshots": 1, "parts": 3, "turns": 0, "memberships": 1, "done": True}
     assert ada.get("", archived="all")["sessions"] == []
     assert bob.get(f"/{shared}")["id"] == shared
 

@@ -42,7 +42,7 @@ def test_delete_session__a_large_one_is_gone_at_once_and_goes_in_steps(db: Db, w
             assert db.one("expire_idle_sessions")["deleted"] == 1
         else:
             receipt = db.one("delete_session", p_session_id=session_id)
-            assert receipt == {"snapshots": 4500, "parts": 2, "members": 1}
+            assert receipt == {"snapshots": 4500, "parts": 2, "turns": 0, "members": 1}
     for who in ("ada", "ed", "eve", None, "service"):
         with db.acting_as(who):
             for function in ("get_session", "get_latest_snapshot", "list_snapshots", "list_messages"):

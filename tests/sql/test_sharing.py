@@ -202,7 +202,7 @@ def test_delete__leaves_nothing(db: Db, session_id, way: str) -> None:
     change(db, session_id, {"append": {"/messages": [3]}})
     if way == "function":
         receipt = db.one("delete_session", p_session_id=session_id)
-        assert receipt == {"snapshots": 2, "parts": 4, "members": 1}
+        assert receipt == {"snapshots": 2, "parts": 4, "turns": 0, "members": 1}
     elif way == "table":
         db.sql("delete from public.free_agent_sessions where id = %s", (session_id,))
     else:

@@ -130,14 +130,71 @@ def test_export__turns_are_no_larger_together_than_one_may_be(db: Db, session_id
         db.superuser.execute("update asyouwere.settings set max_turn_bytes = %s", (before["max_turn_bytes"],))
 
 
-def test_forget__takes_the_chunks_of_ended_turns_along(db: Db, session_id) -> None:
+def test_forget__takes_the_chunks_of_ended_turns_along(db: Db, session_id: UUID) -> None:
+    turns = []
+    for _ in range(2):
+        turns.append(begin(db, session_id))
+        flush(db, session_id, turns[-1], 1, "my secret address")
+        run_out(db, turns[-1])
+        assert look(db, session_id, turns[-1])["chunks"] == ["my secret address"]
+    running = begin(db, session_id)
+    flush(db, session_id, running, 1, "new")
+    forgotten = db.one("forget_session_parts", p_session_id=session_id, p_addresses=["/messages"])
+    assert (forgotten["turns"], forgotten["done"]) == (2, True)
+    for turn in turns:
+        state = look(db, session_id, turn)
+        assert (state["chunks"], state["first_seq"], state["next_seq"], state["more"]) == ([], 2, 2, False)
+    assert look(db, session_id, running)["chunks"] == ["new"]
+    assert "secret" not in exported_text(db, session_id)
+    left = "select count(*) as n from asyouwere.turn_chunks where body like '%secret%'"
+    assert db.superuser.execute(left).fetchone() == {"n": 0}
+    assert db.one("forget_session_parts", p_session_id=session_id, p_addresses=["/messages"])["turns"] == 0
+
+
+def test_forget__more_chunks_than_a_call_deletes_are_unreadable_at_once(db: Db, session_id: UUID) -> None:
     turn = begin(db, session_id)
-    flush(db, session_id, turn, 1, "my secret address")
+    flush(db, session_id, turn, 1, "x")
+    finish(db, session_id, turn)
+    db.superuser.execute(
+        "insert into asyouwere.turn_chunks select c.session, c.turn, n, 1, n, n, c.body "
+        "from asyouwere.turn_chunks c join public.session_turns t on t.internal_id = c.turn, generate_series(2, 6000) n "
+        "where t.id = %s",
+        (turn,),
+    )
+    assert len(look(db, session_id, turn)["chunks"]) == 500
+    forgotten = db.one("forget_session_parts", p_session_id=session_id, p_addresses=["/messages"])
+    assert (forgotten["turns"], forgotten["done"]) == (1, False)
+    assert look(db, session_id, turn)["chunks"] == []
+    settle(db)
+    count = "select count(*) as n from asyouwere.turn_chunks c join public.session_turns t on t.internal_id = c.turn where t.id = %s"
+    assert db.superuser.execute(count, (turn,)).fetchone() == {"n": 0}
+
+
+def test_delete__receipts_count_turns(db: Db) -> None:
+    sessions = [db.session("sam") for _ in range(2)]
+    with db.acting_as("sam"):
+        for session_id in sessions:
+            turn = begin(db, session_id)
+            flush(db, session_id, turn, 1, "x")
+            finish(db, session_id, turn)
+            begin(db, session_id)
+        assert db.one("delete_session", p_session_id=sessions[0])["turns"] == 2
+        assert db.one("delete_my_data")["turns"] == 2
+
+
+def test_delete_session__not_while_an_answer_is_made_if_a_base_is_given(db: Db, session_id: UUID) -> None:
+    turn = begin(db, session_id)
+    flush(db, session_id, turn, 1, "x")
+    with db.refuses("conflict"):
+        db.one("delete_session", p_session_id=session_id, p_base=0)
     run_out(db, turn)
-    assert look(db, session_id, turn)["chunks"] == ["my secret address"]
-    db.sql("select * from forget_session_parts(%s, %s::json)", (session_id, '["/messages"]'))
-    assert "secret" not in json.dumps(look(db, session_id, turn), default=str)
-    assert "secret" not in json.dumps(db.sql("select * from export_session(%s)", (session_id,)), default=str)
+    with db.refuses("conflict"):
+        db.one("delete_session", p_session_id=session_id, p_base=0)
+    assert look(db, session_id, turn)["number"] == 1
+    silent = begin(db, session_id)
+    flush(db, session_id, silent, 1, {"part": 1})
+    run_out(db, silent)
+    assert db.one("delete_session", p_session_id=session_id, p_base=1)["turns"] == 2
 
 
 def test_get_turn__whose_it_is_concerns_those_who_work_with_it(db: Db, session_id: UUID) -> None:

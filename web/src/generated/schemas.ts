@@ -192,6 +192,7 @@ export interface DeletedData {
   sessions: number;
   snapshots: number;
   parts: number;
+  turns: number;
   memberships: number;
   /** False: there is more, or something was busy; call again. */
   done: boolean;
@@ -201,6 +202,7 @@ export interface DeletedData {
 export interface DeletedSession {
   snapshots: number;
   parts: number;
+  turns: number;
   members: number;
 }
 
@@ -258,6 +260,8 @@ export interface Forgotten {
   number: number;
   snapshots: number;
   parts: number;
+  /** Turns whose chunks went. */
+  turns: number;
   bytes: number;
   /** False: the clean-up deletes the rest, which nobody can read any more. */
   done: boolean;

@@ -207,6 +207,7 @@ class Forgotten(ResponseModel):
     number: int = Field(description="The latest number.")
     snapshots: int
     parts: int
+    turns: int = Field(description="Turns whose chunks went.")
     bytes: int
     done: bool = Field(description="False: the clean-up deletes the rest, which nobody can read any more.")
 
@@ -271,6 +272,7 @@ class DeletedData(ResponseModel):
     sessions: int
     snapshots: int
     parts: int
+    turns: int
     memberships: int
     done: bool = Field(description="False: there is more, or something was busy; call again.")
 
@@ -280,6 +282,7 @@ class DeletedSession(ResponseModel):
 
     snapshots: int
     parts: int
+    turns: int
     members: int
 
 
