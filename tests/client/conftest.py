@@ -85,11 +85,10 @@ class Place:
         async with httpx.AsyncClient(transport=AtTheRoot()) as http, asyouwere.open(http=http, **options) as session:
             yield session
 
-    def state(self, session_id: str) -> Any:
-        """What the database has."""
-        row = self.db.superuser.execute("select state from get_latest_snapshot(%s)", (session_id,)).fetchone()
-        assert row is not None
-        return row["state"]
+    def saved(self) -> Any:
+        """What the server has."""
+        with self.open(journal=False) as session:
+            return session.state.copy()
 
 
 @pytest.fixture(params=WAYS)

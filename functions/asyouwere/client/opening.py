@@ -20,6 +20,7 @@ from asyouwere.client.events import Events
 from asyouwere.client.journal import Journal, Record, default_folder, journal_file
 from asyouwere.client.replica import Replica
 from asyouwere.client.session import Session
+from asyouwere.client.stopping import asked_to_stop, release
 from asyouwere.client.sync import Rhythm, Sync, is_passing
 from asyouwere.client.tokens import Token, Tokens, claims_of
 from asyouwere.client.transport import Row, Transport
@@ -28,6 +29,8 @@ from asyouwere.state.rebasing import Doubt
 
 if TYPE_CHECKING:
     import httpx
+
+    from asyouwere.client.blocking import BlockingSession
 
 __all__ = ["Opening", "Options"]
 
@@ -65,10 +68,29 @@ class Opening:
         self._options = options
         self._stack: AsyncExitStack | None = None
         self._session: Session | None = None
-        self._blocking: Any = None
+        self._blocking: BlockingSession | None = None
+
+    def __enter__(self) -> BlockingSession:
+        self._blocking = self.start()
+        return self._blocking
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._blocking is not None
+        self._blocking.close()
+
+    def start(self) -> BlockingSession:
+        """Open it without a block, as a notebook does; ``close()`` or the end of the program closes it."""
+        from asyouwere.client.blocking import opened
+
+        asked_to_stop()
+        return opened(self)
 
     async def __aenter__(self) -> Session:
         stack = AsyncExitStack()
+        asked_to_stop()
+        stack.callback(release)
         try:
             session = await self._opened(stack)
         except BaseException:
