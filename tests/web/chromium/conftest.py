@@ -1,0 +1,136 @@
+"""Fixtures of the browser tests: Chromium, the package in a page, real functions behind a line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from asyouwere.local.node import find_node
+from tests.functions.api import Person, serving, settings_for, token_for
+from tests.support.cluster import Cluster
+from tests.support.database import Db
+from tests.web.chromium.line import Line, serving_files, serving_line
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+
+from playwright.sync_api import BrowserContext, Playwright  # noqa: E402
+
+from tests.web.chromium.browser import Chromium, chromium_program  # noqa: E402
+
+ROOT = Path(__file__).parents[3]
+WEB = ROOT / "web"
+PAGES = Path(__file__).parent / "pages"
+
+
+@pytest.fixture(scope="session")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of these tests with the package's source bundled into them; skips without the npm packages."""
+    esbuild = WEB / "node_modules" / "esbuild" / "bin" / "esbuild"
+    if not esbuild.exists():
+        pytest.skip("needs the npm packages of web: scripts/node-packages web")
+    folder = tmp_path_factory.mktemp("pages")
+    entries = [str(path) for path in sorted(PAGES.glob("*.ts"))]
+    command = [*entries, "--bundle", "--format=esm", "--target=es2022", f"--outdir={folder}", "--log-level=warning"]
+    # esbuild is a program or a script that starts one, as npm had it
+    is_script = esbuild.read_bytes()[:2] == b"#!"
+    subprocess.run([*([find_node().program] if is_script else []), str(esbuild), *command], check=True, cwd=ROOT)
+    for page in PAGES.glob("*.html"):
+        (folder / page.name).write_bytes(page.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(bundled: Path) -> Iterator[str]:
+    """Where the pages are: an origin of their own."""
+    with serving_files({"pages": bundled}) as url:
+        yield url + "/pages"
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Playwright itself; it brings no browser."""
+    chromium_program()
+    with playwright_api.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture
+def browsers(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
+    """Makes browsers with profiles of their own: browsers(*flags). They are ended with the test."""
+    made: list[Chromium] = []
+
+    def make(*flags: str) -> Chromium:
+        folder = tmp_path / f"profile-{len(made)}"
+        folder.mkdir()
+        made.append(Chromium(playwright, folder, *flags))
+        return made[-1].start()
+
+    yield make
+    for browser in made:
+        browser.close()
+
+
+@pytest.fixture
+def chromium(browsers: Callable[..., Chromium]) -> Chromium:
+    """A browser with an empty profile."""
+    return browsers()
+
+
+@pytest.fixture(scope="session")
+def shared_browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A browser that nobody kills."""
+    folder = tmp_path_factory.mktemp("browser") / "profile"
+    folder.mkdir()
+    browser = Chromium(playwright, folder).start()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def context(shared_browser: Chromium) -> Iterator[BrowserContext]:
+    """Windows of this test alone, with nothing stored, in a browser that others use, too."""
+    made = shared_browser.new_context()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def web_database(cluster: Cluster, template: str) -> Iterator[Db]:
+    """A database that the browser tests of this process share; they keep apart by being different people."""
+    name = f"asyouwere_chromium_{os.getpid()}"
+    with psycopg.connect(cluster.dsn, autocommit=True) as admin:
+        admin.execute(f"create database {name} template {template}".encode())
+        db = Db(cluster, name)
+        yield db
+        db.close()
+        admin.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest.fixture(scope="session")
+def functions(web_database: Db, pages: str) -> Iterator[str]:
+    """The functions, which the pages may call."""
+    origin = pages.removesuffix("/pages")
+    with serving(settings_for(web_database.api_dsn, allowed_origins=frozenset({origin}))) as url:
+        yield url
+
+
+@pytest.fixture
+def line(functions: str) -> Iterator[Line]:
+    """The line to the functions, of this test alone."""
+    with serving_line(functions) as made:
+        yield made
+
+
+@pytest.fixture
+def ada(functions: str, web_database: Db) -> Iterator[Person]:
+    """A signed-in user whom no other test knows, with a line that is never bad: what the server really has."""
+    user = str(web_database.user(uuid.uuid4().hex))
+    person = Person(functions, user, token_for(user))
+    yield person
+    person.http.close()
