@@ -27,7 +27,9 @@ class Run:
     coverage: dict[str, dict[str, Any]]
 
 
-def run_node(arguments: list[str], environment: dict[str, str], timeout: int = 900) -> subprocess.CompletedProcess[str]:
+def run_node(
+    arguments: list[str], environment: dict[str, str], timeout: int = 900
+) -> subprocess.CompletedProcess[str]:
     """A Node program in web/; skips where the packages of web/ are not installed."""
     if not (WEB / "node_modules/vitest").is_dir():
         pytest.skip("needs the packages of web (scripts/node-packages web)")
@@ -54,9 +56,7 @@ def run(servers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ru
     folder = tmp_path_factory.mktemp("vitest")
     passed_on = {name: value for name, value in os.environ.items() if name.startswith("ASYOUWERE_WEB_")}
     vitest = ["node_modules/vitest/vitest.mjs", "run", "--coverage", f"--coverage.reportsDirectory={folder}"]
-    done = run_node(
-        [*vitest, "--reporter=json", f"--outputFile={folder / 'tests.json'}"], {**servers, **passed_on}
-    )
+    done = run_node([*vitest, "--reporter=json", f"--outputFile={folder / 'tests.json'}"], {**servers, **passed_on})
     assert (folder / "tests.json").exists(), done.stdout + done.stderr
     results = json.loads((folder / "tests.json").read_text())["testResults"]
     coverage = folder / "coverage-summary.json"

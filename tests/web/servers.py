@@ -1,6 +1,6 @@
 """What the browser package is tried against: the functions and a PostgREST before one database.
 
-    python -m tests.web.servers     starts them and prints the environment that web/tests wants, until Ctrl-C
+python -m tests.web.servers     starts them and prints the environment that web/tests wants, until Ctrl-C
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 __all__ = ["Chromium", "chromium_program", "renderer_of", "stopped"]
 
@@ -116,6 +118,8 @@ class Chromium:
     def _disconnect(self) -> None:
         browser, self._browser = self._browser, None
         if browser is not None:
+            from playwright.sync_api import Error
+
             with contextlib.suppress(Error):
                 browser.close()
 

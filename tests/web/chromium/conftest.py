@@ -7,6 +7,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -15,13 +16,11 @@ from asyouwere.local.node import find_node
 from tests.functions.api import Person, serving, settings_for, token_for
 from tests.support.cluster import Cluster
 from tests.support.database import Db
+from tests.web.chromium.browser import Chromium, chromium_program
 from tests.web.chromium.line import Line, serving_files, serving_line
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-
-from playwright.sync_api import BrowserContext, Playwright  # noqa: E402
-
-from tests.web.chromium.browser import Chromium, chromium_program  # noqa: E402
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Playwright
 
 ROOT = Path(__file__).parents[3]
 WEB = ROOT / "web"
@@ -56,6 +55,7 @@ def pages(bundled: Path) -> Iterator[str]:
 def playwright() -> Iterator[Playwright]:
     """Playwright itself; it brings no browser."""
     chromium_program()
+    playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
     with playwright_api.sync_playwright() as driver:
         yield driver
 

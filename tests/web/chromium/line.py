@@ -117,7 +117,8 @@ def serving_line(to: str) -> Iterator[Line]:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length) if length else b""
             if line.is_down:
-                return self._cut()
+                self._cut()
+                return
             seen = Seen(time.monotonic(), self.command, urlsplit(self.path).path, body)
             line.seen.append(seen)
             is_asked = self.command != "OPTIONS"
@@ -133,7 +134,8 @@ def serving_line(to: str) -> Iterator[Line]:
                 time.sleep(line.answer_delay)
             if is_asked and line.loses_answers > 0:
                 line.loses_answers -= 1
-                return self._cut()
+                self._cut()
+                return
             self.send_response(status)
             for name, value in headers:
                 if name.lower() not in _NOT_PASSED_ON:

@@ -24,6 +24,7 @@ export interface HolderParts {
 export class Holders {
   /** What lets go of a lock that this page has. */
   readonly #held = new Map<string, () => void>();
+  /** This page's own records, each with what resolves when it is held for the first time. */
   readonly #own = new Map<string, { name: RecordName; held: Promise<unknown> }>();
   /** Others that live: how many pings each has missed, and what ends the waiting for its lock. */
   readonly #others = new Map<string, { name: RecordName; missed: number; stop: AbortController }>();
@@ -34,52 +35,53 @@ export class Holders {
     parts.channel.listen((message) => this.#hear(message as Message));
     parts.page.listen((event) => {
       // Behind a page in the back/forward cache that keeps a lock the others would wait for ever.
-      if (event === "leaving") for (const name of [...this.#held.keys()]) this.#letGo(name);
-      if (event === "back") for (const own of this.#own.values()) own.held = this.take(own.name, {});
+      if (event === "leaving") this.#held.forEach((_, id) => this.#letGo(id));
+      if (event === "back") this.#own.forEach(({ name }) => void this.take(name, {}));
     });
   }
 
-  /** Resolves when this page holds its own record. */
-  async own(name: RecordName): Promise<void> {
-    const id = this.#id(name);
-    let own = this.#own.get(id);
-    if (!own) {
-      this.#own.set(id, (own = { name, held: this.take(name, {}) }));
-      this.parts.channel.post({ hello: { session: name.session, client: name.client } });
-    }
-    await own.held;
+  isOwn(name: RecordName): boolean {
+    return this.#own.has(this.#id(name));
   }
 
-  has(name: RecordName): boolean {
-    return this.#held.has(this.#id(name));
+  /** Resolves when this page holds a record, its own or one that it took. */
+  async own(name: RecordName): Promise<void> {
+    const id = this.#id(name);
+    if (this.#held.has(id)) return;
+    let own = this.#own.get(id);
+    if (!own) {
+      const hello: Message = { hello: { session: name.session, client: name.client } };
+      const held = this.take(name, {}).then(() => this.parts.channel.post(hello));
+      this.#own.set(id, (own = { name, held }));
+    }
+    await own.held;
   }
 
   /** True if it could be had: nobody who lives holds it. */
   async take(name: RecordName, options: Parameters<Locks["request"]>[1] = { ifAvailable: true }): Promise<boolean> {
     const { locks } = this.parts;
     const id = this.#id(name);
+    if (this.#held.has(id)) return false;
+    let got = !options.ifAvailable;
     if (!locks) {
-      if (options.ifAvailable) return this.#watch(name), false;
-      return this.#held.set(id, () => {}), true;
-    }
-    const got = await new Promise<boolean>((resolve) => {
-      locks
-        .request(id, options, (lock) => {
-          resolve(!!lock);
-          return lock ? new Promise<void>((release) => this.#held.set(id, release)) : Promise.resolve();
-        })
-        // robbed, or waited for no longer
-        .catch(() => {
-          resolve(false);
-          if (this.#held.delete(id)) this.#own.delete(id);
-        });
-    });
+      if (got) this.#held.set(id, () => {});
+    } else
+      got = await new Promise<boolean>((resolve) => {
+        locks
+          .request(id, options, (lock) => {
+            resolve(!!lock);
+            return lock ? new Promise<void>((release) => this.#held.set(id, release)) : Promise.resolve();
+          })
+          // robbed, or it waits no longer
+          .catch(() => resolve(this.#held.delete(id) && false));
+      });
     if (!got && options.ifAvailable) this.#watch(name);
     return got;
   }
 
+  /** Lets go of a record that was taken from another. */
   release(name: RecordName): void {
-    this.#letGo(this.#id(name));
+    if (!this.isOwn(name)) this.#letGo(this.#id(name));
   }
 
   /** Calls back, holding it, with each record of this session whose client is gone from now on. */
@@ -90,8 +92,8 @@ export class Holders {
   /** Holds nothing of this session any more. */
   leave(session: string): void {
     this.#watched.delete(session);
-    for (const [id, own] of this.#own) if (own.name.session === session) this.#own.delete(id), this.#letGo(id);
-    for (const [id, other] of this.#others) if (other.name.session === session) this.#others.delete(id), other.stop.abort();
+    for (const [id, { name, stop }] of this.#others) if (name.session === session) this.#others.delete(id), stop.abort();
+    for (const [id, { name }] of this.#own) if (name.session === session) this.#own.delete(id), this.#letGo(id);
   }
 
   #id(name: RecordName): string {

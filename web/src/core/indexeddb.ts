@@ -18,13 +18,16 @@ const TIMEOUT = 5_000;
 /** For how long a client that was frozen is told that another has its record: 7 days. */
 const REMEMBERED = 7 * 86_400_000;
 
-/** What is stored of a record beside its base. taken: another client has folded it in. */
-type Row = Omit<JournalRecord, "base"> & { taken?: boolean };
+/**
+ * What is stored of a record beside its base. by: the page that may write it; another that takes it over puts itself
+ * there, which the first one sees when it wakes up. taken: the other is done with it.
+ */
+type Row = Omit<JournalRecord, "base"> & { by: string; taken?: boolean };
 /** A piece of the base: its list and some items; the first one (`""`): all the rest, and how long the lists are. */
 type Piece = [pointer: string, content: Json, lengths?: Record<string, number>];
 type Lists = Map<string, Json[]>;
 
-const waiting = (row: Row): boolean => !row.taken && !!(row.sending || row.pending);
+const waiting = (of: Pick<JournalRecord, "sending" | "pending">): boolean => !!(of.sending || of.pending);
 const newest = (a: Row, b: Row): number => b.number - a.number || b.at - a.at;
 const isObject = (value: unknown): value is State => !!value && typeof value === "object" && !Array.isArray(value);
 const isChanges = (value: unknown): boolean =>
@@ -36,6 +39,7 @@ export interface JournalParts {
   factory: IDBFactory;
   clock: Clock;
   page: Page;
+  uuid(): string;
   /** To the other tabs' journals of this person. */
   channel: Channel;
   locks: Locks | undefined;
@@ -50,6 +54,7 @@ class IndexedDbJournal implements Journal {
   readonly #listeners = new Set<(health: JournalHealth, error?: unknown) => void>();
   readonly #store: Store;
   readonly #holders: Holders;
+  readonly #me: string;
   /** The base last written by each record of ours, to compare with. */
   readonly #written = new Map<string, { base: State; lists: Lists }>();
   readonly #queue = new Map<string, { record: JournalRecord; instead: RecordName[]; end: Promise<boolean> }>();
@@ -58,6 +63,7 @@ class IndexedDbJournal implements Journal {
   constructor(private readonly parts: JournalParts) {
     this.#store = new Store(parts.name, parts.factory);
     this.#holders = new Holders(parts);
+    this.#me = parts.uuid();
   }
 
   health(): JournalHealth {
@@ -70,9 +76,8 @@ class IndexedDbJournal implements Journal {
   }
 
   async load(session: string): Promise<JournalRecord | null> {
-    const rows = (await this.#rows(session)).filter((row) => !row.taken);
-    for (const row of rows.sort(newest)) {
-      const record = await this.#record(row);
+    for (const row of await this.#rows(session)) {
+      const record = await this.#read(row);
       if (record) return record;
     }
     return null;
@@ -100,18 +105,16 @@ class IndexedDbJournal implements Journal {
 
   async adopt(session: string, later: (record: JournalRecord) => void): Promise<JournalRecord[]> {
     const take = async (name: RecordName): Promise<JournalRecord | null> => {
-      const record = await this.#record(name);
-      if (record && waiting(record)) return record;
-      this.#holders.release(name);
-      return null;
+      const record = await this.#read(name, true);
+      if (!record) this.#holders.release(name);
+      return record;
     };
     this.#holders.watch(session, async (name) => {
       const record = await take(name);
       if (record) later(record);
     });
     const taken: JournalRecord[] = [];
-    for (const row of (await this.#rows(session)).sort(newest)) {
-      if (row.taken || this.#holders.has(row)) continue;
+    for (const row of await this.#rows(session)) {
       const record = (await this.#holders.take(row)) && (await take(row));
       if (record) taken.push(record);
     }
@@ -155,7 +158,8 @@ class IndexedDbJournal implements Journal {
         }),
       );
       this.#tell("ok");
-      for (const one of instead) if (kept) this.#holders.release(one);
+      if (kept) instead.forEach((one) => this.#holders.release(one));
+      if (!waiting(record)) this.#holders.release(record);
       return kept;
     } catch (error) {
       this.#written.delete(name);
@@ -168,22 +172,22 @@ class IndexedDbJournal implements Journal {
     const { base, ...row } = record;
     const name = nameOf(record);
     const key = keyOf(record);
+    // of a client that is gone, and nothing is left to do
+    const isOver = !waiting(row) && !this.#holders.isOwn(record);
     return async (store) => {
       const [records, pieces] = [store(RECORDS), store(PARTS)];
-      const [own, ...others] = await Promise.all(
+      const stored = await Promise.all(
         [record, ...instead].map((one) => done<Row | undefined>(records.get(keyOf(one)))),
       );
-      if (own?.taken) records.delete(key);
-      if (own?.taken || others.some((other) => other?.taken)) {
-        this.#written.delete(name);
-        return false;
-      }
+      if (stored.some((one) => one && one.by !== this.#me)) return false;
+      const [own] = stored;
       const before = own && this.#written.get(name);
-      records.put(row, key);
-      for (const one of instead) {
-        records.put({ ...one, taken: true, at: row.at, number: 0 }, keyOf(one));
+      for (const one of isOver ? [record, ...instead] : instead) {
+        records.put({ session: one.session, client: one.client, by: this.#me, at: row.at, taken: true }, keyOf(one));
         pieces.delete(beginning(...keyOf(one)));
       }
+      if (isOver) return true;
+      records.put({ ...row, by: this.#me }, key);
       if (before?.base !== base) {
         const cut = cutUp(base);
         if (!before) pieces.delete(beginning(...key));
@@ -210,6 +214,7 @@ class IndexedDbJournal implements Journal {
     });
   }
 
+  /** The rows of a session, newest first. */
   async #rows(session: string): Promise<Row[]> {
     const rows = await this.#run("readonly", async (store) => {
       const range = beginning(session);
@@ -217,16 +222,25 @@ class IndexedDbJournal implements Journal {
       const values = await done<Row[]>(store(RECORDS).getAll(range));
       return values.map((row, i): Row => ({ ...row, session, client: (keys[i] as string[])[1]! }));
     });
-    return rows ?? [];
+    return (rows ?? []).filter((row) => !row.taken).sort(newest);
   }
 
-  /** A row with its base; null if there is none, or if they are not what was written: then they are set aside. */
-  async #record(name: RecordName): Promise<JournalRecord | null> {
+  /**
+   * A row with its base; null if there is none, or if they are not what was written: then they are set aside. With
+   * `take` it is this page's from now on, if something is waiting in it.
+   */
+  async #read(name: RecordName, take = false): Promise<JournalRecord | null> {
     const key = keyOf(name);
-    const read = await this.#run("readonly", (store) =>
-      Promise.all([done<Row>(store(RECORDS).get(key)), done<Piece[]>(store(PARTS).getAll(beginning(...key)))]),
-    );
-    if (!read?.[0] || read[0].taken) return null;
+    const read = await this.#run(take ? "readwrite" : "readonly", async (store) => {
+      const [row, pieces] = await Promise.all([
+        done<Row | undefined>(store(RECORDS).get(key)),
+        done<Piece[]>(store(PARTS).getAll(beginning(...key))),
+      ]);
+      if (!row || row.taken || (take && !waiting(row))) return null;
+      if (take) store(RECORDS).put({ ...row, by: this.#me }, key);
+      return [row, pieces] as const;
+    });
+    if (!read) return null;
     const [row, pieces] = read;
     try {
       if (!Number.isInteger(row.number) || !isChanges(row.sending?.changes ?? null) || !isChanges(row.pending))

@@ -21,6 +21,7 @@ const journal = indexedDbJournal({
   factory: indexedDB,
   clock,
   page,
+  uuid: () => crypto.randomUUID(),
   channel: tabChannel("asyouwere test", page),
   locks: navigator.locks as never,
 });
