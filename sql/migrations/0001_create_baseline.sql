@@ -2490,6 +2490,9 @@ begin
     elsif length(p_idempotency_key) not between 1 and 255 then
         perform asyouwere.fail('invalid_argument', 'An idempotency key has 1 to 255 characters.');
     end if;
+    if asyouwere.is_large_save(v_rows) then
+        perform asyouwere.refuse_second_large();
+    end if;
     v_session := asyouwere.session_to_write(p_session_id);
 
     if v_key is not null then
@@ -2506,6 +2509,9 @@ begin
     end if;
     if p_base is not null and p_base <> v_session.latest_number then
         perform asyouwere.refuse_base(v_session, p_base);
+        if asyouwere.is_far_behind(v_session.internal_id, p_base) then
+            perform asyouwere.refuse_second_large();
+        end if;
         if p_on_conflict = 'reject' then
             perform asyouwere.refuse_any_change(v_session.internal_id, p_base, v_session.latest_number);
         end if;
@@ -2779,6 +2785,9 @@ declare
     v_rows asyouwere.change_rows;
 begin
     -- definer: nobody writes parts but through here and save_parts()
+    if greatest(pg_column_size(p_state), pg_column_size(p_changes)) > 1024 * 1024 then
+        perform asyouwere.refuse_second_large(); -- before it is opened
+    end if;
     v_rows := case when p_state is null then asyouwere.open_changes(p_changes)
         else asyouwere.open_state(p_state) end;
     perform asyouwere.refuse_twice(v_rows);
@@ -2828,6 +2837,8 @@ begin
     -- what opening would have made sure of.
     if v_count > 125000 then
         perform asyouwere.refuse_count(v_count);
+    elsif asyouwere.is_large_save(p_rows) then
+        perform asyouwere.refuse_second_large(); -- before it is checked
     end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
             or g.path is null or not asyouwere.is_path(g.path)
@@ -4916,6 +4927,8 @@ begin
     -- definer: nobody writes parts but through here
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
+    elsif cardinality(p_bodies) > 2000 or pg_column_size(p_bodies) > 1024 * 1024 then
+        perform asyouwere.refuse_second_large();
     end if;
     if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
         or exists (select from unnest(p_bodies) b where not asyouwere.is_json(b))
@@ -6056,7 +6069,8 @@ select asyouwere.schedule_cleanup();
 -- less: however many sessions one has, never more pass at once than a full bucket holds. When it runs low,
 -- none are taken ahead. A call that is refused takes nothing, because its transaction leaves nothing behind.
 -- So what can be refused for what others did costs little: a conflict looks at, and answers, a bounded number
--- of addresses.
+-- of addresses. And what is large, done or refused, is done one at a time for each person: however many calls
+-- somebody makes, no more than one processor is busy with them.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -6172,6 +6186,45 @@ $$;
 comment on function asyouwere.charge is 'Takes tokens from the caller''s bucket. Raises rate_limited.';
 revoke execute on function asyouwere.charge from public;
 grant execute on function asyouwere.charge to authenticated, service_role;
+
+create function asyouwere.is_large_save(p_rows asyouwere.change_rows) returns boolean
+language sql stable
+-- inlined by the planner
+return cardinality(p_rows.ops) > 2000 or pg_column_size(p_rows.bodies) > 1024 * 1024;
+comment on function asyouwere.is_large_save is
+    'Whether a save takes long enough to be one at a time: over 2,000 rows or 1 MB.';
+revoke execute on function asyouwere.is_large_save from public;
+
+create function asyouwere.is_far_behind(p_session bigint, p_base int) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return (select count(*) from (select from asyouwere.parts_begun(p_session, p_base) limit 2001) b) > 2000
+        or (select count(*) from (select from asyouwere.parts_ended(p_session, p_base) limit 2001) e) > 2000;
+end;
+$$;
+comment on function asyouwere.is_far_behind is
+    'Whether so much has changed since a base that to merge with it, or to tell it, takes long.';
+revoke execute on function asyouwere.is_far_behind from public;
+
+create function asyouwere.refuse_second_large() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Never waits: whoever waits holds a connection, and few of those are everybody's.
+    if asyouwere.is_limited()
+        and not pg_try_advisory_xact_lock(hashtextextended('asyouwere large ' || auth.uid(), 0))
+    then
+        perform asyouwere.fail('rate_limited',
+            'Another large call of yours is under way. Wait for the end of it, then send the same again.',
+            '{"retry_after": 1}');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_second_large is
+    'Marks the caller as busy with something large till the end of the transaction. Raises rate_limited if another '
+    'call of the caller''s is.';
+revoke execute on function asyouwere.refuse_second_large from public;
 
 create function asyouwere.charge_save(p_session public.free_agent_sessions,
     p_written_bytes bigint) returns int
@@ -6685,7 +6738,7 @@ declare
 begin
     -- Thousands of snapshots or turns go before their session does, some with each step: else one statement would
     -- have to take them all, and a time limit would undo it for ever.
-    select c.id into v_large from unnest(p_ids) c (id) where asyouwere.is_large(c.id) limit 1;
+    select c.id into v_large from unnest(p_ids) c (id) where asyouwere.is_large_session(c.id) limit 1;
     if found then
         delete from public.session_turns t where t.ctid = any (array(
             select q.ctid from public.session_turns q where q.session_id = v_large limit 2000));
@@ -7054,7 +7107,7 @@ grant execute on function public.erase_deleted_users to service_role;
 -- the clean-up deletes it in steps like the sessions of people who are no more (22_accounts.sql).
 -- Breaks running code: no.
 
-create function asyouwere.is_large(p_session_id uuid) returns boolean
+create function asyouwere.is_large_session(p_session_id uuid) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
@@ -7065,8 +7118,8 @@ begin
             select from public.session_turns t where t.session_id = p_session_id limit 1001) t) > 1000;
 end;
 $$;
-comment on function asyouwere.is_large is 'Whether a session has over a thousand snapshots or turns.';
-revoke execute on function asyouwere.is_large from public;
+comment on function asyouwere.is_large_session is 'Whether a session has over a thousand snapshots or turns.';
+revoke execute on function asyouwere.is_large_session from public;
 
 create function asyouwere.set_aside() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -7075,7 +7128,7 @@ declare
     v_nobody uuid := gen_random_uuid();
 begin
     -- definer: whoever deletes writes into tables that are the functions' only
-    if not asyouwere.is_large(old.id) then
+    if not asyouwere.is_large_session(old.id) then
         return old;
     end if;
     insert into asyouwere.erasures (user_id, session_id) values (v_nobody, old.id);

@@ -226,6 +226,9 @@ begin
     elsif length(p_idempotency_key) not between 1 and 255 then
         perform asyouwere.fail('invalid_argument', 'An idempotency key has 1 to 255 characters.');
     end if;
+    if asyouwere.is_large_save(v_rows) then
+        perform asyouwere.refuse_second_large();
+    end if;
     v_session := asyouwere.session_to_write(p_session_id);
 
     if v_key is not null then
@@ -242,6 +245,9 @@ begin
     end if;
     if p_base is not null and p_base <> v_session.latest_number then
         perform asyouwere.refuse_base(v_session, p_base);
+        if asyouwere.is_far_behind(v_session.internal_id, p_base) then
+            perform asyouwere.refuse_second_large();
+        end if;
         if p_on_conflict = 'reject' then
             perform asyouwere.refuse_any_change(v_session.internal_id, p_base, v_session.latest_number);
         end if;
@@ -515,6 +521,9 @@ declare
     v_rows asyouwere.change_rows;
 begin
     -- definer: nobody writes parts but through here and save_parts()
+    if greatest(pg_column_size(p_state), pg_column_size(p_changes)) > 1024 * 1024 then
+        perform asyouwere.refuse_second_large(); -- before it is opened
+    end if;
     v_rows := case when p_state is null then asyouwere.open_changes(p_changes)
         else asyouwere.open_state(p_state) end;
     perform asyouwere.refuse_twice(v_rows);
@@ -564,6 +573,8 @@ begin
     -- what opening would have made sure of.
     if v_count > 125000 then
         perform asyouwere.refuse_count(v_count);
+    elsif asyouwere.is_large_save(p_rows) then
+        perform asyouwere.refuse_second_large(); -- before it is checked
     end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
             or g.path is null or not asyouwere.is_path(g.path)

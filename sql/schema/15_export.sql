@@ -540,6 +540,8 @@ begin
     -- definer: nobody writes parts but through here
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
+    elsif cardinality(p_bodies) > 2000 or pg_column_size(p_bodies) > 1024 * 1024 then
+        perform asyouwere.refuse_second_large();
     end if;
     if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
         or exists (select from unnest(p_bodies) b where not asyouwere.is_json(b))

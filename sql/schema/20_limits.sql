@@ -5,7 +5,8 @@
 -- less: however many sessions one has, never more pass at once than a full bucket holds. When it runs low,
 -- none are taken ahead. A call that is refused takes nothing, because its transaction leaves nothing behind.
 -- So what can be refused for what others did costs little: a conflict looks at, and answers, a bounded number
--- of addresses.
+-- of addresses. And what is large, done or refused, is done one at a time for each person: however many calls
+-- somebody makes, no more than one processor is busy with them.
 -- Breaks running code: no.
 
 -- Unlogged: a crash fills the buckets again, which harms nobody, and spares every user's writes the log.
@@ -121,6 +122,45 @@ $$;
 comment on function asyouwere.charge is 'Takes tokens from the caller''s bucket. Raises rate_limited.';
 revoke execute on function asyouwere.charge from public;
 grant execute on function asyouwere.charge to authenticated, service_role;
+
+create function asyouwere.is_large_save(p_rows asyouwere.change_rows) returns boolean
+language sql stable
+-- inlined by the planner
+return cardinality(p_rows.ops) > 2000 or pg_column_size(p_rows.bodies) > 1024 * 1024;
+comment on function asyouwere.is_large_save is
+    'Whether a save takes long enough to be one at a time: over 2,000 rows or 1 MB.';
+revoke execute on function asyouwere.is_large_save from public;
+
+create function asyouwere.is_far_behind(p_session bigint, p_base int) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return (select count(*) from (select from asyouwere.parts_begun(p_session, p_base) limit 2001) b) > 2000
+        or (select count(*) from (select from asyouwere.parts_ended(p_session, p_base) limit 2001) e) > 2000;
+end;
+$$;
+comment on function asyouwere.is_far_behind is
+    'Whether so much has changed since a base that to merge with it, or to tell it, takes long.';
+revoke execute on function asyouwere.is_far_behind from public;
+
+create function asyouwere.refuse_second_large() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Never waits: whoever waits holds a connection, and few of those are everybody's.
+    if asyouwere.is_limited()
+        and not pg_try_advisory_xact_lock(hashtextextended('asyouwere large ' || auth.uid(), 0))
+    then
+        perform asyouwere.fail('rate_limited',
+            'Another large call of yours is under way. Wait for the end of it, then send the same again.',
+            '{"retry_after": 1}');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_second_large is
+    'Marks the caller as busy with something large till the end of the transaction. Raises rate_limited if another '
+    'call of the caller''s is.';
+revoke execute on function asyouwere.refuse_second_large from public;
 
 create function asyouwere.charge_save(p_session public.free_agent_sessions,
     p_written_bytes bigint) returns int

@@ -17,7 +17,7 @@ declare
 begin
     -- Thousands of snapshots or turns go before their session does, some with each step: else one statement would
     -- have to take them all, and a time limit would undo it for ever.
-    select c.id into v_large from unnest(p_ids) c (id) where asyouwere.is_large(c.id) limit 1;
+    select c.id into v_large from unnest(p_ids) c (id) where asyouwere.is_large_session(c.id) limit 1;
     if found then
         delete from public.session_turns t where t.ctid = any (array(
             select q.ctid from public.session_turns q where q.session_id = v_large limit 2000));

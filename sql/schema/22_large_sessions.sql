@@ -3,7 +3,7 @@
 -- the clean-up deletes it in steps like the sessions of people who are no more (22_accounts.sql).
 -- Breaks running code: no.
 
-create function asyouwere.is_large(p_session_id uuid) returns boolean
+create function asyouwere.is_large_session(p_session_id uuid) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
@@ -14,8 +14,8 @@ begin
             select from public.session_turns t where t.session_id = p_session_id limit 1001) t) > 1000;
 end;
 $$;
-comment on function asyouwere.is_large is 'Whether a session has over a thousand snapshots or turns.';
-revoke execute on function asyouwere.is_large from public;
+comment on function asyouwere.is_large_session is 'Whether a session has over a thousand snapshots or turns.';
+revoke execute on function asyouwere.is_large_session from public;
 
 create function asyouwere.set_aside() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -24,7 +24,7 @@ declare
     v_nobody uuid := gen_random_uuid();
 begin
     -- definer: whoever deletes writes into tables that are the functions' only
-    if not asyouwere.is_large(old.id) then
+    if not asyouwere.is_large_session(old.id) then
         return old;
     end if;
     insert into asyouwere.erasures (user_id, session_id) values (v_nobody, old.id);

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from asyouwere.service.auth.caller import Caller
+from asyouwere.service.http import admission
 from asyouwere.service.http.admission import Slots, large_reads, reads
 from asyouwere.service.settings import Settings
 from tests.functions.api import BASE, Person, refused, settings_for
@@ -161,3 +165,57 @@ async def test_pieces__error_comes_before_the_first(probed: Db) -> None:
             await anext(reached.pieces(bob, "get_snapshot_chunks", {"p_session_id": str(session_id)}))
         (row,) = await reached.rows(bob, "probe_who", {})
         assert row["sub"] == bob.user_id
+
+
+# -- large bodies ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def half_sent(person: Person, session_id: str, *, declared: bool) -> Iterator[Future[httpx.Response]]:
+    """A large save of which the second half is sent at the end of the block."""
+    body = json.dumps({"session_id": session_id, "state": {"text": "x" * 600_000}}).encode()
+    half, rest = threading.Event(), threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield body[:400_000]
+        half.set()
+        rest.wait(60)
+        yield body[400_000:]
+
+    headers = {"Content-Type": "application/json", **({"Content-Length": str(len(body))} if declared else {})}
+    with ThreadPoolExecutor(1) as threads:
+        url = f"{BASE}/session-snapshot-save"
+        sent = threads.submit(lambda: person.http.post(url, content=pieces(), headers=headers))
+        try:
+            assert half.wait(20)
+            yield sent
+        finally:
+            rest.set()
+        sent.result(60)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_large_bodies__of_one_caller_wait_for_one_another(
+    ada: Person, bob: Person, declared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission._LARGE_BODIES, "_patience", 0.3)
+    mine, other, his = ada.session(), ada.session(), bob.session()
+    state = {"text": "x" * 300_000}
+    with half_sent(ada, mine, declared=declared) as sent:
+        deadline = time.monotonic() + 20
+        while (answer := ada.save(other, state=state)).is_success:  # the first piece may be on its way yet
+            assert time.monotonic() < deadline
+        busy(answer)
+        ada.saved(other, changes={"set": {"/small": 1}})
+        bob.saved(his, state=state)
+        assert not sent.done()
+    assert sent.result().status_code == 200
+    ada.saved(other, state=state)
+
+
+def test_large_bodies__that_are_refused_leave_nothing_taken(ada: Person) -> None:
+    session_id = ada.session()
+    for _ in range(3):
+        refused(ada.save_text(session_id, '{"text":"' + "x" * 300_000), "invalid_json")
+        refused(ada.save_text(session_id, '{"text":"' + "x" * 11_000_000 + '"}'), "body_too_large")
+    ada.saved(session_id, state={"text": "x" * 300_000})

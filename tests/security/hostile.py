@@ -33,8 +33,17 @@ class Caller:
         self.user = user or ""
         self.answers: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._url, self._headers = url + BASE, headers
+        self.connect()
+
+    def connect(self) -> None:
+        """Connections of its own from now on."""
         self.http = httpx.Client(
-            base_url=url + BASE, headers=headers, timeout=60, trust_env=False, limits=httpx.Limits(max_connections=32)
+            base_url=self._url,
+            headers=self._headers,
+            timeout=60,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=32),
         )
 
     def call(self, method: str, path: str, body: object = None) -> httpx.Response | None:

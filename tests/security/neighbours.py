@@ -1,16 +1,21 @@
 """Neighbours: one hostile caller beside one who saves, lists and restores.
 
-Every attack runs on many threads against a functions server and a Postgres with their real limits. Nothing of the
+Every attack runs on many threads against a functions server and a Postgres with their real limits. It is a process of
+its own, of the lowest priority: what hostile clients compute, they compute on machines of their own. Nothing of the
 victim's may fail, the function stays under its memory, and a refused call costs Postgres' log little. Times are
 printed, and judged in the long form only: at most so much longer than beside nobody.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -80,7 +85,7 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
         outcome.facts.update(place.facts())
         place.db.superuser.execute(LIMITS)
         victim = Victim(place)
-        alone = victim.watched(seconds, lambda: None, threads=0)
+        alone = victim.watched(seconds, Hostile(0, lambda: None))
         outcome.figures["beside nobody"] = str(alone)
         judge(outcome, "beside nobody", alone, alone, long=False)
         worst = Seen()
@@ -122,7 +127,7 @@ def beside(place: Place, victim: Victim, attack: Attack, seconds: float, long: b
     victim.forget_peak()
     log, before = place.postgres.log, place.postgres.log.stat().st_size
     try:
-        seen = victim.watched(seconds, attack.prepare(stage), threads=attack.threads)
+        seen = victim.watched(seconds, Hostile(attack.threads, attack.prepare(stage), hostile, service))
         seen.calls, seen.refused = sum(hostile.answers.values()), hostile.refused
         seen.answers = ", ".join(f"{count} × {answer}" for answer, count in hostile.answers.most_common())
         seen.log = log.stat().st_size - before
@@ -133,6 +138,48 @@ def beside(place: Place, victim: Victim, attack: Attack, seconds: float, long: b
         hostile.close()
         service.close()
     return seen
+
+
+class Hostile:
+    """Repeats a step on so many threads of a process of its own, for the length of a block.
+
+    callers: those who count their answers there; the counts are brought back at the end.
+    """
+
+    def __init__(self, threads: int, step: Step, *callers: Caller) -> None:
+        self._threads = threads
+        self._step = step
+        self._callers = callers
+        context = multiprocessing.get_context("fork")
+        self._over = context.Event()
+        self._counts, counts = context.Pipe(duplex=False)
+        self._process = context.Process(target=self._repeat, args=(counts,), daemon=True)
+
+    def __enter__(self) -> None:
+        self._process.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        for caller in self._callers:
+            caller.answers = self._counts.recv() if self._counts.poll(90) else Counter({"none": 1})
+        self._process.join(30)
+
+    def _repeat(self, counts: Connection) -> None:
+        os.nice(19)
+        for caller in self._callers:
+            caller.connect()  # the parent's connections are the parent's
+        busy = [threading.Thread(target=self._again, daemon=True) for _ in range(self._threads)]
+        for thread in busy:
+            thread.start()
+        for thread in busy:
+            thread.join()
+        for caller in self._callers:
+            counts.send(caller.answers)
+        os._exit(0)  # and no connection is closed that the parent still uses
+
+    def _again(self) -> None:
+        while not self._over.is_set():
+            self._step()
 
 
 class Victim:
@@ -157,24 +204,14 @@ class Victim:
         """The function's peak of memory begins anew."""
         (self._process / "clear_refs").write_text("5")
 
-    def watched(self, seconds: float, step: Step, *, threads: int) -> Seen:
-        """Call for so long while the step is repeated on so many threads."""
-        seen, over = Seen(), threading.Event()
-
-        def repeat() -> None:
-            while not over.is_set():
-                step()
-
-        busy = [threading.Thread(target=repeat, daemon=True) for _ in range(threads)]
-        for thread in busy:
-            thread.start()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._once(seen)
-            time.sleep(0.05)
-        over.set()
-        for thread in busy:
-            thread.join(90)
+    def watched(self, seconds: float, hostile: Hostile) -> Seen:
+        """Call for so long beside somebody hostile."""
+        seen = Seen()
+        with hostile:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                self._once(seen)
+                time.sleep(0.05)
         seen.memory = memory_of(self._process, "VmHWM")
         return seen
 

@@ -393,3 +393,68 @@ def test_rate__a_new_key_costs_though_nothing_changes_and_is_forgotten(db: Db) -
     db.superuser.execute("update asyouwere.save_keys set created_at = now() - interval '31 days'")
     clean_up(db)  # a session that has nothing to prune
     assert db.value("select count(*) from asyouwere.save_keys") == 0
+
+# -- what is large, one at a time -------------------------------------------------------------------------------------
+
+MANY = {f"k{number}": number for number in range(2100)}
+LARGE = {"text": "x" * 1_100_000}
+
+
+def far_behind(db: Db) -> object:
+    """A session of ada's, of which base 1 is far behind."""
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"n": 0})
+        db.save(session_id, MANY)
+    return session_id
+
+
+def large_save(db: Db, kind: str, session_id: object, on: psycopg.Connection) -> None:
+    match kind:
+        case "many":
+            db.call("create_session_snapshot", on, p_session_id=session_id, p_state=MANY)
+        case "large":
+            db.call("create_session_snapshot", on, p_session_id=session_id, p_changes={"set": {"/a": LARGE}})
+        case "rows":
+            db.call(
+                "save_session_parts", on, p_session_id=session_id, p_ops="{set}", p_paths="{/a/}", p_items="{-1}",
+                p_bodies='{"\\"' + "x" * 1_100_000 + '\\""}',
+            )  # fmt: skip
+        case "refused":
+            db.call(
+                "create_session_snapshot", on, p_session_id=session_id, p_state=dict.fromkeys(MANY, "mine"), p_base=1
+            )
+        case "behind":
+            db.call("create_session_snapshot", on, p_session_id=session_id, p_changes={"set": {"/mine": 1}}, p_base=1)
+
+
+@pytest.mark.parametrize("kind", ["many", "large", "rows", "refused", "behind"])
+def test_large_saves__one_at_a_time_for_each_person(db: Db, kind: str) -> None:
+    first, second, theirs = far_behind(db), far_behind(db), db.session("bob")
+    busy = db.connect_as("ada")
+    busy.autocommit = False
+    large_save(db, "many", first, busy)
+    other = db.connect_as("ada")
+    with db.refuses("rate_limited") as refused:
+        large_save(db, kind, second, other)
+    assert refused.value.diag.message_detail == '{"retry_after": 1}'
+    db.call("append_session_messages", other, p_session_id=second, p_messages=["small"])
+    for who in ("bob", SERVICE):
+        large_save(db, "many", theirs, db.connect_as(who))
+    busy.rollback()
+    if kind == "refused":
+        with db.refuses("conflict"):
+            large_save(db, kind, second, other)
+    large_save(db, "many", second, other)  # what was refused has left nothing taken
+
+
+def test_import__large_ones_are_one_at_a_time(db: Db) -> None:
+    session_id = far_behind(db)
+    busy, other = db.connect_as("ada"), db.connect_as("ada")
+    busy.autocommit = False
+    large_save(db, "many", session_id, busy)
+    with db.refuses("rate_limited"):
+        db.call(
+            "import_session", other, p_session={}, p_snapshots=[], p_paths="{/a/}", p_items="{-1}", p_since="{1}",
+            p_until="{2}", p_created_at="{now}", p_bodies='{"\\"' + "x" * 1_100_000 + '\\""}',
+        )  # fmt: skip

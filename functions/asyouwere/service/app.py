@@ -6,6 +6,7 @@ response = await service.respond("sessions", request)
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import secrets
@@ -22,6 +23,7 @@ from asyouwere.service.auth.caller import Caller
 from asyouwere.service.auth.token_errors import TokenError
 from asyouwere.service.auth.verifier import Verifier
 from asyouwere.service.database import Database, open_database
+from asyouwere.service.http.admission import large_body
 from asyouwere.service.http.bodies import read_body
 from asyouwere.service.http.cors import cors_headers, preflight_headers
 from asyouwere.service.http.log import log_failure, log_line
@@ -168,13 +170,17 @@ class Service:
         caller = await self._caller(route, request)
         check_path(values)
         body = bytearray()
-        if route.takes_body:
-            limit: int = getattr(self.settings, route.limit)
-            body = await read_body(request, limit, self.settings.body_timeout_seconds)
-            seen.body_bytes = len(body)
-        query = _query(request.query_params) if route.query is not None else {}
-        call = Call(caller, self.database, self.settings, values, query, request.headers, body)
-        return await route.handler(call)
+        async with contextlib.AsyncExitStack() as stack:
+            if route.takes_body:
+                limit: int = getattr(self.settings, route.limit)
+                body = await read_body(
+                    request, limit, self.settings.body_timeout_seconds, lambda: large_body(caller, stack)
+                )
+                seen.body_bytes = len(body)
+            query = _query(request.query_params) if route.query is not None else {}
+            call = Call(caller, self.database, self.settings, values, query, request.headers, body)
+            return await route.handler(call)
+        raise AssertionError("unreachable")  # pragma: no cover
 
     async def _caller(self, route: Route, request: Request) -> Caller:
         if self._verifier is None:

@@ -18,11 +18,15 @@ from typing import Final
 
 from asyouwere.errors import RateLimited
 from asyouwere.service.auth.caller import Caller
+from asyouwere.service.database.shares import Shares
 from asyouwere.service.settings import Settings
 
-__all__ = ["Slots", "large_reads", "reads"]
+__all__ = ["Slots", "large_body", "large_reads", "reads"]
 
 _RETRY_SECONDS: Final = 5
+
+#: How long somebody's large body waits, before it is taken, for the one of theirs that is under way.
+_PATIENCE_SECONDS: Final = 10.0
 
 
 class Slots:
@@ -68,3 +72,22 @@ def reads(settings: Settings) -> Slots:
 def large_reads(settings: Settings) -> Slots:
     """Those that may take long or much: all callers' together leave connections and memory for everything else."""
     return Slots(settings.large_reads_per_caller, settings.large_reads)
+
+
+#: One large body of each caller in this process, from its first byte to its answer.
+_LARGE_BODIES: Final = Shares(1, patience=_PATIENCE_SECONDS)
+
+
+async def large_body(caller: Caller, until: contextlib.AsyncExitStack) -> None:
+    """Wait for the caller's turn with a large body, and hold it until the stack ends. Raises rate_limited.
+
+    Waiting, not refused at once: two tabs that save a lot are no attack, and what waits is not yet here.
+    """
+    try:
+        await until.enter_async_context(_LARGE_BODIES.one(caller.user_id))
+    except TimeoutError:
+        raise RateLimited(
+            "rate_limited",
+            "You have large requests under way. Wait for the end of them, then send this again.",
+            retry_after=_RETRY_SECONDS,
+        ) from None

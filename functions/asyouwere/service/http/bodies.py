@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -24,6 +25,10 @@ _T = TypeVar("_T")
 #: Bytes that take some milliseconds to go through.
 _LARGE: Final = 1 << 18
 
+#: Seconds that a thread may go on while another waits for the interpreter. At Python's own 5 ms each step of an
+#: ordinary request, of which it has a dozen, may wait for that long.
+_SWITCH_SECONDS: Final = 0.0005
+
 #: From glibc's malloc.h.
 _M_MMAP_THRESHOLD: Final = -3
 
@@ -31,10 +36,13 @@ _M_MMAP_THRESHOLD: Final = -3
 _MANY_FIELDS: Final = 50
 
 
-async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
+async def read_body(
+    request: Request, limit: int, seconds: float, on_large: Callable[[], Awaitable[None]] | None = None
+) -> bytearray:
     """The body's bytes. Raises UnsupportedMediaType, body_too_large, request_timeout.
 
-    limit: bytes, held against the declared length first and against what really comes in any case.
+    limit: bytes, held against the declared length first and against what really comes in any case; on_large: waited
+    for once, before more is taken of a body that is large.
     """
     headers = request.headers
     declared = headers.get("content-length", "")
@@ -44,6 +52,9 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
     too_large = TooLarge("body_too_large", data=f'{{"limit_bytes":{limit}}}')
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
+    if on_large is not None and declared.isdecimal() and int(declared) > _LARGE:
+        await on_large()
+        on_large = None
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -51,6 +62,9 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytearray:
                 if len(body) + len(piece) > limit:
                     raise too_large
                 body += piece
+                if on_large is not None and len(body) > _LARGE:
+                    await on_large()
+                    on_large = None
     except TimeoutError:
         raise AsYouWereError("request_timeout") from None
     return body
@@ -60,21 +74,25 @@ async def run_off_loop_if_large(size: int, work: Callable[[], _T]) -> _T:
     """The result of work on a body; on a large one in a thread, so that others are answered meanwhile."""
     if size <= _LARGE:
         return work()
-    _give_large_blocks_back()
-    return await asyncio.to_thread(work)
+    return await asyncio.get_running_loop().run_in_executor(_large_bodies(), work)
 
 
 @functools.cache
-def _give_large_blocks_back() -> None:
-    """Have the C library return every large block of memory to the system as soon as it is free.
+def _large_bodies() -> ThreadPoolExecutor:
+    """The thread that reads large bodies. One: several would be no quicker, as they share the interpreter, and would
+    hand it to one another instead of to the requests of others.
 
-    By itself glibc takes the first large one that is freed as a sign to keep the next ones: a third copy of
-    every large body, for good. Elsewhere (musl, macOS) there is nothing to be set.
+    Also has the C library return every large block of memory to the system as soon as it is free. By itself glibc
+    takes the first large one that is freed as a sign to keep the next ones: a third copy of every large body, for
+    good. Elsewhere (musl, macOS) there is nothing to be set.
     """
     import ctypes
+    import sys
 
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 17)
+    return ThreadPoolExecutor(1, "large-bodies")
 
 
 def _check_media_type(headers: Mapping[str, str]) -> None:
