@@ -488,7 +488,8 @@ begin
     -- Definer: the table is private. What was set aside is remembered already, as its owner's.
     perform asyouwere.remember_used(array_agg(g.id order by g.id), array_agg(g.user_id order by g.id))
     from gone g
-    where not exists (select from asyouwere.erasures e where e.session_id = g.id)
+    where not exists (
+        select from asyouwere.erasures e where e.user_id = g.user_id and e.session_id is not null)
     having count(*) > 0;
     return null;
 end;
@@ -5154,7 +5155,9 @@ begin
     if extract(epoch from v_session.expired_at)
             + extract(epoch from (select t.delete_expired_after from asyouwere.settings t))
             >= extract(epoch from now())
-        or exists (select from public.session_snapshots n where n.session_id = v_session.id and n.label is not null)
+        or exists (
+            select from public.session_snapshots n
+            where n.session_id = any (asyouwere.sessions_within(array[v_session.id])) and n.label is not null)
     then
         return;
     end if;
@@ -6772,7 +6775,8 @@ declare
     v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
 begin
     loop
-        -- what failed is passed by for an hour, so that it does not keep the rest
+        -- What failed is passed by for an hour, so that it does not keep the rest. What belongs to others goes
+        -- before them: a cascade would have to take all of it.
         select array_agg(s.id), array_agg(s.internal_id) into v_ids, v_numbers
         from (
             select s.id, s.internal_id from public.free_agent_sessions s
@@ -6780,7 +6784,8 @@ begin
                 select from asyouwere.cleanup_failures f
                 where f.session = s.internal_id and f.kind = 'accounts'
                     and f.last_failed_at > now() - interval '1 hour')
-            order by s.id limit v_at_once for update of s
+                and not exists (select from public.free_agent_sessions c where c.parent_id = s.id)
+            order by s.id desc limit v_at_once for update of s -- the younger first: they belong to the older
         ) s;
         if v_ids is null then
             v_erased.done := true;
@@ -7102,24 +7107,47 @@ grant execute on function public.erase_deleted_users to service_role;
 
 -- 22_large_sessions.sql
 
--- Large sessions: one with thousands of snapshots is not deleted in one statement, which would take minutes or meet a
--- time limit and be undone. It is set aside: from that moment on it is nobody's, without a name, key or member, and
--- the clean-up deletes it in steps like the sessions of people who are no more (22_accounts.sql).
+-- Large sessions: one with thousands of snapshots, or that thousands belong to, is not deleted in one statement, which
+-- would take minutes or meet a time limit and be undone. It is set aside: from that moment on it is nobody's, without a
+-- name, key or member, and the clean-up deletes it in steps like the sessions of people who are no more
+-- (22_accounts.sql).
 -- Breaks running code: no.
 
 create function asyouwere.is_large_session(p_session_id uuid) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
+declare
+    v_ids uuid[] := asyouwere.sessions_within(array[p_session_id]);
 begin
     -- parts are no matter: they go in steps by themselves (16_sweeping.sql)
-    return (select count(*) from (
-            select from public.session_snapshots n where n.session_id = p_session_id limit 1001) n) > 1000
+    return cardinality(v_ids) > 100
         or (select count(*) from (
-            select from public.session_turns t where t.session_id = p_session_id limit 1001) t) > 1000;
+            select from public.session_snapshots n where n.session_id = any (v_ids) limit 1001) n) > 1000
+        or (select count(*) from (
+            select from public.session_turns t where t.session_id = any (v_ids) limit 1001) t) > 1000;
 end;
 $$;
-comment on function asyouwere.is_large_session is 'Whether a session has over a thousand snapshots or turns.';
+comment on function asyouwere.is_large_session is
+    'Whether a session has, with those that belong to it, over a thousand snapshots or turns, or is over a hundred.';
 revoke execute on function asyouwere.is_large_session from public;
+
+create function asyouwere.make_nobodys(p_ids uuid[], p_nobody uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    perform asyouwere.remember_used(array_agg(s.id), array_agg(s.user_id))
+    from public.free_agent_sessions s where s.id = any (p_ids);
+    update public.free_agent_sessions s
+    set user_id = p_nobody, key = null, visibility = 'private', name = null, model = null, upstream = null,
+        metadata = '{}', expires_after = null, last_message = null, parent_id = null
+    where s.id = any (p_ids);
+    delete from public.session_members m where m.session_id = any (p_ids);
+    delete from asyouwere.transfers t where t.session_id = any (p_ids);
+    delete from public.session_turns t where t.session_id = any (p_ids) and t.status = 'running';
+end;
+$$;
+comment on function asyouwere.make_nobodys is 'Takes sessions from their owners and out of everybody''s sight.';
+revoke execute on function asyouwere.make_nobodys from public;
 
 create function asyouwere.set_aside() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -7127,20 +7155,13 @@ as $$
 declare
     v_nobody uuid := gen_random_uuid();
 begin
-    -- definer: whoever deletes writes into tables that are the functions' only
+    -- Definer: whoever deletes writes into tables that are the functions' only. Of the table itself it changes no
+    -- other row: the statement may be about to delete that one too, and would fail.
     if not asyouwere.is_large_session(old.id) then
         return old;
     end if;
     insert into asyouwere.erasures (user_id, session_id) values (v_nobody, old.id);
-    perform asyouwere.remember_used(array[old.id], array[old.user_id]);
-    delete from public.free_agent_sessions s where s.parent_id = old.id; -- it stays, so no cascade takes them
-    update public.free_agent_sessions s
-    set user_id = v_nobody, key = null, visibility = 'private', name = null, model = null, upstream = null,
-        metadata = '{}', expires_after = null, last_message = null, parent_id = null
-    where s.id = old.id;
-    delete from public.session_members m where m.session_id = old.id;
-    delete from asyouwere.transfers t where t.session_id = old.id;
-    delete from public.session_turns t where t.session_id = old.id and t.status = 'running';
+    perform asyouwere.make_nobodys(array[old.id], v_nobody);
     return null;
 end;
 $$;
@@ -7149,6 +7170,30 @@ comment on function asyouwere.set_aside is
 revoke execute on function asyouwere.set_aside from public;
 create trigger set_aside before delete on public.free_agent_sessions
     for each row execute function asyouwere.set_aside();
+
+create function asyouwere.set_aside_within() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_aside record;
+begin
+    -- definer: as set_aside(). The row that they belong to stays, so no cascade takes them.
+    for v_aside in
+        select e.user_id, e.session_id from asyouwere.erasures e
+        where e.session_id is not null and e.requested_at = now() and exists (
+            select from public.free_agent_sessions s where s.parent_id = e.session_id)
+    loop
+        perform asyouwere.make_nobodys(
+            array_remove(asyouwere.sessions_within(array[v_aside.session_id]), v_aside.session_id), v_aside.user_id);
+    end loop;
+    return null;
+end;
+$$;
+comment on function asyouwere.set_aside_within is 'What belongs to sessions that were set aside goes with them.';
+revoke execute on function asyouwere.set_aside_within from public;
+create trigger set_aside_within after delete on public.free_agent_sessions
+    for each statement execute function asyouwere.set_aside_within();
 
 -- 23_handing_over.sql
 

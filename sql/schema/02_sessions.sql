@@ -237,7 +237,8 @@ begin
     -- Definer: the table is private. What was set aside is remembered already, as its owner's.
     perform asyouwere.remember_used(array_agg(g.id order by g.id), array_agg(g.user_id order by g.id))
     from gone g
-    where not exists (select from asyouwere.erasures e where e.session_id = g.id)
+    where not exists (
+        select from asyouwere.erasures e where e.user_id = g.user_id and e.session_id is not null)
     having count(*) > 0;
     return null;
 end;

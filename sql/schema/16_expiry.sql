@@ -74,7 +74,9 @@ begin
     if extract(epoch from v_session.expired_at)
             + extract(epoch from (select t.delete_expired_after from asyouwere.settings t))
             >= extract(epoch from now())
-        or exists (select from public.session_snapshots n where n.session_id = v_session.id and n.label is not null)
+        or exists (
+            select from public.session_snapshots n
+            where n.session_id = any (asyouwere.sessions_within(array[v_session.id])) and n.label is not null)
     then
         return;
     end if;

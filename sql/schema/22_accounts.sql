@@ -51,7 +51,8 @@ declare
     v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
 begin
     loop
-        -- what failed is passed by for an hour, so that it does not keep the rest
+        -- What failed is passed by for an hour, so that it does not keep the rest. What belongs to others goes
+        -- before them: a cascade would have to take all of it.
         select array_agg(s.id), array_agg(s.internal_id) into v_ids, v_numbers
         from (
             select s.id, s.internal_id from public.free_agent_sessions s
@@ -59,7 +60,8 @@ begin
                 select from asyouwere.cleanup_failures f
                 where f.session = s.internal_id and f.kind = 'accounts'
                     and f.last_failed_at > now() - interval '1 hour')
-            order by s.id limit v_at_once for update of s
+                and not exists (select from public.free_agent_sessions c where c.parent_id = s.id)
+            order by s.id desc limit v_at_once for update of s -- the younger first: they belong to the older
         ) s;
         if v_ids is null then
             v_erased.done := true;

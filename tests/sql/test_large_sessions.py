@@ -98,6 +98,57 @@ def test_delete_my_data__the_receipt_counts_a_large_session(db: Db) -> None:
     assert (left(db, "public.session_snapshots"), left(db, "asyouwere.erasures")) == (0, 0)
 
 
+def tree(db: Db, snapshots: int, children: int) -> UUID:
+    """A parent with children, two of which have one of their own; as many snapshots each."""
+    parent = db.session("ada", name="parent")
+    ids = [db.session("ada", parent_id=parent) for _ in range(children)]
+    ids += [db.session("ada", parent_id=each) for each in ids[:2]]
+    for each in (parent, *ids):
+        with db.acting_as("ada"):
+            db.save(each, {"messages": ["words"]})
+    db.superuser.execute(
+        "insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count)"
+        " select s.id, n, 0, 0, 0 from public.free_agent_sessions s, generate_series(2, %s) n",
+        (snapshots,),
+    )
+    return parent
+
+
+@pytest.mark.parametrize("way", ["function", "table", "all", "data"])
+def test_delete_session__what_belongs_to_it_counts(db: Db, way: str) -> None:
+    """None of them is large by itself; all together they are."""
+    parent = tree(db, 300, 4)
+    kept = db.session("bob")
+    with db.acting_as("ada"):
+        if way == "function":
+            assert db.one("delete_session", p_session_id=parent)["snapshots"] == 7 * 300
+        elif way == "table":
+            db.sql("delete from public.free_agent_sessions where id = %s", (parent,))
+        elif way == "all":
+            db.sql("delete from public.free_agent_sessions")
+        else:
+            receipts = erased(db, "delete_my_data")
+            assert sum(receipt["sessions"] for receipt in receipts) == 7
+            assert sum(receipt["snapshots"] for receipt in receipts) == 7 * 300
+        assert db.sql("select from public.free_agent_sessions") == []
+    if way in ("function", "table"):
+        assert left(db, "public.session_snapshots") == 7 * 300
+    with db.acting_as("service"):
+        erased(db, "erase_deleted_users")
+    assert (left(db, "public.free_agent_sessions"), left(db, "public.session_snapshots")) == (1, 0)
+    with db.acting_as("bob"):
+        assert db.one("get_session", p_session_id=kept)["id"] == kept
+
+
+def test_delete_all_by_table__with_a_large_parent_and_its_children(db: Db) -> None:
+    parent = large_session(db, snapshots=1500)
+    for _ in range(3):
+        db.session("ada", parent_id=parent)
+    with db.acting_as("ada"):
+        db.sql("delete from public.free_agent_sessions")
+        assert db.sql("select from public.free_agent_sessions") == []
+
+
 # -- what can't be deleted -----------------------------------------------------------------------------------------
 
 

@@ -145,7 +145,7 @@ def test_delete__large_ones_are_out_of_sight_at_once(db: Db, large: str) -> None
     left = db.superuser.execute(
         "select parent_id from public.free_agent_sessions where id = any (%s)", ([parent, one],)
     ).fetchall()
-    assert left == [{"parent_id": None}]
+    assert {row["parent_id"] for row in left} == {None}
 
 
 def test_delete_my_data__with_children(db: Db) -> None:
@@ -232,3 +232,16 @@ def test_fork__is_nobodys_child(db: Db) -> None:
     one = child(db, db.session("ada"))
     with db.acting_as("ada"):
         assert cast(Any, db.one("fork_session", p_session_id=one))["parent_id"] is None
+
+
+def test_expiry__a_childs_label_keeps_its_parent(database: Db) -> None:
+    parent = database.session("ada", kind="chat")
+    child = database.session("ada", parent_id=parent)
+    with database.acting_as("ada"):
+        database.save(child, {"n": 1}, p_label="precious")
+    database.superuser.execute(
+        "update public.free_agent_sessions set status = 'expired', expired_at = now() - interval '30 days' where id = %s",
+        (parent,),
+    )
+    with database.acting_as("service"):
+        assert database.one("expire_idle_sessions")["deleted"] == 0
