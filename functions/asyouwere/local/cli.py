@@ -63,12 +63,16 @@ def asyouwere() -> None:
 @click.option("--postgres-port", type=PORT, default=54318, show_default=True, help="Of Postgres; the same.")
 @click.option("--supabase-port", type=PORT, default=54321, show_default=True, help="Of the local Supabase; the same.")
 @click.option("--supabase/--no-supabase", default=True, help="With Node.js: also a local Supabase.")
-def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, supabase: bool) -> None:
-    """Start Postgres, the functions and, with Node.js, a local Supabase, until Ctrl-C.
+@click.option("--page/--no-page", default=True, help="With Node.js, in a clone: also the page, at /.")
+def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, supabase: bool, page: bool) -> None:
+    """Start Postgres, the functions and, with Node.js, a page to use and a local Supabase, until Ctrl-C.
 
-    Prints the URLs, keys, a token for the user "demo", and three curl lines: create a session, save, restore.
-    The data stay: the next start finds them, whatever ended this one. Needs no account, and the network only
-    once, when npm gets what the local Supabase is made of.
+    Prints the page's address, the URLs, keys, a token for the user "demo", and three curl lines: create a
+    session, save, restore. The data stay: the next start finds them, whatever ended this one. Needs no account,
+    and the network only once, when npm gets what the page and the local Supabase are made of.
+
+    With ASYOUWERE_MODEL_URL=http://127.0.0.1:11434/v1 (Ollama, or any OpenAI-compatible address) that model answers
+    in the page; ASYOUWERE_MODEL names it, ASYOUWERE_MODEL_KEY is its key.
 
     \b
     asyouwere run
@@ -80,7 +84,13 @@ def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, su
 
     _catch_signals()
     stack = LocalStack(
-        data, port=port, postgres_port=postgres_port, supabase_port=supabase_port, supabase=supabase, say=say
+        data,
+        port=port,
+        postgres_port=postgres_port,
+        supabase_port=supabase_port,
+        supabase=supabase,
+        page=page,
+        say=say,
     )
     try:
         stack.start()

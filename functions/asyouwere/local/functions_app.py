@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,6 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import AsYouWereError, NotFound
 from asyouwere.local.front_page import front_page
+from asyouwere.local.page.agent import Agent
+from asyouwere.local.page.model import Model
+from asyouwere.local.page.serving import add_page
 from asyouwere.service.app import FUNCTIONS_PATH, Service
 from asyouwere.service.http.responses import problem, to_response
 from asyouwere.service.routes.registry import FUNCTIONS
@@ -25,8 +29,11 @@ from asyouwere.service.settings import Settings
 __all__ = ["create_app"]
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The app. /: what it is; /healthz: the process runs; /readyz: the database answers (503 if not)."""
+def create_app(settings: Settings, page: Path | None = None) -> Starlette:
+    """The app. /: what it is; /healthz: the process runs; /readyz: the database answers (503 if not).
+
+    page: the folder of a built page; a browser gets it at /, and its agent answers in this process.
+    """
     service = Service(settings)
 
     async def healthz(_: Request) -> Response:
@@ -42,13 +49,24 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        if agent is not None:
+            await agent.close()
         await service.database.close()
 
     async def nothing_there(_: Request, __: Exception) -> Response:
         return to_response(problem(NotFound("not_found", "Nothing is at that address; / says what there is.")), {})
 
     app = Starlette(lifespan=lifespan, exception_handlers={404: nothing_there})
-    app.add_route("/", front_page)
+    agent, document = None, None
+    if page is not None and settings.jwt_secret is not None:
+        agent = Agent(app, Model.from_environment())
+        document = add_page(app, page, settings.jwt_secret, agent)
+
+    async def root(request: Request) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "")
+        return document(request) if document is not None and wants_page else await front_page(request)
+
+    app.add_route("/", root)
     app.add_route(FUNCTIONS_PATH, front_page)
     app.add_route("/healthz", healthz)
     app.add_route("/readyz", readyz)

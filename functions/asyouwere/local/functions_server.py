@@ -7,9 +7,14 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
+from typing import Final
 
 from asyouwere.local.loopback_server import STOP_SECONDS, LoopbackServer
 from asyouwere.local.ports import LOOPBACK
+
+#: Where the built page is, told to the child by its parent; a setting of the functions it is not.
+PAGE_VARIABLE: Final = "ASYOUWERE_PAGE_FOLDER"
 
 
 class FunctionsServer(LoopbackServer):
@@ -34,7 +39,8 @@ def serve(descriptor: int) -> None:
     from asyouwere.service.settings import Settings
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    app = create_app(Settings.from_environment())
+    page = os.environ.get(PAGE_VARIABLE)
+    app = create_app(Settings.from_environment(), Path(page) if page else None)
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -20,6 +20,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +31,12 @@ from psycopg import sql
 
 from asyouwere.local.binaries import PostgresBinaries, from_wheel
 from asyouwere.local.errors import FolderUnusable, ServerFailed, SupabaseMissing, unusable
-from asyouwere.local.functions_server import FunctionsServer
+from asyouwere.local.functions_server import PAGE_VARIABLE, FunctionsServer
 from asyouwere.local.migrations import migrate
+from asyouwere.local.page.building import build_page
+from asyouwere.local.page.model import model_settings
+from asyouwere.local.page.people import PAGE_USERS
+from asyouwere.local.ports import LOOPBACK
 from asyouwere.local.postgres import EmbeddedPostgres
 from asyouwere.local.running import Announcement, RunningStack, find_running, require_running
 from asyouwere.local.supabase.server import AUTH_ROLE, SupabaseServer, prepare_database
@@ -118,6 +123,7 @@ class LocalStack:
 
     folder: see `data_folder`; the ports: tried first, else the next free ones; 0 means any. supabase: start
     that, too; where it cannot be had (no Node.js), `say` is told why and all else works.
+    page: build and serve the page, where this is a clone and Node.js is there.
     binaries: which Postgres, default the 18 from the wheel. environment: further settings for the functions
     (ASYOUWERE_…). say: told one line for each thing worth knowing.
     """
@@ -130,6 +136,7 @@ class LocalStack:
         postgres_port: int = DEFAULT_POSTGRES_PORT,
         supabase_port: int = DEFAULT_SUPABASE_PORT,
         supabase: bool = False,
+        page: bool = False,
         binaries: PostgresBinaries | None = None,
         environment: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda line: None,
@@ -143,6 +150,8 @@ class LocalStack:
         self.functions = FunctionsServer({}, log=self.log, port=port)
         self.supabase = SupabaseServer(self.folder, port=supabase_port)
         self._with_supabase = supabase
+        self._with_page = page
+        self._page: Path | None = None
         self._extra = environment or {}
         self._say = say
         self._secrets: Secrets | None = None
@@ -152,6 +161,11 @@ class LocalStack:
     def url(self) -> str:
         """Where the functions are: `http://127.0.0.1:<port>/functions/v1`."""
         return self.functions.url
+
+    @property
+    def page_url(self) -> str | None:
+        """Where the page is; None if there is none to look at."""
+        return f"http://{LOOPBACK}:{self.functions.port}/" if self._page is not None else None
 
     @property
     def dsn(self) -> str:
@@ -174,6 +188,7 @@ class LocalStack:
             "ASYOUWERE_JWT_ISSUER": ISSUER,
             "ASYOUWERE_JWT_AUDIENCE": AUDIENCE,
             "ASYOUWERE_ALLOWED_ORIGINS": LOCAL_ORIGINS,
+            **({PAGE_VARIABLE: str(self._page), **model_settings()} if self._page is not None else {}),
             **self._extra,
         }
 
@@ -192,7 +207,11 @@ class LocalStack:
 
     def start(self) -> None:
         """Start Postgres, bring the database up to date, start the functions. Raises LocalError."""
-        self.start_postgres()
+        with ThreadPoolExecutor(1) as aside:
+            # npm and Postgres each wait for something else.
+            building = aside.submit(build_page, self._say) if self._with_page else None
+            self.start_postgres()
+            self._page = building.result() if building is not None else None
         try:
             launched = self._with_supabase and self._launch_supabase()
             self.start_functions()
@@ -223,7 +242,8 @@ class LocalStack:
                         sql.Identifier(API_ROLE), sql.Literal(self._secrets.api_password)
                     )
                 )
-                add_user(admin, DEMO_USER)
+                for name in (DEMO_USER, *PAGE_USERS):
+                    add_user(admin, name)
         except BaseException:
             self.postgres.stop()
             raise

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 ISSUER = "http://127.0.0.1/asyouwere-local"
 AUDIENCE = "authenticated"
@@ -46,11 +48,16 @@ def sign_token(
     secret: str, user: str, *, lifetime_seconds: int = 12 * 3600, role: str = "authenticated"
 ) -> str:
     """A JWT (HS256) with the claims of Supabase's own: iss, aud, sub, role, email, iat, exp."""
+    return sign_claims(secret, claims_of(user, role), lifetime_seconds)[0]
+
+
+def sign_claims(secret: str, claims: Mapping[str, Any], lifetime_seconds: int) -> tuple[str, int]:
+    """A JWT (HS256) with these claims, and when it ends, in seconds since 1970."""
     import jwt  # imported here: it costs more than everything else in this file
 
     now = int(time.time())
-    claims = {**claims_of(user, role), "iat": now, "exp": now + lifetime_seconds}
-    return jwt.encode(claims, secret, algorithm="HS256")
+    ends = now + lifetime_seconds
+    return jwt.encode({**claims, "iat": now, "exp": ends}, secret, algorithm="HS256"), ends
 
 
 def sign_api_key(secret: str, role: str) -> str:

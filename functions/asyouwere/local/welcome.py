@@ -34,7 +34,7 @@ def welcome(stack: LocalStack) -> str:
     create, save, restore = curl_lines(stack.url, token_file, new_session_id())
     return f"""
 asyouwere is running. Ctrl-C stops it; the data stay.
-
+{_page(stack)}
   URL       {stack.url}
   Data      {stack.folder}
   Postgres  {stack.dsn}
@@ -56,6 +56,11 @@ In another terminal:
 
 {_commands(stack)}
 """
+
+
+def _page(stack: LocalStack) -> str:
+    """The page comes first: it is what most people want to see."""
+    return f"\n  Page      {stack.page_url}\n" if stack.page_url else ""
 
 
 def _commands(stack: LocalStack) -> str:

@@ -5,25 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from asyouwere.local import npm
 from asyouwere.local.errors import SupabaseMissing
 from asyouwere.local.node import Node, find_node
-from asyouwere.local.processes import kill_tree
 
 SOURCES = Path(__file__).parent
 PACKAGES = ("package.json", "package-lock.json")
-INSTALL_SECONDS = 600
-# The lock says exactly what comes; a registry that cannot be reached is told quickly, not after minutes.
-NPM_INSTALL = [
-    "install",
-    *("--no-save", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"),
-    *("--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=500"),
-    *("--fetch-retry-maxtimeout=1000", "--fetch-timeout=60000"),
-]
 
 
 def installed(folder: Path, say: Callable[[str], None]) -> tuple[str, Path]:
@@ -61,31 +52,12 @@ def _install(node: Node, home: Path, say: Callable[[str], None]) -> None:
     try:
         for name in PACKAGES:
             shutil.copy(SOURCES / name, fresh / name)
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                [*node.npm, *NPM_INSTALL, *_own_npm_cache(fresh)],
-                cwd=fresh,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                code = process.wait(INSTALL_SECONDS)
-            except BaseException as exc:
-                kill_tree(process.pid)
-                process.wait()
-                if isinstance(exc, subprocess.TimeoutExpired):
-                    raise SupabaseMissing("no local Supabase yet: npm took too long; start again") from exc
-                raise
-            output.seek(0)
-            lines = output.read().decode(errors="replace").strip().splitlines()
-        if code != 0:
-            last = lines[-1] if lines else "it said nothing"
-            why = next((line for line in lines if "code E" in line), last)
+        try:
+            npm.install(node, fresh, "--omit=dev")
+        except npm.StepFailed as exc:
             raise SupabaseMissing(
-                f"no local Supabase yet: npm could not get it ({why}); it needs the network once: start again"
-            )
+                f"no local Supabase yet: npm could not get it ({exc}); it needs the network once: start again"
+            ) from exc
         if not (home / "node_modules").is_dir():
             (fresh / "node_modules").rename(home / "node_modules")
     except OSError as exc:
@@ -93,12 +65,6 @@ def _install(node: Node, home: Path, say: Callable[[str], None]) -> None:
             raise SupabaseMissing(f"@supabase/lite cannot be kept in {home}: {exc.strerror}") from exc
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _own_npm_cache(folder: Path) -> list[str]:
-    """npm keeps what it gets in the person's home; a user without one (nobody) lends it a folder."""
-    home = Path("~").expanduser()
-    return [] if os.access(home, os.W_OK) else ["--cache", str(folder / "npm-cache")]
 
 
 def _scripts(home: Path) -> Path:
