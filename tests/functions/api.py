@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -42,11 +43,11 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """The functions on a free port, in a thread of this process; its base URL."""
+def serving(settings: Settings, page: Path | None = None) -> Iterator[str]:
+    """The functions (and a built page) on a free port, in a thread of this process; its base URL."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         config = uvicorn.Config(
-            create_app(settings), log_level="error", access_log=False, timeout_graceful_shutdown=5
+            create_app(settings, page), log_level="error", access_log=False, timeout_graceful_shutdown=5
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -33,6 +33,8 @@ _SECURITY: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+_ELSEWHERE: Final = Forbidden("forbidden", "Only the page that this server serves may ask for that.")
+
 
 def add_page(app: Starlette, folder: Path, secret: str, agent: Agent) -> Callable[[Request], Response]:
     """Add the page's routes to the app; returns what answers a browser at `/`.
@@ -48,7 +50,7 @@ def add_page(app: Starlette, folder: Path, secret: str, agent: Agent) -> Callabl
 
     async def sign_in(request: Request) -> Response:
         if not is_from_the_page(request):
-            return to_response(problem(Forbidden()), {})
+            return to_response(problem(_ELSEWHERE), {})
         asked = await _object(request)
         claims = claims_for(asked) if asked is not None else None
         if claims is None:
@@ -64,7 +66,7 @@ def add_page(app: Starlette, folder: Path, secret: str, agent: Agent) -> Callabl
     async def answer(request: Request) -> Response:
         asked = await _object(request)
         if not is_from_the_page(request):
-            return to_response(problem(Forbidden()), {})
+            return to_response(problem(_ELSEWHERE), {})
         if asked is None:
             return to_response(problem(Invalid("invalid_request", 'Say {"session": id, "turn": id}.')), {})
         return await agent.start(request.headers.get("authorization", ""), asked)
