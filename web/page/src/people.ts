@@ -1,0 +1,83 @@
+/** Who uses the page. Remembered in this browser; the token only in memory. */
+
+import { useSyncExternalStore } from "react";
+
+export interface Person {
+  id: string;
+  name: string;
+  guest: boolean;
+}
+
+/** How to sign in again: as a demo user, or as the same guest. */
+type Remembered = { user: string } | { guest: string | null };
+
+interface SignedIn {
+  person: Person;
+  token: string;
+  expiresAt: number;
+}
+
+const KEY = "asyouwere-page-person";
+const EARLY = 60_000;
+
+let current: SignedIn | null = null;
+let signingIn: Promise<SignedIn> | null = null;
+const listeners = new Set<() => void>();
+
+function remembered(): Remembered {
+  try {
+    return (JSON.parse(localStorage.getItem(KEY) ?? "null") as Remembered | null) ?? { guest: null };
+  } catch {
+    return { guest: null };
+  }
+}
+
+function remember(who: Remembered): void {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(who));
+  } catch {
+    // A browser that keeps nothing: the person is who they are until they reload.
+  }
+}
+
+async function ask(who: Remembered): Promise<SignedIn> {
+  const response = await fetch("/page/sign-in", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(who),
+  });
+  if (!response.ok) throw new Error(`signing in was answered with ${response.status}`);
+  const told = (await response.json()) as { token: string; expires_at: number; user: Person };
+  return { person: told.user, token: told.token, expiresAt: told.expires_at * 1000 };
+}
+
+async function enter(who: Remembered): Promise<SignedIn> {
+  const entered = await ask(who);
+  remember(entered.person.guest ? { guest: entered.person.id } : who);
+  current = entered;
+  for (const listener of listeners) listener();
+  return entered;
+}
+
+/** The token of whoever is signed in, a new one before it runs out. `fresh`: the one before was refused. */
+export async function token(fresh = false): Promise<string> {
+  if (!fresh && current && current.expiresAt - EARLY > Date.now()) return current.token;
+  signingIn ??= enter(remembered()).finally(() => (signingIn = null));
+  return (await signingIn).token;
+}
+
+/** Sign in as a demo user, or as a new guest. */
+export async function signIn(user: string | null): Promise<void> {
+  await enter(user === null ? { guest: null } : { user });
+}
+
+/** Who is signed in; null until that is known. */
+export function usePerson(): Person | null {
+  return useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    () => current?.person ?? null,
+  );
+}

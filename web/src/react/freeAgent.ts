@@ -1,0 +1,163 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import type { OpenOptions } from "../core/open.js";
+import type { Session } from "../core/surface.js";
+import type { Json, State } from "../core/types.js";
+import { useLatest, useOpener, useSnapshot } from "./opening.js";
+
+/** A message as the session keeps it; whatever else an app puts into it stays. */
+export type AgentMessage = { role: string; content: Json; id?: string; [more: string]: Json | undefined };
+
+/** What an agent keeps in mind. */
+export interface AgentMemory {
+  blackboard: State;
+  scratchpad: State;
+  attributes: State;
+}
+
+export type AgentStatus = "idle" | "running" | "paused" | "completed" | "error";
+
+export interface AgentState {
+  messages: AgentMessage[];
+  memory: AgentMemory;
+  currentStep: number;
+  status: AgentStatus;
+  /** Whether an agent is at work in this page. */
+  isRunning: boolean;
+  lastError: string | null;
+}
+
+/** What `executeAgent` hands to the app's function: what it may read, and how it says what it does. */
+export interface AgentRun {
+  session: Session;
+  /** As it is now, also while the agent runs. */
+  readonly state: AgentState;
+  /** Aborted when the component goes, or another session is loaded. */
+  signal: AbortSignal;
+  addMessage(message: string | AgentMessage): AgentMessage;
+}
+
+export interface FreeAgentSession {
+  session: Session | null;
+  sessionId: string | null;
+  sessionState: AgentState;
+  isLoading: boolean;
+  isRestored: boolean;
+  error: unknown;
+  /** Makes a new session and shows it. Resolves with its id when the server has it. */
+  createSession(fields?: OpenOptions["fields"]): Promise<string>;
+  /** Shows a session that there is. Resolves when it is there. */
+  loadSession(id: string): Promise<void>;
+  /** Puts a message at the end; a text is the person's. Needs a session. */
+  addMessage(message: string | AgentMessage): AgentMessage;
+  updateStatus(status: AgentStatus, lastError?: string | null): void;
+  /** Runs an agent: the status says so, what it returns is the result, what it throws is `lastError` and thrown on. */
+  executeAgent<T>(agent: (run: AgentRun) => Promise<T>): Promise<T>;
+}
+
+const record = (value: Json | undefined): State => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
+
+/** A session's state, whatever of it is there, in the shape of an agent's. */
+function agentState(state: State | undefined, isRunning: boolean): AgentState {
+  const { messages, memory, currentStep, status, lastError } = state ?? {};
+  const { blackboard, scratchpad, attributes } = record(memory);
+  return {
+    messages: Array.isArray(messages) ? (messages as AgentMessage[]) : [],
+    memory: { blackboard: record(blackboard), scratchpad: record(scratchpad), attributes: record(attributes) },
+    currentStep: typeof currentStep === "number" ? currentStep : 0,
+    status: (typeof status === "string" ? status : "idle") as AgentStatus,
+    isRunning,
+    lastError: typeof lastError === "string" ? lastError : null,
+  };
+}
+
+const EMPTY: State = { messages: [], memory: { blackboard: {}, scratchpad: {}, attributes: {} }, currentStep: 0 };
+
+/** Puts a message at the end of a session's; a text is the person's. */
+function say(session: Session, message: string | AgentMessage): AgentMessage {
+  const whole: AgentMessage = typeof message === "string" ? { role: "user", content: message } : message;
+  session.append("/messages", [whole as Json]);
+  return whole;
+}
+
+const setStatus = (session: Session, status: AgentStatus, lastError: string | null): void =>
+  session.update((state) => ({ ...state, status, lastError }));
+
+/** One agent's session: opened by its id, its key or its tab when the component is shown, or made by `createSession`. */
+export function useFreeAgentSession(options: OpenOptions): FreeAgentSession {
+  const auto = Boolean(options.session ?? options.key ?? options.tab);
+  const [session, show] = useOpener<State>({ initial: EMPTY, ...options }, auto);
+  const snapshot = useSnapshot(session);
+  const current = useLatest(session);
+  const [running, setRunning] = useState<Session | null>(null);
+  const [failure, setFailure] = useState<{ session: Session; error: unknown } | null>(null);
+  const gone = useRef(new AbortController());
+  useEffect(() => {
+    gone.current = new AbortController();
+    session?.ready.catch((error: unknown) => setFailure({ session, error }));
+    return () => gone.current.abort();
+  }, [session]);
+
+  const createSession = useCallback(
+    async (fields?: OpenOptions["fields"]) => {
+      const opened = show(fields ? { fields } : {});
+      await opened.saveNow();
+      await opened.ready;
+      return opened.id;
+    },
+    [show],
+  );
+  const loadSession = useCallback((id: string) => show({ session: id }).ready, [show]);
+
+  const needed = useCallback((): Session => {
+    if (!current.current) throw new Error("There is no session yet: createSession() or loadSession() first.");
+    return current.current;
+  }, [current]);
+  const addMessage = useCallback((message: string | AgentMessage) => say(needed(), message), [needed]);
+  const updateStatus = useCallback(
+    (status: AgentStatus, lastError: string | null = null) => setStatus(needed(), status, lastError),
+    [needed],
+  );
+  const executeAgent = useCallback(
+    async <T>(agent: (run: AgentRun) => Promise<T>): Promise<T> => {
+      const session = needed();
+      setRunning(session);
+      setStatus(session, "running", null);
+      try {
+        const result = await agent({
+          session,
+          get state() {
+            return agentState(session.state, true);
+          },
+          signal: gone.current.signal,
+          addMessage: (message) => say(session, message),
+        });
+        setStatus(session, "idle", null);
+        return result;
+      } catch (error) {
+        setStatus(session, "error", error instanceof Error ? error.message : String(error));
+        throw error;
+      } finally {
+        setRunning(null);
+      }
+    },
+    [needed],
+  );
+
+  const state = snapshot?.state;
+  const isRunning = running !== null && running === session;
+  const status = snapshot?.status;
+  const failed = failure?.session === session ? failure?.error : undefined;
+  return {
+    session,
+    sessionId: snapshot?.id ?? null,
+    sessionState: useMemo(() => agentState(state, isRunning), [state, isRunning]),
+    isLoading: status !== undefined && !status.isRestored && failed === undefined,
+    isRestored: status?.isRestored ?? false,
+    error: failed ?? status?.error ?? null,
+    createSession,
+    loadSession,
+    addMessage,
+    updateStatus,
+    executeAgent,
+  };
+}

@@ -1,0 +1,130 @@
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { open, type ConnectOptions, type OpenOptions, type WhichSession } from "../core/open.js";
+import type { Behaviour } from "../core/session.js";
+import type { Session, Snapshot, Version } from "../core/surface.js";
+import type { State } from "../core/types.js";
+
+const nothing = (): null => null;
+const never = (): (() => void) => () => {};
+
+/** A session as it is now; null: there is none. Calls of one render see one and the same. */
+export function useSnapshot<S>(session: Session<S> | null): Snapshot<S> | null {
+  return useSyncExternalStore<Snapshot<S> | null>(session?.subscribe ?? never, session?.getSnapshot ?? nothing, nothing);
+}
+
+/** A value that handlers and effects read when they run, without running again because it is another one. */
+export function useLatest<T>(value: T): { readonly current: T } {
+  const latest = useRef(value);
+  useEffect(() => void (latest.current = value));
+  return latest;
+}
+
+/** The token, asked for at each request: one that the app has renewed meanwhile is the one that is sent. */
+export function currentToken(options: { readonly current: ConnectOptions }): Pick<ConnectOptions, "token"> {
+  if (!options.current.token) return {};
+  return {
+    token: (refresh) => {
+      const { token } = options.current;
+      return typeof token === "function" ? token(refresh) : token;
+    },
+  };
+}
+
+/** What of the options names another session when it changes; callbacks and texts may be new at each render. */
+const identity = ({ url, session, key, tab, person }: ConnectOptions & WhichSession): string => JSON.stringify([url, session, key, tab, person]);
+
+/** Which session to show; a new one is made with these fields, too. */
+export type Shown<S> = WhichSession & Pick<Behaviour<S>, "fields">;
+
+/** Opens sessions, one at a time, and closes the one before. */
+export function useOpener<S>(options: OpenOptions<S>, auto: boolean): [Session<S> | null, (which: Shown<S>) => Session<S>] {
+  const latest = useLatest(options);
+  const [session, setSession] = useState<Session<S> | null>(null);
+  const current = useRef<Session<S> | null>(null);
+
+  const show = useCallback(
+    (which: Shown<S>): Session<S> => {
+      void current.current?.close();
+      const { session: _, key: __, tab: ___, ...others } = latest.current;
+      const opened = open<S>({ ...others, ...which, ...currentToken(latest) } as OpenOptions<S>);
+      current.current = opened;
+      setSession(opened);
+      return opened;
+    },
+    [latest],
+  );
+
+  const name = identity(options);
+  useEffect(() => {
+    if (auto) show(latest.current);
+    return () => {
+      void current.current?.close();
+      current.current = null;
+      setSession(null);
+    };
+  }, [auto, name, show, latest]);
+
+  return [session, show];
+}
+
+/** What a restore is like. */
+export interface Restoring {
+  /** Brings a version to the front, as a new one. */
+  restore(version: Required<Pick<Version, "number">> | Required<Pick<Version, "label">>): Promise<void>;
+  /** Whether something is on its way: the first look at the server, or a restore. */
+  isRestoring: boolean;
+  /** Whether the server has said what it has. */
+  isRestored: boolean;
+  error: unknown;
+  /** Which snapshot is shown, where the state came from first, and what it was brought back from, if it was. */
+  metadata: { number: number; from: "copy" | "server" | null; version: Version | null } | null;
+}
+
+/** How a session is being restored; and brings older versions to the front. */
+export function useSessionRestore<S>(session: Session<S> | null): Restoring {
+  const snapshot = useSnapshot(session);
+  const [done, setDone] = useState<{ session: Session<S>; from?: "copy" | "server"; version?: Version; error?: unknown; busy?: boolean } | null>(null);
+  const mine = done?.session === session ? done : null;
+
+  useEffect(() => {
+    if (!session) return;
+    const note = (more: object): void => setDone((before) => ({ ...(before?.session === session && before), ...more, session }));
+    session.ready.catch((error: unknown) => note({ error }));
+    return session.on("restored", ({ from }) => note({ from }));
+  }, [session]);
+
+  const restore = useCallback(
+    async (version: Version) => {
+      if (!session) throw new Error("There is no session to restore yet.");
+      const note = (more: object): void => setDone((before) => ({ ...(before?.session === session && before), ...more, session }));
+      note({ busy: true, error: undefined });
+      try {
+        await session.restore(version as { number: number });
+        note({ busy: false, version });
+      } catch (error) {
+        note({ busy: false, error });
+        throw error;
+      }
+    },
+    [session],
+  );
+
+  const isRestored = snapshot?.status.isRestored ?? false;
+  const error = mine?.error ?? snapshot?.status.error ?? null;
+  return {
+    restore,
+    isRestoring: (mine?.busy ?? false) || (snapshot !== null && !isRestored && mine?.error === undefined),
+    isRestored,
+    error,
+    metadata: snapshot && { number: snapshot.number, from: mine?.from ?? null, version: mine?.version ?? null },
+  };
+}
+
+/** Opens a session when the component is shown, restores it, and closes it with the component. */
+export function useAutoRestore<S = State>(options: OpenOptions<S> & { enabled?: boolean }): Restoring & {
+  session: Session<S> | null;
+  state: S | null;
+} {
+  const [session] = useOpener(options, options.enabled ?? true);
+  return { session, state: useSnapshot(session)?.state ?? null, ...useSessionRestore(session) };
+}

@@ -1,0 +1,102 @@
+import { useCallback, useEffect, useMemo, useState } from "react";
+import type { ListedSession, UpdateSession } from "../generated/schemas.js";
+import { connect, type ConnectOptions } from "../core/open.js";
+import { currentToken, useLatest } from "./opening.js";
+
+export interface SessionsOptions extends ConnectOptions {
+  /** Only those in which this is found: in names and messages. */
+  search?: string;
+  archived?: "true" | "false" | "all";
+  /** How many at most; `loadMore` gets as many again. By default 50. */
+  limit?: number;
+  /** Milliseconds between two looks while the page is seen. By default 10,000; 0: never. */
+  poll?: number;
+}
+
+export interface Sessions {
+  /** Last active first. The same objects as before where nothing changed. */
+  sessions: readonly ListedSession[];
+  isLoading: boolean;
+  error: unknown;
+  hasMore: boolean;
+  loadMore(): void;
+  refresh(): Promise<void>;
+  rename(id: string, name: string): Promise<void>;
+  change(id: string, changes: UpdateSession): Promise<void>;
+  remove(id: string): Promise<void>;
+}
+
+const same = (a: object, b: object): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** The person's sessions, as they are and become: a list for a sidebar. */
+export function useSessions(options: SessionsOptions): Sessions {
+  const { search = "", archived = "false", limit = 50, poll = 10_000, url, person } = options;
+  const latest = useLatest(options);
+  // Another server or another person is another connection; another render is not.
+  const connection = useMemo(() => connect({ ...latest.current, ...currentToken(latest) }), [url, person, latest]);
+  const [wanted, setWanted] = useState(limit);
+  const [seen, setSeen] = useState<{ of: unknown; sessions: readonly ListedSession[]; hasMore: boolean; error: unknown } | null>(null);
+
+  const refresh = useCallback(async (): Promise<void> => {
+    try {
+      const args = { limit: wanted, archived, ...(search && { search }) };
+      const { sessions, next } = await connection.transport.call("list", args);
+      setSeen((before) => {
+        const known = new Map(before?.sessions.map((one) => [one.id, one]));
+        const merged = sessions.map((one) => {
+          const was = known.get(one.id);
+          return was && same(was, one) ? was : one;
+        });
+        return { of: connection, sessions: merged, hasMore: next !== null, error: null };
+      });
+    } catch (error) {
+      setSeen((before) => ({ of: connection, sessions: before?.of === connection ? before.sessions : [], hasMore: false, error }));
+    }
+  }, [connection, search, archived, wanted]);
+
+  useEffect(() => {
+    const { clock, page } = connection.environment;
+    let cancel = (): void => {};
+    let isGone = false;
+    const look = async (): Promise<void> => {
+      cancel();
+      await refresh();
+      if (poll && !isGone && !page.hidden()) cancel = clock.after(poll, () => void look());
+    };
+    void look();
+    const unlisten = page.listen((event) => void (event === "visible" || event === "online" ? look() : undefined));
+    return () => {
+      isGone = true;
+      cancel();
+      unlisten();
+    };
+  }, [connection, refresh, poll]);
+
+  const change = useCallback(
+    async (id: string, changes: UpdateSession) => {
+      await connection.transport.call("change", { session_id: id, ...changes });
+      await refresh();
+    },
+    [connection, refresh],
+  );
+  const remove = useCallback(
+    async (id: string) => {
+      await connection.transport.call("remove", { session_id: id });
+      await refresh();
+    },
+    [connection, refresh],
+  );
+
+  const mine = seen?.of === connection ? seen : null;
+  return {
+    sessions: mine?.sessions ?? [],
+    isLoading: mine === null,
+    error: mine?.error ?? null,
+    hasMore: mine?.hasMore ?? false,
+    loadMore: useCallback(() => setWanted((count) => Math.min(count + limit, 200)), [limit]),
+    refresh,
+    rename: useCallback((id: string, name: string) => change(id, { name }), [change]),
+    change,
+    remove,
+  };
+}

@@ -1,0 +1,71 @@
+import { useCallback, useEffect, useRef, useState } from "react";
+import type { Refused } from "../core/refused.js";
+import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
+import { useSnapshot } from "./opening.js";
+
+export interface TurnView {
+  /** The answer that is being made, or was made last, with all its chunks, here or elsewhere; null: none that is known of. */
+  turn: TurnProgress | null;
+  isRunning: boolean;
+  error: unknown;
+  /** Begins an answer that this page makes; it is shown as it comes. */
+  start(options?: TurnOptions): Promise<RunningTurn>;
+  /** Shows an answer that is made elsewhere, from its beginning. By default the running one. */
+  follow(turn?: string): void;
+  /** Asks whoever makes it to stop. */
+  stop(): Promise<void>;
+}
+
+/** An answer while it is being made, wherever it is made: after a reload, in another tab, on another device. */
+export function useTurn<S>(session: Session<S> | null): TurnView {
+  const [wanted, setWanted] = useState<{ turn?: string; count: number }>({ count: 0 });
+  const [seen, setSeen] = useState<{ session: Session<S>; turn: TurnProgress | null; error: unknown } | null>(null);
+
+  const follow = useCallback((turn?: string) => setWanted(({ count }) => ({ count: count + 1, ...(turn && { turn }) })), []);
+
+  useEffect(() => {
+    if (!session) return;
+    const gone = new AbortController();
+    const see = (turn: TurnProgress | null, error: unknown = null): void => {
+      if (!gone.signal.aborted) setSeen((before) => ({ session, turn: turn ?? (before?.session === session ? before.turn : null), error }));
+    };
+    void (async () => {
+      try {
+        await session.ready;
+        const chunks: TurnProgress["chunks"] = [];
+        for await (const progress of session.turn.follow(wanted.turn, { signal: gone.signal })) {
+          chunks.push(...progress.chunks);
+          see({ ...progress, chunks });
+        }
+      } catch (error) {
+        see(null, (error as Refused).code === "turn_not_found" ? null : error);
+      }
+    })();
+    return () => gone.abort();
+  }, [session, wanted]);
+
+  // A turn that somebody else begins is told by the server where it can; else what they say before it gives it away.
+  const mine = seen?.session === session ? seen : null;
+  const isRunning = mine?.turn?.status === "running";
+  const number = useSnapshot(session)?.number;
+  const met = useRef(number);
+  useEffect(() => {
+    if (isRunning) return;
+    if (met.current !== number) follow();
+    met.current = number;
+    return session?.on("turn", ({ turn }) => follow(turn));
+  }, [session, isRunning, number, follow]);
+
+  const start = useCallback(
+    async (options?: TurnOptions) => {
+      if (!session) throw new Error("There is no session yet.");
+      const running = await session.turn.start(options);
+      follow(running.id);
+      return running;
+    },
+    [session, follow],
+  );
+  const stop = useCallback(async () => session?.turn.stop(mine?.turn?.id), [session, mine?.turn?.id]);
+
+  return { turn: mine?.turn ?? null, isRunning, error: mine?.error ?? null, start, follow, stop };
+}
