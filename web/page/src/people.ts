@@ -66,6 +66,12 @@ export async function token(fresh = false): Promise<string> {
   return (await signingIn).token;
 }
 
+/** Who is signed in. */
+export async function signedIn(): Promise<Person> {
+  await token();
+  return current!.person;
+}
+
 /** Sign in as a demo user, or as a new guest. */
 export async function signIn(user: string | null): Promise<void> {
   await enter(user === null ? { guest: null } : { user });
