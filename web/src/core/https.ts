@@ -29,6 +29,7 @@ const ROUTES: Record<Operation, string> = {
   finish: `POST ${TURN}/finish`,
   stop: `POST ${TURN}/stop`,
   turn: "GET " + TURN,
+  latest: `GET ${SESSION}/turns/latest`,
   offer: "POST /sessions/offer",
   claim: "POST /sessions/claim",
 };

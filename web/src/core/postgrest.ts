@@ -25,6 +25,7 @@ const FUNCTIONS: Record<Operation, string> = {
   finish: "finish_turn",
   stop: "stop_turn",
   turn: "get_turn",
+  latest: "get_turn",
   offer: "offer_my_sessions",
   claim: "claim_sessions",
 };
@@ -36,6 +37,7 @@ type Arguments = Record<string, unknown>;
 const ARGUMENTS: Partial<Record<Operation, (args: Arguments) => Arguments>> = {
   change: ({ session_id, ...changes }) => ({ session_id, changes }),
   turn: ({ after, ...args }) => ({ ...args, after_seq: after }),
+  latest: ({ after, ...args }) => ({ ...args, after_seq: after }),
   snapshots: ({ cursor, ...args }) => ({ ...args, ...(cursor !== undefined && { before: Number(cursor) }) }),
   list: ({ cursor, archived = "false", ...args }) => ({
     ...args,

@@ -99,7 +99,10 @@ export interface Turns {
   start(options?: TurnOptions): Promise<RunningTurn>;
   /** Asks whoever makes the answer to stop; by default the one that was begun or followed last. */
   stop(turn?: string): Promise<void>;
-  /** An answer as it is made, from its beginning (or after a number) to its end, through reloads and bad lines. */
+  /**
+   * An answer as it is made, from its beginning (or after a number) to its end, through reloads and bad lines; by default
+   * the one that runs, or that began last. Rejects with turn_not_found if there never was one.
+   */
   follow(turn?: string, options?: { after?: number; signal?: AbortSignal }): AsyncGenerator<TurnProgress, void, void>;
 }
 

@@ -162,10 +162,10 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
     async stop(turn = current) {
       if (turn) await transport.call("stop", { session_id: id(), turn_id: turn });
     },
-    follow(turn = current, { after: from = 0, signal } = {}) {
-      if (!turn) throw new Refused("turn_not_found");
-      current = turn;
-      return looks(turn, from, signal);
+    async *follow(turn, { after: from = 0, signal } = {}) {
+      const { id: which } = turn ? { id: turn } : await insist(() => transport.call("latest", { session_id: id(), after: from }), signal);
+      current = which;
+      yield* looks(which, from, signal);
     },
   };
 }
