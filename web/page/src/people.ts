@@ -13,6 +13,8 @@ type Remembered = { user: string } | { guest: string | null };
 
 interface SignedIn {
   person: Person;
+  /** The demo users, whom one can be or share with. */
+  people: Person[];
   token: string;
   expiresAt: number;
 }
@@ -47,8 +49,8 @@ async function ask(who: Remembered): Promise<SignedIn> {
     body: JSON.stringify(who),
   });
   if (!response.ok) throw new Error(`signing in was answered with ${response.status}`);
-  const told = (await response.json()) as { token: string; expires_at: number; user: Person };
-  return { person: told.user, token: told.token, expiresAt: told.expires_at * 1000 };
+  const told = (await response.json()) as { token: string; expires_at: number; user: Person; people: Person[] };
+  return { person: told.user, people: told.people, token: told.token, expiresAt: told.expires_at * 1000 };
 }
 
 async function enter(who: Remembered): Promise<SignedIn> {
@@ -77,13 +79,20 @@ export async function signIn(user: string | null): Promise<void> {
   await enter(user === null ? { guest: null } : { user });
 }
 
-/** Who is signed in; null until that is known. */
-export function usePerson(): Person | null {
+const NOBODY: { me: Person | null; others: Person[] } = { me: null, others: [] };
+let seen = NOBODY;
+
+/** Who is signed in (null until that is known), and the demo users. */
+export function usePeople(): typeof NOBODY {
   return useSyncExternalStore(
     (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    () => current?.person ?? null,
+    () => {
+      // a renewed token is no other person
+      if (current && current.person.id !== seen.me?.id) seen = { me: current.person, others: current.people };
+      return seen;
+    },
   );
 }

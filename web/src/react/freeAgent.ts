@@ -2,7 +2,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { OpenOptions } from "../core/open.js";
 import type { Session } from "../core/surface.js";
 import type { Json, State } from "../core/types.js";
-import { useLatest, useOpener, useSnapshot } from "./opening.js";
+import { useOpener, useSnapshot } from "./opening.js";
 
 /** A message as the session keeps it; whatever else an app puts into it stays. */
 export type AgentMessage = { role: string; content: Json; id?: string; [more: string]: Json | undefined };
@@ -85,9 +85,8 @@ const setStatus = (session: Session, status: AgentStatus, lastError: string | nu
 /** One agent's session: opened by its id, its key or its tab when the component is shown, or made by `createSession`. */
 export function useFreeAgentSession(options: OpenOptions): FreeAgentSession {
   const auto = Boolean(options.session ?? options.key ?? options.tab);
-  const [session, show] = useOpener<State>({ initial: EMPTY, ...options }, auto);
+  const { session, current, show } = useOpener<State>({ initial: EMPTY, ...options }, auto);
   const snapshot = useSnapshot(session);
-  const current = useLatest(session);
   const [running, setRunning] = useState<Session | null>(null);
   const [failure, setFailure] = useState<{ session: Session; error: unknown } | null>(null);
   const gone = useRef(new AbortController());

@@ -30,41 +30,50 @@ export function currentToken(options: { readonly current: ConnectOptions }): Pic
   };
 }
 
-/** What of the options names another session when it changes; callbacks and texts may be new at each render. */
-const identity = ({ url, session, key, tab, person }: ConnectOptions & WhichSession): string => JSON.stringify([url, session, key, tab, person]);
-
 /** Which session to show; a new one is made with these fields, too. */
 export type Shown<S> = WhichSession & Pick<Behaviour<S>, "fields">;
 
-/** Opens sessions, one at a time, and closes the one before. */
-export function useOpener<S>(options: OpenOptions<S>, auto: boolean): [Session<S> | null, (which: Shown<S>) => Session<S>] {
+/** Opens sessions, one at a time, and closes the one before. `current`: the one that is open, at once. */
+export interface Opener<S> {
+  session: Session<S> | null;
+  current: { readonly current: Session<S> | null };
+  show(which: Shown<S>): Session<S>;
+}
+
+/** With `auto`, the session that the options name is opened as soon as they do. */
+export function useOpener<S>(options: OpenOptions<S>, auto: boolean): Opener<S> {
   const latest = useLatest(options);
   const [session, setSession] = useState<Session<S> | null>(null);
   const current = useRef<Session<S> | null>(null);
+  const from = useRef("");
+  const server = JSON.stringify([options.url, options.person]);
 
+  const change = useCallback((to: Session<S> | null): void => {
+    void current.current?.close();
+    current.current = to;
+    setSession(to);
+  }, []);
   const show = useCallback(
     (which: Shown<S>): Session<S> => {
-      void current.current?.close();
       const { session: _, key: __, tab: ___, ...others } = latest.current;
       const opened = open<S>({ ...others, ...which, ...currentToken(latest) } as OpenOptions<S>);
-      current.current = opened;
-      setSession(opened);
+      from.current = server;
+      change(opened);
       return opened;
     },
-    [latest],
+    [latest, server, change],
   );
 
-  const name = identity(options);
+  const { session: id, key, tab } = options;
   useEffect(() => {
-    if (auto) show(latest.current);
-    return () => {
-      void current.current?.close();
-      current.current = null;
-      setSession(null);
-    };
-  }, [auto, name, show, latest]);
+    // The one that was just made is named by the options now: it is the same one.
+    const isShown = id !== undefined && current.current?.id === id && from.current === server;
+    if (auto && !isShown) show(latest.current);
+    else if (!auto) change(null);
+  }, [auto, server, id, key, tab, latest, show, change]);
+  useEffect(() => () => change(null), [change]);
 
-  return [session, show];
+  return { session, current, show };
 }
 
 /** What a restore is like. */
@@ -125,6 +134,6 @@ export function useAutoRestore<S = State>(options: OpenOptions<S> & { enabled?: 
   session: Session<S> | null;
   state: S | null;
 } {
-  const [session] = useOpener(options, options.enabled ?? true);
+  const { session } = useOpener(options, options.enabled ?? true);
   return { session, state: useSnapshot(session)?.state ?? null, ...useSessionRestore(session) };
 }

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from asyouwere.local.tokens import claims_of, user_id
 
-__all__ = ["PAGE_USERS", "claims_for", "is_from_the_page"]
+__all__ = ["PAGE_USERS", "claims_for", "demo_users", "is_from_the_page"]
 
 #: The two who can be signed in as; both are made when the stack starts, so that they can invite each other.
 PAGE_USERS: Final = ("ada", "ben")
@@ -30,6 +30,11 @@ def is_from_the_page(request: Request) -> bool:
     if origin is not None and origin != f"http://{host}":
         return False
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+def demo_users() -> list[dict[str, Any]]:
+    """The two demo users, with the ids by which others share with them."""
+    return [{"id": str(user_id(name)), "name": name.title(), "guest": False} for name in PAGE_USERS]
 
 
 def claims_for(asked: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from asyouwere.errors import Forbidden, Invalid
 from asyouwere.local.page.agent import Agent
-from asyouwere.local.page.people import TOKEN_SECONDS, claims_for, is_from_the_page
+from asyouwere.local.page.people import TOKEN_SECONDS, claims_for, demo_users, is_from_the_page
 from asyouwere.local.tokens import sign_claims
 from asyouwere.service.http.responses import problem, to_response
 
@@ -59,9 +59,8 @@ def add_page(app: Starlette, folder: Path, secret: str, agent: Agent) -> Callabl
             )
         token, expires_at = sign_claims(secret, claims, TOKEN_SECONDS)
         person = {"id": claims["sub"], "name": claims["name"], "guest": "is_anonymous" in claims}
-        return JSONResponse(
-            {"token": token, "expires_at": expires_at, "user": person}, headers={"Cache-Control": "no-store"}
-        )
+        told = {"token": token, "expires_at": expires_at, "user": person, "people": demo_users()}
+        return JSONResponse(told, headers={"Cache-Control": "no-store"})
 
     async def answer(request: Request) -> Response:
         asked = await _object(request)

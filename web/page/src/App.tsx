@@ -1,0 +1,142 @@
+import { HamburgerMenuIcon, PlusIcon } from "@radix-ui/react-icons";
+import { useFreeAgentSession, useSessions } from "asyouwere/react";
+import { useCallback, useDeferredValue, useEffect, useMemo, useState } from "react";
+import { api, FUNCTIONS_URL, type Invitation } from "./api";
+import { Chat } from "./Chat";
+import { Composer } from "./Composer";
+import { Drawer } from "./Drawer";
+import { token, type Person } from "./people";
+import { PersonMenu } from "./PersonMenu";
+import { go, usePlace } from "./router";
+import { SessionList } from "./SessionList";
+import { recordedFetch } from "./traffic";
+import { useToast } from "./ui";
+
+const IDEAS = ["What can you do?", "Tell me a long story", "Remember that the train is at 9:40", "Primes in Python"];
+const environment = { fetch: recordedFetch };
+
+/** The whole page for one person. */
+export function App({ person }: { person: Person }) {
+  const { session: wanted } = usePlace();
+  const toast = useToast();
+  const [menu, setMenu] = useState(false);
+  const [drawer, setDrawer] = useState(false);
+  const [typed, setTyped] = useState("");
+  const search = useDeferredValue(typed.trim());
+  const [invitations, setInvitations] = useState<Invitation[]>([]);
+
+  const connection = useMemo(() => ({ url: FUNCTIONS_URL, token, person: person.id, environment }), [person.id]);
+  const list = useSessions({ ...connection, poll: 5_000, ...(search && { search }) });
+  const agent = useFreeAgentSession({ ...connection, debounce: 1_500, ...(wanted && { session: wanted }) });
+  const { session } = agent;
+  const [begun, setBegun] = useState(false);
+
+  const loadInvitations = useCallback(() => {
+    api.invitations().then(setInvitations, () => {}); // looked for again soon
+  }, []);
+  useEffect(loadInvitations, [loadInvitations, person.id, list.sessions]);
+
+  /** The first message makes the session; then it goes on in it. */
+  const begin = (text: string): void => {
+    void agent.createSession({ name: text.slice(0, 60) }).then(
+      (id) => {
+        void list.refresh();
+        api.answer(id, crypto.randomUUID()).catch((error: Error) => toast(error.message));
+      },
+      (error: Error) => toast(error.message),
+    );
+    agent.addMessage({ role: "user", content: text, id: crypto.randomUUID(), at: new Date().toISOString() });
+    setBegun(true);
+  };
+  const made = agent.sessionId;
+  useEffect(() => {
+    if (!begun || !made) return;
+    setBegun(false);
+    go(made);
+  }, [begun, made]);
+
+  const listed = list.sessions.find((one) => one.id === wanted);
+  const role = listed?.my_role ?? "owner";
+  const isGone = wanted !== null && agent.error !== null && (agent.error as { status?: number }).status === 404;
+
+  return (
+    <div className="frame">
+      <a className="skip" href="#main">
+        To the conversation
+      </a>
+      <nav className="side" data-open={menu} aria-label="Sessions">
+        <div className="brand">
+          <img src="/assets/mark.svg" alt="" /> asyouwere
+        </div>
+        <div className="side-tools">
+          <button
+            className="button accent"
+            onClick={() => {
+              go(null);
+              setMenu(false);
+            }}
+          >
+            <PlusIcon /> New session
+          </button>
+          <label className="hidden-label" htmlFor="search">
+            Search sessions
+          </label>
+          <input id="search" className="field" type="search" placeholder="Search" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        </div>
+        <SessionList
+          list={list}
+          current={wanted}
+          invitations={invitations}
+          onOpen={() => setMenu(false)}
+          onChanged={() => {
+            loadInvitations();
+            void list.refresh();
+          }}
+        />
+        <PersonMenu />
+      </nav>
+      <main className="main" id="main" onClick={() => menu && setMenu(false)}>
+        {wanted === null ? (
+          <>
+            <header className="bar only-narrow">
+              <button className="button plain icon" aria-label="Sessions" onClick={() => setMenu(true)}>
+                <HamburgerMenuIcon />
+              </button>
+            </header>
+            <div className="home">
+              <h1>Where were we?</h1>
+              <p className="quiet">Whatever you write here keeps itself: reload, close it, come back on another device.</p>
+              <Composer name="home" placeholder="Write a message" isRunning={false} onSend={begin} />
+              <div className="ideas">
+                {IDEAS.map((idea) => (
+                  <button key={idea} className="button" onClick={() => begin(idea)}>
+                    {idea}
+                  </button>
+                ))}
+              </div>
+            </div>
+          </>
+        ) : isGone ? (
+          <div className="home">
+            <h1>No such session</h1>
+            <p className="quiet">It was deleted, or is not shared with you. Signed in as {person.name}.</p>
+            <button className="button accent" onClick={() => go(null)}>
+              Begin a new one
+            </button>
+          </div>
+        ) : session && session.id === wanted ? (
+          <Chat
+            session={session}
+            name={listed?.name ?? "Untitled"}
+            mayWrite={role !== "viewer"}
+            isOwner={role === "owner"}
+            drawer={drawer}
+            onDrawer={() => setDrawer(!drawer)}
+            onMenu={() => setMenu(true)}
+          />
+        ) : null}
+      </main>
+      {drawer && <Drawer session={wanted === null ? null : session} onClose={() => setDrawer(false)} />}
+    </div>
+  );
+}
