@@ -68,6 +68,6 @@ $(TRUST_RUNS):
 	@.venv/bin/python -m tests.trust $@ $(if $(LONG),--long)
 
 clean: ## remove .venv, caches and what was downloaded, in the home folder too; data in .asyouwere stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist build infra/.build '$(CACHE)'
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist build infra/.build web/dist web/page/dist '$(CACHE)'
 	find . \( -name __pycache__ -o -name node_modules \) -type d -not -path './.venv/*' -not -path './.asyouwere/*' \
 		-prune -exec rm -rf {} +

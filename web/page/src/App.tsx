@@ -34,7 +34,11 @@ export function App({ person }: { person: Person }) {
   const loadInvitations = useCallback(() => {
     api.invitations().then(setInvitations, () => {}); // looked for again soon
   }, []);
-  useEffect(loadInvitations, [loadInvitations, person.id, list.sessions]);
+  useEffect(() => {
+    loadInvitations();
+    const timer = setInterval(() => document.hidden || loadInvitations(), 10_000);
+    return () => clearInterval(timer);
+  }, [loadInvitations]);
 
   /** The first message makes the session; then it goes on in it. */
   const begin = (text: string): void => {

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -36,26 +38,40 @@ def build_page(say: Callable[[str], None], sources: Path = SOURCES) -> Path | No
     page = sources / "page"
     if not (page / "package.json").is_file():
         return None  # installed from a package: no sources
-    digest = _digest(sources)
-    stamp = page / "dist" / _STAMP
-    if stamp.is_file() and stamp.read_text() == digest:
-        return page_folder(sources)
     try:
         node = find_node()
-        _install(node, page, say)
-        # Beside, and renamed when complete: somebody may be looking at the one that is there.
-        fresh = Path(tempfile.mkdtemp(dir=page, prefix=".building-"))
-        try:
-            npm.run([node.program, str(_vite(page)), "build", "--outDir", str(fresh), "--emptyOutDir"], page)
-            (fresh / _STAMP).write_text(digest)
-            shutil.rmtree(page / "dist", ignore_errors=True)
-            fresh.chmod(0o755)
-            fresh.rename(page / "dist")
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        with _alone(page):
+            _build(node, page, _digest(sources), say)
     except (NodeMissing, npm.StepFailed, OSError) as exc:
         say(f"no new page to look at: {str(exc).splitlines()[0]}; all else works")
     return page_folder(sources)
+
+
+@contextmanager
+def _alone(page: Path) -> Iterator[None]:
+    """Two who start at once build one after the other, and the second finds it done."""
+    (page / "node_modules").mkdir(exist_ok=True)
+    with (page / "node_modules" / ".asyouwere-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(node: Node, page: Path, digest: str, say: Callable[[str], None]) -> None:
+    stamp = page / "dist" / _STAMP
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    _install(node, page, say)
+    # Beside, and renamed when complete: somebody may be looking at the one that is there.
+    fresh = Path(tempfile.mkdtemp(dir=page / "node_modules", prefix=".building-"))
+    try:
+        vite = page / "node_modules" / "vite" / "bin" / "vite.js"
+        npm.run([node.program, str(vite), "build", "--outDir", str(fresh), "--emptyOutDir"], page)
+        (fresh / _STAMP).write_text(digest)
+        shutil.rmtree(page / "dist", ignore_errors=True)
+        fresh.chmod(0o755)
+        fresh.rename(page / "dist")
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _install(node: Node, page: Path, say: Callable[[str], None]) -> None:
@@ -65,10 +81,6 @@ def _install(node: Node, page: Path, say: Callable[[str], None]) -> None:
     say("getting by npm what the page is made of (once, half a minute) ...")
     npm.install(node, page)
     stamp.write_text(key)
-
-
-def _vite(page: Path) -> Path:
-    return page / "node_modules" / "vite" / "bin" / "vite.js"
 
 
 def _digest(sources: Path) -> str:
