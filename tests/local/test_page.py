@@ -67,7 +67,8 @@ class Chat:
 
     def turn(self, turn: str) -> dict[str, Any]:
         address = f"/functions/v1/sessions/{self.session}/turns/{turn}"
-        return self.http.get(address, headers=self.headers).json()
+        found: dict[str, Any] = self.http.get(address, headers=self.headers).json()
+        return found
 
     def ended(self, turn: str) -> dict[str, Any]:
         deadline = time.monotonic() + 30
