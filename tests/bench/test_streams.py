@@ -45,6 +45,7 @@ def test_streams__with_the_redis_that_is_here(folder: Path, monkeypatch: pytest.
     assert "'streaming'" in figure_of(figures, f"left after kill -9 of the runner: {REWRITTEN}").detail
     if here:
         assert figure_of(figures, f"left after kill -9 of the runner: {RESUMABLE}").value == 0
+        assert figure_of(figures, f"left after kill -9 of the store: {RESUMABLE}").value == 3
 
 
 def figure_of(figures: list[Figure], name: str) -> Figure:

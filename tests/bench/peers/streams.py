@@ -8,6 +8,7 @@ comes then?
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -52,10 +53,15 @@ WRITTEN = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
 
 @dataclass
 class Cost:
-    """What answers have cost. written: bytes of log, of each; flushes_ms: of each flush."""
+    """What answers have cost. written: bytes of log, of each; flushes_ms: of each flush of each."""
 
     written: list[int] = field(default_factory=list)
-    flushes_ms: list[float] = field(default_factory=list)
+    flushes_ms: list[list[float]] = field(default_factory=list)
+
+    def times(self, other: Cost) -> float:
+        """How many times as long a flush takes as another's, which was measured answer by answer beside this."""
+        pairs = zip(self.flushes_ms, other.flushes_ms, strict=True)
+        return statistics.median(statistics.median(own) / statistics.median(others) for own, others in pairs)
 
 
 def measure(place: Place) -> Iterator[Figure]:
@@ -115,12 +121,12 @@ def _costs(place: Place, redis: Redis | None, pieces: list[str], laps: int) -> I
                 flushes_ms = answer()
                 if lap >= 0:  # the first ones also write whole pages
                     costs[name].written.append(value(place.superuser, WRITTEN) - before)
-                    costs[name].flushes_ms += flushes_ms
+                    costs[name].flushes_ms.append(flushes_ms)
     if redis is not None:
         costs[RESUMABLE] = _resumable(redis, pieces, laps)
     ours = costs[BY_SQL]
     for name, cost in costs.items():
-        written, held_up = statistics.median(cost.written), statistics.median(cost.flushes_ms)
+        written, all_ms = statistics.median(cost.written), [*itertools.chain(*cost.flushes_ms)]
         yield Figure(
             GROUP, f"log written for an answer in {len(pieces)} flushes: {name}", written / 1000, "kB", None,
             percentile(cost.written, 10) / 1000, percentile(cost.written, 90) / 1000, len(cost.written),
@@ -128,9 +134,9 @@ def _costs(place: Place, redis: Redis | None, pieces: list[str], laps: int) -> I
             "its text",
         )  # fmt: skip
         yield Figure(
-            GROUP, f"a flush of {len(pieces)}: {name}", held_up, "ms", None,
-            percentile(cost.flushes_ms, 10), percentile(cost.flushes_ms, 90), len(cost.flushes_ms),
-            f"{number(held_up / statistics.median(ours.flushes_ms))} × asyouwere by SQL; the runner waits for it",
+            GROUP, f"a flush of {len(pieces)}: {name}", statistics.median(all_ms), "ms", None,
+            percentile(all_ms, 10), percentile(all_ms, 90), len(all_ms),
+            f"{number(cost.times(ours))} × asyouwere by SQL; the runner waits for it",
         )  # fmt: skip
 
 
@@ -180,7 +186,7 @@ def _resumable(redis: Redis, pieces: list[str], laps: int) -> Cost:
         runner.end()
         time.sleep(0.1)
         cost.written.append(redis.written() - before)
-        cost.flushes_ms += [line["ms"] for line in runner.lines]
+        cost.flushes_ms.append([line["ms"] for line in runner.lines])
     return cost
 
 
