@@ -30,7 +30,7 @@ TITLES = (FOLLOWED, FINISHED, INTERRUPTED)
 
 CHUNKS = 60
 PAUSE_SECONDS = 0.06  # between two flushes; a model takes as long for some words
-LEASE_SECONDS = 1  # of the runner that is killed; the other one has 30
+LEASE_SECONDS = 2  # of the runner that is killed; the other one has 30
 WAIT_SECONDS = 20.0
 
 Tell = Callable[[str], None]
@@ -63,6 +63,11 @@ class Runner:
                     return  # killed while it wrote
                 self.lines.append(json.loads(line))
                 self.safe = self.lines[-1].get("seq", self.safe)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
 
     def wait(self) -> bool:
         """Wait until it has finished; whether it has."""
@@ -106,10 +111,10 @@ class Streaming:
         try:
             self._once_begun(turn_id)
             laptop.start()
-            wait_until(lambda: len(laptop.connections) > 1)  # it has loaded the page again
+            wait_until(lambda: runner.over or len(laptop.connections) > 1)  # it has loaded the page again
             reloaded = time.time()
             phone.start()
-            wait_until(lambda: len(laptop.seen) >= len(chunks) // 2 and bool(phone.seen))
+            wait_until(lambda: runner.over or (len(laptop.seen) >= len(chunks) // 2 and bool(phone.seen)))
             killed, at = time.time(), runner.safe
             self.stack.functions.kill()
             self.stack.functions.start()
@@ -147,7 +152,7 @@ class Streaming:
         try:
             self._once_begun(turn_id)
             reader.start()
-            wait_until(lambda: runner.safe >= len(chunks) // 3)
+            wait_until(lambda: runner.over or runner.safe >= len(chunks) // 3)
         finally:
             runner.kill()
         killed = time.time()
