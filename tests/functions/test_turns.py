@@ -1,78 +1,15 @@
-"""Turns over HTTP: begun, flushed, followed as JSON and as an event stream, finished; in both modes."""
+"""Turns over HTTP: begun, flushed, looked at, stopped, finished; in both modes."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
-from tests.functions.api import BASE, Person, serving, settings_for, token_for
+from tests.functions.api import Person
+from tests.functions.turns import begin, finish, flush, stream
 from tests.support.database import Db
-
-Events = list[dict[str, str]]
-
-
-def begin(person: Person, session_id: str, **fields: Any) -> str:
-    turn = str(uuid4())
-    answer = person.post("sessions", {"turn_id": turn, **fields}, f"/{session_id}/turns")
-    assert answer.status_code == 201, answer.text
-    return turn
-
-
-def flush(person: Person, session_id: str, turn: str, from_seq: int, *chunks: Any) -> httpx.Response:
-    return person.post(
-        "sessions", {"from_seq": from_seq, "chunks": list(chunks)}, f"/{session_id}/turns/{turn}/chunks"
-    )
-
-
-def finish(person: Person, session_id: str, turn: str, **fields: Any) -> httpx.Response:
-    return person.post("sessions", fields, f"/{session_id}/turns/{turn}/finish")
-
-
-@contextlib.contextmanager
-def stream(person: Person, session_id: str, turn: str, **headers: str) -> Iterator[httpx.Response]:
-    path = f"{BASE}/sessions/{session_id}/turns/{turn}"
-    with person.http.stream("GET", path, headers={"Accept": "text/event-stream", **headers}) as answer:
-        yield answer
-
-
-def events(answer: httpx.Response) -> Iterator[dict[str, str]]:
-    """The events as EventSource would read them."""
-    event: dict[str, str] = {}
-    for line in answer.iter_lines():
-        if not line:
-            if "data" in event:
-                yield event
-            event = {}
-        elif not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            event[name] = f"{event[name]}\n{value}" if name == "data" and name in event else value
-
-
-def test_latest_turn__is_the_running_one_or_the_last(ada: Person, eve: Person) -> None:
-    session_id = ada.session()
-    latest = f"/{session_id}/turns/latest"
-    none = ada.request("GET", "sessions", latest)
-    first = begin(ada, session_id)
-    flush(ada, session_id, first, 1, "a", "b")
-
-    running = ada.get(latest, after=1)
-    finish(ada, session_id, first)
-    over = ada.get(latest)
-    second = begin(ada, session_id)
-
-    assert (none.status_code, none.json()["code"]) == (404, "turn_not_found")
-    assert (running["id"], running["status"], running["chunks"]) == (first, "running", ["b"])
-    assert (over["id"], over["status"], over["chunks"]) == (first, "done", ["a", "b"])
-    assert ada.get(latest)["id"] == second
-    assert eve.request("GET", "sessions", latest).json()["code"] == "session_not_found"
 
 
 def test_turn__from_begin_to_finish(ada: Person) -> None:
@@ -131,119 +68,68 @@ def test_chunks__every_character_arrives(ada: Person) -> None:
     assert message["body"]["content"] == "half 😀 \x00ü\n"
 
 
-def test_stream__is_followed_to_the_end(ada: Person) -> None:
+def test_turn__ids_of_strangers_open_nothing(ada: Person, eve: Person) -> None:
+    """The id of a turn is no key: it belongs to its session, whose rules hold."""
+    own, foreign = ada.session(), eve.session()
+    turn = begin(eve, foreign)
+    flush(eve, foreign, turn, 1, "eve's")
+    for session_id, code in ((foreign, "session_not_found"), (own, "turn_not_found")):
+        at = f"/{session_id}/turns/{turn}"
+        answers = [
+            ada.request("GET", "sessions", at),
+            flush(ada, session_id, turn, 2, "x"),
+            finish(ada, session_id, turn),
+            ada.request("POST", "sessions", f"{at}/stop"),
+        ]
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(404, code)] * 4
+        with stream(ada, session_id, turn) as answer:
+            assert (answer.status_code, answer.read() and answer.json()["code"]) == (404, code)
+    assert ada.post("sessions", {"turn_id": turn}, f"/{own}/turns").json()["created"] is True  # a turn of its own
+    flush(ada, own, turn, 1, "ada's")
+    got = eve.request("GET", "sessions", f"/{foreign}/turns/{turn}").json()
+    assert (got["chunks"], got["next_seq"]) == (["eve's"], 2)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "status", "code"),
+    [
+        ("[" + ",".join(['""'] * 1001) + "]", 413, "too_large"),
+        ('["' + "x" * 270_000 + '"]', 413, "too_large"),
+        ("[" * 500 + "]" * 500, 422, "nesting_too_deep"),
+        ("[" * 100_000 + "]" * 100_000, 422, "nesting_too_deep"),
+        ("[1e999]", 422, "number_out_of_range"),
+        ("[" + "9" * 5000 + "]", 422, "number_out_of_range"),
+        ("[,]", 422, "invalid_json"),
+        ('["\\ud800', 422, "invalid_json"),
+        ("{}", 422, "invalid_request"),
+    ],
+)
+def test_chunks__bombs(ada: Person, chunks: str, status: int, code: str) -> None:
     session_id = ada.session()
     turn = begin(ada, session_id)
-    sent = '{"from_seq":1,"chunks":["a",{"b":[1.50]}]}'
-    ada.post("sessions", sent, f"/{session_id}/turns/{turn}/chunks")
-
-    def go_on() -> None:
-        time.sleep(0.6)
-        flush(ada, session_id, turn, 3, "c\n\n")
-        time.sleep(0.4)
-        finish(ada, session_id, turn)
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    with stream(ada, session_id, turn) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        seen = list(events(answer))
-    thread.join()
-    assert [(event["id"], event["data"]) for event in seen[:3]] == [
-        ("1", '"a"'),
-        ("2", '{"b":[1.50]}'),
-        ("3", '"c\\n\\n"'),
-    ]
-    end = seen[3]
-    assert (end["event"], end["id"]) == ("end", "4")
-    told = json.loads(end["data"])
-    assert (told["id"], told["status"], told["number"], told["position"]) == (turn, "done", 1, 0)
+    body = f'{{"from_seq":1,"chunks":{chunks}}}'
+    answer = ada.post("sessions", body, f"/{session_id}/turns/{turn}/chunks")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert flush(ada, session_id, turn, 1, "still fine").status_code == 200
 
 
-def test_stream__goes_on_after_the_last_event_that_was_seen(ada: Person) -> None:
+def test_chunks__without_end(ada: Person, shared: Db) -> None:
     session_id = ada.session()
     turn = begin(ada, session_id)
-    flush(ada, session_id, turn, 1, *"abc")
-    finish(ada, session_id, turn)
-    for last, seen in (
-        ("0", ["1", "2", "3", "4"]),
-        ("2", ["3", "4"]),
-        ("3", ["4"]),
-        ("nonsense", ["1", "2", "3", "4"]),
-    ):
-        with stream(ada, session_id, turn, **{"Last-Event-ID": last}) as answer:
-            assert [event["id"] for event in events(answer)] == seen
-    with stream(ada, session_id, turn, **{"Last-Event-ID": "4"}) as answer:
-        assert answer.status_code == 204  # EventSource does not come back
+    shared.superuser.execute("update asyouwere.settings set max_turn_bytes = 65536")
+    try:
+        sent = 0
+        while (answer := flush(ada, session_id, turn, sent + 1, *[""] * 100)).status_code == 200:
+            sent += 100
+            assert sent < 2000
+    finally:
+        shared.superuser.execute("update asyouwere.settings set max_turn_bytes = default")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert finish(ada, session_id, turn, status="failed").status_code == 200
 
 
-def test_stream__tells_of_an_interrupted_turn(ada: Person) -> None:
+@pytest.mark.parametrize("seconds", [31_536_000, 301, 0, -1, 1e9, "30", None])
+def test_begin__a_lease_is_short(ada: Person, seconds: Any) -> None:
     session_id = ada.session()
-    turn = begin(ada, session_id, lease_seconds=1)
-    flush(ada, session_id, turn, 1, "so far")
-    with stream(ada, session_id, turn) as answer:
-        seen = list(events(answer))
-    told = json.loads(seen[-1]["data"])
-    assert (told["status"], told["position"]) == ("interrupted", 0)
-    assert finish(ada, session_id, turn).json()["code"] == "turn_over"
-
-
-def test_stream__who_is_put_out_hears_no_more(ada: Person, bob: Person) -> None:
-    session_id = ada.session()
-    ada.share(session_id, bob, "viewer")
-    turn = begin(ada, session_id)
-    with stream(bob, session_id, turn) as answer, stream(ada, session_id, turn) as own:
-        ada.request("DELETE", "sessions", f"/{session_id}/members/{bob.id}")
-        (last,) = events(answer)
-        assert (last["event"], json.loads(last["data"])["code"]) == ("error", "session_not_found")
-        flush(ada, session_id, turn, 1, "x")
-        finish(ada, session_id, turn)
-        assert [event["id"] for event in events(own)] == ["1", "2"]
-
-
-def test_stream__so_many_and_no_more(shared: Db, newcomer: Callable[[], Person]) -> None:
-    settings = settings_for(shared.api_dsn, max_streams_per_user=2)
-    user_id = str(shared.user(uuid4().hex))
-    with serving(settings) as url:
-        person = Person(url, user_id, token_for(user_id))
-        session_id = person.session()
-        turn = begin(person, session_id)
-        with stream(person, session_id, turn), stream(person, session_id, turn) as second:
-            with stream(person, session_id, turn) as third:
-                assert (third.status_code, third.read() and third.json()["code"]) == (429, "rate_limited")
-                assert int(third.headers["retry-after"]) > 0
-            finish(person, session_id, turn)
-            list(events(second))
-        with stream(person, session_id, turn) as after:
-            assert after.status_code == 200
-        person.http.close()
-
-
-def test_stream__one_look_for_all_followers(shared: Db, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asyouwere.service.handlers import turn_streams
-
-    looks = 0
-    real = turn_streams.look
-
-    async def counted(*arguments: Any) -> Any:
-        nonlocal looks
-        looks += 1
-        return await real(*arguments)
-
-    monkeypatch.setattr(turn_streams, "look", counted)
-    monkeypatch.setattr(turn_streams, "SILENCE_SECONDS", 0.5)
-    user_id = str(shared.user(uuid4().hex))
-    with serving(settings_for(shared.api_dsn)) as url:
-        person = Person(url, user_id, token_for(user_id))
-        session_id = person.session()
-        turn = begin(person, session_id)
-        with contextlib.ExitStack() as stack:
-            answers = [stack.enter_context(stream(person, session_id, turn)) for _ in range(12)]
-            before, started = looks, time.monotonic()
-            line = next(line for line in answers[0].iter_lines() if line.startswith(":"))  # the silence is broken
-            assert line == ": "
-            assert looks - before <= (time.monotonic() - started) / turn_streams.POLL_SECONDS + 2
-            flush(person, session_id, turn, 1, "x")
-            finish(person, session_id, turn)
-            assert [[event["id"] for event in events(answer)] for answer in answers[1:]] == [["1", "2"]] * 11
-        person.http.close()
+    answer = ada.post("sessions", {"turn_id": str(uuid4()), "lease_seconds": seconds}, f"/{session_id}/turns")
+    assert answer.status_code == 422

@@ -155,12 +155,22 @@ class _Pieces(Response):
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if more is not None and gone is not None:
-            async for piece in more:
-                if gone.done():
-                    return
+            while (made := await _next_piece(more, gone)) is not None:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await send({"type": "http.response.body", "body": made, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _next_piece(more: Stream, gone: asyncio.Future[None]) -> bytes | None:
+    """None at the end, or as soon as the client is gone: what it held is free then, however long the silence."""
+    made = asyncio.ensure_future(anext(more, None))
+    try:
+        await asyncio.wait((made, gone), return_when=asyncio.FIRST_COMPLETED)
+        return None if gone.done() else made.result()
+    finally:
+        if not made.done():
+            made.cancel()
+            await asyncio.wait((made,))
 
 
 async def _disconnected(receive: Receive) -> None:
