@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from asyouwere.local.demo.client import Client
 from asyouwere.local.stack import LocalStack
+from tests.examples.pages import examples
 from tests.support.cluster import new_folder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -36,6 +39,14 @@ try {
   seen = {error: String(error)}
 }
 document.getElementById('seen').textContent = JSON.stringify(seen)
+</script>"""
+
+
+FOLLOWER = """<!doctype html><meta charset="utf-8"><title>a follower</title><pre id="seen"></pre><script type="module">
+globalThis.process = {env: %(told)s}
+console.log = (...words) => { document.getElementById('seen').textContent += words.join(' ') + '\\n' }
+</script><script type="module">
+%(example)s
 </script>"""
 
 
@@ -79,25 +90,42 @@ def test_preflight__only_pages_of_this_machine(stack: LocalStack, origin: str, a
     assert ("access-control-allow-headers" in answer.headers) is allowed
 
 
-def test_page__in_a_real_browser__saves_a_session(stack: LocalStack, tmp_path: Path) -> None:
+def shown(page: str, folder: Path) -> str:
+    """What a page, served from another port of this machine, has written into its element "seen"."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("needs chromium, which is not here")
-    page = PAGE % {"url": json.dumps(stack.url), "token": json.dumps(stack.token())}
-    (tmp_path / "index.html").write_text(page)
-    handler = functools.partial(Quiet, directory=str(tmp_path))
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    handler = functools.partial(Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        shown = subprocess.run(
+        done = subprocess.run(
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server",
-             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
+             f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
              f"http://localhost:{server.server_port}/"],
-            capture_output=True, text=True, timeout=120,
+            capture_output=True, text=True, encoding="utf-8", timeout=120,
         )  # fmt: skip
         server.shutdown()
-    text = unescape(shown.stdout.partition('<pre id="seen">')[2].partition("</pre>")[0])
-    assert text, shown.stderr
-    seen = json.loads(text)
+    text = unescape(done.stdout.partition('<pre id="seen">')[2].partition("</pre>")[0])
+    assert text, done.stderr
+    return text
+
+
+def test_page__in_a_real_browser__saves_a_session(stack: LocalStack, tmp_path: Path) -> None:
+    seen = json.loads(shown(PAGE % {"url": json.dumps(stack.url), "token": json.dumps(stack.token())}, tmp_path))
     assert seen.get("status") in (200, 201), seen
     assert seen["body"]["number"] == 1
     assert seen["id"]
+
+
+def test_page__in_a_real_browser__follows_a_turn_as_the_docs_say(stack: LocalStack, tmp_path: Path) -> None:
+    (example,) = examples("docs/turns.md", "js")
+    with Client(stack.url, stack.token()) as client:
+        session, turn = client.create_session(), str(uuid4())
+        client.begin_turn(session, turn)
+        client.flush(session, turn, 1, ["Green", " or", " black? 折"])
+        client.finish_turn(session, turn)
+    told = {"TURN_URL": f"{stack.url}/sessions/{session}/turns/{turn}", "TOKEN": stack.token()}
+    assert shown(FOLLOWER % {"told": json.dumps(told), "example": example.text}, tmp_path).splitlines() == [
+        "1 Green", "2  or", "3  black? 折", "4 end",
+    ]  # fmt: skip
