@@ -1306,13 +1306,20 @@ revoke execute on function asyouwere.is_json from public;
 -- The rule: objects are opened down to depth 3, lists met on the way are opened too, their items kept whole.
 --
 -- Change rows are four arrays side by side:
---   op      what
---   set     put this body at this address, in place of whatever is at and under it
---   in      a part inside the value of a set row before it
---   remove  take away what is at and under this address
---   append  put this body after the list's last item; makes the list where nothing is
---   put     like set, but this one part only   (made by merging, refused from callers)
---   drop    like remove, but this one part only (made by merging, refused from callers)
+--   op             what
+--   set            put this body at this address, in place of whatever is at and under it
+--   in             a part inside the value of a set or add row before it
+--   remove         take away what is at and under this address
+--   append         put this body after the list's last item; makes the list where nothing is
+--   put            like set, but this one part only   (made by merging, refused from callers)
+--   drop           like remove, but this one part only (made by merging, refused from callers)
+-- and the conditions, of which 09_conditions.sql makes these:
+--   add            like set, where nothing is; else what is there stays
+--   expect         refuse all if anything else is at this address
+--   expect_in      a part inside the value of an expect row before it
+--   expect_absent  refuse all if anything is at this address
+--   by             the member (body: its name, as JSON) that the list's once rows are told apart by
+--   once           like append, if no item there has the same
 -- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL
 -- callers send json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that
 -- has \u0000 or half a character; for such the escapes are masked while it looks.
@@ -1449,74 +1456,172 @@ comment on function asyouwere.open_state is
     'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
 revoke execute on function asyouwere.open_state from public;
 
+create function asyouwere.op_inside(p_op text) returns text
+language sql immutable parallel safe
+return case p_op when 'expect' then 'expect_in' else 'in' end;
+comment on function asyouwere.op_inside is 'The op of the rows inside the value of a set, add or expect row.';
+revoke execute on function asyouwere.op_inside from public;
+
 create function asyouwere.is_index(p_key text) returns boolean
 language sql immutable strict parallel safe
 return p_key ~ '^(0|[1-9][0-9]{0,8})$';
 comment on function asyouwere.is_index is 'Whether a key may be a position in a list.';
 revoke execute on function asyouwere.is_index from public;
 
+-- Changes taken apart; null is a member that was left out.
+create type asyouwere.changes as (
+    set json, append json, remove json, add json, append_once json, expect json, expect_absent json
+);
+comment on type asyouwere.changes is 'The members of changes as callers send them.';
+
+create function asyouwere.are_strings(p_list json) returns boolean
+language sql immutable parallel safe
+return not exists (select from json_array_elements(p_list) e where json_typeof(e) <> 'string');
+comment on function asyouwere.are_strings is 'Whether a JSON list has strings only.';
+revoke execute on function asyouwere.are_strings from public;
+
+create function asyouwere.changes_members(p_changes json) returns asyouwere.changes
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changes asyouwere.changes;
+    v_member record;
+    v_well_formed boolean := json_typeof(p_changes) is not distinct from 'object';
+begin
+    -- one pass: each look at a member of json reads all of it
+    for v_member in
+        select e.key, e.value, json_typeof(e.value) as type
+        from json_each(case when v_well_formed then p_changes else '{}' end) e
+    loop
+        case v_member.key
+            when 'set' then
+                v_well_formed := v_well_formed and v_changes.set is null and v_member.type = 'object';
+                v_changes.set := v_member.value;
+            when 'append' then
+                v_well_formed := v_well_formed and v_changes.append is null and v_member.type = 'object';
+                v_changes.append := v_member.value;
+            when 'remove' then
+                v_well_formed := v_well_formed and v_changes.remove is null and v_member.type = 'array';
+                v_changes.remove := v_member.value;
+            when 'add' then
+                v_well_formed := v_well_formed and v_changes.add is null and v_member.type = 'object';
+                v_changes.add := v_member.value;
+            when 'append_once' then
+                v_well_formed := v_well_formed and v_changes.append_once is null and v_member.type = 'object';
+                v_changes.append_once := v_member.value;
+            when 'expect' then
+                v_well_formed := v_well_formed and v_changes.expect is null and v_member.type = 'object';
+                v_changes.expect := v_member.value;
+            when 'expect_absent' then
+                v_well_formed := v_well_formed and v_changes.expect_absent is null and v_member.type = 'array';
+                v_changes.expect_absent := v_member.value;
+            else
+                v_well_formed := false;
+        end case;
+    end loop;
+    if not v_well_formed
+        or v_changes.append is not null and exists (
+            select from json_each(v_changes.append) a where json_typeof(a.value) <> 'array')
+        or v_changes.remove is not null and not asyouwere.are_strings(v_changes.remove)
+        or v_changes.expect_absent is not null and not asyouwere.are_strings(v_changes.expect_absent)
+        or v_changes.append_once is not null and exists (
+            select from json_each(v_changes.append_once) a
+            where case json_typeof(a.value) when 'object' then
+                json_typeof(a.value -> 'by') is distinct from 'string'
+                or json_typeof(a.value -> 'items') is distinct from 'array'
+                or (select count(*) from json_object_keys(a.value)) <> 2 else true end)
+    then
+        perform asyouwere.fail('invalid_changes',
+            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer], '
+            '"add": {pointer: value}, "append_once": {pointer: {"by": name, "items": [items]}}, '
+            '"expect": {pointer: value}, "expect_absent": [pointer]}, each optional, none twice.');
+    end if;
+    return v_changes;
+end;
+$$;
+comment on function asyouwere.changes_members is
+    'Changes taken apart; addresses are not looked at. Raises invalid_changes.';
+revoke execute on function asyouwere.changes_members from public;
+
+create function asyouwere.refuse_root(p_changes asyouwere.changes) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if json_typeof(p_changes.set -> '') <> 'object' or json_typeof(p_changes.expect -> '') <> 'object' then
+        perform asyouwere.fail('invalid_state');
+    elsif p_changes.remove::jsonb ? '' then
+        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.', '{"address": ""}');
+    elsif (p_changes.append -> '') is not null or (p_changes.append_once -> '') is not null then
+        perform asyouwere.fail('not_a_list', 'The state is no list.', '{"address": ""}');
+    elsif (p_changes.add -> '') is not null or p_changes.expect_absent::jsonb ? '' then
+        perform asyouwere.fail('invalid_address', 'The state itself is always there.', '{"address": ""}');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_root is
+    'Raises invalid_state, invalid_address, not_a_list for what can''t be done to the state as a whole.';
+revoke execute on function asyouwere.refuse_root from public;
+
 create function asyouwere.open_changes(p_changes json) returns asyouwere.change_rows
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_changes asyouwere.changes;
     v_rows asyouwere.change_rows;
-    v_well_formed boolean;
     v_pointer text; -- that stands twice
 begin
-    select json_typeof(p_changes) = 'object' and count(*) = count(distinct e.key) and coalesce(bool_and(
-            case e.key when 'set' then json_typeof(e.value) = 'object'
-                when 'append' then json_typeof(e.value) = 'object'
-                when 'remove' then json_typeof(e.value) = 'array' else false end), true)
-    into v_well_formed
-    from json_each(case json_typeof(p_changes) when 'object' then p_changes else '{}' end) e;
-    if v_well_formed then
-        select not exists (
-                select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
-            and not exists (
-                select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
-        into v_well_formed;
+    v_changes := asyouwere.changes_members(p_changes);
+    if strpos(p_changes::text, '""') > 0 then -- the pointer of the state
+        perform asyouwere.refuse_root(v_changes);
     end if;
-    if v_well_formed is not true then
-        perform asyouwere.fail('invalid_changes',
-            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, '
-            'each optional, none twice.');
+    if v_changes.append is not null then
+        -- which refuse_overlaps() can't see: items appended to one list are rows of one address
+        select e.key into v_pointer from (
+            select k.key from json_object_keys(v_changes.append) k (key)
+            union all
+            select k.key from json_object_keys(v_changes.set) k (key)
+        ) e
+        group by e.key having count(*) > 1 limit 1;
     end if;
-    if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
-        perform asyouwere.fail('invalid_state');
-    elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.', '{"address": ""}');
-    elsif (p_changes -> 'append' -> '') is not null then
-        perform asyouwere.fail('not_a_list', 'The state is no list.', '{"address": ""}');
-    end if;
-    select e.key into v_pointer from (
-        select k.key from json_object_keys(p_changes -> 'append') k (key)
-        union all
-        select k.key from json_object_keys(p_changes -> 'set') k (key)
-    ) e
-    group by e.key having count(*) > 1 limit 1;
-    if found then
+    if v_pointer is not null then
         perform asyouwere.fail('overlapping_addresses',
             p_detail => asyouwere.address_detail(asyouwere.pointer_json(
                 asyouwere.path_of_pointer(v_pointer), -1)));
     end if;
     with asked as (
         select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
-        from json_array_elements_text(p_changes -> 'remove') r
+        from json_array_elements_text(v_changes.remove) r
         union all
-        select 'set', asyouwere.path_of_pointer(s.key), s.value from json_each(p_changes -> 'set') s
+        select 'expect_absent', asyouwere.path_of_pointer(r), null
+        from json_array_elements_text(v_changes.expect_absent) r
+        union all
+        select m.op, asyouwere.path_of_pointer(m.key), m.value
+        from (
+            select 'set' as op, s.key, s.value from json_each(v_changes.set) s
+            union all
+            select 'add', a.key, a.value from json_each(v_changes.add) a
+            union all
+            select 'expect', e.key, e.value from json_each(v_changes.expect) e
+            union all
+            select 'by', a.key, a.value -> 'by' from json_each(v_changes.append_once) a
+        ) m
+        union all
+        select 'once', asyouwere.path_of_pointer(a.key), i.value
+        from json_each(v_changes.append_once) a, json_array_elements(a.value -> 'items') i
         union all
         select 'append', asyouwere.path_of_pointer(a.key), i.value
-        from json_each(p_changes -> 'append') a, json_array_elements(a.value) i
+        from json_each(v_changes.append) a, json_array_elements(a.value) i
     ), opened as (
         select a.op, a.path, null::int as item, a.value::text as body
-        from asked a where a.op <> 'set' or asyouwere.is_index(split_part(a.path, '/', -2))
+        from asked a
+        where a.op not in ('set', 'add', 'expect') or asyouwere.is_index(split_part(a.path, '/', -2))
         union all
         -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens
         -- those
-        select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
+        select case when o.path = a.path and o.item = -1 then a.op else asyouwere.op_inside(a.op) end, o.path,
             case when o.path = a.path and o.item = -1 then null else o.item end, o.body
         from asked a, asyouwere.open_value(a.path, asyouwere.path_depth(a.path), a.value) o
-        where a.op = 'set' and not asyouwere.is_index(split_part(a.path, '/', -2))
+        where a.op in ('set', 'add', 'expect') and not asyouwere.is_index(split_part(a.path, '/', -2))
     )
     select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows
     from (select * from opened limit 125001) o;
@@ -1562,7 +1667,7 @@ declare
     v_rows asyouwere.change_rows;
 begin
     with given as (
-        select g.*, g.op in ('set', 'remove') and g.item is null
+        select g.*, g.op in ('set', 'remove', 'add', 'expect', 'expect_absent') and g.item is null
             and asyouwere.is_index(split_part(g.path, '/', -2))
             and (
                 select p.kind = 'l' from asyouwere.parts_at(p_session, p_base) p
@@ -1574,18 +1679,19 @@ begin
         select g.position, 0::bigint as inner_position, g.op,
             case when g.is_item then asyouwere.path_parent(g.path) else g.path end as path,
             case when g.is_item then split_part(g.path, '/', -2)::int
-                 when g.op in ('set', 'remove') then coalesce(g.item, -1) else g.item end as item,
+                 when g.op in ('append', 'by', 'once') then null
+                 else coalesce(g.item, -1) end as item,
             g.body
         from given g
-        where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
-            or asyouwere.path_depth(g.path) >= 3
+        where g.is_item or g.op not in ('set', 'add', 'expect') or g.item is not null
+            or left(g.body, 1) not in ('{', '[') or asyouwere.path_depth(g.path) >= 3
         union all
-        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end,
-            o.path, o.item, o.body
+        select g.position, o.inner_position,
+            case o.inner_position when 1 then g.op else asyouwere.op_inside(g.op) end, o.path, o.item, o.body
         from given g,
             asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
-        where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
-            and asyouwere.path_depth(g.path) < 3
+        where not g.is_item and g.op in ('set', 'add', 'expect') and g.item is null
+            and left(g.body, 1) in ('{', '[') and asyouwere.path_depth(g.path) < 3
     )
     select array_agg(r.op order by r.position, r.inner_position),
         array_agg(r.path order by r.position, r.inner_position),
@@ -1946,9 +2052,12 @@ begin
     from (
         select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
         from (
-            select u.op, u.path, u.item, concat(u.path, nullif(u.item, -1) || '/') collate "C" as place
+            -- what is expected meets only what else is expected: a place that begins with no "/"
+            select u.op, u.path, u.item,
+                concat(case when u.op in ('expect', 'expect_absent') then '=' end, u.path,
+                    nullif(u.item, -1) || '/') collate "C" as place
             from unnest(p_rows.ops, p_rows.paths, p_rows.items) as u (op, path, item)
-            where u.op in ('set', 'remove', 'append')
+            where u.op not in ('in', 'once', 'expect_in')
         ) g
         window w as (order by g.place, g.op <> 'append')
     ) n
@@ -1971,7 +2080,8 @@ declare
     v_path text;
 begin
     select g.path into v_path from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
-    where g.op = 'in' and g.item = -1 group by g.path having count(*) > 1 order by g.path collate "C" limit 1;
+    where g.op in ('in', 'expect_in') and g.item = -1
+    group by g.op, g.path having count(*) > 1 order by g.path collate "C" limit 1;
     if found then
         perform asyouwere.refuse_overlaps(p_rows); -- that may be why
         perform asyouwere.fail('invalid_state', 'A key stands twice in one object.',
@@ -1990,22 +2100,26 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_items int[] := p_rows.items;
-    v_path text; -- of the set row that the in rows belong to
+    v_path text; -- of the row that those after it belong to
     v_item int;
+    v_inside text; -- their op
 begin
     for i in 1 .. cardinality(v_ops) loop
-        if v_ops[i] <> 'in' then
-            v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
-        elsif not coalesce(starts_with(v_paths[i], v_path), false)
-            or v_items[i] = -1 and v_paths[i] = v_path
+        if v_ops[i] not in ('in', 'once', 'expect_in') then
+            v_path := case when v_ops[i] in ('set', 'add', 'by', 'expect') and coalesce(v_items[i], -1) = -1
+                then v_paths[i] end;
+            v_inside := case v_ops[i] when 'by' then 'once' else asyouwere.op_inside(v_ops[i]) end;
+        elsif v_ops[i] <> v_inside or not coalesce(starts_with(v_paths[i], v_path), false)
+            or v_ops[i] <> 'once' and v_items[i] = -1 and v_paths[i] = v_path
+            or v_ops[i] = 'once' and v_paths[i] <> v_path
         then
             perform asyouwere.fail('invalid_changes',
-                'An "in" row lies inside the address of the "set" row before it.',
+                'An "in" row lies inside the address of the "set" row before it, and likewise.',
                 asyouwere.address_detail(asyouwere.pointer_json(v_paths[i], v_items[i])));
         end if;
     end loop;
     select g.path, g.item into v_path, v_item from unnest(v_ops, v_paths, v_items) as g (op, path, item)
-    where g.op = 'in' group by g.path, g.item having count(*) > 1 limit 1;
+    where g.op in ('in', 'expect_in') group by g.op, g.path, g.item having count(*) > 1 limit 1;
     if found then
         perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.',
             asyouwere.address_detail(asyouwere.pointer_json(v_path, v_item)));
@@ -2261,6 +2375,292 @@ comment on function asyouwere.refuse_base is
     'Raises unknown_base, snapshot_gone unless the number is a kept one, or 0.';
 revoke execute on function asyouwere.refuse_base from public;
 
+-- 09_conditions.sql
+
+-- Conditions: changes that look at what is stored before they are done. They are judged under the session's
+-- lock, against the latest state, whatever the save's base is: so of many callers at once the first wins. A
+-- merge has nothing to do with them.
+--   add          writes where nothing is; else what is there stays, and the answer says what it is
+--   append_once  appends the items whose member of that name no item of the list has
+--   expect, expect_absent  refuse the whole save unless that is, or nothing is, at the address
+-- Values are compared as everywhere: part by part, bodies by their text. Members of opened objects have no
+-- order; inside of a part order, digits and spaces count.
+-- Breaks running code: no.
+
+create function asyouwere.are_conditional(p_rows asyouwere.change_rows) returns boolean
+language sql immutable parallel safe
+return p_rows.ops && array['add', 'by', 'expect', 'expect_absent'];
+comment on function asyouwere.are_conditional is 'Whether there are conditions among change rows.';
+revoke execute on function asyouwere.are_conditional from public;
+
+create function asyouwere.conditions_of(p_rows asyouwere.change_rows, p_conditional boolean)
+returns asyouwere.change_rows
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    -- an in row goes with the row that it lies in, the one before it that is none
+    select row(array_agg(g.op order by g.position), array_agg(g.path order by g.position),
+        array_agg(g.item order by g.position), array_agg(g.body order by g.position))::asyouwere.change_rows
+    from (
+        select u.*, first_value(u.op) over (partition by u.head order by u.position)
+                in ('add', 'by', 'once', 'expect', 'expect_in', 'expect_absent') as is_condition
+        from (
+            select e.*, count(*) filter (where e.op <> 'in') over (order by e.position) as head
+            from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+                as e (op, path, item, body, position)
+        ) u
+    ) g
+    where g.is_condition = p_conditional
+$$;
+comment on function asyouwere.conditions_of is 'The conditions among change rows, or all other rows.';
+revoke execute on function asyouwere.conditions_of from public;
+
+create function asyouwere.rows_and(p_rows asyouwere.change_rows, p_more asyouwere.change_rows)
+returns asyouwere.change_rows
+language sql immutable parallel safe
+return row(p_rows.ops || p_more.ops, p_rows.paths || p_more.paths, p_rows.items || p_more.items,
+    p_rows.bodies || p_more.bodies)::asyouwere.change_rows;
+comment on function asyouwere.rows_and is 'Change rows and more of them.';
+revoke execute on function asyouwere.rows_and from public;
+
+create function asyouwere.item_id(p_body text, p_name text) returns text
+language sql immutable parallel safe
+-- name and answer as JSON text; what Postgres can't look into is masked on both sides
+return case when strpos(p_body, '\u') + strpos(p_name, '\u') > 0
+        and (p_body ~ '\\u(?:0000|[dD])' or p_name ~ '\\u(?:0000|[dD])')
+    then asyouwere.unmasked_escapes(
+        (asyouwere.masked_escapes(p_body)::json -> (asyouwere.masked_escapes(p_name)::json #>> '{}'))::text)
+    else (p_body::json -> (p_name::json #>> '{}'))::text end;
+comment on function asyouwere.item_id is
+    'The member of that name of an item, as JSON text; null if the item has none, or is no object.';
+revoke execute on function asyouwere.item_id from public;
+
+create function asyouwere.ids_of_items(p_rows asyouwere.change_rows) returns text[]
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids text[];
+    v_path text;
+begin
+    if 'by' <> all (p_rows.ops) then
+        return null;
+    end if;
+    select array_agg(asyouwere.item_id(o.body, b.body) order by o.position),
+        min(o.path) filter (
+            where o.op = 'once' and asyouwere.item_id(o.body, b.body) ~ '^["0-9-]' is not true)
+    into v_ids, v_path
+    from unnest(p_rows.ops, p_rows.paths, p_rows.bodies) with ordinality as o (op, path, body, position)
+    left join unnest(p_rows.ops, p_rows.paths, p_rows.bodies) b (op, path, body)
+        on o.op = 'once' and b.op = 'by' and b.path = o.path;
+    if v_path is not null then
+        perform asyouwere.fail('invalid_changes',
+            'Items of append_once are objects that have the member they are told apart by, a string or a number.',
+            asyouwere.address_detail(asyouwere.pointer_json(v_path, -1)));
+    end if;
+    return v_ids;
+end;
+$$;
+comment on function asyouwere.ids_of_items is
+    'The ids of once rows, row by row; null if there are none. Raises invalid_changes.';
+revoke execute on function asyouwere.ids_of_items from public;
+
+create function asyouwere.items_with_ids(
+    p_session bigint, p_at int, p_before int, p_path text, p_name text, p_ids text[]
+) returns table (item int, id text, body text)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    -- No index knows an item's id: one would make every save dearer. So all items are read; most are
+    -- passed over for not having the id's text anywhere, which is quick.
+    return query
+    select f.item, f.id, f.body from (
+        select p.item, asyouwere.item_id(p.body, p_name) as id, p.body
+        from asyouwere.parts_at(p_session, p_at) p
+        where p.path = p_path and p.item >= 0 and p.since <= p_before
+            and case when cardinality(p_ids) = 1 then strpos(p.body, p_ids[1]) > 0
+                when cardinality(p_ids) <= 16 then (
+                    select bool_or(strpos(p.body, w.id) > 0) from unnest(p_ids) w (id))
+                else true end
+        offset 0
+    ) f
+    where f.id = any (p_ids)
+    order by f.item;
+end;
+$$;
+comment on function asyouwere.items_with_ids is
+    'The items of a list at a number (2147483646: the latest), not younger than another, that have one of '
+    'these ids.';
+revoke execute on function asyouwere.items_with_ids from public;
+
+create type asyouwere.standing as (op text, path text, item int, id text, value text);
+comment on type asyouwere.standing is
+    'What was there already: at the address of an add row, or an item with the id of a once row.';
+
+create function asyouwere.what_stands(
+    p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows, p_ids text[]
+) returns setof asyouwere.standing
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+declare
+    v_row record;
+    v_ids text[];
+begin
+    -- an add that named an item of a list was refused
+    return query
+    select 'add', p.path, p.item, null::text,
+        asyouwere.part_text(p_session, p_at, (p.path, p.item, p.kind, p.body)::asyouwere.found_part)
+    from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
+        select q.path, q.item, q.kind, q.body from asyouwere.parts_at(p_session, p_at) q
+        where q.path = g.path and q.item = -1 and q.since <= p_before
+        offset 0
+    ) p
+    where g.op = 'add';
+    for v_row in
+        select g.path, g.body as name from unnest(p_rows.ops, p_rows.paths, p_rows.bodies) g (op, path, body)
+        where g.op = 'by'
+    loop
+        v_ids := array(
+            select distinct g.id from unnest(p_rows.ops, p_rows.paths, p_ids) g (op, path, id)
+            where g.op = 'once' and g.path = v_row.path);
+        return query
+        select 'once', v_row.path, i.item, i.id, i.body
+        from asyouwere.items_with_ids(p_session, p_at, p_before, v_row.path, v_row.name, v_ids) i;
+    end loop;
+end;
+$$;
+comment on function asyouwere.what_stands is
+    'Of conditions: what is there at a number (2147483646: the latest) and is not younger than another.';
+revoke execute on function asyouwere.what_stands from public;
+
+create function asyouwere.standing_text(p_standing asyouwere.standing[]) returns text
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    select concat('{', string_agg(concat(asyouwere.pointer_json(s.path, s.item), ':', s.value), ','
+        order by s.path collate "C", s.item), '}')
+    from unnest(p_standing) s having count(*) > 0
+$$;
+comment on function asyouwere.standing_text is
+    'What was there already as JSON text, {pointer: value}; null if nothing was.';
+revoke execute on function asyouwere.standing_text from public;
+
+create function asyouwere.refuse_conditions(p_session bigint, p_latest int, p_rows asyouwere.change_rows)
+returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+declare
+    v_path text;
+    v_item int;
+begin
+    select g.path, g.item into v_path, v_item
+    from unnest(p_rows.ops, p_rows.paths, p_rows.items) g (op, path, item)
+    where g.op = 'add' and g.item >= 0 limit 1;
+    if found then
+        perform asyouwere.fail('invalid_address',
+            'Members are added. To a list items are appended, or appended once.',
+            format('{"address": %s}', asyouwere.pointer_json(v_path, v_item)));
+    end if;
+    -- nothing can be expected inside of a part: the same look as for what is removed
+    select m.path, m.item into v_path, v_item
+    from asyouwere.first_misplaced(p_session, p_latest + 1, (
+        select row(array_agg('remove'::text), array_agg(g.path), array_agg(g.item), array_agg(null::text))
+            ::asyouwere.change_rows
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items) g (op, path, item)
+        where g.op in ('expect', 'expect_absent'))) m;
+    if v_path is not null then
+        perform asyouwere.refuse_misplaced(p_session, v_path, v_item);
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_conditions is
+    'Raises invalid_address, address_below_part for conditions that can''t be judged.';
+revoke execute on function asyouwere.refuse_conditions from public;
+
+create function asyouwere.refuse_unexpected(p_session bigint, p_latest int, p_rows asyouwere.change_rows)
+returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+declare
+    v_count int;
+    v_addresses text[];
+begin
+    with given as materialized (
+        select g.op, g.path collate "C" as path, coalesce(g.item, -1) as item, g.body,
+            count(*) filter (where g.op <> 'expect_in') over (order by g.position) as head
+        from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+            as g (op, path, item, body, position)
+        where g.op in ('expect', 'expect_in', 'expect_absent')
+    ), standing as (
+        -- what is alive at and under each address, a range of the live index
+        select g.head, p.path, p.item, p.body from given g cross join lateral (
+            select q.path, q.item, q.body from asyouwere.live_parts q
+            where q.session = p_session and (q.path, q.item) >= (g.path, g.item)
+                and (q.path, q.item) < (
+                    case when g.item >= 0 then g.path else asyouwere.path_end(g.path) end,
+                    case when g.item >= 0 then g.item + 1 else -1 end)
+            offset 0
+        ) p
+        where g.op <> 'expect_in'
+    ), unexpected as (
+        select distinct coalesce(s.head, e.head) as head
+        from (select * from given g where g.op <> 'expect_absent' and g.path <> '/') e
+        full join standing s on s.head = e.head and s.path = e.path and s.item = e.item
+        where e.body is distinct from s.body
+    ), told as materialized (
+        select g.path, g.item from given g
+        where g.op <> 'expect_in' and g.head in (select u.head from unexpected u)
+    )
+    select (select count(*) from told),
+        array(select asyouwere.pointer_json(t.path, t.item) from told t order by t.path, t.item limit 100)
+    into v_count, v_addresses;
+    if v_count > 0 then
+        perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_unexpected is
+    'Raises conflict, with the addresses, for what is not as expected.';
+revoke execute on function asyouwere.refuse_unexpected from public;
+
+create function asyouwere.conditional_writes(
+    p_rows asyouwere.change_rows, p_ids text[], p_standing asyouwere.standing[]
+) returns asyouwere.change_rows
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    select row(array_agg(w.op order by w.place, w.position), array_agg(w.path order by w.place, w.position),
+        array_agg(w.item order by w.place, w.position), array_agg(w.body order by w.place, w.position))
+        ::asyouwere.change_rows
+    from (
+        select case g.op when 'add' then 'set' else 'in' end as op, g.path, g.item, g.body, 0 as place, g.position
+        from (
+            select e.*, first_value(e.path) over (partition by e.head order by e.position) as added
+            from (
+                select u.*, count(*) filter (where u.op = 'add') over (order by u.position) as head
+                from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
+                    as u (op, path, item, body, position)
+                where u.op in ('add', 'in')
+            ) e
+        ) g
+        where g.added not in (select s.path from unnest(p_standing) s where s.op = 'add')
+        union all
+        -- last, as appends are; of equal ids the first
+        select 'append', o.path, null, o.body, 1, o.position
+        from (
+            select distinct on (i.path, i.id) i.path, i.id, i.body, i.position
+            from unnest(p_rows.ops, p_rows.paths, p_rows.bodies, p_ids) with ordinality
+                as i (op, path, body, id, position)
+            where i.op = 'once'
+            order by i.path, i.id, i.position
+        ) o
+        where (o.path, o.id) not in (select s.path, s.id from unnest(p_standing) s where s.op = 'once')
+    ) w
+$$;
+comment on function asyouwere.conditional_writes is
+    'What conditions write, given what stands already: change rows against the latest.';
+revoke execute on function asyouwere.conditional_writes from public;
+
 -- 09_saving.sql
 
 -- Saving: one call, one transaction. Takes the session's lock, so saves of a session come one after the
@@ -2461,7 +2861,7 @@ revoke execute on function asyouwere.replace_parts from public;
 
 create type asyouwere.save_result as (
     number int, created boolean, replayed boolean, merged boolean,
-    changed_parts int, size_bytes bigint, message_count int, others json
+    changed_parts int, size_bytes bigint, message_count int, others json, existing json
 );
 comment on type asyouwere.save_result is 'What a save answers.';
 
@@ -2483,6 +2883,10 @@ declare
     v_content uuid;
     v_earlier asyouwere.save_keys;
     v_merged boolean;
+    v_conditional boolean := asyouwere.are_conditional(p_rows);
+    v_conditions asyouwere.change_rows;
+    v_ids text[];
+    v_standing asyouwere.standing[];
 begin
     if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
         perform asyouwere.fail('invalid_argument', 'on_conflict is merge, reject or overwrite.');
@@ -2501,7 +2905,14 @@ begin
         select * into v_earlier from asyouwere.save_keys k
         where k.session = v_session.internal_id and k.key = v_key;
         if found then
-            return asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
+            v_result := asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
+            if v_conditional and v_result.size_bytes is not null then
+                -- what stood then is there still, at that number, and older than what the save wrote
+                v_result.existing := asyouwere.standing_text(array(
+                    select s from asyouwere.what_stands(v_session.internal_id, v_result.number,
+                        v_result.number - v_result.created::int, v_rows, asyouwere.ids_of_items(v_rows)) s));
+            end if;
+            return v_result;
         end if;
     end if;
 
@@ -2520,6 +2931,15 @@ begin
     if cardinality(v_rows.ops) > 1 then
         perform asyouwere.refuse_overlaps(v_rows);
     end if;
+    if v_conditional then
+        v_conditions := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number,
+            asyouwere.conditions_of(v_rows, true));
+        v_rows := asyouwere.conditions_of(v_rows, false);
+        perform asyouwere.refuse_conditions(
+            v_session.internal_id, v_session.latest_number, v_conditions);
+        perform asyouwere.refuse_unexpected(
+            v_session.internal_id, v_session.latest_number, v_conditions);
+    end if;
     -- only an address that ends in a number can mean two things
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
         v_rows := asyouwere.resolve_addresses(
@@ -2529,11 +2949,21 @@ begin
     if v_merged then
         v_rows := asyouwere.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
+    if v_conditional then
+        v_ids := asyouwere.ids_of_items(v_conditions);
+        v_standing := array(
+            select s from asyouwere.what_stands(
+                v_session.internal_id, 2147483646, v_session.latest_number, v_conditions, v_ids) s);
+        v_rows := asyouwere.rows_and(v_rows, asyouwere.conditional_writes(v_conditions, v_ids, v_standing));
+    end if;
 
     v_result := asyouwere.write_snapshot(
         v_session, v_rows, v_merged, p_label, v_key, v_content, p_annotations);
     if p_base < v_session.latest_number then
         v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
+    end if;
+    if v_conditional then
+        v_result.existing := asyouwere.standing_text(v_standing);
     end if;
     return v_result;
 end;
@@ -2767,8 +3197,9 @@ end;
 $$;
 comment on function public.create_session_snapshot is
     'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": '
-    '[pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and '
-    'what changed since p_base (others). The same idempotency key answers the first result again. Older '
+    '[pointer]}, also with conditions: "add", "append_once", "expect", "expect_absent". One row: number, '
+    'whether a snapshot was created (false: nothing had changed), sizes, what changed since p_base (others) '
+    'and what add and append_once found there (existing). The same idempotency key answers the first result again. Older '
     'base: on_conflict merge (default), reject, overwrite.';
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
@@ -2842,10 +3273,13 @@ begin
         perform asyouwere.refuse_second_large(); -- before it is checked
     end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
+                and g.op not in ('add', 'by', 'once', 'expect', 'expect_in', 'expect_absent')
             or g.path is null or not asyouwere.is_path(g.path)
-            or (g.op = 'remove') <> (g.body is null)
-            or g.path = '/' and (g.op <> 'set' or g.item <> -1 or g.body <> '{}')
-            or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
+            or (g.op in ('remove', 'expect_absent')) <> (g.body is null)
+            or g.path = '/' and (g.op not in ('set', 'expect') or g.item <> -1 or g.body <> '{}')
+            or g.op in ('append', 'by', 'once') and g.item is not null or g.item < -1
+            or g.op in ('in', 'expect_in') and g.item is null
+            or g.op = 'by' and left(g.body, 1) <> '"'),
         bool_or(g.body is not null and not asyouwere.is_json(g.body))
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
@@ -2860,7 +3294,7 @@ begin
         perform asyouwere.fail('invalid_changes',
             'These are no change rows: four arrays of one length, as documented.');
     end if;
-    if 'in' = any (p_rows.ops) then
+    if p_rows.ops && array['in', 'once', 'expect_in'] then
         perform asyouwere.refuse_loose_rows(p_rows);
     end if;
     return asyouwere.save_snapshot(
@@ -8838,6 +9272,19 @@ $$;
 comment on function asyouwere.list_text is
     'Items of a list at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.list_text from public;
+
+create function asyouwere.part_text(p_session bigint, p_number int, p_part asyouwere.found_part)
+returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select case p_part.kind
+        when 'o' then asyouwere.object_text(p_session, p_number, p_part.path)
+        when 'l' then asyouwere.list_text(p_session, p_number, p_part.path, 0, 2147483647)
+        else p_part.body end
+$$;
+comment on function asyouwere.part_text is
+    'A found part at a number (2147483646: the latest) as JSON text, with all that is in it.';
+revoke execute on function asyouwere.part_text from public;
 
 create function asyouwere.read_parts(
     p_session_id uuid, p_addresses json, p_number int, p_label text, p_external_id text default null

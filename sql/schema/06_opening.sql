@@ -2,13 +2,20 @@
 -- The rule: objects are opened down to depth 3, lists met on the way are opened too, their items kept whole.
 --
 -- Change rows are four arrays side by side:
---   op      what
---   set     put this body at this address, in place of whatever is at and under it
---   in      a part inside the value of a set row before it
---   remove  take away what is at and under this address
---   append  put this body after the list's last item; makes the list where nothing is
---   put     like set, but this one part only   (made by merging, refused from callers)
---   drop    like remove, but this one part only (made by merging, refused from callers)
+--   op             what
+--   set            put this body at this address, in place of whatever is at and under it
+--   in             a part inside the value of a set or add row before it
+--   remove         take away what is at and under this address
+--   append         put this body after the list's last item; makes the list where nothing is
+--   put            like set, but this one part only   (made by merging, refused from callers)
+--   drop           like remove, but this one part only (made by merging, refused from callers)
+-- and the conditions, of which 09_conditions.sql makes these:
+--   add            like set, where nothing is; else what is there stays
+--   expect         refuse all if anything else is at this address
+--   expect_in      a part inside the value of an expect row before it
+--   expect_absent  refuse all if anything is at this address
+--   by             the member (body: its name, as JSON) that the list's once rows are told apart by
+--   once           like append, if no item there has the same
 -- The functions open JSON themselves and send the arrays, which is quicker and keeps every character; SQL
 -- callers send json, which is opened here. Both end in the same rows. Postgres can't look inside JSON that
 -- has \u0000 or half a character; for such the escapes are masked while it looks.
@@ -145,74 +152,172 @@ comment on function asyouwere.open_state is
     'A whole state as change rows. Raises invalid_state, not_representable, too_large.';
 revoke execute on function asyouwere.open_state from public;
 
+create function asyouwere.op_inside(p_op text) returns text
+language sql immutable parallel safe
+return case p_op when 'expect' then 'expect_in' else 'in' end;
+comment on function asyouwere.op_inside is 'The op of the rows inside the value of a set, add or expect row.';
+revoke execute on function asyouwere.op_inside from public;
+
 create function asyouwere.is_index(p_key text) returns boolean
 language sql immutable strict parallel safe
 return p_key ~ '^(0|[1-9][0-9]{0,8})$';
 comment on function asyouwere.is_index is 'Whether a key may be a position in a list.';
 revoke execute on function asyouwere.is_index from public;
 
+-- Changes taken apart; null is a member that was left out.
+create type asyouwere.changes as (
+    set json, append json, remove json, add json, append_once json, expect json, expect_absent json
+);
+comment on type asyouwere.changes is 'The members of changes as callers send them.';
+
+create function asyouwere.are_strings(p_list json) returns boolean
+language sql immutable parallel safe
+return not exists (select from json_array_elements(p_list) e where json_typeof(e) <> 'string');
+comment on function asyouwere.are_strings is 'Whether a JSON list has strings only.';
+revoke execute on function asyouwere.are_strings from public;
+
+create function asyouwere.changes_members(p_changes json) returns asyouwere.changes
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changes asyouwere.changes;
+    v_member record;
+    v_well_formed boolean := json_typeof(p_changes) is not distinct from 'object';
+begin
+    -- one pass: each look at a member of json reads all of it
+    for v_member in
+        select e.key, e.value, json_typeof(e.value) as type
+        from json_each(case when v_well_formed then p_changes else '{}' end) e
+    loop
+        case v_member.key
+            when 'set' then
+                v_well_formed := v_well_formed and v_changes.set is null and v_member.type = 'object';
+                v_changes.set := v_member.value;
+            when 'append' then
+                v_well_formed := v_well_formed and v_changes.append is null and v_member.type = 'object';
+                v_changes.append := v_member.value;
+            when 'remove' then
+                v_well_formed := v_well_formed and v_changes.remove is null and v_member.type = 'array';
+                v_changes.remove := v_member.value;
+            when 'add' then
+                v_well_formed := v_well_formed and v_changes.add is null and v_member.type = 'object';
+                v_changes.add := v_member.value;
+            when 'append_once' then
+                v_well_formed := v_well_formed and v_changes.append_once is null and v_member.type = 'object';
+                v_changes.append_once := v_member.value;
+            when 'expect' then
+                v_well_formed := v_well_formed and v_changes.expect is null and v_member.type = 'object';
+                v_changes.expect := v_member.value;
+            when 'expect_absent' then
+                v_well_formed := v_well_formed and v_changes.expect_absent is null and v_member.type = 'array';
+                v_changes.expect_absent := v_member.value;
+            else
+                v_well_formed := false;
+        end case;
+    end loop;
+    if not v_well_formed
+        or v_changes.append is not null and exists (
+            select from json_each(v_changes.append) a where json_typeof(a.value) <> 'array')
+        or v_changes.remove is not null and not asyouwere.are_strings(v_changes.remove)
+        or v_changes.expect_absent is not null and not asyouwere.are_strings(v_changes.expect_absent)
+        or v_changes.append_once is not null and exists (
+            select from json_each(v_changes.append_once) a
+            where case json_typeof(a.value) when 'object' then
+                json_typeof(a.value -> 'by') is distinct from 'string'
+                or json_typeof(a.value -> 'items') is distinct from 'array'
+                or (select count(*) from json_object_keys(a.value)) <> 2 else true end)
+    then
+        perform asyouwere.fail('invalid_changes',
+            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer], '
+            '"add": {pointer: value}, "append_once": {pointer: {"by": name, "items": [items]}}, '
+            '"expect": {pointer: value}, "expect_absent": [pointer]}, each optional, none twice.');
+    end if;
+    return v_changes;
+end;
+$$;
+comment on function asyouwere.changes_members is
+    'Changes taken apart; addresses are not looked at. Raises invalid_changes.';
+revoke execute on function asyouwere.changes_members from public;
+
+create function asyouwere.refuse_root(p_changes asyouwere.changes) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if json_typeof(p_changes.set -> '') <> 'object' or json_typeof(p_changes.expect -> '') <> 'object' then
+        perform asyouwere.fail('invalid_state');
+    elsif p_changes.remove::jsonb ? '' then
+        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.', '{"address": ""}');
+    elsif (p_changes.append -> '') is not null or (p_changes.append_once -> '') is not null then
+        perform asyouwere.fail('not_a_list', 'The state is no list.', '{"address": ""}');
+    elsif (p_changes.add -> '') is not null or p_changes.expect_absent::jsonb ? '' then
+        perform asyouwere.fail('invalid_address', 'The state itself is always there.', '{"address": ""}');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_root is
+    'Raises invalid_state, invalid_address, not_a_list for what can''t be done to the state as a whole.';
+revoke execute on function asyouwere.refuse_root from public;
+
 create function asyouwere.open_changes(p_changes json) returns asyouwere.change_rows
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_changes asyouwere.changes;
     v_rows asyouwere.change_rows;
-    v_well_formed boolean;
     v_pointer text; -- that stands twice
 begin
-    select json_typeof(p_changes) = 'object' and count(*) = count(distinct e.key) and coalesce(bool_and(
-            case e.key when 'set' then json_typeof(e.value) = 'object'
-                when 'append' then json_typeof(e.value) = 'object'
-                when 'remove' then json_typeof(e.value) = 'array' else false end), true)
-    into v_well_formed
-    from json_each(case json_typeof(p_changes) when 'object' then p_changes else '{}' end) e;
-    if v_well_formed then
-        select not exists (
-                select from json_each(p_changes -> 'append') a where json_typeof(a.value) <> 'array')
-            and not exists (
-                select from json_array_elements(p_changes -> 'remove') r where json_typeof(r) <> 'string')
-        into v_well_formed;
+    v_changes := asyouwere.changes_members(p_changes);
+    if strpos(p_changes::text, '""') > 0 then -- the pointer of the state
+        perform asyouwere.refuse_root(v_changes);
     end if;
-    if v_well_formed is not true then
-        perform asyouwere.fail('invalid_changes',
-            'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}, '
-            'each optional, none twice.');
+    if v_changes.append is not null then
+        -- which refuse_overlaps() can't see: items appended to one list are rows of one address
+        select e.key into v_pointer from (
+            select k.key from json_object_keys(v_changes.append) k (key)
+            union all
+            select k.key from json_object_keys(v_changes.set) k (key)
+        ) e
+        group by e.key having count(*) > 1 limit 1;
     end if;
-    if (p_changes -> 'set' -> '') is not null and json_typeof(p_changes -> 'set' -> '') <> 'object' then
-        perform asyouwere.fail('invalid_state');
-    elsif exists (select from json_array_elements_text(p_changes -> 'remove') r where r = '') then
-        perform asyouwere.fail('invalid_address', 'The state itself can''t be removed.', '{"address": ""}');
-    elsif (p_changes -> 'append' -> '') is not null then
-        perform asyouwere.fail('not_a_list', 'The state is no list.', '{"address": ""}');
-    end if;
-    select e.key into v_pointer from (
-        select k.key from json_object_keys(p_changes -> 'append') k (key)
-        union all
-        select k.key from json_object_keys(p_changes -> 'set') k (key)
-    ) e
-    group by e.key having count(*) > 1 limit 1;
-    if found then
+    if v_pointer is not null then
         perform asyouwere.fail('overlapping_addresses',
             p_detail => asyouwere.address_detail(asyouwere.pointer_json(
                 asyouwere.path_of_pointer(v_pointer), -1)));
     end if;
     with asked as (
         select 'remove' as op, asyouwere.path_of_pointer(r) as path, null::json as value
-        from json_array_elements_text(p_changes -> 'remove') r
+        from json_array_elements_text(v_changes.remove) r
         union all
-        select 'set', asyouwere.path_of_pointer(s.key), s.value from json_each(p_changes -> 'set') s
+        select 'expect_absent', asyouwere.path_of_pointer(r), null
+        from json_array_elements_text(v_changes.expect_absent) r
+        union all
+        select m.op, asyouwere.path_of_pointer(m.key), m.value
+        from (
+            select 'set' as op, s.key, s.value from json_each(v_changes.set) s
+            union all
+            select 'add', a.key, a.value from json_each(v_changes.add) a
+            union all
+            select 'expect', e.key, e.value from json_each(v_changes.expect) e
+            union all
+            select 'by', a.key, a.value -> 'by' from json_each(v_changes.append_once) a
+        ) m
+        union all
+        select 'once', asyouwere.path_of_pointer(a.key), i.value
+        from json_each(v_changes.append_once) a, json_array_elements(a.value -> 'items') i
         union all
         select 'append', asyouwere.path_of_pointer(a.key), i.value
-        from json_each(p_changes -> 'append') a, json_array_elements(a.value) i
+        from json_each(v_changes.append) a, json_array_elements(a.value) i
     ), opened as (
         select a.op, a.path, null::int as item, a.value::text as body
-        from asked a where a.op <> 'set' or asyouwere.is_index(split_part(a.path, '/', -2))
+        from asked a
+        where a.op not in ('set', 'add', 'expect') or asyouwere.is_index(split_part(a.path, '/', -2))
         union all
         -- whether /a/12 is an item or a member only the stored state can tell: resolve_addresses() opens
         -- those
-        select case when o.path = a.path and o.item = -1 then 'set' else 'in' end, o.path,
+        select case when o.path = a.path and o.item = -1 then a.op else asyouwere.op_inside(a.op) end, o.path,
             case when o.path = a.path and o.item = -1 then null else o.item end, o.body
         from asked a, asyouwere.open_value(a.path, asyouwere.path_depth(a.path), a.value) o
-        where a.op = 'set' and not asyouwere.is_index(split_part(a.path, '/', -2))
+        where a.op in ('set', 'add', 'expect') and not asyouwere.is_index(split_part(a.path, '/', -2))
     )
     select array_agg(op), array_agg(path), array_agg(item), array_agg(body) into v_rows
     from (select * from opened limit 125001) o;
@@ -258,7 +363,7 @@ declare
     v_rows asyouwere.change_rows;
 begin
     with given as (
-        select g.*, g.op in ('set', 'remove') and g.item is null
+        select g.*, g.op in ('set', 'remove', 'add', 'expect', 'expect_absent') and g.item is null
             and asyouwere.is_index(split_part(g.path, '/', -2))
             and (
                 select p.kind = 'l' from asyouwere.parts_at(p_session, p_base) p
@@ -270,18 +375,19 @@ begin
         select g.position, 0::bigint as inner_position, g.op,
             case when g.is_item then asyouwere.path_parent(g.path) else g.path end as path,
             case when g.is_item then split_part(g.path, '/', -2)::int
-                 when g.op in ('set', 'remove') then coalesce(g.item, -1) else g.item end as item,
+                 when g.op in ('append', 'by', 'once') then null
+                 else coalesce(g.item, -1) end as item,
             g.body
         from given g
-        where g.is_item or g.op not in ('set') or g.item is not null or left(g.body, 1) not in ('{', '[')
-            or asyouwere.path_depth(g.path) >= 3
+        where g.is_item or g.op not in ('set', 'add', 'expect') or g.item is not null
+            or left(g.body, 1) not in ('{', '[') or asyouwere.path_depth(g.path) >= 3
         union all
-        select g.position, o.inner_position, case o.inner_position when 1 then 'set' else 'in' end,
-            o.path, o.item, o.body
+        select g.position, o.inner_position,
+            case o.inner_position when 1 then g.op else asyouwere.op_inside(g.op) end, o.path, o.item, o.body
         from given g,
             asyouwere.open_body(g.path, g.body) with ordinality as o (path, item, body, inner_position)
-        where not g.is_item and g.op = 'set' and g.item is null and left(g.body, 1) in ('{', '[')
-            and asyouwere.path_depth(g.path) < 3
+        where not g.is_item and g.op in ('set', 'add', 'expect') and g.item is null
+            and left(g.body, 1) in ('{', '[') and asyouwere.path_depth(g.path) < 3
     )
     select array_agg(r.op order by r.position, r.inner_position),
         array_agg(r.path order by r.position, r.inner_position),

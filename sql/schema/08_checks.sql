@@ -14,9 +14,12 @@ begin
     from (
         select g.op, g.path, g.item, g.place, lag(g.op) over w as prior_op, lag(g.place) over w as prior_place
         from (
-            select u.op, u.path, u.item, concat(u.path, nullif(u.item, -1) || '/') collate "C" as place
+            -- what is expected meets only what else is expected: a place that begins with no "/"
+            select u.op, u.path, u.item,
+                concat(case when u.op in ('expect', 'expect_absent') then '=' end, u.path,
+                    nullif(u.item, -1) || '/') collate "C" as place
             from unnest(p_rows.ops, p_rows.paths, p_rows.items) as u (op, path, item)
-            where u.op in ('set', 'remove', 'append')
+            where u.op not in ('in', 'once', 'expect_in')
         ) g
         window w as (order by g.place, g.op <> 'append')
     ) n
@@ -39,7 +42,8 @@ declare
     v_path text;
 begin
     select g.path into v_path from unnest(p_rows.ops, p_rows.paths, p_rows.items) as g (op, path, item)
-    where g.op = 'in' and g.item = -1 group by g.path having count(*) > 1 order by g.path collate "C" limit 1;
+    where g.op in ('in', 'expect_in') and g.item = -1
+    group by g.op, g.path having count(*) > 1 order by g.path collate "C" limit 1;
     if found then
         perform asyouwere.refuse_overlaps(p_rows); -- that may be why
         perform asyouwere.fail('invalid_state', 'A key stands twice in one object.',
@@ -58,22 +62,26 @@ declare
     v_ops text[] := p_rows.ops;
     v_paths text[] := p_rows.paths;
     v_items int[] := p_rows.items;
-    v_path text; -- of the set row that the in rows belong to
+    v_path text; -- of the row that those after it belong to
     v_item int;
+    v_inside text; -- their op
 begin
     for i in 1 .. cardinality(v_ops) loop
-        if v_ops[i] <> 'in' then
-            v_path := case when v_ops[i] = 'set' and coalesce(v_items[i], -1) = -1 then v_paths[i] end;
-        elsif not coalesce(starts_with(v_paths[i], v_path), false)
-            or v_items[i] = -1 and v_paths[i] = v_path
+        if v_ops[i] not in ('in', 'once', 'expect_in') then
+            v_path := case when v_ops[i] in ('set', 'add', 'by', 'expect') and coalesce(v_items[i], -1) = -1
+                then v_paths[i] end;
+            v_inside := case v_ops[i] when 'by' then 'once' else asyouwere.op_inside(v_ops[i]) end;
+        elsif v_ops[i] <> v_inside or not coalesce(starts_with(v_paths[i], v_path), false)
+            or v_ops[i] <> 'once' and v_items[i] = -1 and v_paths[i] = v_path
+            or v_ops[i] = 'once' and v_paths[i] <> v_path
         then
             perform asyouwere.fail('invalid_changes',
-                'An "in" row lies inside the address of the "set" row before it.',
+                'An "in" row lies inside the address of the "set" row before it, and likewise.',
                 asyouwere.address_detail(asyouwere.pointer_json(v_paths[i], v_items[i])));
         end if;
     end loop;
     select g.path, g.item into v_path, v_item from unnest(v_ops, v_paths, v_items) as g (op, path, item)
-    where g.op = 'in' group by g.path, g.item having count(*) > 1 limit 1;
+    where g.op in ('in', 'expect_in') group by g.op, g.path, g.item having count(*) > 1 limit 1;
     if found then
         perform asyouwere.fail('invalid_changes', 'Two "in" rows have one address.',
             asyouwere.address_detail(asyouwere.pointer_json(v_path, v_item)));

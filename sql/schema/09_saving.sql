@@ -196,7 +196,7 @@ revoke execute on function asyouwere.replace_parts from public;
 
 create type asyouwere.save_result as (
     number int, created boolean, replayed boolean, merged boolean,
-    changed_parts int, size_bytes bigint, message_count int, others json
+    changed_parts int, size_bytes bigint, message_count int, others json, existing json
 );
 comment on type asyouwere.save_result is 'What a save answers.';
 
@@ -218,6 +218,10 @@ declare
     v_content uuid;
     v_earlier asyouwere.save_keys;
     v_merged boolean;
+    v_conditional boolean := asyouwere.are_conditional(p_rows);
+    v_conditions asyouwere.change_rows;
+    v_ids text[];
+    v_standing asyouwere.standing[];
 begin
     if p_on_conflict is null or p_on_conflict not in ('merge', 'reject', 'overwrite') then
         perform asyouwere.fail('invalid_argument', 'on_conflict is merge, reject or overwrite.');
@@ -236,7 +240,14 @@ begin
         select * into v_earlier from asyouwere.save_keys k
         where k.session = v_session.internal_id and k.key = v_key;
         if found then
-            return asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
+            v_result := asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
+            if v_conditional and v_result.size_bytes is not null then
+                -- what stood then is there still, at that number, and older than what the save wrote
+                v_result.existing := asyouwere.standing_text(array(
+                    select s from asyouwere.what_stands(v_session.internal_id, v_result.number,
+                        v_result.number - v_result.created::int, v_rows, asyouwere.ids_of_items(v_rows)) s));
+            end if;
+            return v_result;
         end if;
     end if;
 
@@ -255,6 +266,15 @@ begin
     if cardinality(v_rows.ops) > 1 then
         perform asyouwere.refuse_overlaps(v_rows);
     end if;
+    if v_conditional then
+        v_conditions := asyouwere.resolve_addresses(v_session.internal_id, v_session.latest_number,
+            asyouwere.conditions_of(v_rows, true));
+        v_rows := asyouwere.conditions_of(v_rows, false);
+        perform asyouwere.refuse_conditions(
+            v_session.internal_id, v_session.latest_number, v_conditions);
+        perform asyouwere.refuse_unexpected(
+            v_session.internal_id, v_session.latest_number, v_conditions);
+    end if;
     -- only an address that ends in a number can mean two things
     if array_to_string(v_rows.paths, E'\n') ~ '/[0-9]+/(?:\n|$)' then
         v_rows := asyouwere.resolve_addresses(
@@ -264,11 +284,21 @@ begin
     if v_merged then
         v_rows := asyouwere.merge_changes(v_session.internal_id, p_base, v_session.latest_number, v_rows);
     end if;
+    if v_conditional then
+        v_ids := asyouwere.ids_of_items(v_conditions);
+        v_standing := array(
+            select s from asyouwere.what_stands(
+                v_session.internal_id, 2147483646, v_session.latest_number, v_conditions, v_ids) s);
+        v_rows := asyouwere.rows_and(v_rows, asyouwere.conditional_writes(v_conditions, v_ids, v_standing));
+    end if;
 
     v_result := asyouwere.write_snapshot(
         v_session, v_rows, v_merged, p_label, v_key, v_content, p_annotations);
     if p_base < v_session.latest_number then
         v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
+    end if;
+    if v_conditional then
+        v_result.existing := asyouwere.standing_text(v_standing);
     end if;
     return v_result;
 end;
@@ -502,8 +532,9 @@ end;
 $$;
 comment on function public.create_session_snapshot is
     'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": '
-    '[pointer]}. One row: number, whether a snapshot was created (false: nothing had changed), sizes, and '
-    'what changed since p_base (others). The same idempotency key answers the first result again. Older '
+    '[pointer]}, also with conditions: "add", "append_once", "expect", "expect_absent". One row: number, '
+    'whether a snapshot was created (false: nothing had changed), sizes, what changed since p_base (others) '
+    'and what add and append_once found there (existing). The same idempotency key answers the first result again. Older '
     'base: on_conflict merge (default), reject, overwrite.';
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
@@ -577,10 +608,13 @@ begin
         perform asyouwere.refuse_second_large(); -- before it is checked
     end if;
     select bool_or(g.op is null or g.op not in ('set', 'in', 'remove', 'append')
+                and g.op not in ('add', 'by', 'once', 'expect', 'expect_in', 'expect_absent')
             or g.path is null or not asyouwere.is_path(g.path)
-            or (g.op = 'remove') <> (g.body is null)
-            or g.path = '/' and (g.op <> 'set' or g.item <> -1 or g.body <> '{}')
-            or g.op = 'append' and g.item is not null or g.item < -1 or g.op = 'in' and g.item is null),
+            or (g.op in ('remove', 'expect_absent')) <> (g.body is null)
+            or g.path = '/' and (g.op not in ('set', 'expect') or g.item <> -1 or g.body <> '{}')
+            or g.op in ('append', 'by', 'once') and g.item is not null or g.item < -1
+            or g.op in ('in', 'expect_in') and g.item is null
+            or g.op = 'by' and left(g.body, 1) <> '"'),
         bool_or(g.body is not null and not asyouwere.is_json(g.body))
     into v_wrong, v_not_json
     from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) g (op, path, item, body);
@@ -595,7 +629,7 @@ begin
         perform asyouwere.fail('invalid_changes',
             'These are no change rows: four arrays of one length, as documented.');
     end if;
-    if 'in' = any (p_rows.ops) then
+    if p_rows.ops && array['in', 'once', 'expect_in'] then
         perform asyouwere.refuse_loose_rows(p_rows);
     end if;
     return asyouwere.save_snapshot(

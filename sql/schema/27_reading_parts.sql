@@ -186,6 +186,19 @@ comment on function asyouwere.list_text is
     'Items of a list at a number (2147483646: the latest) as JSON text.';
 revoke execute on function asyouwere.list_text from public;
 
+create function asyouwere.part_text(p_session bigint, p_number int, p_part asyouwere.found_part)
+returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select case p_part.kind
+        when 'o' then asyouwere.object_text(p_session, p_number, p_part.path)
+        when 'l' then asyouwere.list_text(p_session, p_number, p_part.path, 0, 2147483647)
+        else p_part.body end
+$$;
+comment on function asyouwere.part_text is
+    'A found part at a number (2147483646: the latest) as JSON text, with all that is in it.';
+revoke execute on function asyouwere.part_text from public;
+
 create function asyouwere.read_parts(
     p_session_id uuid, p_addresses json, p_number int, p_label text, p_external_id text default null
 ) returns table (number int, address json, present boolean, value json, first_position int, list_length int)

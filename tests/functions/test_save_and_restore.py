@@ -19,6 +19,7 @@ def test_save__first_state_is_number_one(ada: Person) -> None:
         "size_bytes": saved["size_bytes"],
         "message_count": 1,
         "others": None,
+        "existing": None,
     }
     restored = ada.restore(session_id).json()
     assert restored["number"] == restored["latest_number"] == 1
@@ -51,9 +52,7 @@ def test_restore__by_number_and_label(ada: Person) -> None:
 def test_restore__since_gives_only_changes(ada: Person) -> None:
     session_id = ada.session()
     ada.saved(session_id, state={"messages": [{"content": "one"}], "gone": 1})
-    ada.saved(
-        session_id, changes={"append": {"/messages": [{"content": "two"}]}, "remove": ["/gone"]}, base=1
-    )
+    ada.saved(session_id, changes={"append": {"/messages": [{"content": "two"}]}, "remove": ["/gone"]}, base=1)
     changes = ada.restore(session_id, since=1).json()
     assert changes["number"] == 2
     assert changes["reset"] is False
@@ -141,3 +140,33 @@ def test_save__refusals_of_the_database_keep_their_code_and_data(ada: Person) ->
     refused(ada.save(session_id, changes={"set": {"/a": 1}}, base=9), "unknown_base")
     refused(ada.save(session_id, changes={"set": {"/" + "k" * 2100: 1}}), "address_too_long")
     assert ada.restore(session_id).json()["latest_number"] == 1
+
+
+def test_save__conditions(ada: Person) -> None:
+    session_id = ada.session()
+    ada.saved(session_id, state={"messages": [{"id": "a"}], "step": 1})
+    changes = {
+        "expect": {"/step": 1},
+        "expect_absent": ["/messages/1"],
+        "add": {"/step": 5, "/owner": {"name": "ada"}},
+        "append_once": {"/messages": {"by": "id", "items": [{"id": "b"}, {"id": "a", "text": "again"}]}},
+    }
+    saved = ada.saved(session_id, changes=changes, idempotency_key="k")
+    assert saved["existing"] == {"/messages/0": {"id": "a"}, "/step": 1}
+    assert ada.state(session_id) == {"messages": [{"id": "a"}, {"id": "b"}], "step": 1, "owner": {"name": "ada"}}
+    again = ada.saved(session_id, changes=changes, idempotency_key="k")
+    assert again == {**saved, "replayed": True}
+    problem = refused(ada.save(session_id, changes=changes), "conflict")
+    assert (problem["addresses"], problem["latest"]) == (["/messages/1"], 2)
+    refused(ada.save(session_id, changes={"add": {"/messages/0": 1}}), "invalid_address")
+    refused(ada.save(session_id, changes={"append_once": {"/messages": [1]}}), "invalid_changes")
+    refused(ada.save(session_id, changes={"add": {"/a": 1}, "set": {"/a/b": 1}}), "overlapping_addresses")
+
+
+def test_save__conditions_keep_every_character(ada: Person) -> None:
+    session_id = ada.session()
+    there = r'"/a\u0000":{"b":1.10,"c":"\ud800"}'
+    for added in (there, r'"/a\u0000":2'):
+        body = f'{{"session_id":"{session_id}","changes":{{"add":{{{added}}}}}}}'
+        response = ada.post("session-snapshot-save", body)
+    assert response.text.endswith(f'"existing":{{{there}}}}}')

@@ -107,6 +107,7 @@ def test_content__has_types() -> None:
         ("Restored", "state", "State"),
         ("SaveRequest", "changes", "Changes"),
         ("Saved", "others", "Delta"),
+        ("Saved", "existing", "JsonObject"),
         ("ChangesSince", "changes", "Delta"),
         ("Session", "metadata", "JsonObject"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
@@ -99,6 +100,37 @@ def _opens(changes: str) -> bool:
     except Invalid:
         return False
     return True
+
+
+@all_cases("conditions.json")
+def test_save__conditions(db: Db, case: Case) -> None:
+    with db.acting_as("ada"):
+        for send in (change, change_text):
+            session_id = db.session("ada")
+            arguments: dict[str, Any] = {}
+            if "base" in case:
+                arguments["p_base"] = db.save(session_id, case["base"])["number"]
+            # as text that is ASCII: some hold half a character
+            db.save(session_id, json.dumps(case["state"], separators=(",", ":")))
+            if send is change_text and not _opens(case["changes"]):
+                continue
+            changes = case["changes"] if send is change else parse(case["changes"].encode())
+            if "after" in case:
+                key = {"p_idempotency_key": "k"}
+                row = send(db, session_id, changes, **arguments, **key)
+                assert state_of(db, session_id) == case["after"]
+                assert row["existing"] == case["existing"]
+                again = send(db, session_id, changes, **arguments, **key)
+                assert again["replayed"]
+                assert (again["number"], again["existing"]) == (row["number"], row["existing"])
+                continue
+            with db.refuses(case.get("refused", "conflict")) as refused:
+                send(db, session_id, changes, **arguments)
+            if "conflicts" in case:
+                assert detail_of(refused)["addresses"] == case["conflicts"]
+            else:
+                assert detail_of(refused) == case.get("detail", {})
+            assert state_of(db, session_id) == case["state"]
 
 
 @all_cases("merging.json")

@@ -43,6 +43,7 @@ def test_save__the_first_whole_state(db: Db, session_id) -> None:
         "size_bytes": counted("/messages/[]", '/messages/{"role":"user","content":"hi"}', "/step/1"),
         "message_count": 1,
         "others": None,
+        "existing": None,
     }
 
 

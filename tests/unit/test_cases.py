@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from asyouwere.errors import Invalid
+from asyouwere.errors import AsYouWereError, Invalid
 from asyouwere.state import addresses
 from asyouwere.state.changes import apply, diff
+from asyouwere.state.conditions import existing
 from asyouwere.state.exact_json import encode, parse
 from asyouwere.state.merging import merge_changes
 from asyouwere.state.rebasing import rebase
@@ -82,12 +83,45 @@ def test_rebase__cases(case: Case) -> None:
     assert json.loads(render(tree)) == case["result"]
     told = [
         {"address": doubt.address}
-        | {name: json.loads(render(value)) for name in ("base", "mine", "theirs") if (value := getattr(doubt, name)) is not None}
+        | {
+            name: json.loads(render(value))
+            for name in ("base", "mine", "theirs")
+            if (value := getattr(doubt, name)) is not None
+        }
         for doubt in doubts
     ]
     in_order = sorted(case["doubts"], key=lambda doubt: doubt["address"])
     assert sorted(told, key=lambda doubt: doubt["address"]) == in_order
     assert [tree_of(case[name]) for name in ("sent", "theirs", "mine")] == [sent, theirs, mine]
+
+
+@all_cases("conditions.json")
+def test_apply__conditions(case: Case) -> None:
+    state = split(text_of(case["state"]))
+
+    def change() -> tuple[str, str | None]:
+        rows = open_changes(parse(case["changes"].encode()))
+        if "base" not in case:
+            return join(apply(state, rows)), existing(state, rows)
+        merged = merge_changes(split(text_of(case["base"])), state, rows)
+        if merged.parts is None:
+            raise AsYouWereError("conflict", data=json.dumps({"addresses": merged.conflicts}))
+        return join(merged.parts), existing(state, rows)
+
+    if "after" in case:
+        after, found = change()
+        assert json.loads(after) == case["after"]
+        assert json.loads(found or "null") == case["existing"]
+        return
+    with pytest.raises(AsYouWereError) as refused:
+        change()
+    detail = json.loads(refused.value.data or "null")
+    if "conflicts" in case:
+        assert refused.value.code == "conflict"
+        assert detail["addresses"] == case["conflicts"]
+    else:
+        assert refused.value.code == case["refused"]
+        assert detail == case.get("detail")
 
 
 @all_cases("numbers.json")

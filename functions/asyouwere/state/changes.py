@@ -9,37 +9,35 @@ an append has its place, the last: items go to the end of what set and remove le
 - Both make the objects on the way that are missing, unless a number comes next: it could be an item of a list.
 - A list has no gaps: items may be set one after the other from its end on, and removed from its end only.
 - Nothing can be done below a part: an item of a list, a member at depth 3, a string, a number.
+- ``add``, ``append_once``, ``expect`` and ``expect_absent`` look at what is there first: see ``conditions``.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TypeAlias, cast
 
-from asyouwere.errors import Invalid
-from asyouwere.state.addresses import (
-    OPENED_DEPTH,
-    address_data,
-    depth_of,
-    is_index,
-    last_key,
-    parent_of,
-    pointer_text,
-)
+from asyouwere.errors import Conflicting, Invalid
+from asyouwere.state.addresses import OPENED_DEPTH, address_data, depth_of, last_key, parent_of, pointer_text
+from asyouwere.state.conditions import conditional_writes, split_conditions, unexpected
+from asyouwere.state.places import below_part, check_index, container_of, made_container
 from asyouwere.state.rows import ChangeRows
 from asyouwere.state.tree import Parts, Tree, flatten, open_tree, render, tree_of_parts, tree_of_rows
 
 __all__ = ["append_items", "apply", "diff", "diff_trees", "replace"]
 
-Container: TypeAlias = "dict[str, Tree] | list[str]"
-
 
 def apply(parts: Parts, rows: ChangeRows) -> Parts:
     """The parts of the state after these changes; ``parts`` stays as it is.
 
-    Raises address_below_part, missing_parent, invalid_address, list_gap, not_a_list.
+    Raises address_below_part, missing_parent, invalid_address, list_gap, not_a_list; conflict if the state is
+    not as it is expected to be.
     """
-    return dict(flatten(append_items(replace(tree_of_parts(parts), rows), rows)))
+    root = tree_of_parts(parts)
+    plain, conditions = split_conditions(rows)
+    if addresses := unexpected(root, conditions):
+        raise Conflicting("conflict", data=f'{{"addresses":[{",".join(addresses)}],"count":{len(addresses)}}}')
+    plain.extend(conditional_writes(root, conditions))
+    return dict(flatten(append_items(replace(root, plain), plain)))
 
 
 def replace(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
@@ -54,9 +52,9 @@ def replace(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
         if path == "/":
             return _object(tree_of_rows(rows, start, end))
         key = last_key(path)
-        holder = _container_of(root, path) if op == "remove" else _made_container(root, path)
+        holder = container_of(root, path) if op == "remove" else made_container(root, path)
         if isinstance(holder, list):
-            _check_index(key, path)
+            check_index(key, path)
             lists[parent_of(path)], position = holder, int(key)
             if op == "remove":
                 cut.setdefault(parent_of(path), set()).add(position)
@@ -82,10 +80,10 @@ def append_items(root: dict[str, Tree], rows: ChangeRows) -> dict[str, Tree]:
     for op, path, body in zip(rows.ops, rows.paths, rows.bodies, strict=True):
         if op != "append" or body is None:
             continue
-        key, holder = last_key(path), _made_container(root, path)
+        key, holder = last_key(path), made_container(root, path)
         if isinstance(holder, list):
-            _check_index(key, path)
-            raise _below_part(path, path)
+            check_index(key, path)
+            raise below_part(path, path)
         items = holder.get(key)
         if items is None and depth_of(path) < OPENED_DEPTH:
             items = holder[key] = []
@@ -144,41 +142,6 @@ def _groups(rows: ChangeRows) -> list[tuple[int, int]]:
     return list(pairwise([*starts, len(rows)]))
 
 
-def _container_of(root: dict[str, Tree], path: str) -> Container | None:
-    """The container that the path's last key is to be found in; None if there is none, but could be."""
-    node: Container = root
-    above = "/"
-    for key in path[1:-1].split("/")[:-1]:
-        above += key + "/"
-        if isinstance(node, list):
-            _check_index(key, path)
-            raise _below_part(path, above)
-        inner = node.get(key)
-        if inner is None:
-            return None
-        if isinstance(inner, str):
-            raise _below_part(path, above)
-        node = inner
-    return node
-
-
-def _made_container(root: dict[str, Tree], path: str) -> Container:
-    """The container that the path's last key is to be put into; missing objects on the way are made."""
-    while (holder := _container_of(root, path)) is None:
-        keys, node, missing = path[1:-1].split("/"), root, "/"
-        for key in keys[:-1]:
-            missing += key + "/"
-            if key not in node:
-                break
-            node = cast("dict[str, Tree]", node[key])
-        if len(keys) > OPENED_DEPTH:
-            raise _below_part(path, f"/{'/'.join(keys[:OPENED_DEPTH])}/")
-        if any(map(is_index, keys[depth_of(missing) :])):
-            raise Invalid("missing_parent", data=address_data(path, parent=missing))
-        node[last_key(missing)] = {}
-    return holder
-
-
 def _resize(path: str, items: list[str], cut: set[int], added: dict[int, str]) -> None:
     """Take items from the end of a list or put them there."""
     length = len(items)
@@ -194,16 +157,3 @@ def _object(tree: Tree) -> dict[str, Tree]:
     if not isinstance(tree, dict):
         raise Invalid("invalid_state")
     return tree
-
-
-def _check_index(key: str, path: str) -> None:
-    if not is_index(key):
-        raise Invalid(
-            "invalid_address",
-            "A list has items 0, 1, 2 and so on; this address names none.",
-            data=address_data(path),
-        )
-
-
-def _below_part(path: str, part: str) -> Invalid:
-    return Invalid("address_below_part", data=address_data(path, part=part))

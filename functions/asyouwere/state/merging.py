@@ -27,15 +27,18 @@ appended to, and for nothing else.
 Where a caller sends changes instead of a state, ``mine`` is the base with its set and remove done, so that
 a list set as a whole counts as appended beyond the base's length. ``append`` is done last, to what is there
 by then: it makes the list where none is, and is in conflict only if what was at its address or above it at
-the base has been removed or replaced since.
+the base has been removed or replaced since. Conditions are judged against ``theirs``, and what they write is
+written last: the base is nothing to them.
 """
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple, TypeAlias
 
 from asyouwere.state.addresses import depth_of, pointer_of
 from asyouwere.state.changes import append_items, replace
+from asyouwere.state.conditions import conditional_writes, split_conditions, unexpected
 from asyouwere.state.rows import ChangeRows
 from asyouwere.state.tree import Parts, Tree, flatten, tree_of_parts
 
@@ -61,11 +64,18 @@ def merge(base: Parts, theirs: Parts, mine: Parts) -> Merged:
 def merge_changes(base: Parts, theirs: Parts, rows: ChangeRows) -> Merged:
     """Merge changes made to ``base`` into ``theirs``. Raises what apply raises."""
     clashes: set[_Address] = set()
-    mine = replace(tree_of_parts(base), rows)
+    plain, conditions = split_conditions(rows)
+    if addresses := unexpected(tree_of_parts(theirs), conditions):
+        return Merged(None, [json.loads(address) for address in addresses])
+    mine = replace(tree_of_parts(base), plain)
     merged = _merge_objects(tree_of_parts(base), tree_of_parts(theirs), mine, "/", clashes)
-    for path in dict.fromkeys(path for op, path in zip(rows.ops, rows.paths, strict=True) if op == "append"):
+    for path in dict.fromkeys(path for op, path in zip(plain.ops, plain.paths, strict=True) if op == "append"):
         clashes.update(_append_clash(base, theirs, path))
-    return _outcome(merged if clashes else append_items(merged, rows), clashes)
+    if not clashes:
+        writes = conditional_writes(tree_of_parts(theirs), conditions)
+        plain.extend(writes)
+        merged = append_items(replace(merged, writes), plain)
+    return _outcome(merged, clashes)
 
 
 def _outcome(merged: dict[str, Tree], clashes: set[_Address]) -> Merged:

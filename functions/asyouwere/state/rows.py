@@ -8,6 +8,15 @@ Four lists side by side, one entry each for a row:
     remove  the address  -1, None     None
     append  of the list  None         the new item
 
+and for conditions (see ``conditions``):
+
+    add            the address  -1, None     like set; what is inside it follows as in rows
+    expect         the address  -1, None     like set
+    expect_in      of the part  -1, 0, 1 ..  a part inside the value of the expect row before it
+    expect_absent  the address  -1, None     None
+    by             of the list  None         the name of a member, as JSON
+    once           of the list  None         an item, told apart by that member; follows the by row
+
 An address that ends in a number may be an item of a list or a member of an object; only what is stored can
 tell. Its row has the item None and the whole value as its body; the database opens it if it is a member.
 
@@ -18,7 +27,7 @@ for it than a list, hands in rows with columns of its own (see ``columns``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -67,6 +76,16 @@ class ChangeRows:
     def __len__(self) -> int:
         return len(self.ops)
 
+    def extend(self, rows: ChangeRows) -> None:
+        """All rows of others after its own. Raises too_large."""
+        if len(self) + len(rows) > self.most:
+            raise too_many()
+        for op, path, item, body in zip(rows.ops, rows.paths, rows.items, rows.bodies, strict=True):
+            self.ops.append(op)
+            self.paths.append(path)
+            self.items.append(item)
+            self.bodies.append(body)
+
     def add(
         self, op: str, path: str, item: int | None, view: str | None, start: int = 0, end: int = 0
     ) -> None:
@@ -109,10 +128,13 @@ def open_state_view(view: str, rows: ChangeRows | None = None) -> ChangeRows:
 
 def open_changes(text: str, rows: ChangeRows | None = None) -> ChangeRows:
     """The rows of changes, from the canonical text of {"set": {pointer: value}, "append": {pointer: [items]},
-    "remove": [pointer]}, each optional; added to ``rows``, by default to new ones.
+    "remove": [pointer], "add": {pointer: value}, "append_once": {pointer: {"by": name, "items": [items]}},
+    "expect": {pointer: value}, "expect_absent": [pointer]}, each optional; added to ``rows``, by default to new
+    ones.
 
     No two addresses may be equal or one inside the other, except that items of a list may be set and removed
-    beside an append to it, which is done last. No key may stand twice where something is opened. Raises
+    beside an append to it, which is done last; and what is expected meets only what else is expected. No key may
+    stand twice where something is opened. Raises
     invalid_changes, invalid_address, address_too_long,
     overlapping_addresses, invalid_state, not_a_list, nesting_too_deep, too_large.
     """
@@ -121,34 +143,35 @@ def open_changes(text: str, rows: ChangeRows | None = None) -> ChangeRows:
 
 def open_changes_view(view: str, rows: ChangeRows | None = None) -> ChangeRows:
     """The rows of changes, from a view of their canonical text. Raises like open_changes."""
-    to_set: _Places = {}
-    to_append: _Places = {}
-    to_remove: list[str] = []
+    places: dict[str, _Places] = {name: {} for name in _BY_POINTER}
+    lists: dict[str, list[str]] = {name: [] for name in _POINTERS}
     seen: set[str] = set()
     for name, start, _ in _members(view, 0):
         if name in seen:
-            raise Invalid("invalid_changes", "Changes name 'set', 'append' and 'remove' once each.")
+            raise Invalid("invalid_changes", "Changes name each of their members once.")
         seen.add(name)
-        if name == "set":
-            to_set = _places(view, start)
-        elif name == "append":
-            to_append = _places(view, start)
-        elif name == "remove":
-            to_remove = _removed(view, start)
+        if name in places:
+            places[name] = _places(view, start)
+        elif name in lists:
+            lists[name] = _pointers(view, start)
         else:
             raise _invalid_changes()
-    _check_overlap([*to_set, *to_remove], to_append.keys())
+    appended_to = places["append"].keys()
+    _check_overlap([*places["set"], *lists["remove"], *places["add"], *places["append_once"]], appended_to)
+    _check_overlap([*places["expect"], *lists["expect_absent"]], ())
+    _check_root(places, lists)
 
     rows = ChangeRows() if rows is None else rows
-    for path in to_remove:
-        if path == "/":
-            raise Invalid("invalid_address", "The state itself can't be removed.", data=address_data(path))
-        rows.add("remove", path, None if is_index(last_key(path)) else -1, None)
-    for path, place in to_set.items():
-        _set(rows, path, view, *place)
-    for path, (start, _) in to_append.items():
-        if path == "/":
-            raise Invalid("not_a_list", "The state is no list.", data=address_data(path))
+    for path in lists["remove"]:
+        rows.add("remove", path, _item_of(path), None)
+    for path in lists["expect_absent"]:
+        rows.add("expect_absent", path, _item_of(path), None)
+    for op in ("set", "add", "expect"):
+        for path, place in places[op].items():
+            _set(rows, path, view, *place, op=op)
+    for path, (start, _) in places["append_once"].items():
+        _append_once(rows, path, view, start)
+    for path, (start, _) in places["append"].items():
         _append(rows, path, view, start)
     return rows
 
@@ -163,33 +186,57 @@ def open_items_view(path: str, view: str, rows: ChangeRows | None = None) -> Cha
 
 def open_value(rows: ChangeRows, path: str, value: str) -> None:
     """Add the set row of a value at a path, and the rows inside it."""
-    _open_value(rows, path, as_view(value), 0)
+    _open(rows, "set", path, depth_of(path), as_view(value), 0)
 
 
 _Places: TypeAlias = dict[str, tuple[int, int]]  # what stands where in a view
 
+#: Members of changes that are {pointer: …}, and those that are [pointer].
+_BY_POINTER: Final = ("set", "append", "add", "append_once", "expect")
+_POINTERS: Final = ("remove", "expect_absent")
 
-def _set(rows: ChangeRows, path: str, view: str, start: int, end: int) -> None:
+
+def _check_root(places: dict[str, _Places], lists: dict[str, list[str]]) -> None:
+    """What can't be done to the state as a whole. Raises invalid_address, not_a_list."""
+    data = address_data("/")
+    if "/" in lists["remove"]:
+        raise Invalid("invalid_address", "The state itself can't be removed.", data=data)
+    if "/" in places["append"] or "/" in places["append_once"]:
+        raise Invalid("not_a_list", "The state is no list.", data=data)
+    if "/" in places["add"] or "/" in lists["expect_absent"]:
+        raise Invalid("invalid_address", "The state itself is always there.", data=data)
+
+
+def _item_of(path: str) -> int | None:
+    return None if is_index(last_key(path)) else -1
+
+
+def _set(rows: ChangeRows, path: str, view: str, start: int, end: int, op: str = "set") -> None:
     depth = depth_of(path)
     if depth == 0 and not view.startswith("{", start):
         raise Invalid("invalid_state")
     if depth and is_index(last_key(path)):
         exact_json.skip(view, start, _nesting_left(depth))
-        rows.add("set", path, None, view, start, end)
+        rows.add(op, path, None, view, start, end)
     else:
-        _open_value(rows, path, view, start)
+        _open(rows, op, path, depth_of(path), view, start)
 
 
-def _append(rows: ChangeRows, path: str, view: str, start: int) -> None:
+def _append(rows: ChangeRows, path: str, view: str, start: int, op: str = "append") -> None:
     if not view.startswith("[", start):
         raise _invalid_changes()
     # An item stands one level below its list, which stands as deep as its path has keys.
     for at, end in exact_json.each_item(view, start, _nesting_left(depth_of(path) + 1)):
-        rows.add("append", path, None, view, at, end)
+        rows.add(op, path, None, view, at, end)
 
 
-def _open_value(rows: ChangeRows, path: str, view: str, at: int) -> None:
-    _open(rows, "set", path, depth_of(path), view, at)
+def _append_once(rows: ChangeRows, path: str, view: str, start: int) -> None:
+    given = list(_members(view, start))
+    places = {name: (begin, end) for name, begin, end in given}
+    if len(given) != 2 or places.keys() != {"by", "items"} or view[places["by"][0]] != '"':
+        raise _invalid_changes()
+    rows.add("by", path, None, view, *places["by"])
+    _append(rows, path, view, places["items"][0], "once")
 
 
 def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) -> int:
@@ -197,13 +244,14 @@ def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) 
     kind = view[at] if depth < OPENED_DEPTH else ""
     if kind == "{":
         rows.add(op, path, -1, "{}", 0, 2)
-        return _open_object(rows, path, depth, view, at)
+        return _open_object(rows, op, path, depth, view, at)
     if kind == "[":
         rows.add(op, path, -1, "[]", 0, 2)
+        op = _inside(op)
         item, at = 0, at + 1
         while view[at] != "]":
             end = exact_json.skip(view, at, _nesting_left(depth + 1))
-            rows.add("in", path, item, view, at, end)
+            rows.add(op, path, item, view, at, end)
             item, at = item + 1, end + 1 if view[end] == "," else end
         return at + 1
     end = exact_json.skip(view, at, _nesting_left(depth))
@@ -211,8 +259,14 @@ def _open(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) 
     return end
 
 
-def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) -> int:
+def _inside(op: str) -> str:
+    """The op of the rows inside the value of a row with this op."""
+    return "expect_in" if op.startswith("expect") else "in"
+
+
+def _open_object(rows: ChangeRows, op: str, path: str, depth: int, view: str, at: int) -> int:
     written: set[str] = set()
+    op = _inside(op)
     at += 1
     while view[at] != "}":
         key, at = exact_json.key_at(view, at)
@@ -221,7 +275,7 @@ def _open_object(rows: ChangeRows, path: str, depth: int, view: str, at: int) ->
         if key in written:
             raise Invalid("invalid_state", "A key stands twice in one object.", data=address_data(inner))
         written.add(key)
-        at = _open(rows, "in", inner, depth + 1, view, at)
+        at = _open(rows, op, inner, depth + 1, view, at)
         if view[at] == ",":
             at += 1
     return at + 1
@@ -255,7 +309,7 @@ def _places(view: str, at: int) -> _Places:
     return places
 
 
-def _removed(view: str, at: int) -> list[str]:
+def _pointers(view: str, at: int) -> list[str]:
     if not view.startswith("[", at):
         raise _invalid_changes()
     paths: list[str] = []
@@ -268,19 +322,21 @@ def _removed(view: str, at: int) -> list[str]:
     return paths
 
 
-def _check_overlap(replaced: list[str], appended_to: Set[str]) -> None:
+def _check_overlap(replaced: list[str], appended_to: Collection[str]) -> None:
     # Sorted, everything under a path follows it directly: they all begin with it.
     for before, path in pairwise(sorted([*replaced, *appended_to])):
         if path.startswith(before) and not (before in appended_to and _is_item(path, before, appended_to)):
             raise Invalid("overlapping_addresses", data=address_data(path))
 
 
-def _is_item(path: str, of: str, appended_to: Set[str]) -> bool:
+def _is_item(path: str, of: str, appended_to: Collection[str]) -> bool:
     return path != of and parent_of(path) == of and is_index(last_key(path)) and path not in appended_to
 
 
 def _invalid_changes() -> Invalid:
     return Invalid(
         "invalid_changes",
-        'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer]}.',
+        'Changes are {"set": {pointer: value}, "append": {pointer: [items]}, "remove": [pointer], '
+        '"add": {pointer: value}, "append_once": {pointer: {"by": name, "items": [items]}}, '
+        '"expect": {pointer: value}, "expect_absent": [pointer]}, each optional.',
     )

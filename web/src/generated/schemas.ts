@@ -55,7 +55,7 @@ export interface BegunTurn {
   created: boolean;
 }
 
-/** Changes to a state. Addresses are JSON Pointers (RFC 6901) such as /memory/topic. */
+/** Changes to a state. Addresses are JSON Pointers (RFC 6901) such as /memory/topic. 'add', 'append_once', 'expect' and 'expect_absent' look at what is stored when the save is done, whatever its base. */
 export interface Changes {
   /** New values by address. */
   set?: Record<string, unknown>;
@@ -63,6 +63,17 @@ export interface Changes {
   append?: Record<string, unknown[]>;
   /** Addresses of what goes. */
   remove?: string[];
+  /** Values by address, written where nothing is. What is there already stays, and is told as 'existing'. */
+  add?: Record<string, unknown>;
+  /** Items to be put at the end of a list unless an item there has the same member 'by', a string or a number, by the list's address. What is there already is told as 'existing'. */
+  append_once?: Record<string, {
+    by: string;
+    items: Record<string, unknown>[];
+  }>;
+  /** What has to be at an address, or nothing is written (conflict). Inside of a part, such as a message, it is compared by its text. */
+  expect?: Record<string, unknown>;
+  /** Addresses where nothing may be, or nothing is written (conflict). */
+  expect_absent?: string[];
 }
 
 /** What changed since a number. reset: that is not kept any more, or over 8 MB have changed; restore instead. */
@@ -553,6 +564,8 @@ export interface Saved {
   message_count: number | null;
   /** All that changed since the base, to be applied to it: remove first, then set in order. null if there was nothing but the caller's own. */
   others: Delta | null;
+  /** What was there already where 'add' and 'append_once' were to write, by address. null if nothing was. */
+  existing: JsonObject | null;
 }
 
 /** A session without its content. */

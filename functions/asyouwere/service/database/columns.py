@@ -21,6 +21,7 @@ JSON_ARGUMENTS: Final = frozenset(
 
 _SAVED: Final = (
     "number", "created", "replayed", "merged", "changed_parts", "size_bytes", "message_count", "others::text",
+    "existing::text",
 )  # fmt: skip
 _SESSION: Final = (
     "id", "user_id", "name", "model", "kind", "status", "visibility", "key", "upstream::text",

@@ -15,6 +15,7 @@ from asyouwere.service.http.routing import Call
 from asyouwere.service.models import (
     ChangesContent,
     DeltaContent,
+    JsonObject,
     ResponseModel,
     SessionId,
     StateContent,
@@ -46,6 +47,10 @@ class Saved(ResponseModel):
     others: DeltaContent | None = Field(
         description="All that changed since the base, to be applied to it: remove first, then set in order. "
         "null if there was nothing but the caller's own."
+    )
+    existing: JsonObject | None = Field(
+        description="What was there already where 'add' and 'append_once' were to write, by address. null if nothing "
+        "was."
     )
 
     @property

@@ -92,7 +92,9 @@ COMPONENTS: Final[dict[str, dict[str, Any]]] = {
     },
     "Changes": {
         "type": "object",
-        "description": "Changes to a state. Addresses are JSON Pointers (RFC 6901) such as /memory/topic.",
+        "description": "Changes to a state. Addresses are JSON Pointers (RFC 6901) such as /memory/topic. 'add', "
+        "'append_once', 'expect' and 'expect_absent' look at what is stored when the save is done, whatever its "
+        "base.",
         "properties": {
             "set": {
                 "type": "object",
@@ -107,6 +109,37 @@ COMPONENTS: Final[dict[str, dict[str, Any]]] = {
             "remove": {
                 "type": "array",
                 "description": "Addresses of what goes.",
+                "items": {"type": "string"},
+            },
+            "add": {
+                "type": "object",
+                "description": "Values by address, written where nothing is. What is there already stays, and is "
+                "told as 'existing'.",
+                "additionalProperties": True,
+            },
+            "append_once": {
+                "type": "object",
+                "description": "Items to be put at the end of a list unless an item there has the same member 'by', "
+                "a string or a number, by the list's address. What is there already is told as 'existing'.",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["by", "items"],
+                    "properties": {
+                        "by": {"type": "string"},
+                        "items": {"type": "array", "items": {"type": "object"}},
+                    },
+                    "additionalProperties": False,
+                },
+            },
+            "expect": {
+                "type": "object",
+                "description": "What has to be at an address, or nothing is written (conflict). Inside of a part, "
+                "such as a message, it is compared by its text.",
+                "additionalProperties": True,
+            },
+            "expect_absent": {
+                "type": "array",
+                "description": "Addresses where nothing may be, or nothing is written (conflict).",
                 "items": {"type": "string"},
             },
         },
