@@ -134,3 +134,9 @@ def ada(functions: str, web_database: Db) -> Iterator[Person]:
     person = Person(functions, user, token_for(user))
     yield person
     person.http.close()
+
+
+@pytest.fixture(scope="session")
+def rounds() -> int:
+    """How often what has to hold each time is tried: 3; ASYOUWERE_WEB_ROUNDS says more."""
+    return int(os.environ.get("ASYOUWERE_WEB_ROUNDS") or 3)

@@ -214,7 +214,9 @@ def test_write__full_store_gives_up_copies_but_no_words(context: BrowserContext,
         await journal.write(record("copy", { a: noise(3e6) }));
         await journal.write(record("words", { a: 1 }, { pending: { set: { "/a": 2 } } }));
         const before = !!await journal.load("copy");
-        await journal.write(record(session, { a: noise(3e6) }));
+        const large = record(session, { a: noise(3e6) });
+        // what was deleted counts until Chromium has tidied up
+        for (let tries = 0; tries < 50 && (!tries || journal.health() === "full"); tries++) await journal.write(large);
         return [before, journal.health(), !!await journal.load("copy"), (await journal.load("words")).pending, !!await journal.load(session)];
         """,
     )
