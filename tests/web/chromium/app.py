@@ -23,6 +23,7 @@ class App:
     def __init__(self, pages: str, line: Line, person: Person, session: str | None = None, **options: Any) -> None:
         self.pages = pages
         self.person = person
+        self.line = line
         self.session = session or person.session()
         given = {"url": line.url + BASE, "token": person.token, "session": self.session, **options}
         self.url = f"{pages}/app.html#{quote(json.dumps(given))}"
@@ -64,8 +65,6 @@ def journalled(page: Page) -> None:
         """async () => {
             const { id } = session;
             const wanted = said().length;
-            const person = JSON.parse(atob(JSON.parse(decodeURIComponent(location.hash.slice(1))).token.split(".")[1])).sub;
-            const journal = asyouwere.defaultEnvironment().journal(person);
             for (;;) {
                 const record = await journal.load(id);
                 const count = (changes) => changes?.append?.["/messages"]?.length ?? changes?.set?.["/messages"]?.length ?? 0;

@@ -13,7 +13,7 @@ from tests.web.chromium.browser import Chromium
 from tests.web.chromium.line import Line
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import BrowserContext, Page
 
 
 @pytest.fixture
@@ -67,6 +67,7 @@ def test_close__more_than_fits_arrives_at_the_next_load(context: BrowserContext,
     again = app.open(context)
     assert said(again) == words
     app.wait_until_stored(words)
+    assert again.evaluate("most") == 2
 
 
 def test_close__slow_server(context: BrowserContext, app: App, line: Line) -> None:
@@ -125,17 +126,22 @@ def test_page__needs_no_unload(context: BrowserContext, app: App) -> None:
     assert not {"unload", "beforeunload"} & set(heard)
 
 
+def come_back(page: Page) -> None:
+    """Back to the app, out of the back/forward cache."""
+    page.evaluate("() => { setTimeout(() => history.back(), 50); }")
+    page.wait_for_function("window.session")
+    reasons = page.evaluate("performance.getEntriesByType('navigation')[0].notRestoredReasons?.reasons")
+    assert reasons is None, f"it did not come out of the back/forward cache: {reasons}"
+
+
 def test_back__looks_again_and_goes_on(chromium: Chromium, app: App, ada: Person, pages: str) -> None:
     page = app.open(chromium.context)
     say(page, "one")
-    page.evaluate("window.marker = true")
     page.goto(f"{pages}/away.html")
     app.wait_until_stored(["one"])
     ada.saved(app.session, changes={"append": {"/messages": [{"role": "user", "content": "meanwhile"}]}})
-    page.evaluate("() => { setTimeout(() => history.back(), 50); }")
-    page.wait_for_url("**/app.html*")
-    page.wait_for_function("window.said && said().length === 2")
-    assert page.evaluate("window.marker === true"), "it did not come out of the back/forward cache"
+    come_back(page)
+    page.wait_for_function("said().length === 2")
     assert said(page) == ["one", "meanwhile"]
     say(page, "three")
     page.evaluate("session.saveNow()")
@@ -149,14 +155,12 @@ def test_back__another_tab_has_finished_what_it_left(
     line.is_down = True
     say(page, "one")
     journalled(page)
-    page.evaluate("window.marker = true")
     page.goto(f"{pages}/away.html")
     line.is_down = False
     other = app.open(chromium.context)
     app.wait_until_stored(["one"])
     other.close()
-    page.evaluate("() => { setTimeout(() => history.back(), 50); }")
-    page.wait_for_function("window.marker")
+    come_back(page)
     say(page, "two")
     page.evaluate("session.saveNow()")
     app.wait_until_stored(["one", "two"])

@@ -15,6 +15,8 @@ export interface Place {
   /** Without a slash at the end. */
   url: string;
   token?: Token | undefined;
+  /** The token of the last request. */
+  last?: string | null | undefined;
   headers?: Record<string, string>;
   /** How long an answer may take to begin, in ms; ten times that for all of it. */
   timeout: number;
@@ -38,13 +40,14 @@ function refusal(status: number, body: unknown, wait: string | null): Refused {
 
 /** One request, its answer as `read` takes it. Rejects with a `Refused`; `network`: nobody answered, or too late. */
 export async function request<T>(
-  { environment, url, token, headers, timeout }: Place,
+  place: Place,
   method: string,
   path: string,
   body: unknown,
   read: (response: Response) => Promise<T> | T,
   { keepalive = false, signal }: CallOptions = {},
 ): Promise<T> {
+  const { environment, url, token, headers, timeout } = place;
   const stop = new AbortController();
   let fail: (reason: Refused) => void;
   let cancel = (): void => {};
@@ -57,7 +60,8 @@ export async function request<T>(
     });
   };
   const attempt = async (again: boolean): Promise<T> => {
-    const bearer = typeof token === "function" ? await token(again) : token;
+    // a page that is going can't wait for a token
+    const bearer = typeof token !== "function" ? token : (keepalive && place.last) || (place.last = await token(again));
     const response = await environment.fetch(url + path, {
       method,
       keepalive,

@@ -32,7 +32,7 @@ const STALE = ["conflict", "unknown_base", "snapshot_gone"];
  * Saves what there is to save, in one request unless others are in the way; whether there was anything. Rejects with
  * the `Refused`; what could not be saved stays in the copy: under way, or as edits again if it never can be.
  *
- * With `keepalive` the page is going, and nothing is waited for: a record that is not durable yet has the key.
+ * With `keepalive` the page is going, and nothing is waited for or begun: the record has the key as that of the next save.
  */
 export async function save(errand: Errand, options: CallOptions = {}): Promise<boolean> {
   const { copy, transport, session } = errand;
@@ -41,8 +41,7 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
     if (!sending) return false;
     const { key, changes } = sending;
     const base = copy.number;
-    const written = errand.write();
-    if (!options.keepalive && !(await written)) continue;
+    if (!options.keepalive && !(await errand.write())) continue;
     try {
       const answer = await transport.call("save", { session_id: session, changes, base, idempotency_key: key }, options);
       if (copy.sending !== sending) return true; // this page was frozen, and another has sent it

@@ -2,7 +2,7 @@
 
 import type { CreateSession } from "../generated/schemas.js";
 import { apply } from "./changes.js";
-import { copyFrom, copyOf, giveUp, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
+import { compose, copyFrom, copyOf, giveUp, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
 import type { Operations } from "./operations.js";
 import { peersOf, type Peers } from "./peers.js";
 import { keysOf } from "./pointers.js";
@@ -223,8 +223,10 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       const { initial, fields } = parts;
       const made = await transport.call("create", { ...fields, ...make, id, ...(initial && { state: initial as State }) });
       if (made.id !== id) await moveTo(made.id);
-      if (made.created) settled(settle(copy, copy.base, made.latest_number), 0);
-      else await catchUp(errand());
+      if (made.created) {
+        if (copy.sending) giveUp(copy); // it was never sent there
+        settled(settle(copy, copy.base, made.latest_number), 0);
+      } else if (!copy.sending) await catchUp(errand());
     } else if (!copy.sending) {
       if (!copy.number) void glimpse().catch(() => {});
       await catchUp(errand());
@@ -365,11 +367,25 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     await work({ save: true });
   };
 
+  let departed: Copy["sending"] = null;
+
+  /**
+   * The page may be going: what there is goes now, past whatever is waited for. A save that is under way is asked again
+   * in a way that outlives the page: it has its key.
+   */
+  const depart = (): void => {
+    if (!isMet || !isOpen || status.isReadOnly || copy.local === copy.base || (departed && copy.sending === departed)) return;
+    void save(errand(), { keepalive: true }).catch(() => {}).finally(() => quietly({ save: true }));
+    departed = copy.sending;
+  };
+
   // -- beginning and end -----------------------------------------------------------------------------------------
 
   /** Goes on from a record, with the edits that were made before it was there; false: another has taken it. */
   const take = async (from: JournalRecord, isMine: boolean): Promise<boolean> => {
     const found = copyFrom(isMine ? from : { ...from, sending: null, pending: null, next: copy.next });
+    // the other may have sent it as it was closed: asked for under its key, before anything is folded into it
+    if (isMine && (from.number || !Object.keys(from.base).length)) compose(found, environment.uuid);
     if (isMine && !(await journal!.write(record({ session: id, client }, found), [from]))) return false;
     const local = rebase(copy.sent, found.local, copy.local).state;
     Object.assign(copy, found, { local });
@@ -435,9 +451,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     else if (make) settleReady[0]();
     undo.push(
       page.listen((event) => {
-        if (event === "hidden" || event === "leaving") {
-          if (copy.local !== copy.base) void quietly({ save: true, keepalive: true });
-        } else if (event !== "offline") {
+        if (event === "hidden" || event === "leaving") depart();
+        else if (event !== "offline") {
           quietLooks = failures = 0;
           void quietly({ save: true, look: true });
           look();

@@ -5,6 +5,8 @@
 
 import * as asyouwere from "../../../../web/src/core/index.js";
 
+import { defaultEnvironment } from "../../../../web/src/core/environment.js";
+
 type Options = asyouwere.OpenOptions & { tokens?: string };
 
 const options = JSON.parse(decodeURIComponent(location.hash.slice(1) || "{}")) as Options;
@@ -19,9 +21,14 @@ for (const event of ["restored", "saved", "conflict", "expired", "reconnecting",
 
 const messages = (): { content: string }[] => ((session.state as { messages?: [] }).messages ?? []);
 
+// the most messages that were ever shown: nothing is shown twice in between
+let most = 0;
+session.subscribe(() => (most = Math.max(most, messages().length)));
+
+Object.defineProperty(window, "most", { get: () => most });
 Object.assign(window, {
-  asyouwere,
   session,
+  journal: defaultEnvironment().journal(JSON.parse(atob(options.token!.toString().split(".")[1]!)).sub),
   events,
   say: (content: string) => session.append("/messages", [{ role: "user", content }]),
   said: () => messages().map(({ content }) => content),
