@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar
 
 from asyouwere.service.http.admission import Slots
 from asyouwere.service.http.responses import ApiResponse, Rest
+from asyouwere.service.http.threads import one_thread
 
 if TYPE_CHECKING:
     from asyouwere.service.export import MarkdownWriter
@@ -29,14 +30,19 @@ _PDFS: Final = Slots(each=1, total=4)
 
 @functools.cache
 def _reading() -> ThreadPoolExecutor:
-    """The thread that reads pages for Markdown and PDF. Not asyncio's own: saves need those."""
-    return ThreadPoolExecutor(1, "reading")
+    """The thread that reads pages for Markdown and PDF."""
+    return one_thread("reading")
 
 
 @functools.cache
 def _typesetting() -> ThreadPoolExecutor:
     """The thread that waits for the process that makes a PDF."""
-    return ThreadPoolExecutor(1, "typesetting")
+    return one_thread("typesetting")
+
+
+def _load() -> None:
+    """What exports need is a fifth of a second of imports; not while the event loop waits."""
+    import asyouwere.service.export  # noqa: F401
 
 
 async def _in(executor: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -61,6 +67,7 @@ async def export(call: Call, format: Literal["json", "markdown", "pdf"]) -> ApiR
         if format == "json":
             name = f"session-{call.path['session_id'].lower()}.json"
             return _streamed((head, b",".join(lines)), _json(bool(lines), pages), stack, "application/json", name)
+        await _in(_reading(), _load)
         from asyouwere.service.export import MarkdownWriter, Reader, file_name
 
         reader = await _in(_reading(), Reader, head.decode())
@@ -110,6 +117,7 @@ async def _markdown(writer: MarkdownWriter, pages: AsyncIterator[list[bytes]]) -
 
 
 async def _pdf(call: Call) -> ApiResponse:
+    await _in(_reading(), _load)
     from asyouwere.service.export import PdfWriter, Reader, file_name
 
     reader: Reader | None = None

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from asyouwere.errors import AsYouWereError, Invalid, TooLarge, UnsupportedMediaType
+from asyouwere.service.http.threads import one_thread
 from asyouwere.service.models import RequestModel
 from asyouwere.state.exact_json import REQUEST_NESTING, as_text, each_member, parse_view
 
@@ -24,10 +25,6 @@ _T = TypeVar("_T")
 
 #: Bytes that take some milliseconds to go through.
 _LARGE: Final = 1 << 18
-
-#: Seconds that a thread may go on while another waits for the interpreter. At Python's own 5 ms each step of an
-#: ordinary request, of which it has a dozen, may wait for that long.
-_SWITCH_SECONDS: Final = 0.0005
 
 #: From glibc's malloc.h.
 _M_MMAP_THRESHOLD: Final = -3
@@ -79,20 +76,17 @@ async def run_off_loop_if_large(size: int, work: Callable[[], _T]) -> _T:
 
 @functools.cache
 def _large_bodies() -> ThreadPoolExecutor:
-    """The thread that reads large bodies. One: several would be no quicker, as they share the interpreter, and would
-    hand it to one another instead of to the requests of others.
+    """The thread that reads large bodies.
 
     Also has the C library return every large block of memory to the system as soon as it is free. By itself glibc
     takes the first large one that is freed as a sign to keep the next ones: a third copy of every large body, for
     good. Elsewhere (musl, macOS) there is nothing to be set.
     """
     import ctypes
-    import sys
 
-    sys.setswitchinterval(_SWITCH_SECONDS)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 17)
-    return ThreadPoolExecutor(1, "large-bodies")
+    return one_thread("large-bodies")
 
 
 def _check_media_type(headers: Mapping[str, str]) -> None:
