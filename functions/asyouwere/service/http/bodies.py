@@ -49,12 +49,12 @@ async def read_body(
     too_large = TooLarge("body_too_large", data=f'{{"limit_bytes":{limit}}}')
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
-    if on_large is not None and declared.isdecimal() and int(declared) > _LARGE:
-        await on_large()
-        on_large = None
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
+            if on_large is not None and declared.isdecimal() and int(declared) > _LARGE:
+                await on_large()
+                on_large = None
             async for piece in request.stream():
                 if len(body) + len(piece) > limit:
                     raise too_large
