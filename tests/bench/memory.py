@@ -32,10 +32,10 @@ def measure(place: Place) -> Iterator[Figure]:
             client = HttpClient(place, port=functions.port)
             session_id = json.loads(client.post("/functions/v1/sessions", json.dumps({"key": kind})))["id"]
             client.post(SAVE, f'{{"session_id":"{session_id}","state":{{"messages":["small"]}}}}')
-            before = _resident(functions.pid, "VmRSS")
+            before = resident(functions.pid, "VmRSS")
             Path(f"/proc/{functions.pid}/clear_refs").write_text("5")
             client.post(SAVE, f'{{"session_id":"{session_id}","state":{state}}}')
-            peak = _resident(functions.pid, "VmHWM")
+            peak = resident(functions.pid, "VmHWM")
         finally:
             functions.stop()
         size = len(state.encode())
@@ -64,7 +64,8 @@ def states() -> Iterator[tuple[str, str]]:
     yield f"{MOST_PARTS:,} parts, as many as a save may write", f'{{"a":{{{members}}}}}'
 
 
-def _resident(pid: int, name: str) -> int:
+def resident(pid: int, name: str) -> int:
+    """Bytes of a process by the kernel's count: VmRSS now, VmHWM at most so far."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
