@@ -333,7 +333,7 @@ SESSION_INSERT = (
     "key",
     "upstream",
     "metadata",
-    "expires_after", "parent_id",
+    "expires_after",
     "parent_id",
 )
 # id, user_id, kind and key for upserts, which name them; check_session() refuses another value
