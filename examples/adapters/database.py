@@ -37,7 +37,8 @@ class Database:
         named = ", ".join(f"{name} => %({name})s" for name in arguments)
         values = {name: _argument(value) for name, value in arguments.items()}
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            # a pipeline: who it is for and the call travel together
+            async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
                 await connection.execute(
                     "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)",
                     (self._claims,),

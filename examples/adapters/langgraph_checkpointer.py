@@ -13,8 +13,9 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
@@ -30,6 +31,17 @@ __all__ = ["AsYouWereSaver"]
 
 Config = Any  # langchain_core.runnables.RunnableConfig
 _PAGE = 50
+#: What a checkpoint is besides its values: so deep it is one part, which costs one row a save.
+_REST = "/langgraph/checkpoint/rest"
+_T = TypeVar("_T")
+_Values = dict[str, str | list[str]]
+
+
+@dataclass(frozen=True)
+class _Saved:
+    number: int
+    checkpoint_id: str
+    values: _Values
 
 
 class AsYouWereSaver(BaseCheckpointSaver[int]):
@@ -39,28 +51,42 @@ class AsYouWereSaver(BaseCheckpointSaver[int]):
         super().__init__()
         self._database = database
         self._prefix = prefix
+        self._ids: dict[str, str] = {}
         # what this process last saved of a session: the next save sends only what is new
-        self._saved: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._saved: dict[str, _Saved] = {}
 
     # -- sessions ------------------------------------------------------------------------------------
 
     def _key(self, thread_id: str, kind: str = "") -> str:
         return f"{self._prefix}{thread_id}{kind}"
 
-    async def _session(self, config: Config, kind: str) -> str:
-        """The session of a thread (kind ""), a namespace ("/ns") or the writes ("#writes"); made if there is none."""
-        thread_id = config["configurable"]["thread_id"]
-        root = await self._database.one("get_or_create_session", p_key=self._key(thread_id))
-        if not kind:
-            return str(root["id"])
-        child = await self._database.one(
-            "get_or_create_session", p_key=self._key(thread_id, kind), p_parent_id=root["id"]
-        )
-        return str(child["id"])
+    async def _in_session(self, config: Config, kind: str, work: Callable[[str], Awaitable[_T]]) -> _T:
+        """Does `work` in the session of a thread (kind ""), a namespace ("/ns") or the writes ("#writes").
+
+        Made if there is none; again if it was deleted meanwhile.
+        """
+        key = self._key(config["configurable"]["thread_id"], kind)
+        if session_id := self._ids.get(key):
+            try:
+                return await work(session_id)
+            except Refused as exc:
+                if exc.code != "session_not_found":
+                    raise
+        root = await self._database.one("get_or_create_session", p_key=self._key(config["configurable"]["thread_id"]))
+        session = root
+        if kind:
+            session = await self._database.one("get_or_create_session", p_key=key, p_parent_id=root["id"])
+        self._ids[key] = str(session["id"])
+        return await work(self._ids[key])
 
     async def _found(self, config: Config, kind: str) -> str | None:
-        session = await found_or_none(self._database, self._key(config["configurable"]["thread_id"], kind))
-        return str(session["id"]) if session else None
+        key = self._key(config["configurable"]["thread_id"], kind)
+        if key not in self._ids:
+            session = await found_or_none(self._database, key)
+            if session is None:
+                return None
+            self._ids[key] = str(session["id"])
+        return self._ids[key]
 
     async def _number(self, session_id: str, checkpoint_id: str | None) -> int | None:
         if checkpoint_id is None:
@@ -72,41 +98,43 @@ class AsYouWereSaver(BaseCheckpointSaver[int]):
 
     async def aput(self, config: Config, checkpoint: Any, metadata: Any, new_versions: Any) -> Config:
         namespace = _namespace(config)
-        session_id = await self._session(config, _kind(namespace))
         parent = get_checkpoint_id(config)
-        values = {channel: self._encoded(value) for channel, value in checkpoint["channel_values"].items()}
+        values = {channel: self._text(value) for channel, value in checkpoint["channel_values"].items()}
         rest = {name: value for name, value in checkpoint.items() if name != "channel_values"} | {"parent": parent}
         said = {
             "p_external_id": checkpoint["id"],
             "p_idempotency_key": checkpoint["id"],  # a retry whose first answer was lost
             "p_metadata": get_checkpoint_metadata(config, metadata),
-            "p_parent_number": await self._number(session_id, parent),
         }
-        saved = None
-        if known := self._saved.pop(session_id, None):
-            base, before = known
-            changes = _changes(before, values)
-            changes["set"]["/checkpoint"] = rest
-            try:
-                saved = await self._database.one(
-                    "create_session_snapshot", p_session_id=session_id, p_changes=changes, p_base=base,
-                    p_on_conflict="reject", **said,
-                )  # fmt: skip
-            except Refused as exc:
-                if exc.code not in ("conflict", "snapshot_gone", "idempotency_key_reused", "snapshot_exists"):
-                    raise
-        if saved is None:
-            try:
-                saved = await self._database.one(
-                    "create_session_snapshot", p_session_id=session_id,
-                    p_state={"values": values, "checkpoint": rest}, **said,
-                )  # fmt: skip
-            except Refused as exc:
-                if exc.code not in ("idempotency_key_reused", "snapshot_exists"):
-                    raise  # the checkpoint is there already
-        if saved is not None and not saved["replayed"]:
-            self._saved[session_id] = (saved["number"], values)
+
+        async def put(session_id: str) -> None:
+            known = self._saved.pop(session_id, None)
+            if known is not None and known.checkpoint_id == parent:
+                said["p_parent_number"] = known.number
+            else:
+                said["p_parent_number"] = await self._number(session_id, parent)
+            saved = None
+            if known is not None:
+                changes = _changes(known.values, values, rest)
+                saved = await self._save(
+                    session_id, p_changes=changes, p_base=known.number, p_on_conflict="reject", **said
+                )
+            if saved is None:  # somebody else was here since
+                saved = await self._save(session_id, p_state=_state(values, rest), **said)
+            if saved is not None and not saved["replayed"]:
+                self._saved[session_id] = _Saved(saved["number"], checkpoint["id"], values)
+
+        await self._in_session(config, _kind(namespace), put)
         return _config(config, namespace, checkpoint["id"])
+
+    async def _save(self, session_id: str, **arguments: Any) -> dict[str, Any] | None:
+        """The answer; None if others saved since the base, or if the checkpoint is there already."""
+        try:
+            return await self._database.one("create_session_snapshot", p_session_id=session_id, **arguments)
+        except Refused as exc:
+            if exc.code in ("conflict", "snapshot_gone", "idempotency_key_reused", "snapshot_exists"):
+                return None
+            raise
 
     async def aput_writes(
         self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -116,27 +144,30 @@ class AsYouWereSaver(BaseCheckpointSaver[int]):
         for place, (channel, value) in enumerate(writes):
             index = WRITES_IDX_MAP.get(channel, place)
             address = pointer(_namespace(config), config["configurable"]["checkpoint_id"], f"{task_id},{index}")
-            changes["add" if index >= 0 else "set"][address] = [task_path, channel, self._encoded(value, whole=True)]
-        session_id = await self._session(config, "#writes")
-        await self._database.one("create_session_snapshot", p_session_id=session_id, p_changes=changes)
+            changes["add" if index >= 0 else "set"][address] = [task_path, channel, self._encoded(value)]
+
+        async def put(session_id: str) -> None:
+            await self._database.one("create_session_snapshot", p_session_id=session_id, p_changes=changes)
+
+        await self._in_session(config, "#writes", put)
 
     # -- reading -------------------------------------------------------------------------------------
 
     async def aget_tuple(self, config: Config) -> CheckpointTuple | None:
-        session_id = await self._found(config, _kind(_namespace(config)))
-        if session_id is None:
-            return None
-        try:
-            snapshot = await self._database.one(
-                "get_snapshot", p_session_id=session_id, p_external_id=get_checkpoint_id(config)
-            )
-        except Refused as exc:
-            if exc.code in ("snapshot_not_found", "snapshot_gone"):
-                return None
-            raise
-        if not snapshot["number"]:
-            return None
-        return await self._tuple(config, _namespace(config), snapshot)
+        namespace = _namespace(config)
+        while session_id := await self._found(config, _kind(namespace)):
+            try:
+                snapshot = await self._database.one(
+                    "get_snapshot", p_session_id=session_id, p_external_id=get_checkpoint_id(config)
+                )
+                return await self._tuple(config, namespace, snapshot) if snapshot["number"] else None
+            except Refused as exc:
+                if exc.code in ("snapshot_not_found", "snapshot_gone"):
+                    return None
+                if exc.code != "session_not_found":
+                    raise
+                self._ids.clear()  # deleted, and perhaps made anew since
+        return None
 
     async def alist(
         self, config: Config | None, *, filter: dict[str, Any] | None = None, before: Config | None = None,
@@ -188,7 +219,7 @@ class AsYouWereSaver(BaseCheckpointSaver[int]):
 
     async def _tuple(self, thread: Config, namespace: str, snapshot: dict[str, Any]) -> CheckpointTuple:
         state = snapshot["state"]
-        rest = dict(state["checkpoint"])
+        rest = dict(state["langgraph"]["checkpoint"]["rest"])
         parent = rest.pop("parent")
         checkpoint = rest | {
             "channel_values": {channel: self._decoded(value) for channel, value in state["values"].items()}
@@ -221,6 +252,8 @@ class AsYouWereSaver(BaseCheckpointSaver[int]):
         session = await found_or_none(self._database, self._key(thread_id))
         if session is not None:
             await self._database.call("delete_session", p_session_id=session["id"])
+        self._ids.clear()
+        self._saved.clear()
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         for thread_id in thread_ids:
@@ -238,12 +271,16 @@ class AsYouWereSaver(BaseCheckpointSaver[int]):
 
     # -- values --------------------------------------------------------------------------------------
 
-    def _encoded(self, value: Any, whole: bool = False) -> Any:
-        """JSON as it is, any other value as the serializer's bytes; a list item by item, so that it can grow."""
+    def _text(self, value: Any) -> str | list[str]:
+        """JSON text, of a list that of each item: so it can grow, and costs what is new."""
+        if type(value) is list:
+            return [json.dumps(self._encoded(item)) for item in value]
+        return json.dumps(self._encoded(value))
+
+    def _encoded(self, value: Any) -> Any:
+        """JSON as it is, any other value as the serializer's bytes."""
         if _is_plain(value):
             return value
-        if type(value) is list and not whole:
-            return [self._encoded(item, whole=True) for item in value]
         kind, data = self.serde.dumps_typed(value)
         return {"$serialized": kind, "data": base64.b64encode(data).decode()}
 
@@ -272,24 +309,28 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return value is None or type(value) in (bool, str)
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What leads from one set of channel values to another; a list that has grown is appended to."""
-    changes: dict[str, Any] = {"set": {}, "append": {}, "remove": []}
+def _changes(before: _Values, after: _Values, rest: dict[str, Any]) -> str:
+    """What leads from one set of channel values to another, as JSON; a list that has grown is appended to."""
+    written, appended = [f'"{_REST}":{json.dumps(rest)}'], []
     for channel, value in after.items():
-        old, address = before.get(channel), pointer("values", channel)
-        if channel not in before:
-            changes["set"][address] = value
-        elif old and type(old) is list and type(value) is list and _same(old, value[: len(old)]):
-            if len(value) > len(old):
-                changes["append"][address] = value[len(old) :]
-        elif not _same(old, value):
-            changes["set"][address] = value
-    changes["remove"] = [pointer("values", channel) for channel in before if channel not in after]
-    return changes
+        old, address = before.get(channel), json.dumps(pointer("values", channel))
+        if old == value:
+            continue
+        if old and isinstance(old, list) and isinstance(value, list) and old == value[: len(old)]:
+            appended.append(f"{address}:{_joined(value[len(old) :])}")
+        else:
+            written.append(f"{address}:{_joined(value)}")
+    gone = [pointer("values", channel) for channel in before if channel not in after]
+    return f'{{"set":{{{",".join(written)}}},"append":{{{",".join(appended)}}},"remove":{json.dumps(gone)}}}'
 
 
-def _same(one: Any, other: Any) -> bool:
-    return json.dumps(one) == json.dumps(other)  # not ==, to which 1, 1.0 and True are the same
+def _state(values: _Values, rest: dict[str, Any]) -> str:
+    members = ",".join(f"{json.dumps(channel)}:{_joined(value)}" for channel, value in values.items())
+    return f'{{"values":{{{members}}},"langgraph":{{"checkpoint":{{"rest":{json.dumps(rest)}}}}}}}'
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else f"[{','.join(text)}]"
 
 
 def _namespace(config: Config) -> str:
