@@ -8096,13 +8096,13 @@ begin
             -- as long as their chunks are kept
             select count(*) from (
                 (select from public.session_turns t
-                where t.started_by = p_person and t.status <> 'interrupted'
-                    and t.ended_at > now() - v_settings.keep_chunks_for
+                where t.started_by = p_person and t.ended_at > now() - v_settings.keep_chunks_for
                 limit v_settings.max_recent_turns_per_user)
                 union all
                 (select from public.session_turns t
-                where t.started_by = p_person and t.status = 'interrupted'
+                where t.started_by = p_person and t.status = 'interrupted' and t.last_seq > 0
                     and t.ended_at > now() - v_settings.delete_expired_after
+                    and t.ended_at <= now() - v_settings.keep_chunks_for
                 limit v_settings.max_recent_turns_per_user)) n)
     ) c
     where c.used >= c.most
@@ -8473,17 +8473,19 @@ begin
     -- Definer: access is checked in the statement. The everyday poll finds nothing: one statement, without
     -- the settings of look_at_turn(), which would cost a tenth of it.
     select t.id, t.status, t.started_by, t.lease_until, t.stop_requested_at is not null,
-        p_after_seq + 1, '[]', p_after_seq + 1, false, t.number, t.position, t.started_at, t.ended_at
+        c.seq + 1, '[]', c.seq + 1, false, t.number, t.position, t.started_at, t.ended_at
     into v_state
-    from public.session_turns t, public.free_agent_sessions s
+    from public.session_turns t
+    cross join lateral (
+        select l.seq from asyouwere.turn_chunks l
+        where l.session = t.internal_session_id and l.turn = t.internal_id
+        order by l.session desc, l.turn desc, l.seq desc limit 1) c
+    cross join public.free_agent_sessions s
     where t.session_id = p_session_id and t.id = p_turn_id and s.id = p_session_id
         and t.status = 'running' and t.lease_until > clock_timestamp()
         and (s.user_id = auth.uid()
             or s.visibility <> 'public' and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
-        and p_after_seq = (
-            select c.seq from asyouwere.turn_chunks c
-            where c.session = t.internal_session_id and c.turn = t.internal_id
-            order by c.session desc, c.turn desc, c.seq desc limit 1);
+        and c.seq = p_after_seq;
     if not found then
         v_state := asyouwere.look_at_turn(p_session_id, p_turn_id, p_after_seq);
     end if;
@@ -8934,6 +8936,9 @@ begin
             v_given.message := coalesce(v_given.message, '{"role":"assistant"}');
             perform asyouwere.refuse_turn_message(v_given.message);
         end if;
+        if asyouwere.is_limited() then
+            perform asyouwere.refuse_turns(auth.uid()); -- their chunks are kept as well
+        end if;
         insert into public.session_turns (
             session_id, id, internal_session_id, status, started_by, started_at, lease_seconds, lease_until,
             ended_at, last_seq, number, position, message, due_at)
@@ -8960,8 +8965,8 @@ exception
 end;
 $$;
 comment on function asyouwere.import_turns is
-    'The turns of an export, as the caller''s. Raises invalid_argument, too_large and what a part can be '
-    'refused for.';
+    'The turns of an export, as the caller''s. Raises invalid_argument, too_large, quota_exceeded and what a '
+    'part can be refused for.';
 revoke execute on function asyouwere.import_turns from public;
 
 -- 26_turn_realtime.sql

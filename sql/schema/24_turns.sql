@@ -199,13 +199,13 @@ begin
             -- as long as their chunks are kept
             select count(*) from (
                 (select from public.session_turns t
-                where t.started_by = p_person and t.status <> 'interrupted'
-                    and t.ended_at > now() - v_settings.keep_chunks_for
+                where t.started_by = p_person and t.ended_at > now() - v_settings.keep_chunks_for
                 limit v_settings.max_recent_turns_per_user)
                 union all
                 (select from public.session_turns t
-                where t.started_by = p_person and t.status = 'interrupted'
+                where t.started_by = p_person and t.status = 'interrupted' and t.last_seq > 0
                     and t.ended_at > now() - v_settings.delete_expired_after
+                    and t.ended_at <= now() - v_settings.keep_chunks_for
                 limit v_settings.max_recent_turns_per_user)) n)
     ) c
     where c.used >= c.most

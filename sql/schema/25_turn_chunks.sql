@@ -226,17 +226,19 @@ begin
     -- Definer: access is checked in the statement. The everyday poll finds nothing: one statement, without
     -- the settings of look_at_turn(), which would cost a tenth of it.
     select t.id, t.status, t.started_by, t.lease_until, t.stop_requested_at is not null,
-        p_after_seq + 1, '[]', p_after_seq + 1, false, t.number, t.position, t.started_at, t.ended_at
+        c.seq + 1, '[]', c.seq + 1, false, t.number, t.position, t.started_at, t.ended_at
     into v_state
-    from public.session_turns t, public.free_agent_sessions s
+    from public.session_turns t
+    cross join lateral (
+        select l.seq from asyouwere.turn_chunks l
+        where l.session = t.internal_session_id and l.turn = t.internal_id
+        order by l.session desc, l.turn desc, l.seq desc limit 1) c
+    cross join public.free_agent_sessions s
     where t.session_id = p_session_id and t.id = p_turn_id and s.id = p_session_id
         and t.status = 'running' and t.lease_until > clock_timestamp()
         and (s.user_id = auth.uid()
             or s.visibility <> 'public' and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
-        and p_after_seq = (
-            select c.seq from asyouwere.turn_chunks c
-            where c.session = t.internal_session_id and c.turn = t.internal_id
-            order by c.session desc, c.turn desc, c.seq desc limit 1);
+        and c.seq = p_after_seq;
     if not found then
         v_state := asyouwere.look_at_turn(p_session_id, p_turn_id, p_after_seq);
     end if;

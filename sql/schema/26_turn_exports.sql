@@ -98,6 +98,9 @@ begin
             v_given.message := coalesce(v_given.message, '{"role":"assistant"}');
             perform asyouwere.refuse_turn_message(v_given.message);
         end if;
+        if asyouwere.is_limited() then
+            perform asyouwere.refuse_turns(auth.uid()); -- their chunks are kept as well
+        end if;
         insert into public.session_turns (
             session_id, id, internal_session_id, status, started_by, started_at, lease_seconds, lease_until,
             ended_at, last_seq, number, position, message, due_at)
@@ -124,6 +127,6 @@ exception
 end;
 $$;
 comment on function asyouwere.import_turns is
-    'The turns of an export, as the caller''s. Raises invalid_argument, too_large and what a part can be '
-    'refused for.';
+    'The turns of an export, as the caller''s. Raises invalid_argument, too_large, quota_exceeded and what a '
+    'part can be refused for.';
 revoke execute on function asyouwere.import_turns from public;

@@ -172,7 +172,15 @@ def test_begin__interrupted_turns_count_as_long_as_their_chunks_are_kept(db: Db)
                 with db.refuses("quota_exceeded"):
                     begin(db, sessions[2])
             else:
-                begin(db, sessions[2])
+                turn = begin(db, sessions[2])
+                flush(db, sessions[2], turn, 1)
+                run_out(db, turn)
+                look(db, sessions[2])
+                db.superuser.execute(
+                    "update public.session_turns set ended_at = now() - interval '1 day' where id = %s", (turn,)
+                )
+                for session_id in sessions[:2]:  # nothing is kept of one without chunks
+                    finish(db, session_id, begin(db, session_id))
 
 
 def test_interrupted__past_the_owners_quota_there_is_no_message(db: Db) -> None:

@@ -298,3 +298,15 @@ def test_import__turns_too_large_or_deep(db: Db, session_id: UUID) -> None:
         deep = [deep]
     with db.refuses("nesting_too_deep"):
         imported(db, [{**ONE, "chunks": deep}])
+
+
+def test_import__turns_count_as_if_they_had_been_begun(db: Db) -> None:
+    db.superuser.execute("update asyouwere.settings set max_recent_turns_per_user = 3")
+    try:
+        with db.acting_as("zoe"):
+            turns = [{**ONE, "id": str(UUID(int=n)), "chunks": ["x"]} for n in range(4)]
+            with db.refuses("quota_exceeded"):
+                imported(db, turns)
+            imported(db, turns[:3])
+    finally:
+        db.superuser.execute("update asyouwere.settings set max_recent_turns_per_user = default")

@@ -115,10 +115,10 @@ def test_get_turn__reads_from_any_number_on(db: Db, session_id: UUID) -> None:
     turn = begin(db, session_id)
     for first in (1, 4, 7):
         flush(db, session_id, turn, first, *(str(n) for n in range(first, first + 3)))
-    for after in range(12):
+    for after in (*range(12), 2_147_483_647, -2_147_483_648):
         state = look(db, session_id, turn, after)
-        assert state["chunks"] == [str(n) for n in range(after + 1, 10)], after
-        assert (state["first_seq"], state["next_seq"], state["more"]) == (min(after, 9) + 1, 10, False)
+        assert state["chunks"] == [str(n) for n in range(max(after, 0) + 1, 10)], after
+        assert (state["first_seq"], state["next_seq"], state["more"]) == (min(max(after, 0), 9) + 1, 10, False)
 
 
 def test_get_turn__comes_in_pages(db: Db, session_id: UUID) -> None:
