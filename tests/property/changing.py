@@ -47,6 +47,12 @@ class Changes:
     sets: list[tuple[Keys, Any]] = field(default_factory=list)
     appends: list[tuple[Keys, list[str]]] = field(default_factory=list)
     removes: list[Keys] = field(default_factory=list)
+    adds: list[tuple[Keys, Any]] = field(default_factory=list)
+    onces: list[tuple[Keys, str, list[str]]] = field(default_factory=list)
+    """List, name of the member that tells items apart, items."""
+    expects: list[tuple[Keys, tuple[Any]]] = field(default_factory=list)
+    """In a tuple of their own, so that null is no nothing."""
+    absents: list[Keys] = field(default_factory=list)
 
 
 def changes_of(text: str) -> Changes:
@@ -57,6 +63,17 @@ def changes_of(text: str) -> Changes:
             changes.sets = [(_keys(pointer), value) for pointer, value in content]
         elif name == "append":
             changes.appends = [(_keys(pointer), [dump(item) for item in items]) for pointer, items in content]
+        elif name == "add":
+            changes.adds = [(_keys(pointer), value) for pointer, value in content]
+        elif name == "append_once":
+            changes.onces = [
+                (_keys(pointer), dict(inside)["by"], [dump(item) for item in dict(inside)["items"]])
+                for pointer, inside in content
+            ]
+        elif name == "expect":
+            changes.expects = [(_keys(pointer), (value,)) for pointer, value in content]
+        elif name == "expect_absent":
+            changes.absents = [_keys(pointer) for pointer in content]
         else:
             changes.removes = [_keys(pointer) for pointer in content]
     # the state itself can be set to an object, and nothing else; change rows have no word for the rest
@@ -66,9 +83,7 @@ def changes_of(text: str) -> Changes:
         raise Refused("invalid_address", "not_a_list", "invalid_changes")
     # what may be an item, and then is kept whole, is looked at when that is known
     if any(
-        written_twice(value, len(keys))
-        for keys, value in changes.sets
-        if not keys or not INDEX.fullmatch(keys[-1])
+        written_twice(value, len(keys)) for keys, value in changes.sets if not keys or not INDEX.fullmatch(keys[-1])
     ):
         raise Refused("invalid_state", *([OVERLAPPING] if overlap(changes) or may_overlap(changes) else []))
     return changes
@@ -83,9 +98,14 @@ def _keys(pointer: str) -> Keys:
 
 def overlap(changes: Changes) -> bool:
     """Whether one address lies in another. Items of a list may be set and removed beside an append to it."""
-    alone = [keys for keys, _ in changes.sets] + changes.removes
+    alone = _alone(changes)
     lists = [keys for keys, _ in changes.appends]
+    expected = [keys for keys, _ in changes.expects] + changes.absents
     return any(
+        _within(keys, other) or _within(other, keys)
+        for index, keys in enumerate(expected)
+        for other in expected[:index]
+    ) or any(
         any(_within(keys, other) or _within(other, keys) for other in alone[:index])
         or any(_within(other, keys) for other in lists)
         for index, keys in enumerate(alone)
@@ -94,7 +114,7 @@ def overlap(changes: Changes) -> bool:
 
 def may_overlap(changes: Changes) -> bool:
     """Whether an address lies in a list that is appended to and is no item of it: wrong in any case."""
-    alone = [keys for keys, _ in changes.sets] + changes.removes
+    alone = _alone(changes)
     lists = [keys for keys, _ in changes.appends]
     return any(
         _within(keys, other) and not (len(keys) == len(other) + 1 and INDEX.fullmatch(keys[-1]))
@@ -103,28 +123,41 @@ def may_overlap(changes: Changes) -> bool:
     ) or any(_within(keys, other) for other in lists for keys in lists if keys is not other)
 
 
+def _alone(changes: Changes) -> list[Keys]:
+    """Addresses that nothing else may be done to."""
+    return [
+        *(keys for keys, _ in changes.sets),
+        *changes.removes,
+        *(keys for keys, _ in changes.adds),
+        *(keys for keys, _, _ in changes.onces),
+    ]
+
+
 def _within(inner: Keys, outer: Keys) -> bool:
     return inner[: len(outer)] == outer
 
 
-def done(tree: State, changes: Changes, shape: State) -> tuple[State, State]:
+def done(tree: State, changes: Changes, shape: State, writes: Changes | None = None) -> tuple[State, State]:
     """The state after set and remove, and after append, too. Raises Refused with the codes of all mistakes.
 
-    shape: the state that tells items of lists from members.
+    shape: the state that tells items of lists from members; writes: what conditions write.
     """
+    writes = writes or Changes()
     codes: set[str] = set()
     before_appends = tree
+    for changed, told_by in ((changes, shape), (Changes(writes.sets), tree)):
+        try:
+            before_appends = replaced(before_appends, changed, told_by)
+        except Refused as refused:
+            codes |= refused.codes
     try:
-        before_appends = replaced(tree, changes, shape)
-    except Refused as refused:
-        codes |= refused.codes
-    try:
-        after = appended(before_appends, changes)
+        after = appended(before_appends, Changes(appends=changes.appends + writes.appends))
     except Refused as refused:
         codes |= refused.codes
     if codes:
         # with a list made halfway, another of these names the same mistake
-        raise Refused(*codes, *(MISPLACED if codes & MISPLACED and changes.appends else []))
+        made = changes.appends or writes.appends or writes.sets
+        raise Refused(*codes, *(MISPLACED if codes & MISPLACED and made else []))
     return before_appends, after
 
 
@@ -258,9 +291,7 @@ def merged(base: State, mine: State, theirs: State) -> Merge:
     return merge
 
 
-def _merge_objects(
-    base: State, mine: State, theirs: State, keys: Keys, conflicts: list[Address]
-) -> dict[str, Tree]:
+def _merge_objects(base: State, mine: State, theirs: State, keys: Keys, conflicts: list[Address]) -> dict[str, Tree]:
     result: dict[str, Tree] = {}
     for key in {**base, **theirs, **mine}:
         value = _merge(base.get(key), mine.get(key), theirs.get(key), (*keys, key), conflicts)

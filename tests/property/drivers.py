@@ -75,7 +75,7 @@ class Driver(Protocol):
 
     def new_session(self) -> Handle: ...
     def save(self, session: Handle, op: Operation) -> dict[str, Any]:
-        """number, created, replayed, merged, changed_parts, size_bytes, message_count, others (text)."""
+        """number, created, replayed, merged, changed_parts, size_bytes, message_count, others, existing (text)."""
         ...
 
     def append_messages(self, session: Handle, op: Operation) -> dict[str, Any]:
@@ -134,6 +134,21 @@ def rows_of_changes(changes: Changes) -> list[Row]:
             rows.append(("set", path_of(keys), None, dump(value)))
         else:
             rows += _rows_of_value(keys, opened(value, len(keys)))
+    for keys in changes.absents:
+        rows.append(("expect_absent", path_of(keys), None if INDEX.fullmatch(keys[-1]) else -1, None))
+    for op, keys, value in [
+        *(("add", keys, value) for keys, value in changes.adds),
+        *(("expect", keys, value) for keys, (value,) in changes.expects),
+    ]:
+        if keys and INDEX.fullmatch(keys[-1]):
+            rows.append((op, path_of(keys), None, dump(value)))
+        else:
+            head, *inside = _rows_of_value(keys, opened(value, len(keys)))
+            rows.append((op, *head[1:]))
+            rows += [("expect_in" if op == "expect" else "in", *row[1:]) for row in inside]
+    for keys, name, bodies in changes.onces:
+        rows.append(("by", path_of(keys), None, dump(name)))
+        rows += [("once", path_of(keys), None, body) for body in bodies]
     for keys, bodies in changes.appends:
         rows += [("append", path_of(keys), None, body) for body in bodies]
     return rows

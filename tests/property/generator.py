@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
 from tests.property.changing import Changes, Refused, appended, overlap, replaced
-from tests.property.exact import Keys, Members, Number, State, Tree, dump, parse, pointer_of, render
+from tests.property.exact import Keys, Members, Number, State, Tree, dump, parse, pointer_of, render, written_twice
 from tests.property.model import Operation, SessionModel
 
 PLAIN_KEYS = ["a", "b", "memory", "messages", "step"]
@@ -25,6 +26,7 @@ STRINGS = [
     "\x01\x7f", "\x01\x03", "été", "שלום", "{}", "[]", "[1]", "null", "null ", "1e999", "~0~1",
     "日本語" * 20, "y" * 300, "\\", '\\"',
 ]  # fmt: skip
+IDS = ["a", "b", "c", "\0", "\ud800", "é", Number("1"), Number("1.0"), Number("-0"), "1", 'a"b', ""]
 LABELS = ["first", "before the change", "ünï"]
 
 
@@ -53,9 +55,7 @@ class Generator:
             return dict(self.random.choice(keyed))
         if chance() < 0.62:
             return self._save(on, model, keyed)
-        kind = self.random.choices(
-            ["messages", "revert", "label", "fork", "import", "prune"], [8, 7, 8, 2, 2, 5]
-        )[0]
+        kind = self.random.choices(["messages", "revert", "label", "fork", "import", "prune"], [8, 7, 8, 2, 2, 5])[0]
         if kind == "messages":
             items = [self._message() for _ in range(self.random.choice([1, 1, 1, 2, 3]))]
             return {"do": kind, "on": on, "items": items, "key": self._key(keyed), "way": self._way()}
@@ -140,17 +140,13 @@ class Generator:
         """A value with at most that many levels of containers."""
         kind = self.random.random()
         if depth > 0 and kind < 0.35:
-            members = Members(
-                (self._name(), self.value(depth - 1)) for _ in range(self.random.choice([0, 1, 2, 3]))
-            )
+            members = Members((self._name(), self.value(depth - 1)) for _ in range(self.random.choice([0, 1, 2, 3])))
             return members if self.random.random() < 0.1 else Members(dict(members).items())
         if depth > 0 and kind < 0.6:
             return [self.value(depth - 1) for _ in range(self.random.choice([0, 0, 1, 2, 4]))]
         if kind < 0.8:
             return Number(self.random.choice(NUMBERS))
-        return self.random.choice(
-            [True, False, None, self.random.choice(STRINGS), self.random.choice(STRINGS)]
-        )
+        return self.random.choice([True, False, None, self.random.choice(STRINGS), self.random.choice(STRINGS)])
 
     def _container(self) -> Any:
         made = self.value(self.random.choice([1, 2, 3, 4]))
@@ -176,13 +172,19 @@ class Generator:
 
     def changes(self, known: State) -> str:
         """Changes, as text, that a client may make to the state it knows; not all of them right."""
-        changes = self._some_changes(known)
+        changes = self._some_changes(known, conditional=True)
         sets = Members((pointer_of((keys, -1)), value) for keys, value in changes.sets)
-        appends = Members(
-            (pointer_of((keys, -1)), [parse(b) for b in bodies]) for keys, bodies in changes.appends
-        )
+        appends = Members((pointer_of((keys, -1)), [parse(b) for b in bodies]) for keys, bodies in changes.appends)
         content = Members(
-            [("set", sets), ("append", appends), ("remove", [pointer_of((k, -1)) for k in changes.removes])]
+            [
+                ("set", sets),
+                ("append", appends),
+                ("remove", [pointer_of((k, -1)) for k in changes.removes]),
+                ("add", Members((pointer_of((keys, -1)), value) for keys, value in changes.adds)),
+                ("append_once", Members(map(_once, changes.onces))),
+                ("expect", Members((pointer_of((keys, -1)), value) for keys, (value,) in changes.expects)),
+                ("expect_absent", [pointer_of((k, -1)) for k in changes.absents]),
+            ]
         )
         members = Members((name, inside) for name, inside in content if inside or self.random.random() < 0.1)
         text = dump(members)
@@ -196,16 +198,55 @@ class Generator:
             )
         return text
 
-    def _some_changes(self, known: State) -> Changes:
+    def _some_changes(self, known: State, *, conditional: bool = False) -> Changes:
         changes = Changes()
         for _ in range(self.random.choice([1, 1, 2, 3, 5])):
-            trial = Changes(list(changes.sets), list(changes.appends), list(changes.removes))
-            self._add_change(trial, known)
+            trial = copy.deepcopy(changes)
+            if conditional and self.random.random() < 0.25:
+                self._add_condition(trial, known)
+            else:
+                self._add_change(trial, known)
             # an address written twice in "set" would be a key written twice
-            twice = len({keys for keys, _ in trial.sets}) < len(trial.sets)
+            twice = any(
+                len({keys for keys, _ in places}) < len(places)
+                for places in (trial.sets, trial.adds, [(keys, None) for keys, _, _ in trial.onces], trial.expects)
+            )
             if not overlap(trial) or (not twice and self.random.random() < 0.03):
                 changes = trial
         return changes
+
+    def _add_condition(self, changes: Changes, known: State) -> None:
+        keys, node = self._somewhere(known)
+        inner = (*keys, self._name()) if isinstance(node, dict) else keys
+        kind = self.random.choice(["add", "add", "once", "once", "expect", "absent"])
+        if kind == "add":
+            changes.adds.append((self.random.choice([inner, keys or inner]), self._once_written()))
+        elif kind == "once":
+            place = keys if isinstance(node, list) else inner
+            name = self.random.choice(["id", "id", "id", "key/~", "\0"])
+            items = [
+                Members([(name, self.random.choice(IDS)), ("v", self.value(1))])
+                for _ in range(self.random.choice([0, 1, 1, 2, 4]))
+            ]
+            changes.onces.append((place, name, [dump(item) for item in items]))
+        elif kind == "expect" and self.random.random() < 0.8:
+            item = self.random.randrange(len(node)) if isinstance(node, list) and node else None
+            if item is not None and self.random.random() < 0.5:
+                changes.expects.append(((*keys, str(item)), (parse(node[item]),)))
+            else:
+                changes.expects.append((keys, (parse(render(node)),)))
+        elif kind == "expect":
+            changes.expects.append((inner, (self._once_written(),)))
+        elif self.random.random() < 0.8 or not keys:
+            changes.absents.append((*keys, str(len(node))) if isinstance(node, list) else (*keys, "none such"))
+        else:
+            changes.absents.append(keys)
+
+    def _once_written(self) -> Any:
+        """A value in which no key stands twice."""
+        while written_twice(value := self.value(self.random.choice([0, 0, 1, 2, 3])), 0):
+            continue
+        return value
 
     def _add_change(self, changes: Changes, known: State) -> None:
         keys, node = self._somewhere(known)
@@ -221,11 +262,7 @@ class Generator:
         elif chance < 0.70:
             changes.removes.append(keys)
         elif chance < 0.96:
-            value = (
-                self._container()
-                if self.random.random() < 0.3
-                else self.value(self.random.choice([0, 0, 1, 3]))
-            )
+            value = self._container() if self.random.random() < 0.3 else self.value(self.random.choice([0, 0, 1, 3]))
             changes.sets.append((keys, value))
         else:
             # below a part, or where nothing is
@@ -243,8 +280,7 @@ class Generator:
         count = len(items)
         if chance < 0.45:
             bodies = [
-                dump(self.value(self.random.choice([0, 1, 2])))
-                for _ in range(self.random.choice([1, 1, 2, 3]))
+                dump(self.value(self.random.choice([0, 1, 2]))) for _ in range(self.random.choice([1, 1, 2, 3]))
             ]
             _append(changes, keys, bodies)
         elif chance < 0.65 and count:
@@ -271,6 +307,11 @@ class Generator:
             key = self.random.choice(list(node))
             node, keys = node[key], (*keys, key)
         return keys, node
+
+
+def _once(once: tuple[Keys, str, list[str]]) -> tuple[str, Members]:
+    keys, name, bodies = once
+    return pointer_of((keys, -1)), Members([("by", name), ("items", [parse(body) for body in bodies])])
 
 
 def _append(changes: Changes, keys: Keys, bodies: list[str]) -> None:

@@ -22,6 +22,7 @@ from tests.property.model import Operation
 from tests.support.database import Db
 
 SAVED = ("number", "created", "replayed", "merged", "changed_parts", "size_bytes", "message_count")
+TEXTS = ("others", "existing")
 
 
 class HttpDriver:
@@ -94,16 +95,10 @@ class HttpDriver:
         self._connections[as_service] = connection, time.monotonic()
         return connection
 
-    def _post(
-        self, path: str, fields: dict[str, Any], *, as_service: bool = False, key: str | None = None
-    ) -> str:
+    def _post(self, path: str, fields: dict[str, Any], *, as_service: bool = False, key: str | None = None) -> str:
         """POST an object of JSON texts, in a spelling that follows from the content; None is left out."""
-        body = (
-            "{" + ",".join(f"{json.dumps(n)}:{text}" for n, text in fields.items() if text is not None) + "}"
-        )
-        return self.request(
-            "POST", path, respell(body, zlib.crc32(body.encode())), as_service=as_service, key=key
-        )
+        body = "{" + ",".join(f"{json.dumps(n)}:{text}" for n, text in fields.items() if text is not None) + "}"
+        return self.request("POST", path, respell(body, zlib.crc32(body.encode())), as_service=as_service, key=key)
 
     # -- what a driver does --------------------------------------------------------------------------------
 
@@ -183,9 +178,7 @@ class HttpDriver:
         query = "limit=7"
         while True:
             page = json.loads(self.request("GET", f"sessions/{session}/snapshots?{query}"))
-            found += [
-                Snapshot(**{n: row[n] for n in Snapshot.__dataclass_fields__}) for row in page["snapshots"]
-            ]
+            found += [Snapshot(**{n: row[n] for n in Snapshot.__dataclass_fields__}) for row in page["snapshots"]]
             if page["next"] is None:
                 return found
             query = f"limit=7&cursor={page['next']}"
@@ -219,5 +212,6 @@ def _optional(value: str | int | None) -> str | None:
 
 def _saved(text: str) -> dict[str, Any]:
     row = json.loads(text)
-    others = dict(parse(text))["others"]
-    return {**{name: row[name] for name in SAVED}, "others": None if others is None else dump(others)}
+    exact = dict(parse(text))
+    texts = {name: None if exact[name] is None else dump(exact[name]) for name in TEXTS}
+    return {**{name: row[name] for name in SAVED}, **texts}

@@ -38,9 +38,11 @@ from tests.property.changing import (
     overlap,
     replaced,
 )
+from tests.property.conditions import Judged, judged
 from tests.property.exact import (
     Address,
     State,
+    Tree,
     copy,
     differences,
     messages_in,
@@ -77,6 +79,8 @@ class Expected:
     named_within: list[Address] | None = None
     """A conflict names something at or under each of these, and nothing else; None: not told."""
     names_exactly: set[Address] | None = None
+    existing: dict[Address, Tree] = field(default_factory=dict)
+    """What was there already where conditions were to write."""
 
 
 @dataclass
@@ -85,6 +89,7 @@ class Key:
 
     content: str
     answer: SaveResult
+    existing: dict[Address, Tree]
 
 
 class SessionModel:
@@ -124,6 +129,7 @@ class SessionModel:
                     True,
                     changed_parts=earlier.answer.changed_parts,
                 ),
+                existing=earlier.existing if self._keeps(earlier.answer.number) else {},
             )
         expected = self._expect(op)
         if op.get("changes") is not None:
@@ -131,6 +137,9 @@ class SessionModel:
         if expected.codes and self._label_taken(op.get("label"), self.latest + 1):
             expected.codes |= {"label_taken"}
         return expected
+
+    def _keeps(self, number: int) -> bool:
+        return number in self.states
 
     def _label_taken(self, label: str | None, number: int) -> bool:
         return label is not None and any(label == taken and at != number for at, taken in self.labels.items())
@@ -163,29 +172,35 @@ class SessionModel:
         if stale and op["on_conflict"] == "reject":
             addresses = set(differences(self.states[base], self.state))
             return Expected(codes=frozenset({"conflict"}), names_exactly=addresses)
+        changes, found = Changes(), Judged()
+        if op.get("changes") is not None:
+            changes = changes_of(op["changes"])
+            self._refuse_overlaps(changes)
+            found = judged(changes, self.state)
+            if found.unexpected:
+                return Expected(codes=frozenset({"conflict"}), names_exactly=found.unexpected)
         if stale and op["on_conflict"] == "merge":
-            return self._expect_merge(op, self.states[base])
-        if op.get("state") is not None:
+            expected = self._expect_merge(op, self.states[base], changes, found.writes)
+        elif op.get("state") is not None:
             state = state_of(op["state"])
-            return self._success(state, state, op["label"])
-        changes = changes_of(op["changes"])
-        self._refuse_overlaps(changes)
-        shape = self.state if base is None else self.states[base]
-        return self._success(*done(self.state, changes, shape), op["label"])
+            expected = self._success(state, state, op["label"])
+        else:
+            shape = self.state if base is None else self.states[base]
+            expected = self._success(*done(self.state, changes, shape, found.writes), op["label"])
+        expected.existing = found.existing
+        return expected
 
-    def _expect_merge(self, op: Operation, base: State) -> Expected:
-        changes = Changes()
+    def _expect_merge(self, op: Operation, base: State, changes: Changes, writes: Changes) -> Expected:
         if op.get("state") is not None:
             mine = state_of(op["state"])
         else:
-            changes = changes_of(op["changes"])
-            self._refuse_overlaps(changes)
             try:
                 mine = replaced(base, changes, base)
             except Refused as refused:
                 # Wrong against its own base. Whether others have changed the same place, too, is found first.
                 codes = refused.codes | {"conflict"} | _codes_of(lambda: appended(base, changes))
-                return Expected(codes=codes, state=self._lenient(changes, base))
+                codes |= _codes_of(lambda: done(self.state, Changes(), self.state, writes))
+                return Expected(codes=codes, state=self._lenient(changes, base, writes))
         merge = merged(base, mine, self.state)
         conflicts = merge.conflicts + append_conflicts(base, self.state, changes)
         if conflicts:
@@ -194,12 +209,13 @@ class SessionModel:
                 must_name=must_be_named(base, mine, self.state),
                 named_within=conflicts,
             )
-        expected = self._success(merge.state, appended(merge.state, changes), op["label"])
+        before_appends, after = done(merge.state, Changes(appends=changes.appends), merge.state, writes)
+        expected = self._success(before_appends, after, op["label"])
         if expected.answer is not None:
             expected.answer.merged = True
         return expected
 
-    def _lenient(self, changes: Changes, base: State) -> State | None:
+    def _lenient(self, changes: Changes, base: State, writes: Changes) -> State | None:
         """A merge may leave out unsaid that nothing can be removed below a part: nothing is there."""
         removes = [
             keys
@@ -211,7 +227,9 @@ class SessionModel:
         without = Changes(changes.sets, changes.appends, removes)
         try:
             merge = merged(base, replaced(base, without, base), self.state)
-            return None if merge.conflicts else appended(merge.state, without)
+            if merge.conflicts:
+                return None
+            return done(merge.state, Changes(appends=changes.appends), merge.state, writes)[1]
         except Refused:
             return None
 
@@ -274,7 +292,7 @@ class SessionModel:
         if op.get("label") is not None:
             self.labels[answer.number] = op["label"]
         if op.get("key") is not None:
-            self.keys[op["key"]] = Key(fingerprint(op), answer)
+            self.keys[op["key"]] = Key(fingerprint(op), answer, expected.existing)
 
     def prune(self, keep: int) -> int:
         """Drop what the clean-up should; how many snapshots that are."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.property.checks import Storage, caught_up, check_missing, check_session, check_sync
 from tests.property.drivers import Driver, Handle, Refusal, described
-from tests.property.exact import INDEX, Address, dump, keys_of, messages_in, parse, size_of
+from tests.property.exact import INDEX, Address, dump, keys_of, messages_in, opened, parse, pointer_of, size_of
 from tests.property.generator import Generator
 from tests.property.model import Expected, Operation, SaveResult, SessionModel
 
@@ -184,6 +184,18 @@ def check_answer(
     elif wanted.number in model.states:
         assert (row["size_bytes"], row["message_count"]) == model.sizes(wanted.number), f"{row}"
     check_others(op, row, expected, model)
+    check_existing(row, expected)
+
+
+def check_existing(row: dict[str, Any], expected: Expected) -> None:
+    """What was there already is what the model found there."""
+    found = {} if row["existing"] is None else dict(parse(row["existing"]))
+    wanted = {pointer_of(address): (address, tree) for address, tree in expected.existing.items()}
+    assert found.keys() == wanted.keys(), f"existing: {found}, not {wanted}"
+    for pointer, value in found.items():
+        (keys, item), tree = wanted[pointer]
+        there = dump(value) if item >= 0 else opened(value, len(keys))
+        assert there == tree, f"existing at {pointer}: {there}, not {tree}"
 
 
 def check_others(op: Operation, row: dict[str, Any], expected: Expected, model: SessionModel) -> None:
@@ -191,12 +203,7 @@ def check_others(op: Operation, row: dict[str, Any], expected: Expected, model: 
     base, number = op.get("base"), row["number"]
     assert expected.state is not None
     then = number - row["created"] if row["replayed"] else model.latest
-    if (
-        base is None
-        or base >= then
-        or base not in model.states
-        or (row["replayed"] and number not in model.states)
-    ):
+    if base is None or base >= then or base not in model.states or (row["replayed"] and number not in model.states):
         assert row["others"] is None, f"others without a stale base: {row['others']}"
         return
     assert row["others"] is not None, "no others though the base is stale"
@@ -213,7 +220,7 @@ def check_refusal(op: Operation, refusal: Refusal, expected: Expected, model: Se
     named = refusal.data["addresses"]
     keys = [_keys(pointer) for pointer in named]
     # an item of what was a list and a member of what is an object now have one pointer
-    plain = [k for k in keys if not INDEX.fullmatch(k[-1])]
+    plain = [k for k in keys if not (k and INDEX.fullmatch(k[-1]))]
     assert len(plain) == len(set(plain)), f"an address is named twice: {named}"
     if expected.names_exactly is not None:
         assert {_flat(a) for a in expected.names_exactly} == set(keys), f"{named}"
@@ -286,9 +293,7 @@ def _kind(error: Exception) -> tuple[type, str]:
 def _smaller(op: Operation) -> list[Operation]:
     """The operation with one thing less."""
     found: list[Operation] = [
-        {**op, name: None}
-        for name in ("key", "label", "base")
-        if op.get(name) is not None and op["do"] == "save"
+        {**op, name: None} for name in ("key", "label", "base") if op.get(name) is not None and op["do"] == "save"
     ]
     for name in ("state", "changes"):
         if op.get(name) is None:
@@ -304,9 +309,7 @@ def _less(value: Any) -> list[Any]:
         return without + [{**value, key: less} for key, inner in value.items() for less in _less(inner)]
     if isinstance(value, list):
         shorter = [value[:i] + value[i + 1 :] for i in range(len(value))]
-        return shorter + [
-            [*value[:i], less, *value[i + 1 :]] for i, v in enumerate(value) for less in _less(v)
-        ]
+        return shorter + [[*value[:i], less, *value[i + 1 :]] for i, v in enumerate(value) for less in _less(v)]
     return [] if isinstance(value, str) or value in (1, None) else [1]
 
 

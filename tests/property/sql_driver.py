@@ -26,7 +26,8 @@ from tests.property.exact import Members, Number, dump, parse, state_of, written
 from tests.property.model import Operation
 from tests.support.database import SERVICE, Connection, Db
 
-SAVED = ("number", "created", "replayed", "merged", "changed_parts", "size_bytes", "message_count", "others")
+SAVED = ("number", "created", "replayed", "merged", "changed_parts", "size_bytes", "message_count")
+TEXTS = ("others", "existing")
 
 
 class SqlDriver:
@@ -86,7 +87,7 @@ class SqlDriver:
             columns: list[Any] = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
             names = ("p_ops", "p_paths", "p_items", "p_bodies")
             (row,) = self._call("save_session_parts", **dict(zip(names, columns, strict=True)), **common)
-        return {name: row[name] for name in SAVED}
+        return {name: row[name] for name in (*SAVED, *TEXTS)}
 
     def _rows(self, op: Operation) -> list[Row]:
         if op.get("state") is not None:
@@ -130,7 +131,7 @@ class SqlDriver:
         (row,) = self._call(
             "revert_session", p_session_id=session, p_number=op["number"], p_idempotency_key=op["key"]
         )
-        return {name: row[name] for name in SAVED}
+        return {name: row[name] for name in (*SAVED, *TEXTS)}
 
     def label(self, session: Handle, number: int, label: str | None) -> None:
         (row,) = self._call("label_snapshot", p_session_id=session, p_number=number, p_label=label)

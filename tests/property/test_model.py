@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from asyouwere.errors import Invalid
-from asyouwere.state import changes, exact_json, merging, tree
+from asyouwere.errors import AsYouWereError
+from asyouwere.state import changes, conditions, exact_json, merging, tree
 from asyouwere.state.rows import open_changes
 from tests.property.changing import (
     MISPLACED,
     OVERLAPPING,
+    Changes,
     Refused,
     append_conflicts,
-    appended,
     changes_of,
     done,
     may_overlap,
@@ -20,6 +20,7 @@ from tests.property.changing import (
     overlap,
     replaced,
 )
+from tests.property.conditions import judged
 from tests.property.exact import (
     State,
     keys_of,
@@ -30,6 +31,8 @@ from tests.property.exact import (
     state_of,
 )
 from tests.property.generator import Generator
+from tests.property.model import Expected
+from tests.property.sequences import check_existing
 
 SEEDS = [range(start, start + 100) for start in range(0, 600, 100)]
 
@@ -50,11 +53,13 @@ def test_model__changes_as_asyouwere_parts_does(seeds: range) -> None:
             text = generator.changes(state)
             after, codes = outcome(state, text)
             if after is None:
-                with pytest.raises(Invalid) as refused:
+                with pytest.raises(AsYouWereError) as refused:
                     changes.apply(stored(state), open_changes(text))
                 assert refused.value.code in codes, f"{text} on {render(state)}"
             else:
                 assert changes.apply(stored(state), open_changes(text)) == stored(after), text
+                found = conditions.existing(stored(state), open_changes(text))
+                check_existing({"existing": found}, Expected(existing=judged(changes_of(text), state).existing))
                 state = after
 
 
@@ -64,7 +69,10 @@ def outcome(state: State, text: str) -> tuple[State | None, frozenset[str]]:
         changes = changes_of(text)
         if overlap(changes):
             return None, frozenset({OVERLAPPING})
-        after = done(state, changes, state)[1]
+        found = judged(changes, state)
+        if found.unexpected:
+            return None, frozenset({"conflict"})
+        after = done(state, changes, state, found.writes)[1]
     except Refused as refused:
         return None, refused.codes | MISPLACED | {OVERLAPPING}
     if may_overlap(changes):
@@ -96,9 +104,13 @@ def test_model__merges_changes_as_asyouwere_parts_does(seeds: range) -> None:
         text = generator.changes(base)
         try:
             changes = changes_of(text)
+            found = judged(changes, theirs)
             merge = merged(base, replaced(base, changes, base), theirs)
             conflicts = merge.conflicts + append_conflicts(base, theirs, changes)
-            after = None if conflicts else appended(merge.state, changes)
+            after = None
+            if not conflicts and not found.unexpected:
+                appends = Changes(appends=changes.appends)
+                after = done(merge.state, appends, merge.state, found.writes)[1]
         except Refused:
             continue  # which refusal, the first test compares
         if overlap(changes) or may_overlap(changes):

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.property.changing import changes_of, done
 from tests.property.checks import caught_up
+from tests.property.conditions import judged
 from tests.property.drivers import Driver, Handle, Refusal
 from tests.property.exact import State, copy, dump, messages_in, render, state_of
 from tests.property.generator import Generator
@@ -66,11 +67,12 @@ class Device:
         assert self.tree is not None
         self.count += 1
         name = f"{self.name} {self.count}"
-        op, has_token = self._operation(name)
-        self.pending = Request(op, self.number, self.tree, dump(name) if has_token else None)
+        op, token = self._operation(name)
+        self.pending = Request(op, self.number, self.tree, token)
         return self.pending
 
-    def _operation(self, name: str) -> tuple[Operation, bool]:
+    def _operation(self, name: str) -> tuple[Operation, str | None]:
+        """The operation, and the message of its own that it appends, if any."""
         assert self.tree is not None
         way, chance = self.random.randrange(2), self.random.random()
         if chance < 0.15:
@@ -81,7 +83,7 @@ class Device:
                 "base": None,
                 "key": name,
                 "way": way,
-            }, True
+            }, dump(name)
         conflict = self.random.choices(["merge", "reject", "overwrite"], [8, 1, 1])[0]
         op: Operation = {"do": "save", "on": 0, "base": self.number, "key": name, "label": None, "way": way}
         op["on_conflict"] = conflict
@@ -90,10 +92,22 @@ class Device:
             op["changes"] = (
                 f'{{"append":{{"/messages":[{dump(name)}]}},"set":{{"/at {self.name}":{dump(name)}}}}}'
             )
-            return op, True
+            return op, dump(name)
+        if chance < 0.53:
+            # sent as if two had the same message, and all wanted to be the first
+            message = f'{{"id":{dump(name)}}}'
+            op["changes"] = (
+                f'{{"append_once":{{"/messages":{{"by":"id","items":[{message},{message}]}}}},'
+                f'"add":{{"/first":{dump(name)}}},"expect_absent":["/messages/999999"]}}'
+            )
+            return op, message
+        if chance < 0.58:
+            expected = dump(self.random.choice(TOPICS))
+            op["changes"] = f'{{"expect":{{"/topic 0":{expected}}},"set":{{"/topic 0":{topic}}}}}'
+            return op, None
         if chance < 0.65:
             op["changes"] = f'{{"set":{{"/topic {self.random.randrange(3)}":{topic}}}}}'
-            return op, False
+            return op, None
         if chance < 0.80:
             tree = copy(self.tree)
             tree["messages"] = [*messages_in(tree), dump(name)]
@@ -101,9 +115,9 @@ class Device:
             op["state"] = render(tree)
             # to overwrite with a whole state means to take others' messages away
             op["on_conflict"] = "merge" if conflict == "overwrite" else conflict
-            return op, True
+            return op, dump(name)
         op["changes"] = self._anything()
-        return op, False
+        return op, None
 
     def _anything(self) -> str:
         """Any changes at all, right or wrong, that leave the messages alone."""
@@ -149,7 +163,8 @@ class Device:
             return None
         if op.get("state") is not None:
             return state_of(op["state"])
-        return done(request.tree, changes_of(op["changes"]), request.tree)[1]
+        changes = changes_of(op["changes"])
+        return done(request.tree, changes, request.tree, judged(changes, request.tree).writes)[1]
 
     # -- catching up -----------------------------------------------------------------------------------------
 
