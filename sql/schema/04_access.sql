@@ -26,7 +26,8 @@ begin
         return null;
     end if;
     select m.role into v_role from public.session_members m
-    where m.session_id = p_session_id and m.user_id = v_caller and m.accepted_at is not null;
+    where m.session_id = p_session_id and m.user_id = v_caller and m.accepted_at is not null
+        and not asyouwere.is_erased(v_caller); -- whose token may be good for an hour yet
     return coalesce(v_role, case when p_visibility = 'public' then 'viewer' end);
 end;
 $$;
@@ -40,6 +41,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- definer: a policy on sessions that reads members, whose policy reads sessions, would never end
     select session_id from public.session_members where user_id = auth.uid() and accepted_at is not null
+        and not asyouwere.is_erased(auth.uid())
 $$;
 comment on function asyouwere.session_ids_shared_with_me is
     'Sessions that the caller has accepted to be a member of.';
@@ -52,7 +54,7 @@ as $$
     -- definer: the policy would search a thousand ids for each of a thousand rows
     select s.* from public.session_members m join public.free_agent_sessions s on s.id = m.session_id
     where m.user_id = auth.uid() and m.accepted_at is not null and s.visibility <> 'private'
-        and not exists (select from asyouwere.erasures e where e.user_id = s.user_id)
+        and not exists (select from asyouwere.erasures e where e.user_id in (s.user_id, m.user_id))
 $$;
 comment on function asyouwere.sessions_shared_with_me is
     'The sessions that the caller reads as a member.';
@@ -100,7 +102,8 @@ as $$
     -- definer: must see the member list
     select coalesce(p_owner = auth.uid(), false) or current_setting('role') = 'service_role' or exists (
         select from public.session_members m
-        where m.session_id = p_session_id and m.user_id = auth.uid() and m.accepted_at is not null)
+        where m.session_id = p_session_id and m.user_id = auth.uid() and m.accepted_at is not null
+            and not asyouwere.is_erased(m.user_id))
 $$;
 comment on function asyouwere.is_insider is
     'Whether the caller is the owner or a member, and no mere reader of a public session.';

@@ -85,8 +85,8 @@ begin
     else
         v_text := lower(v_text);
     end if;
-    -- letters that have two small forms
-    v_text := replace(replace(v_text, U&'\03C2', U&'\03C3'), U&'\00DF', 'ss');
+    -- letters that have two small forms; of the Turkish capital with a dot some locales keep the dot
+    v_text := replace(replace(replace(v_text, U&'\03C2', U&'\03C3'), U&'\00DF', 'ss'), U&'i\0307', 'i');
     return case when v_is_unicode then normalize(v_text, nfkc) else v_text end;
 end;
 $$;

@@ -135,6 +135,25 @@ def test_delete_user_data__without_auth_users(db: Db) -> None:
     assert (receipt["sessions"], receipt["done"]) == (1, True)
 
 
+@pytest.mark.parametrize("visibility", ["shared", "public"])
+def test_deleted_user__is_no_member_any_more(db: Db, visibility: str) -> None:
+    """The token is good for an hour yet, the clean-up has not come by."""
+    theirs = db.session("bob", visibility=visibility)
+    ada = db.user("ada")
+    with db.acting_as("bob"):
+        db.save(theirs, {"messages": ["theirs"]})
+        db.share(theirs, "ada")
+    connection = db.connect_as("ada")
+    db.superuser.execute("delete from auth.users where id = %s", (ada,))
+    with db.refuses("forbidden" if visibility == "public" else "session_not_found"):
+        db.call("append_session_messages", on=connection, p_session_id=theirs, p_messages=["late"])
+    with db.refuses("forbidden" if visibility == "public" else "session_not_found"):
+        db.call("begin_turn", on=connection, p_session_id=theirs, p_turn_id=uuid4())
+    seen = connection.execute("select from public.free_agent_sessions").fetchall()
+    assert len(seen) == (visibility == "public")
+    assert db.call("list_sessions", on=connection) == []
+
+
 # -- ids that were used ------------------------------------------------------------------------------------------
 
 

@@ -378,6 +378,7 @@ def test_save__of_any_half_minute_stays_on_its_page(db: Db, session_id) -> None:
         ("Übung macht", ["ÜBUNG", "übung", "U\u0308bung", "u\u0308BUNG"], ["ubung"]),
         ("cafe\u0301 noir", ["CAFÉ", "café", "Cafe\u0301"], ["cafe ", "cafè"]),
         ("Οδυσσεύς", ["ΟΔΥΣΣΕΎΣ", "οδυσσεύσ", "ΥΣΣΕΎς"], ["οδυσσευς"]),
+        ("İstanbul", ["istanbul", "İSTANBUL", "i\u0307stanbul", "I\u0307STANBUL"], ["ıstanbul"]),
         ("Große Straße", ["STRASSE", "strasse", "GROẞE", "große", "STRAẞE"], ["strase"]),
         ("ΐδιος", ["Ϊ́ΔΙΟΣ", "ι\u0308\u0301διος"], ["ιδιος"]),
         ("Ａ Ｂ wide ﬁne", ["a b WIDE", "FINE"], ["c"]),
