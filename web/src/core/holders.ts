@@ -1,7 +1,7 @@
 /**
  * Which client holds which record. A living client holds a Web Lock named by its record, so a free lock is a dead one;
  * a frozen one keeps its lock and answers no ping: it is robbed. That is safe: what it was sending is sent again under
- * the same keys, and `taken` in the store tells it when it wakes up.
+ * the same keys, and the store says whose the record is when it wakes up.
  */
 
 import type { Channel, Clock, Locks, Page, RecordName } from "./types.js";
@@ -10,8 +10,8 @@ import type { Channel, Clock, Locks, Page, RecordName } from "./types.js";
 const BEAT = 4_000;
 const MISSED = 3;
 
-type Message = { hello: RecordName } | { ping: string } | { pong: string };
-type Gone = (name: RecordName) => void;
+/** Somebody writes for the first time; are you there; I am. */
+type Message = [kind: "hello", name: RecordName] | [kind: "ping" | "pong", id: string];
 
 export interface HolderParts {
   name: string;
@@ -21,128 +21,127 @@ export interface HolderParts {
   locks: Locks | undefined;
 }
 
-export class Holders {
-  /** What lets go of a lock that this page has. */
-  readonly #held = new Map<string, () => void>();
-  /** This page's own records, each with what resolves when it is held for the first time. */
-  readonly #own = new Map<string, { name: RecordName; held: Promise<unknown> }>();
-  /** Others that live: how many pings each has missed, and what ends the waiting for its lock. */
-  readonly #others = new Map<string, { name: RecordName; missed: number; stop: AbortController }>();
-  readonly #watched = new Map<string, Gone>();
-  #cancelBeat: (() => void) | null = null;
-
-  constructor(private readonly parts: HolderParts) {
-    parts.channel.listen((message) => this.#hear(message as Message));
-    parts.page.listen((event) => {
-      // Behind a page in the back/forward cache that keeps a lock the others would wait for ever.
-      if (event === "leaving") this.#held.forEach((_, id) => this.#letGo(id));
-      if (event === "back") this.#own.forEach(({ name }) => void this.take(name, {}));
-    });
-  }
-
-  isOwn(name: RecordName): boolean {
-    return this.#own.has(this.#id(name));
-  }
-
+export interface Holders {
+  isOwn(name: RecordName): boolean;
   /** Resolves when this page holds a record, its own or one that it took. */
-  async own(name: RecordName): Promise<void> {
-    const id = this.#id(name);
-    if (this.#held.has(id)) return;
-    let own = this.#own.get(id);
-    if (!own) {
-      const hello: Message = { hello: { session: name.session, client: name.client } };
-      const held = this.take(name, {}).then(() => this.parts.channel.post(hello));
-      this.#own.set(id, (own = { name, held }));
-    }
-    await own.held;
-  }
-
+  own(name: RecordName): Promise<unknown>;
   /** True if it could be had: nobody who lives holds it. */
-  async take(name: RecordName, options: Parameters<Locks["request"]>[1] = { ifAvailable: true }): Promise<boolean> {
-    const { locks } = this.parts;
-    const id = this.#id(name);
-    if (this.#held.has(id)) return false;
-    let got = !options.ifAvailable;
-    if (!locks) {
-      if (got) this.#held.set(id, () => {});
-    } else
-      got = await new Promise<boolean>((resolve) => {
-        locks
-          .request(id, options, (lock) => {
-            resolve(!!lock);
-            return lock ? new Promise<void>((release) => this.#held.set(id, release)) : Promise.resolve();
-          })
-          // robbed, or it waits no longer
-          .catch(() => resolve(this.#held.delete(id) && false));
-      });
-    if (!got && options.ifAvailable) this.#watch(name);
-    return got;
-  }
-
+  take(name: RecordName): Promise<boolean>;
   /** Lets go of a record that was taken from another. */
-  release(name: RecordName): void {
-    if (!this.isOwn(name)) this.#letGo(this.#id(name));
-  }
-
+  release(name: RecordName): void;
   /** Calls back, holding it, with each record of this session whose client is gone from now on. */
-  watch(session: string, gone: Gone): void {
-    this.#watched.set(session, gone);
-  }
-
+  watch(session: string, gone: (name: RecordName) => void): void;
   /** Holds nothing of this session any more. */
-  leave(session: string): void {
-    this.#watched.delete(session);
-    for (const [id, { name, stop }] of this.#others) if (name.session === session) this.#others.delete(id), stop.abort();
-    for (const [id, { name }] of this.#own) if (name.session === session) this.#own.delete(id), this.#letGo(id);
-  }
+  leave(session: string): void;
+}
 
-  #id(name: RecordName): string {
-    return [this.parts.name, name.session, name.client].join(" ");
-  }
+export function holdersOf({ name: journal, clock, page, channel, locks }: HolderParts): Holders {
+  /** What lets go of a lock that this page has. */
+  const held = new Map<string, () => void>();
+  /** This page's own records, each with what resolves when it is held for the first time. */
+  const mine = new Map<string, { name: RecordName; first: Promise<unknown> }>();
+  /** Others that live: how many pings each has missed, and what ends the waiting for its lock. */
+  const others = new Map<string, { name: RecordName; missed: number; stop: AbortController }>();
+  const watched = new Map<string, (name: RecordName) => void>();
+  let isBeating = false;
 
-  #letGo(id: string): void {
-    this.#held.get(id)?.();
-    this.#held.delete(id);
-  }
+  const idOf = ({ session, client }: RecordName): string => `${journal} ${session} ${client}`;
+  const post = (message: Message): void => channel.post(message);
 
-  #watch(name: RecordName): void {
-    const id = this.#id(name);
-    if (this.#others.has(id) || this.#own.has(id)) return;
+  const letGo = (id: string): void => {
+    held.get(id)?.();
+    held.delete(id);
+  };
+
+  const request = (id: string, options: Parameters<Locks["request"]>[1]): Promise<boolean> =>
+    new Promise((resolve) => {
+      if (!locks) {
+        if (!options.ifAvailable) held.set(id, () => {});
+        return resolve(held.has(id));
+      }
+      locks
+        .request(id, options, (lock) => {
+          resolve(!!lock);
+          return lock ? new Promise<void>((release) => held.set(id, release)) : Promise.resolve();
+        })
+        // robbed, or it waits no longer
+        .catch(() => resolve(held.delete(id) && false));
+    });
+
+  const watch = (name: RecordName): void => {
+    const id = idOf(name);
+    if (others.has(id) || mine.has(id)) return;
     const stop = new AbortController();
-    this.#others.set(id, { name, missed: 0, stop });
-    if (this.parts.locks)
-      void this.take(name, { signal: stop.signal }).then((got) => got && this.#others.has(id) && this.#gone(id));
-    this.#cancelBeat ??= this.parts.clock.after(BEAT, () => this.#beat());
-  }
+    others.set(id, { name, missed: 0, stop });
+    if (locks) void request(id, { signal: stop.signal }).then((got) => got && inherit(id));
+    if (!isBeating) beat();
+  };
 
-  /** It is held by this page now. */
-  #gone(id: string): void {
-    const other = this.#others.get(id)!;
-    this.#others.delete(id);
+  /** A lock of another is this page's now. */
+  const inherit = (id: string): void => {
+    const other = others.get(id);
+    if (!other) return;
+    others.delete(id);
     other.stop.abort();
-    const told = this.#watched.get(other.name.session);
-    if (told) told(other.name);
-    else this.#letGo(id);
-  }
+    (watched.get(other.name.session) ?? (() => letGo(id)))(other.name);
+  };
 
-  #beat(): void {
-    this.#cancelBeat = this.#others.size ? this.parts.clock.after(BEAT, () => this.#beat()) : null;
+  const beat = (): void => {
+    isBeating = others.size > 0;
+    if (isBeating) clock.after(BEAT, beat);
     // the timers of a hidden page are no clock
-    if (this.parts.page.hidden()) return;
-    for (const [id, other] of this.#others) {
-      if (other.missed++ < MISSED) this.parts.channel.post({ ping: id });
-      else void this.take(other.name, { steal: true }).then((got) => got && this.#others.has(id) && this.#gone(id));
-    }
-  }
+    if (!page.hidden())
+      others.forEach((other, id) => {
+        if (other.missed++ < MISSED) post(["ping", id]);
+        else void request(id, { steal: true }).then((got) => got && inherit(id));
+      });
+  };
 
-  #hear(message: Message): void {
-    if ("hello" in message) {
-      if (this.#watched.has(message.hello.session)) this.#watch(message.hello);
-    } else if ("ping" in message) {
-      if (this.#own.has(message.ping)) this.parts.channel.post({ pong: message.ping });
-    } else if ("pong" in message) {
-      const other = this.#others.get(message.pong);
+  channel.listen((message) => {
+    const [kind, what] = message as Message;
+    if (kind === "hello") {
+      if (watched.has(what.session)) watch(what);
+    } else if (kind === "ping") {
+      if (mine.has(what)) post(["pong", what]);
+    } else {
+      const other = others.get(what);
       if (other) other.missed = 0;
     }
-  }
+  });
+  page.listen((event) => {
+    // Behind a page in the back/forward cache that keeps a lock the others would wait for ever.
+    if (event === "leaving") held.forEach((_, id) => letGo(id));
+    if (event === "back") mine.forEach((_, id) => void request(id, {}));
+  });
+
+  return {
+    isOwn: (name) => mine.has(idOf(name)),
+    async own(name) {
+      const id = idOf(name);
+      if (held.has(id)) return;
+      if (!mine.has(id)) {
+        const { session, client } = name;
+        const first = request(id, {}).then(() => post(["hello", { session, client }]));
+        mine.set(id, { name, first });
+      }
+      await mine.get(id)!.first;
+    },
+    async take(name) {
+      const id = idOf(name);
+      if (held.has(id)) return false;
+      const got = await request(id, { ifAvailable: true });
+      if (!got) watch(name);
+      return got;
+    },
+    release(name) {
+      const id = idOf(name);
+      if (!mine.has(id)) letGo(id);
+    },
+    watch: (session, gone) => void watched.set(session, gone),
+    leave(session) {
+      watched.delete(session);
+      others.forEach(({ name, stop }, id) => name.session === session && (others.delete(id), stop.abort()));
+      mine.forEach(({ name }, id) => name.session === session && (mine.delete(id), letGo(id)));
+    },
+  };
 }

@@ -3,22 +3,26 @@
 import type { Channel, Fetch, Page, PageEvent } from "./types.js";
 
 /** No `unload`: it keeps a page out of the back/forward cache, and is not fired where it matters. */
-export function browserPage(): Page {
-  return {
-    hidden: () => document.visibilityState === "hidden",
-    listen(listener) {
-      const listening = new AbortController();
-      const on = (target: EventTarget, event: string, what: (event: Event) => PageEvent | null): void =>
-        target.addEventListener(event, (e) => void ((w) => w && listener(w))(what(e)), { signal: listening.signal });
-      on(document, "visibilitychange", () => (document.visibilityState === "hidden" ? "hidden" : "visible"));
-      on(window, "pagehide", () => "leaving");
-      on(window, "pageshow", (event) => ((event as PageTransitionEvent).persisted ? "back" : null));
-      on(window, "online", () => "online");
-      on(window, "offline", () => "offline");
-      return () => listening.abort();
-    },
-  };
-}
+const HEARD = ["visibilitychange", "pagehide", "pageshow", "online", "offline"];
+
+export const browserPage = (): Page => ({
+  hidden: () => document.visibilityState === "hidden",
+  listen(listener) {
+    const listening = new AbortController();
+    const hear = (event: Event): void => {
+      const names: Record<string, string | false> = {
+        visibilitychange: document.visibilityState,
+        pagehide: "leaving",
+        pageshow: (event as PageTransitionEvent).persisted && "back",
+      };
+      const name = names[event.type] ?? event.type;
+      if (name) listener(name as PageEvent);
+    };
+    // what is told to the document comes to the window as well
+    for (const type of HEARD) addEventListener(type, hear, listening);
+    return () => listening.abort();
+  },
+});
 
 /** A BroadcastChannel that is closed while its page is in the back/forward cache, which it would end. */
 export function tabChannel(name: string, page: Page): Channel {
@@ -26,7 +30,7 @@ export function tabChannel(name: string, page: Page): Channel {
   let channel: BroadcastChannel | null;
   const open = (): void => {
     channel = new BroadcastChannel(name);
-    channel.onmessage = (event) => listeners.forEach((listener) => listener(event.data));
+    channel.onmessage = ({ data }) => listeners.forEach((listener) => listener(data));
   };
   const close = (): void => {
     channel?.close();
@@ -52,16 +56,10 @@ let underway = 0;
  * `fetch`, whose requests with `keepalive` share 65,536 bytes: one that does not fit goes without. It may then not
  * arrive; what it says is in the journal, and is asked again under its key when the page is opened next.
  */
-export const browserFetch: Fetch = async (url, init) => {
-  if (!init.keepalive) return fetch(url, init);
-  const bytes = new TextEncoder().encode(String(init.body ?? "")).length;
-  if (underway + bytes > KEEPALIVE_BYTES) return fetch(url, { ...init, keepalive: false });
+export const browserFetch: Fetch = (url, init) => {
+  const bytes = init.keepalive ? new Blob([init.body as string]).size : 0;
+  const keepalive = bytes > 0 && underway + bytes <= KEEPALIVE_BYTES;
+  if (!keepalive) return fetch(url, { ...init, keepalive });
   underway += bytes;
-  try {
-    const answer = await fetch(url, init);
-    // Chromium counts a request until its answer is read.
-    return new Response(await answer.arrayBuffer(), answer);
-  } finally {
-    underway -= bytes;
-  }
+  return fetch(url, init).finally(() => (underway -= bytes));
 };
