@@ -210,3 +210,15 @@ def test_delete_my_data__asks_twice_and_gives_a_receipt(ada: Person, bob: Person
 def test_user_who_never_came_before__needs_no_registration(people: Callable[..., Person], shared: Db) -> None:
     user_id = str(shared.user(uuid.uuid4().hex))
     assert people(user_id, token_for(user_id)).get("") == {"sessions": [], "next": None}
+
+
+def test_sessions__that_belong_to_another(ada: Person, bob: Person) -> None:
+    parent = ada.session(name="trip")
+    child = ada.session(name="research", parent_id=parent)
+    assert [row["id"] for row in ada.get("", parent_id=parent)["sessions"]] == [child]
+    assert child not in [row["id"] for row in ada.get("", limit=200)["sessions"]]
+    assert ada.get(f"/{child}")["parent_id"] == parent
+    refused(bob.post("sessions", {"parent_id": parent}), "session_not_found")
+    refused(ada.request("GET", "sessions", "?parent_id=x"), "invalid_request")
+    ada.request("DELETE", "sessions", f"/{parent}")
+    refused(ada.request("GET", "sessions", f"/{child}"), "session_not_found")

@@ -102,7 +102,7 @@ PAIRS = list(itertools.combinations_with_replacement(WRITERS, 2))
 
 
 def scene(db: Db) -> list[UUID]:
-    """Eight sessions of ada's, bob in half of them, invited to the others; no tokens ahead."""
+    """Eight sessions of ada's, some in one another, bob in half of them, invited to the others; no tokens ahead."""
     db.superuser.execute("truncate asyouwere.erasures, asyouwere.used_ids")
     db.superuser.execute("delete from public.free_agent_sessions")
     ids = [uuid4() for _ in range(8)]
@@ -111,6 +111,10 @@ def scene(db: Db) -> list[UUID]:
         " select i, %s, 'shared', '1 day' from unnest(%s::uuid[]) i",
         (db.user("ada"), ids),
     )
+    for child, parent in ((1, 0), (2, 0), (3, 1), (5, 4)):
+        db.superuser.execute(
+            "update public.free_agent_sessions set parent_id = %s where id = %s", (ids[parent], ids[child])
+        )
     db.superuser.execute(
         "insert into public.session_members (session_id, user_id, role, accepted_at)"
         " select i, %s, 'editor', case when n %% 2 = 0 then now() end from unnest(%s::uuid[]) with ordinality u (i, n)",
