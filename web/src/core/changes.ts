@@ -53,62 +53,35 @@ export function diff(before: State, after: State): Changes | null {
  * list that is appended to. Throws invalid_address, missing_parent, list_gap, not_a_list.
  */
 export function apply(state: State, changes: Changes | Delta): State {
-  const mine = new Set<Json>(); // containers made here, which may be changed in place
-  let root: State = state;
+  const fresh = new Set<Maybe>(); // containers made here, which may be changed in place
 
-  /** A container that may be changed, put in place of the one that is there. */
-  const own = <T extends State | Json[]>(container: T, place: (copy: T) => void): T => {
-    if (mine.has(container)) return container;
-    const copy = (isList(container) ? container.slice() : { ...container }) as T;
-    mine.add(copy);
-    place(copy);
+  /** The node with another value at the rest of the keys; undefined takes what is there away, of a list all behind. */
+  const edit = (node: Maybe, [key, ...rest]: string[], value: (old: Maybe) => Maybe): Maybe => {
+    if (key === undefined) return value(node);
+    if (node !== undefined && !isObject(node) && !isList(node)) throw new Refused("missing_parent");
+    const old = node && member(node as State, key);
+    const now = edit(old, rest, value);
+    if (now === old) return node;
+    const copy = fresh.has(node) ? node! : isList(node) ? [...node] : { ...node };
+    fresh.add(copy);
+    if (isList(copy)) {
+      if (!(Number(key) <= copy.length)) throw new Refused("list_gap");
+      if (now === undefined) copy.length = Number(key);
+    }
+    if (now !== undefined) put(copy as State, key, now);
+    else if (isObject(copy)) delete copy[key];
     return copy;
   };
 
-  /** The container that a pointer's last key is in, to be changed; null if there is none and it is not to be made. */
-  const holder = (keys: string[], make: boolean): State | Json[] | null => {
-    let node: State | Json[] = own(root, (copy) => (root = copy));
-    for (const key of keys.slice(0, -1)) {
-      const inside: State | Json[] = node;
-      let next: Maybe = isList(inside) ? inside[Number(key)] : member(inside, key);
-      if (next === undefined && make && !isList(inside)) next = {};
-      if (!isObject(next) && !isList(next)) {
-        if (make) throw new Refused("missing_parent");
-        return null;
-      }
-      node = own(next, (copy) => (isList(inside) ? (inside[Number(key)] = copy) : put(inside, key, copy)));
-    }
-    return node;
-  };
-
-  for (const pointer of changes.remove ?? []) {
-    const keys = keysOf(pointer);
-    const key = keys.at(-1)!;
-    const node = holder(keys, false);
-    if (isList(node)) node.length = Math.min(node.length, Number(key)); // only from the end
-    else if (node) delete node[key];
+  const { remove = [], set = {}, append = {} } = changes as Changes;
+  let root: Maybe = state;
+  for (const pointer of remove) root = edit(root, keysOf(pointer), () => undefined);
+  for (const pointer of Object.keys(set)) root = edit(root, keysOf(pointer), () => set[pointer]);
+  for (const pointer of Object.keys(append)) {
+    root = edit(root, keysOf(pointer), (list = []) => {
+      if (!isList(list)) throw new Refused("not_a_list");
+      return [...list, ...append[pointer]!];
+    });
   }
-  for (const [pointer, value] of Object.entries(changes.set ?? {})) {
-    const keys = keysOf(pointer);
-    if (!keys.length) {
-      root = value as State;
-      continue;
-    }
-    const key = keys.at(-1)!;
-    const node = holder(keys, true)!;
-    if (!isList(node)) put(node, key, value);
-    else if (!(Number(key) <= node.length)) throw new Refused("list_gap", { address: pointer });
-    else node[Number(key)] = value;
-  }
-  for (const [pointer, items] of Object.entries("append" in changes ? (changes.append ?? {}) : {})) {
-    const keys = keysOf(pointer);
-    const key = keys.at(-1)!;
-    const node = holder(keys, true)!;
-    const list = isList(node) ? node[Number(key)] : (member(node, key) ?? []);
-    if (!isList(list)) throw new Refused("not_a_list", { address: pointer });
-    const place = (value: Json[]): void => void (isList(node) ? (node[Number(key)] = value) : put(node, key, value));
-    if (!mine.has(list)) own(list, place).push(...items);
-    else list.push(...items);
-  }
-  return root;
+  return root as State;
 }

@@ -1,12 +1,14 @@
 /**
  * What a client keeps of a session, and what becomes of it: pure, but for the copy itself.
  *
- * Always: `sent` is the base with the changes under way done to it, and `local` is `sent` with the edits since.
+ * Always: `sent` is the base with the changes under way done to it, and `local` is `sent` with the edits since. Before
+ * the server has said what it has (number 0), `sent` may be all that is known: some of a state, or how one begins.
  */
 
 import { apply, diff } from "./changes.js";
 import { moves, rebase, type Doubt } from "./rebase.js";
 import type { Changes, Delta, JournalRecord, RecordName, Sending, State } from "./types.js";
+import { OPENED_DEPTH, isList, isObject, put, type Maybe } from "./values.js";
 
 /** A client's copy. */
 export interface Copy {
@@ -17,6 +19,8 @@ export interface Copy {
   sending: Sending | null;
   sent: State;
   local: State;
+  /** What is written down of `local`, and what is being written. */
+  written: State[];
   /** The idempotency key of the save after that. */
   next: string;
 }
@@ -28,21 +32,26 @@ export const copyOf = (base: State, number: number, next: string): Copy => ({
   sending: null,
   sent: base,
   local: base,
+  written: [base],
   next,
 });
 
 /** The copy that a record is about. */
 export function copyFrom({ base, number, sending, pending, next }: JournalRecord): Copy {
   const sent = sending ? apply(base, sending.changes) : base;
-  return { base, number, sending, sent, local: pending ? apply(sent, pending) : sent, next };
+  const local = pending ? apply(sent, pending) : sent;
+  return { base: number || sending ? base : {}, number, sending, sent, local, written: [local], next };
 }
+
+/** What the unsaved changes of a copy begin from. */
+const from = ({ base, sending, sent }: Copy): State => (sending ? base : sent);
 
 /** What to write down of a copy. */
 export const recordOf = (copy: Copy, { session, client }: RecordName, at: number): JournalRecord => ({
   session,
   client,
   number: copy.number,
-  base: copy.base,
+  base: from(copy),
   sending: copy.sending,
   pending: diff(copy.sent, copy.local),
   next: copy.next,
@@ -65,6 +74,25 @@ export function reset(copy: Copy, base: State, number: number, local: State): vo
   Object.assign(copy, { base, number, sending: null, sent: base, local });
 }
 
+/** Another client has taken over what was written down: only the edits since are this one's to send. */
+export function letGo(copy: Copy): void {
+  const [before] = copy.written;
+  // what the edits are in is made here too, empty: the other's comes into it
+  const around = (was: Maybe, there: Maybe, depth: number): Maybe => {
+    if (depth === OPENED_DEPTH || (isObject(there) ? !isObject(was) : there !== undefined)) return there;
+    if (isList(was)) return [];
+    if (!isObject(was)) return there;
+    const made: State = { ...(there as State | undefined) };
+    for (const key of Object.keys(was)) {
+      const inside = around(was[key], made[key], depth + 1);
+      if (inside !== undefined) put(made, key, inside);
+    }
+    return made;
+  };
+  reset(copy, copy.base, copy.number, rebase(before!, around(before, copy.base, 0) as State, copy.local).state);
+  copy.written = [copy.base];
+}
+
 /** The save under way is not to be; what it would have saved are edits again. */
 export const giveUp = (copy: Copy): void => reset(copy, copy.base, copy.number, copy.local);
 
@@ -76,10 +104,12 @@ export function theirsOf(copy: Copy, answer: { number: number; created: boolean;
 
 /** The server has this now, the save under way in it, if there was one: the edits since go on from there. */
 export function settle(copy: Copy, theirs: State, number: number): Doubt[] {
-  const { state, doubts } = rebase(copy.sent, theirs, copy.local, moves(copy.base, copy.sent, theirs));
+  const moved = moves(copy.base, copy.sent, theirs);
+  const { state, doubts } = rebase(copy.sent, theirs, copy.local, moved);
+  copy.written = copy.written.map((one) => (one === copy.local ? state : rebase(copy.sent, theirs, one, moved).state));
   reset(copy, theirs, number, state);
   return doubts;
 }
 
-/** What is not on the server yet, as changes to the base. */
-export const unsaved = ({ base, local }: Copy): Changes | null => diff(base, local);
+/** What is not on the server yet. */
+export const unsaved = (copy: Copy): Changes | null => diff(from(copy), copy.local);

@@ -3,7 +3,7 @@
 import type { Operation } from "./operations.js";
 import { Refused } from "./refused.js";
 import { request, type Place } from "./requests.js";
-import type { Json, StreamEvent, Transport } from "./types.js";
+import type { Json, Look, Transport } from "./types.js";
 
 const SESSION = "/sessions/{session_id}";
 const TURN = SESSION + "/turns/{turn_id}";
@@ -55,7 +55,7 @@ export function httpsTransport(place: Place): Transport {
 
     async *stream(session, turn, after, signal) {
       const path = TURN.replace("{session_id}", session).replace("{turn_id}", turn) + "?after=" + after;
-      const from = { ...place, headers: { ...place.headers, Accept: "text/event-stream" } };
+      const from = { ...place, headers: { Accept: "text/event-stream" } };
       const stop = new AbortController();
       const abort = (): void => stop.abort();
       signal.addEventListener("abort", abort);
@@ -70,8 +70,7 @@ export function httpsTransport(place: Place): Transport {
           cancel = place.environment.clock.after(45_000, abort); // there is a sign of life every 15 s
           const { done, value } = await reader.read();
           if (done) return;
-          text += value;
-          const events = text.split("\n\n");
+          const events = (text + value).split("\n\n");
           text = events.pop()!;
           for (const event of events) {
             const said = eventOf(event);
@@ -88,12 +87,12 @@ export function httpsTransport(place: Place): Transport {
 }
 
 /** One event of the stream; undefined: only a sign of life. Throws what the stream says was refused. */
-function eventOf(text: string): StreamEvent | undefined {
-  const fields = Object.fromEntries(text.split("\n").map((line) => line.split(/: ?(.*)/s).slice(0, 2))) as Record<string, string>;
-  if (fields["data"] === undefined) return undefined;
-  const data = JSON.parse(fields["data"]) as Json;
-  const told = data as { code: string; status: string & number; number: number | null; position: number | null };
-  if (fields["event"] === "error") throw new Refused(told.code, {}, told.status);
-  if (fields["event"] === "end") return { kind: "end", status: told.status, number: told.number, position: told.position };
-  return { kind: "chunk", seq: Number(fields["id"]), chunk: data };
+function eventOf(text: string): Look | undefined {
+  const fields = Object.fromEntries(text.split("\n").map((line) => line.split(/: ?(.*)/s))) as Record<string, string>;
+  const { id, event, data } = fields;
+  if (!data) return undefined;
+  const said = JSON.parse(data) as Look & { code: string };
+  if (event === "error") throw new Refused(said.code, {}, Number(said.status));
+  if (event) return { ...said, chunks: [], next_seq: Number(id) };
+  return { chunks: [said as unknown as Json], next_seq: Number(id) + 1, status: "running", number: null, position: null };
 }

@@ -25,26 +25,21 @@ import { OPENED_DEPTH, isList, isObject, isSame, member, put, type Maybe } from 
  */
 export type Moved = Record<Pointer, readonly [first: number, shift: number]>;
 
-/** A place where `mine` stands though `theirs` is something else; a member that is left out: nothing there. */
+/** A place where `mine` stands though `theirs` is something else; undefined: nothing there. */
 export interface Doubt {
   /** Pointer into the result; of an item that `mine` has cut off, into `theirs`. */
   address: Pointer;
-  base?: Json;
-  mine?: Json;
-  theirs?: Json;
+  base: Maybe;
+  mine: Maybe;
+  theirs: Maybe;
 }
 
 /** `mine` as if it had been made from `theirs`, and what was not plain about that, from the root down. */
 export function rebase(sent: State, theirs: State, mine: State, moved: Moved = {}): { state: State; doubts: Doubt[] } {
   const doubts: Doubt[] = [];
 
-  const doubt = (address: Pointer, base: Maybe, my: Maybe, their: Maybe): void => {
-    doubts.push({
-      address,
-      ...(base !== undefined && { base }),
-      ...(my !== undefined && { mine: my }),
-      ...(their !== undefined && { theirs: their }),
-    });
+  const doubt = (address: Pointer, base: Maybe, mine: Maybe, theirs: Maybe): void => {
+    doubts.push({ address, base, mine, theirs });
   };
 
   const values = (was: Maybe, their: Maybe, my: Maybe, at: Pointer, depth: number): Maybe => {

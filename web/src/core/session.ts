@@ -2,7 +2,7 @@
 
 import type { CreateSession } from "../generated/schemas.js";
 import { apply } from "./changes.js";
-import { compose, copyFrom, copyOf, giveUp, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
+import { compose, copyFrom, copyOf, giveUp, letGo, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
 import type { Operations } from "./operations.js";
 import { peersOf, type Peers } from "./peers.js";
 import { keysOf } from "./pointers.js";
@@ -65,11 +65,12 @@ const VERSION = "schemaVersion";
 const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
 
 /** How much is not on the server. Counted when asked for, and once. */
-function waitingOf({ base, local }: Copy): Status["waiting"] {
+function waitingOf(copy: Copy): Status["waiting"] {
+  const then = { ...copy };
   let found: { changes: number; bytes: number } | undefined;
   const count = (): { changes: number; bytes: number } => {
     if (!found) {
-      const changes = unsaved({ base, local } as Copy);
+      const changes = unsaved(then);
       const addresses = Object.values(changes ?? {}).flatMap((some) => Object.keys(some as object));
       found = { changes: addresses.length, bytes: changes ? new TextEncoder().encode(JSON.stringify(changes)).length : 0 };
     }
@@ -147,24 +148,25 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const record = (name: RecordName = { session: id, client }, of = copy): JournalRecord => recordOf(of, name, clock.now());
   let writing: Promise<boolean> | undefined;
   let isWritten = true;
-  let written = copy.local; // what is written down of it
 
   /** Writes the copy down; edits that come meanwhile go into one more record. Resolves when this one is durable. */
   const write = (): Promise<boolean> => {
-    if (!journal || status.isPartial) return Promise.resolve(true);
+    if (!journal) return Promise.resolve(true);
     isWritten = false;
     writing ??= (async () => {
       let isOurs = true;
       while (!isWritten) {
         isWritten = true;
-        const { local } = copy;
-        if (!(await journal.write(record()))) {
-          // This page was frozen, and another has taken what was written: only edits made since are ours to send.
+        copy.written[1] = copy.local;
+        if (await journal.write(record())) copy.written.shift();
+        else {
+          // this page was frozen, and another has taken what it had
           isOurs = isWritten = false;
           client = environment.uuid();
-          reset(copy, copy.base, copy.number, rebase(written, copy.base, copy.local).state);
+          copy.next = environment.uuid();
+          letGo(copy);
           publish();
-        } else written = local;
+        }
       }
       writing = undefined;
       return isOurs;
@@ -200,7 +202,6 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   /** The memory and the last messages, to be shown until all is there. */
   const glimpse = async (): Promise<void> => {
     const { parts } = await ask("parts", { addresses: GLIMPSE });
-    if (isMet || !isOpen) return;
     const seen: State = {};
     for (const { address, present, value } of parts) if (present) seen[keysOf(address)[0]!] = value as Json;
     copy.local = rebase(copy.sent, seen, copy.local).state;
@@ -225,10 +226,10 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       if (made.id !== id) await moveTo(made.id);
       if (made.created) {
         if (copy.sending) giveUp(copy); // it was never sent there
-        settled(settle(copy, copy.base, made.latest_number), 0);
+        settled(settle(copy, (initial ?? {}) as State, made.latest_number), 0);
       } else if (!copy.sending) await catchUp(errand());
     } else if (!copy.sending) {
-      if (!copy.number) void glimpse().catch(() => {});
+      if (!copy.number && !Object.keys(copy.sent).length) await glimpse().catch(() => {});
       await catchUp(errand());
     }
     isMet = true;
@@ -389,7 +390,6 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     if (isMine && !(await journal!.write(record({ session: id, client }, found), [from]))) return false;
     const local = rebase(copy.sent, found.local, copy.local).state;
     Object.assign(copy, found, { local });
-    written = found.local;
     return true;
   };
 
@@ -404,7 +404,10 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     };
     for (let wait = 1_000; isOpen; wait = Math.min(wait * 2, 30_000)) {
       try {
-        while (await save({ ...errand(), copy: theirs, write, settled: () => {} }));
+        await work({});
+        const theirErrand = { ...errand(), copy: theirs, write, settled: () => {} };
+        if (!theirs.number && !theirs.sending) await catchUp(theirErrand);
+        while (await save(theirErrand));
         await write();
         await work({ look: true });
         peers?.forget(orphan.client);
@@ -436,6 +439,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       from = await journal.load(id);
       if (from) await take(from, false);
     }
+    if (copy.local !== copy.sent) void write();
     others.forEach((orphan) => void finish(orphan));
     peers = peersOf(
       found.channel(id),

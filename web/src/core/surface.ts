@@ -4,7 +4,7 @@ import type { CreatedSession, DifferenceList, SnapshotPage } from "../generated/
 import type { PageOf } from "./operations.js";
 import type { Doubt } from "./rebase.js";
 import type { Refused } from "./refused.js";
-import type { Changes, Failure, Json, JournalHealth, Pointer, State } from "./types.js";
+import type { Changes, Failure, Json, JournalHealth, Look, Pointer, State } from "./types.js";
 
 /** How a session is doing. Another object whenever something in it has changed. */
 export interface Status {
@@ -137,7 +137,7 @@ export interface TurnProgress {
   chunks: Json[];
   /** All text so far. */
   text: string;
-  status: "running" | "done" | "stopped" | "failed" | "interrupted";
+  status: Look["status"];
   /** Once it is over: the number that has the message, and where it stands among the messages. */
   number: number | null;
   position: number | null;

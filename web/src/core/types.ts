@@ -194,16 +194,21 @@ export interface Transport {
     args: Operations[O]["args"],
     options?: CallOptions,
   ): Promise<Operations[O]["answer"]>;
-  /** A turn's chunks as events, from after a number on; without it the core polls. */
-  stream?(session: string, turn: string, after: number, signal: AbortSignal): AsyncIterable<StreamEvent>;
+  /** A turn as it goes on, from after a number; it may end before the turn does. Without it the core polls. */
+  stream?(session: string, turn: string, after: number, signal: AbortSignal): AsyncIterable<Look>;
   /** Calls back when the server tells of news of a session; `ready` when it has begun to listen. Returns its undo. */
   listen?(session: string, told: (news: News) => void): () => void;
 }
 
-/** One event of a turn's stream. */
-export type StreamEvent =
-  | { kind: "chunk"; seq: number; chunk: Json }
-  | { kind: "end"; status: string; number: number | null; position: number | null };
+/** What is new of a turn. */
+export interface Look {
+  chunks: Json[];
+  next_seq: number;
+  more?: boolean;
+  status: "running" | "done" | "stopped" | "failed" | "interrupted";
+  number: number | null;
+  position: number | null;
+}
 
 /** What realtime says: there is a newer snapshot, or a turn went on; or only that it listens from now on. */
 export type News = { kind: "ready" } | { kind: "snapshot"; number: number } | { kind: "turn"; turn: string; seq: number };
