@@ -8,13 +8,12 @@
 
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { open } from "../src/core/open.js";
 import type { Session } from "../src/core/surface.js";
 import type { PageEvent, State } from "../src/core/types.js";
 import { storeOf } from "./journal.js";
 import { hurriedClock, lossy, until } from "./lines.js";
 import { randomOf } from "./random.js";
-import { FUNCTIONS, WAYS, ask, line, stateOf, tokenFor, world, ways, type Way } from "./server.js";
+import { FUNCTIONS, ask, line, opened, stateOf, tokenFor, world, ways, type Way } from "./server.js";
 
 const SEQUENCES = Number(process.env["ASYOUWERE_WEB_SEQUENCES"] ?? 200);
 const SEED = Number(process.env["ASYOUWERE_WEB_SEED"] ?? 1);
@@ -42,23 +41,22 @@ async function play(seed: number): Promise<void> {
   let isBad = true; // the line
   let count = 0;
 
+  let pages = 0;
   const tabOf = (store: ReturnType<typeof storeOf>): Tab => {
+    const name = `page ${++pages} of ${stores.indexOf(store)}`;
     const journal = store.page();
     const hearers = new Set<(event: PageEvent) => void>();
     let isDead = false;
     const late: typeof line = async (url, init) => {
       const answer = await line(url, init);
+      log.push(`\n  ${name}${isDead ? " (dead)" : ""} ${String(init.body).replace(/"(p_)?session_id":"[^"]*",?/, "")} → ${(await answer.clone().text()).slice(0, 500)}\n`);
       if (isBad && chance(0.5)) await new Promise((resolve) => setTimeout(resolve, random() * 15));
       return answer;
     };
     const fate = lossy(() => (!isBad || chance(0.75) ? "pass" : chance(0.4) ? "unanswered" : chance(0.5) ? "lost" : "twice"), late);
-    const session = open<Chat>({
-      ...WAYS[way],
+    const session = opened<Chat>(way, {
       token,
       session: id,
-      poll: 0,
-      debounce: 3_600_000,
-      maxWait: 3_600_000,
       environment: world({
         clock: hurriedClock,
         random,
@@ -115,7 +113,7 @@ async function play(seed: number): Promise<void> {
       one.tab.kill();
       one.tab = tabOf(one.store);
       one.open = "";
-      log.push("kill " + tabs.indexOf(one));
+      log.push(`kill ${tabs.indexOf(one)}, begin page ${pages}`);
       await until(() => one.tab.session.status.isRestored || one.tab.session.state.messages !== undefined || chance(0.2));
     } else if (what < 0.93 && one.tab.session.status.isRestored) {
       await new Promise((resolve) => setTimeout(resolve, 2)); // as before a kill
@@ -131,18 +129,18 @@ async function play(seed: number): Promise<void> {
 
   isBad = false;
   const sessions = tabs.map(({ tab }) => tab.session);
-  const told = (): string => JSON.stringify({ seed, way, log: log.join(" "), states: sessions.map(({ number, state, status }) => ({ number, state, waiting: status.waiting.changes, error: status.error })), written: [...written] });
+  const told = (): string => JSON.stringify({ seed, way, log: log.join(" "), states: sessions.map(({ number, state, status }) => ({ number, state, waiting: status.waiting.changes, error: status.error })), written: [...written], records: stores.map(({ records }) => [...records.values()]) });
   try {
     let state: State = {};
     await until(async () => {
       for (const { tab } of tabs) tab.fire("visible");
       await Promise.all(sessions.map((session) => session.saveNow().catch(() => {})));
+      // what nobody has finished yet would be missing in the state
+      if (stores.some(({ records }) => [...records.values()].some(({ sending, pending }) => sending ?? pending))) return false;
       state = await stateOf(token, id);
-      return (
-        stores.every(({ records }) => [...records.values()].every(({ sending, pending }) => !sending && !pending)) &&
-        sessions.every((session) => JSON.stringify(sorted(session.state)) === JSON.stringify(sorted(state)) && !session.status.waiting.changes)
-      );
-    }, 8_000);
+      const isEqual = (session: Session<Chat>): boolean => JSON.stringify(sorted(session.state)) === JSON.stringify(sorted(state));
+      return sessions.every((session) => isEqual(session) && !session.status.waiting.changes);
+    }, 15_000);
     expect([...((state["messages"] as string[] | undefined) ?? [])].sort()).toEqual([...written.values()].sort());
   } catch (error) {
     throw new Error(`${(error as Error).message}\n${told()}\nserver: ${JSON.stringify(await stateOf(token, id))}`);

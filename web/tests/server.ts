@@ -1,7 +1,8 @@
 /** The servers that tests/web/servers.py has started, people who use them, and lines that lose answers. */
 
 import { createHmac, randomUUID } from "node:crypto";
-import { open, type OpenOptions } from "../src/core/open.js";
+import { open, type ConnectOptions, type OpenOptions } from "../src/core/open.js";
+import { supabase } from "../src/supabase/index.js";
 import { memoryEnvironment } from "../src/core/memory.js";
 import type { Environment, Fetch, State } from "../src/core/types.js";
 import type { Session } from "../src/core/surface.js";
@@ -28,13 +29,12 @@ export function tokenFor(claims: Record<string, unknown>): string {
 export const person = (): string => tokenFor({ sub: randomUUID() });
 
 /** Both ways to the server; every test of what a client does runs over both. */
-export const WAYS = {
-  functions: { url: FUNCTIONS },
-  postgrest: { supabase: { url: POSTGREST, key: "" } },
-} satisfies Record<string, Partial<OpenOptions>>;
+export const ways = ["functions", "postgrest"] as const;
+export type Way = (typeof ways)[number];
 
-export type Way = keyof typeof WAYS;
-export const ways = Object.keys(WAYS) as Way[];
+/** The options that go one of the ways. */
+export const over = <O extends ConnectOptions>(way: Way, options: O): O =>
+  way === "functions" ? { url: FUNCTIONS, ...options } : { ...options, ...supabase({ url: POSTGREST, key: "" }, options) };
 
 /** PostgREST without the gateway that stands before it at Supabase, which takes the key away. */
 export const line: Fetch = (url, init) => fetch(url.replace(POSTGREST + "/rest/v1", POSTGREST), init);
@@ -44,7 +44,7 @@ export const world = (changes: Partial<Environment> = {}): Environment => ({ ...
 
 /** A session over one of the ways that saves when told to, and looks when told to. */
 export const opened = <S = State>(way: Way, options: OpenOptions<S>): Session<S> =>
-  open<S>({ poll: 0, debounce: 3_600_000, maxWait: 3_600_000, environment: world(), ...WAYS[way], ...options });
+  open<S>(over(way, { poll: 0, debounce: 3_600_000, maxWait: 3_600_000, environment: world(), ...options }));
 
 /** Asks the functions, besides any client. */
 export async function ask(token: string, method: string, path: string, body?: unknown): Promise<any> {

@@ -8,7 +8,6 @@
 import { apply, diff } from "./changes.js";
 import { moves, rebase, type Doubt } from "./rebase.js";
 import type { Changes, Delta, JournalRecord, RecordName, Sending, State } from "./types.js";
-import { OPENED_DEPTH, isList, isObject, put, type Maybe } from "./values.js";
 
 /** A client's copy. */
 export interface Copy {
@@ -76,20 +75,7 @@ export function reset(copy: Copy, base: State, number: number, local: State): vo
 
 /** Another client has taken over what was written down: only the edits since are this one's to send. */
 export function letGo(copy: Copy): void {
-  const [before] = copy.written;
-  // what the edits are in is made here too, empty: the other's comes into it
-  const around = (was: Maybe, there: Maybe, depth: number): Maybe => {
-    if (depth === OPENED_DEPTH || (isObject(there) ? !isObject(was) : there !== undefined)) return there;
-    if (isList(was)) return [];
-    if (!isObject(was)) return there;
-    const made: State = { ...(there as State | undefined) };
-    for (const key of Object.keys(was)) {
-      const inside = around(was[key], made[key], depth + 1);
-      if (inside !== undefined) put(made, key, inside);
-    }
-    return made;
-  };
-  reset(copy, copy.base, copy.number, rebase(before!, around(before, copy.base, 0) as State, copy.local).state);
+  reset(copy, copy.base, copy.number, rebase(copy.written[0]!, copy.base, copy.local, {}, true).state);
   copy.written = [copy.base];
 }
 

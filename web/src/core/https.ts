@@ -39,36 +39,31 @@ export function httpsTransport(place: Place): Transport {
   return {
     call(operation, args, options) {
       const [method, route] = ROUTES[operation].split(" ") as [string, string];
-      const rest: Record<string, unknown> = { ...args };
-      let path = route.replace(/\{(\w+)\}/g, (_, name: string) => {
-        const value = String(rest[name]);
+      const rest: Record<string, string> = { ...(args as object) };
+      const path = route.replace(/\{(\w+)\}/g, (_, name: string) => {
+        const value = rest[name]!;
         delete rest[name];
-        return encodeURIComponent(value);
+        return value;
       });
-      let body: unknown;
-      if (method === "GET") {
-        const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString();
-        if (query) path += "?" + query;
-      } else if (Object.keys(rest).length) body = rest;
-      return request(place, method, path, body, (response) => response.json(), options);
+      const isGet = method === "GET";
+      const query = isGet ? "?" + new URLSearchParams(rest) : "";
+      return request(place, method, path + query, isGet ? undefined : rest, (response) => response.json(), options);
     },
 
     async *stream(session, turn, after, signal) {
       const path = TURN.replace("{session_id}", session).replace("{turn_id}", turn) + "?after=" + after;
       const from = { ...place, headers: { Accept: "text/event-stream" } };
-      const stop = new AbortController();
-      const abort = (): void => stop.abort();
-      signal.addEventListener("abort", abort);
+      const body = await request(from, "GET", path, undefined, ({ body }) => body, { signal });
+      if (!body) return; // over, and all is known; or a fetch that can't stream
+      const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+      const stop = (): void => void reader.cancel().catch(() => {});
       let cancel = (): void => {};
+      let text = "";
       try {
-        const body = await request(from, "GET", path, undefined, ({ body }) => body, { signal: stop.signal });
-        if (!body) return; // over, and all is known; or a fetch that can't stream
-        const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-        let text = "";
         for (;;) {
-          cancel();
-          cancel = place.environment.clock.after(45_000, abort); // there is a sign of life every 15 s
+          cancel = place.environment.clock.after(45_000, stop); // there is a sign of life every 15 s
           const { done, value } = await reader.read();
+          cancel();
           if (done) return;
           const events = (text + value).split("\n\n");
           text = events.pop()!;
@@ -79,8 +74,7 @@ export function httpsTransport(place: Place): Transport {
         }
       } finally {
         cancel();
-        abort();
-        signal.removeEventListener("abort", abort);
+        stop();
       }
     },
   };

@@ -16,5 +16,4 @@ export type { Behaviour } from "./session.js";
 export type { Doubt } from "./rebase.js";
 export type { Operation, Operations } from "./operations.js";
 export type { Token } from "./requests.js";
-export type { SupabaseClient, SupabaseProject } from "./supabase.js";
 export type { Code } from "../generated/codes.js";

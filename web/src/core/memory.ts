@@ -2,19 +2,18 @@
 
 import type { Channel, Clock, Environment, Journal, Json, JournalRecord, Page } from "./types.js";
 
-/** Lives as long as the process; a record is never anybody's but its client's. */
+/** Lives as long as the process: each session's newest copy, and the small values. */
 export function memoryJournal(): Journal {
-  const copies = new Map<string, JournalRecord>();
-  const values = new Map<string, Json>();
+  const kept = new Map<string, unknown>();
   return {
     health: () => "off",
     listen: () => () => {},
-    load: async (session) => copies.get(session) ?? null,
-    write: async (record) => Boolean(copies.set(record.session, record)),
+    load: async (session) => (kept.get("/" + session) as JournalRecord | undefined) ?? null,
+    write: async (record) => Boolean(kept.set("/" + record.session, record)),
     adopt: async () => [],
-    get: async (name) => values.get(name),
-    put: async (name, value) => void (value === undefined ? values.delete(name) : values.set(name, value)),
-    clear: async () => (copies.clear(), values.clear()),
+    get: async (name) => kept.get(name) as Json | undefined,
+    put: async (name, value) => void kept.set(name, value),
+    clear: async () => kept.clear(),
     close: async () => {},
   };
 }
@@ -39,17 +38,13 @@ export const uuid = (): string =>
 
 /** What the core runs with where there is no browser: Node, a worker, a server that renders. */
 export function memoryEnvironment(): Environment {
-  const journals = new Map<string, Journal>();
+  const journals: Record<string, Journal> = {};
   const kept = new Map<string, string>();
   return {
     fetch: (url, init) => fetch(url, init),
     clock: systemClock,
     page: noPage,
-    journal(person) {
-      let journal = journals.get(person);
-      if (!journal) journals.set(person, (journal = memoryJournal()));
-      return journal;
-    },
+    journal: (person) => (journals["/" + person] ??= memoryJournal()),
     channel: () => noChannel,
     tab: {
       getItem: (name) => kept.get(name) ?? null,

@@ -2,24 +2,22 @@
 
 import { defaultEnvironment } from "./environment.js";
 import { httpsTransport } from "./https.js";
-import { postgrestTransport } from "./postgrest.js";
-import type { Place, Token } from "./requests.js";
+import type { Token } from "./requests.js";
 import { createSession, type Behaviour, type Found } from "./session.js";
 import type { Session } from "./surface.js";
-import { isClient, listenBy, projectOf, restOf, tokenOf, type SupabaseClient, type SupabaseProject } from "./supabase.js";
 import type { Environment, Journal, State, Transport } from "./types.js";
 
 /** Where and as whom. */
 export interface ConnectOptions {
   /** Address of the HTTPS functions, such as `https://PROJECT.supabase.co/functions/v1`. */
   url?: string;
-  /** A supabase client (also for the token and realtime), or a project: then PostgREST is asked, unless `url` is given. */
-  supabase?: SupabaseClient | SupabaseProject;
   token?: Token;
   /** Milliseconds until an answer has to begin. By default 30,000. */
   timeout?: number;
-  /** Another way to ask a server, in place of all of these. */
+  /** Another way to ask a server than the functions: `supabase()` of `asyouwere/supabase` makes one. */
   transport?: Transport;
+  /** What tells of news at once. */
+  listen?: Transport["listen"];
   /**
    * Whose local copies these are, by any name; by default the token's subject. With a name the local copy is painted
    * before there is a token.
@@ -58,19 +56,14 @@ function subjectOf(token: string | null | undefined): string {
 }
 
 /** What the options name. */
-export function connect({ url, supabase, token, timeout = 30_000, transport, person, environment }: ConnectOptions): Connection {
+export function connect({ url, token, timeout = 30_000, transport, listen, person, environment }: ConnectOptions): Connection {
   const world = { ...defaultEnvironment(), ...environment };
-  const client = supabase && isClient(supabase) ? supabase : undefined;
-  const bearer = token ?? (client && tokenOf(client));
-  const place: Omit<Place, "url"> = { environment: world, token: bearer, timeout };
-  let made = transport;
-  if (!made && url) made = httpsTransport({ ...place, url: url.replace(/\/$/, "") });
-  if (!made && supabase) made = postgrestTransport(restOf(projectOf(supabase), place));
-  if (!made) throw new TypeError("open() needs a url, a supabase client or project, or a transport");
+  if (!transport && !url) throw new TypeError("open() needs a url or a transport");
+  const made = transport ?? httpsTransport({ environment: world, token, timeout, url: url!.replace(/\/$/, "") });
   return {
     environment: world,
-    transport: client && !made.listen ? { ...made, listen: listenBy(client) } : made,
-    person: async () => person ?? subjectOf(typeof bearer === "function" ? await bearer(false) : bearer),
+    transport: listen ? { ...made, listen } : made,
+    person: async () => person ?? subjectOf(typeof token === "function" ? await token(false) : token),
   };
 }
 

@@ -34,8 +34,17 @@ export interface Doubt {
   theirs: Maybe;
 }
 
-/** `mine` as if it had been made from `theirs`, and what was not plain about that, from the root down. */
-export function rebase(sent: State, theirs: State, mine: State, moved: Moved = {}): { state: State; doubts: Doubt[] } {
+/**
+ * `mine` as if it had been made from `theirs`, and what was not plain about that, from the root down. isYetToCome: a
+ * container that `theirs` has not is on its way there, by another; so only the edits in it are taken.
+ */
+export function rebase(
+  sent: State,
+  theirs: State,
+  mine: State,
+  moved: Moved = {},
+  isYetToCome = false,
+): { state: State; doubts: Doubt[] } {
   const doubts: Doubt[] = [];
 
   const doubt = (address: Pointer, base: Maybe, mine: Maybe, theirs: Maybe): void => {
@@ -45,6 +54,10 @@ export function rebase(sent: State, theirs: State, mine: State, moved: Moved = {
   const values = (was: Maybe, their: Maybe, my: Maybe, at: Pointer, depth: number): Maybe => {
     if (my === was) return their;
     if (their === was) return my;
+    if (isYetToCome && their === undefined && depth < OPENED_DEPTH) {
+      if (isObject(was)) their = {};
+      if (isList(was)) their = [];
+    }
     if (depth < OPENED_DEPTH && isObject(their) && isObject(my)) return objects(isObject(was) ? was : {}, their, my, at, depth);
     if (depth < OPENED_DEPTH && isList(their) && isList(my)) return lists(isList(was) ? was : [], their, my, at);
     if (isSame(their, my)) return my;

@@ -23,19 +23,21 @@ export interface Place {
 }
 
 /** A refusal as it was said: by the functions (problem details), by PostgREST (our code is the hint), or by neither. */
-function refusal(status: number, body: unknown, wait: string | null): Refused {
-  const said = (typeof body === "object" && body !== null ? body : {}) as Record<string, Json>;
-  let { code, detail: sentence, ...detail } = said;
-  if (typeof said["hint"] === "string" && /^PT\d/.test(String(code))) {
-    code = said["hint"];
-    sentence = said["message"];
-    detail = JSON.parse((said["details"] as string) || "{}") as Record<string, Json>;
-  } else if (typeof said["title"] !== "string") {
-    code = status === 401 ? "invalid_token" : `http_${status}`;
-    sentence = said["message"];
-  }
-  const seconds = Number(wait ?? detail["retry_after"]);
-  return new Refused(String(code), detail, status, String(sentence ?? code), seconds > 0 ? seconds * 1000 : undefined);
+async function refusal(response: Response): Promise<Refused> {
+  const { status, headers } = response;
+  const said = ((await response.json().catch(() => null)) ?? {}) as Record<string, string>;
+  const { code, hint, message, details, title, detail, ...more } = said;
+  const isOurs = title !== undefined && code !== undefined;
+  const isRest = /^PT\d/.test(code ?? "");
+  const told = (isRest ? JSON.parse(details || "{}") : more) as Record<string, Json>;
+  const seconds = Number(headers.get("Retry-After") ?? told["retry_after"]);
+  return new Refused(
+    isRest ? hint! : isOurs ? code : status === 401 ? "invalid_token" : "http_" + status,
+    told,
+    status,
+    isRest ? message : detail,
+    seconds > 0 ? seconds * 1000 : undefined,
+  );
 }
 
 /** One request, its answer as `read` takes it. Rejects with a `Refused`; `network`: nobody answered, or too late. */
@@ -43,7 +45,7 @@ export async function request<T>(
   place: Place,
   method: string,
   path: string,
-  body: unknown,
+  body: object | undefined,
   read: (response: Response) => Promise<T> | T,
   { keepalive = false, signal }: CallOptions = {},
 ): Promise<T> {
@@ -66,21 +68,15 @@ export async function request<T>(
       method,
       keepalive,
       signal: stop.signal,
-      headers: {
-        ...headers,
-        ...(bearer && { Authorization: `Bearer ${bearer}` }),
-        ...(body !== undefined && { "Content-Type": "application/json" }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
+      headers: { ...headers, ...(bearer && { Authorization: "Bearer " + bearer }), ...(body && { "Content-Type": "application/json" }) },
+      ...(body && { body: JSON.stringify(body) }),
     });
     if (response.status === 401 && !again && typeof token === "function") return attempt(true);
     allow(timeout * 10);
-    if (!response.ok) {
-      throw refusal(response.status, await response.json().catch(() => null), response.headers.get("Retry-After"));
-    }
+    if (!response.ok) throw await refusal(response);
     return read(response);
   };
-  signal?.addEventListener("abort", () => stop.abort());
+  signal?.addEventListener("abort", () => stop.abort(), { once: true });
   allow(timeout);
   try {
     return await Promise.race([attempt(false), expired]);

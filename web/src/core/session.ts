@@ -11,7 +11,7 @@ import { Refused } from "./refused.js";
 import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
 import type { Events, Session, Snapshot, Status } from "./surface.js";
 import { turnsOf } from "./turns.js";
-import type { Channel, Environment, Journal, Json, JournalRecord, Pointer, RecordName, State, Transport } from "./types.js";
+import type { Changes, Channel, Environment, Journal, Json, JournalRecord, Pointer, RecordName, State, Transport } from "./types.js";
 
 /** When a session saves and looks, and what it does about what can't be told by itself. */
 export interface Behaviour<S> {
@@ -64,24 +64,16 @@ export interface SessionParts<S> extends Behaviour<S> {
 const VERSION = "schemaVersion";
 const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
 
-/** How much is not on the server. Counted when asked for, and once. */
+/** How much of a copy is not on the server. Counted when asked for, and once. */
 function waitingOf(copy: Copy): Status["waiting"] {
-  const then = { ...copy };
-  let found: { changes: number; bytes: number } | undefined;
-  const count = (): { changes: number; bytes: number } => {
-    if (!found) {
-      const changes = unsaved(then);
-      const addresses = Object.values(changes ?? {}).flatMap((some) => Object.keys(some as object));
-      found = { changes: addresses.length, bytes: changes ? new TextEncoder().encode(JSON.stringify(changes)).length : 0 };
-    }
-    return found;
-  };
+  let changes: Changes | null | undefined;
+  const found = (): object => (changes === undefined ? (changes = unsaved(copy)) : changes) ?? {};
   return {
     get changes() {
-      return count().changes;
+      return Object.values(found()).flatMap((some: object) => Object.keys(some)).length;
     },
     get bytes() {
-      return count().bytes;
+      return found() && changes ? new TextEncoder().encode(JSON.stringify(changes)).length : 0;
     },
   };
 }
@@ -122,20 +114,22 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   // -- telling the app -------------------------------------------------------------------------------------------
 
-  const listeners = new Set<() => void>();
-  const hearers = new Map<keyof Events, Set<(detail: never) => void>>();
+  const hearers: { [event: string]: Set<(detail: never) => void> } = {};
+  const on = (event: string, hear: (detail: never) => void): (() => void) => {
+    const those = (hearers[event] ??= new Set()).add(hear);
+    return () => void those.delete(hear);
+  };
+  const emit = <E extends keyof Events>(event: E | "change", detail: Events[E]): void =>
+    hearers[event]?.forEach((hear) => hear(detail as never));
+
   let snapshot: Snapshot<S>;
 
   const publish = (news: Partial<Status> = {}): void => {
     view = peers?.over(copy.local) ?? copy.local;
     const isReadOnly = version !== undefined && Number(copy.local[VERSION]) > version;
-    status = { ...status, waiting: waitingOf(copy), isReadOnly, ...news };
+    status = { ...status, waiting: waitingOf({ ...copy }), isReadOnly, ...news };
     snapshot = { id, state: view as S, number: copy.number, status };
-    for (const listener of [...listeners]) listener();
-  };
-
-  const emit = <E extends keyof Events>(event: E, detail: Events[E]): void => {
-    for (const hear of [...(hearers.get(event) ?? [])]) (hear as (detail: Events[E]) => void)(detail);
+    emit("change", {});
   };
 
   const shown = (from: Events["restored"]["from"]): void => {
@@ -271,7 +265,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       else settleReady[1](error);
     } else if (isPassing(error)) {
       if (!failures++) emit("reconnecting", { error });
-      alarm(patience(error));
+      alarm(error.retryAfter ?? patience());
     } else {
       emit("error", { error });
       if (!isMet) settleReady[1](error);
@@ -279,8 +273,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   };
 
   /** How long to wait after a failure: longer each time, and never all clients at once. */
-  const patience = ({ retryAfter }: Partial<Refused> = {}): number =>
-    retryAfter ?? Math.min(500 * 2 ** failures, 30_000) * (0.5 + environment.random() / 2);
+  const patience = (): number => Math.min(500 * 2 ** failures, 30_000) * (0.5 + environment.random() / 2);
 
   /** All that there is to do: meet, save, look. */
   const work = (what: { save?: boolean; look?: boolean; keepalive?: boolean }): Promise<void> =>
@@ -379,6 +372,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     void save(errand(), { keepalive: true }).catch(() => {}).finally(() => quietly({ save: true }));
     departed = copy.sending;
   };
+
+  /** A number, by default the latest after saving. */
+  const latest = async (number?: number): Promise<number> => number ?? (await saveNow(), copy.number);
 
   // -- beginning and end -----------------------------------------------------------------------------------------
 
@@ -504,25 +500,12 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     peek: async (which = {}) => (await ask("restore", which)).state as S,
     history: (of = {}) => ask("snapshots", of),
     diff: async (from, to) => (await ask("diff", { from, to })).differences,
-    async label(label, number) {
-      if (number === undefined) await saveNow();
-      await ask("label", { number: number ?? copy.number, label });
-    },
-    async fork(options = {}) {
-      if (options.number === undefined) await saveNow();
-      return ask("fork", options);
-    },
+    label: async (label, number) => void (await ask("label", { label, number: await latest(number) })),
+    fork: async (options = {}) => ask("fork", { ...options, number: await latest(options.number) }),
     turn: turnsOf({ environment, transport, id: () => id, before: saveNow, after: () => work({ look: true }), emit }),
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: (listener) => on("change", listener),
     getSnapshot: () => snapshot,
-    on(event, hear) {
-      const those = hearers.get(event) ?? new Set();
-      hearers.set(event, those.add(hear));
-      return () => void those.delete(hear);
-    },
+    on,
     async close() {
       await begun;
       await quietly({ save: true, keepalive: true });

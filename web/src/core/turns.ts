@@ -142,8 +142,8 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
             yield { id: turn, seq, chunks, text, status, number, position };
           }
         } catch (error) {
-          if (!isPassing(error as Refused)) throw error;
-          await pause((error as Refused).retryAfter ?? FLUSH_AFTER);
+          if (error instanceof Refused && !isPassing(error)) throw error;
+          await pause(FLUSH_AFTER); // a line that broke, or a server that is busy
         }
       }
       if (status !== "running") await after();

@@ -1,8 +1,8 @@
 /** A Supabase project's PostgREST, or any other: no functions have to be deployed. */
 
-import type { Operation } from "./operations.js";
-import { request, type Place } from "./requests.js";
-import type { Json, Transport } from "./types.js";
+import type { Operation } from "../core/operations.js";
+import { request, type Place } from "../core/requests.js";
+import type { Json, Transport } from "../core/types.js";
 
 const FUNCTIONS: Record<Operation, string> = {
   create: "get_or_create_session",
