@@ -66,22 +66,30 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
 
 /** The latest state, whole. */
 async function restore({ copy, transport, session, settled }: Errand): Promise<void> {
+  const isAsBefore = watch(copy);
   const since = copy.number;
   const { state, number } = await transport.call("restore", { session_id: session });
-  if (copy.number === since) settled(settle(copy, state, number), since);
+  if (isAsBefore()) settled(settle(copy, state, number), since);
 }
 
 /** Takes in what others have saved. Not while a save is under way. */
 export async function catchUp(errand: Errand): Promise<void> {
   const { copy, transport, session } = errand;
+  const isAsBefore = watch(copy);
   const since = copy.number;
   if (since) {
     const { reset, number, changes } = await transport.call("changes", { session_id: session, since });
-    if (copy.number !== since) return; // another tab has told meanwhile
+    if (!isAsBefore()) return;
     if (!reset && changes) {
       if (number > since) errand.settled(settle(copy, apply(copy.base, changes), number), since, changes);
       return;
     }
   }
   await restore(errand);
+}
+
+/** Whether an answer still belongs to the copy: another tab may have told, or a page that is going have saved. */
+function watch(copy: Copy): () => boolean {
+  const { number, sending } = copy;
+  return () => copy.number === number && copy.sending === sending;
 }
