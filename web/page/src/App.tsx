@@ -30,6 +30,7 @@ export function App({ person }: { person: Person }) {
   const agent = useFreeAgentSession({ ...connection, debounce: 1_500, ...(wanted && { session: wanted }) });
   const { session } = agent;
   const [begun, setBegun] = useState(false);
+  const [asked, setAsked] = useState<string | null>(null);
 
   const loadInvitations = useCallback(() => {
     api.invitations().then(setInvitations, () => {}); // looked for again soon
@@ -45,11 +46,15 @@ export function App({ person }: { person: Person }) {
     void agent.createSession({ name: text.slice(0, 60) }).then(
       (id) => {
         void list.refresh();
-        api.answer(id, crypto.randomUUID()).catch((error: Error) => toast(error.message));
+        api.answer(id, crypto.randomUUID()).then(
+          ({ id: turn }) => setAsked(turn),
+          (error: Error) => toast(error.message),
+        );
       },
       (error: Error) => toast(error.message),
     );
     agent.addMessage({ role: "user", content: text, id: crypto.randomUUID(), at: new Date().toISOString() });
+    setAsked(null);
     setBegun(true);
   };
   const made = agent.sessionId;
@@ -92,9 +97,10 @@ export function App({ person }: { person: Person }) {
           current={wanted}
           invitations={invitations}
           onOpen={() => setMenu(false)}
-          onChanged={() => {
+          onAccepted={(id) => {
             loadInvitations();
             void list.refresh();
+            if (id === wanted) void agent.loadSession(id); // whoever had the address was told that there is none
           }}
         />
         <PersonMenu />
@@ -134,6 +140,7 @@ export function App({ person }: { person: Person }) {
             name={listed?.name ?? "Untitled"}
             mayWrite={role !== "viewer"}
             isOwner={role === "owner"}
+            asked={asked}
             drawer={drawer}
             onDrawer={() => setDrawer(!drawer)}
             onMenu={() => setMenu(true)}

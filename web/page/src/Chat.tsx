@@ -43,6 +43,8 @@ export function Chat(props: {
   name: string;
   mayWrite: boolean;
   isOwner: boolean;
+  /** A turn that was begun elsewhere, to be followed at once. */
+  asked: string | null;
   drawer: boolean;
   onDrawer(): void;
   onMenu(): void;
@@ -62,6 +64,9 @@ export function Chat(props: {
   const isWriting = !past && turn !== null && (answer.isRunning || (turn.number !== null && turn.number > snapshot.number));
 
   const { follow } = answer;
+  useEffect(() => {
+    if (props.asked) follow(props.asked);
+  }, [props.asked, follow]);
   const ask = useCallback(async () => {
     const id = crypto.randomUUID();
     try {

@@ -1,4 +1,5 @@
 import { PaperPlaneIcon, StopIcon } from "@radix-ui/react-icons";
+import { del, get, set } from "idb-keyval";
 import { useEffect, useRef, useState } from "react";
 
 /** Where one writes. What is not sent yet is kept for this session: it is there after a reload. */
@@ -10,16 +11,26 @@ export function Composer(props: {
   onSend(text: string): void;
   onStop?(): void;
 }) {
-  const [text, setText] = useState(() => readDraft(props.name));
+  const [text, setText] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => setText(readDraft(props.name)), [props.name]);
+  const draft = `draft ${props.name}`;
+  useEffect(() => {
+    let isGone = false;
+    setText("");
+    // what was typed before it was read is newer
+    get<string>(draft).then(
+      (kept) => isGone || setText((typed) => typed || kept || ""),
+      () => {}, // a browser that keeps nothing
+    );
+    return () => void (isGone = true);
+  }, [draft]);
   useEffect(() => {
     if (!props.disabled) field.current?.focus();
   }, [props.name, props.disabled]);
 
   const write = (next: string): void => {
     setText(next);
-    keepDraft(props.name, next);
+    void (next ? set(draft, next) : del(draft)).catch(() => {});
   };
   const send = (): void => {
     if (!text.trim() || props.isRunning || props.disabled) return;
@@ -65,23 +76,4 @@ export function Composer(props: {
       </form>
     </div>
   );
-}
-
-const key = (name: string): string => `asyouwere-page-draft ${name}`;
-
-function readDraft(name: string): string {
-  try {
-    return localStorage.getItem(key(name)) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-function keepDraft(name: string, text: string): void {
-  try {
-    if (text) localStorage.setItem(key(name), text);
-    else localStorage.removeItem(key(name));
-  } catch {
-    // It stays on the screen all the same.
-  }
 }

@@ -9,7 +9,7 @@ import { Ask, useNow, useToast } from "./ui";
 type Listed = Sessions["sessions"][number];
 
 /** The person's sessions: found, opened, renamed, archived, deleted; and what others offer to share. */
-export function SessionList(props: { list: Sessions; current: string | null; invitations: Invitation[]; onOpen(): void; onChanged(): void }) {
+export function SessionList(props: { list: Sessions; current: string | null; invitations: Invitation[]; onOpen(): void; onAccepted(session: string): void }) {
   const { list, current, invitations } = props;
   const toast = useToast();
   const now = useNow(30);
@@ -37,7 +37,7 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
             onClick={() =>
               attempt(
                 api.accept(invitation.session_id).then(() => {
-                  props.onChanged();
+                  props.onAccepted(invitation.session_id);
                   go(invitation.session_id);
                 }),
               )

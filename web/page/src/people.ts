@@ -1,5 +1,9 @@
-/** Who uses the page. Remembered in this browser; the token only in memory. */
+/**
+ * Who uses the page. Remembered in this browser, in IndexedDB: what is in localStorage is lost when the browser is killed
+ * within seconds, and a guest who is forgotten has lost everything. The token is only in memory.
+ */
 
+import { get, set } from "idb-keyval";
 import { useSyncExternalStore } from "react";
 
 export interface Person {
@@ -19,28 +23,16 @@ interface SignedIn {
   expiresAt: number;
 }
 
-const KEY = "asyouwere-page-person";
+const KEY = "person";
 const EARLY = 60_000;
 
 let current: SignedIn | null = null;
 let signingIn: Promise<SignedIn> | null = null;
 const listeners = new Set<() => void>();
 
-function remembered(): Remembered {
-  try {
-    return (JSON.parse(localStorage.getItem(KEY) ?? "null") as Remembered | null) ?? { guest: null };
-  } catch {
-    return { guest: null };
-  }
-}
-
-function remember(who: Remembered): void {
-  try {
-    localStorage.setItem(KEY, JSON.stringify(who));
-  } catch {
-    // A browser that keeps nothing: the person is who they are until they reload.
-  }
-}
+// A browser that keeps nothing: the person is who they are until they reload.
+const remembered = async (): Promise<Remembered> => (await get<Remembered>(KEY).catch(() => undefined)) ?? { guest: null };
+const remember = (who: Remembered): Promise<void> => set(KEY, who).catch(() => {});
 
 async function ask(who: Remembered): Promise<SignedIn> {
   const response = await fetch("/page/sign-in", {
@@ -55,7 +47,7 @@ async function ask(who: Remembered): Promise<SignedIn> {
 
 async function enter(who: Remembered): Promise<SignedIn> {
   const entered = await ask(who);
-  remember(entered.person.guest ? { guest: entered.person.id } : who);
+  await remember(entered.person.guest ? { guest: entered.person.id } : who);
   current = entered;
   for (const listener of listeners) listener();
   return entered;
@@ -64,7 +56,9 @@ async function enter(who: Remembered): Promise<SignedIn> {
 /** The token of whoever is signed in, a new one before it runs out. `fresh`: the one before was refused. */
 export async function token(fresh = false): Promise<string> {
   if (!fresh && current && current.expiresAt - EARLY > Date.now()) return current.token;
-  signingIn ??= enter(remembered()).finally(() => (signingIn = null));
+  signingIn ??= remembered()
+    .then(enter)
+    .finally(() => (signingIn = null));
   return (await signingIn).token;
 }
 

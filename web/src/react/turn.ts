@@ -3,6 +3,8 @@ import type { Refused } from "../core/refused.js";
 import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
 import { useSnapshot } from "./opening.js";
 
+const SOON = 2_000;
+
 export interface TurnView {
   /** The answer that is being made, or was made last, with all its chunks, here or elsewhere; null: none that is known of. */
   turn: TurnProgress | null;
@@ -50,10 +52,18 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
   const number = useSnapshot(session)?.number;
   const met = useRef(number);
   useEffect(() => {
-    if (isRunning) return;
-    if (met.current !== number) follow();
+    if (isRunning || !session) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    if (met.current !== number) {
+      follow();
+      timer = setTimeout(follow, SOON); // a question is saved before its answer begins
+    }
     met.current = number;
-    return session?.on("turn", ({ turn }) => follow(turn));
+    const undo = session.on("turn", ({ turn }) => follow(turn));
+    return () => {
+      clearTimeout(timer);
+      undo();
+    };
   }, [session, isRunning, number, follow]);
 
   const start = useCallback(

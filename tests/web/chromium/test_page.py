@@ -1,0 +1,387 @@
+"""The page of `asyouwere run`, used as people use it: by keyboard and mouse, in a real Chromium, until it breaks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyouwere.local.page.building import build_page
+from asyouwere.local.page.people import PAGE_USERS
+from asyouwere.local.tokens import ISSUER, user_id
+from tests.functions.api import serving, settings_for
+from tests.support.database import Db
+from tests.web.chromium.browser import Chromium
+from tests.web.chromium.conftest import WEB
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+pytestmark = pytest.mark.slow
+
+END = "nothing was lost."  # how the long story ends
+WAIT = 60_000
+
+
+@pytest.fixture(scope="session")
+def page_url(web_database: Db) -> Iterator[str]:
+    """Where the page is, with its agent, over the database of these tests."""
+    said: list[str] = []
+    folder = build_page(said.append)
+    if folder is None:
+        pytest.skip(f"needs the npm packages of web/page ({said})")
+    for name in PAGE_USERS:
+        web_database.superuser.execute("insert into auth.users (id) values (%s) on conflict do nothing", [user_id(name)])
+    with serving(settings_for(web_database.api_dsn, jwt_issuer=ISSUER), folder) as url:
+        yield url
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """What went wrong in the pages that were opened: exceptions, and what the policy refused."""
+    return []
+
+
+@pytest.fixture
+def visit(page_url: str, errors: list[str]) -> Callable[..., Page]:
+    """Opens the page in some windows, by default at the beginning."""
+
+    def go(context: BrowserContext, path: str = "/home") -> Page:
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: "Content Security Policy" in said.text and errors.append(said.text))
+        page.goto(page_url + path)
+        page.get_by_text(re.compile("Guest|Ada|Ben")).first.wait_for()
+        return page
+
+    return go
+
+
+@pytest.fixture
+def page(context: BrowserContext, visit: Callable[..., Page], errors: list[str]) -> Iterator[Page]:
+    """The page, in windows of this test alone; at the end nothing may have gone wrong in it."""
+    yield visit(context)
+    assert errors == []
+
+
+def say(page: Page, text: str) -> None:
+    """Write and send a message."""
+    page.get_by_label("Message").fill(text)
+    page.keyboard.press("Enter")
+
+
+def messages(page: Page) -> list[str]:
+    """What is in the conversation, oldest first."""
+    return page.locator(".message").all_inner_texts()
+
+
+def answered(page: Page, text: str) -> None:
+    """Wait for the end of an answer."""
+    page.locator(".message:not([aria-busy])", has_text=text).wait_for()
+
+
+def sign_in(page: Page, name: str) -> None:
+    page.get_by_label("Sign in as somebody else").click()
+    page.get_by_role("menuitem", name=f"Sign in as {name}").click()
+    page.locator(".person", has_text=name).wait_for()
+
+
+def new_session(page: Page, text: str) -> str:
+    """Begin with this message, wait for its answer, and tell the session's address."""
+    say(page, text)
+    page.wait_for_url("**/generate?session=*")
+    page.locator(".message[data-role=assistant]:not([aria-busy])").first.wait_for()
+    return page.url.split("?")[1]
+
+
+# -- answers --------------------------------------------------------------------------------------------------
+
+
+def test_page__the_first_message_makes_a_session_and_is_answered(page: Page) -> None:
+    say(page, "what is 6 * 7?")
+
+    page.wait_for_url("**/generate?session=*")
+    page.locator(".tool", has_text="calculator").wait_for()
+    page.locator(".message", has_text="6 * 7 is 42").wait_for()
+    page.get_by_role("heading", name="what is 6 * 7?").wait_for()
+    assert len(messages(page)) == 2
+
+
+def test_page__reloaded_in_the_middle_of_an_answer_goes_on(page: Page) -> None:
+    say(page, "tell me a long story")
+    page.locator(".message", has_text="The night train from Osaka").wait_for()
+
+    page.reload()
+    page.locator(".message[aria-busy]", has_text="The night train from Osaka").wait_for()
+    page.locator(".message", has_text=END).wait_for()
+    page.locator(".message[aria-busy]").wait_for(state="detached")
+
+    shown = messages(page)
+    assert len(shown) == 2
+    assert shown[1].count("The night train from Osaka") == shown[1].count(END) == 1
+
+
+def test_page__the_browser_killed_in_the_middle_of_an_answer(
+    chromium: Chromium, visit: Callable[..., Page], page_url: str
+) -> None:
+    first = visit(chromium.context)
+    say(first, "tell me a long story")
+    first.locator(".message", has_text="The night train from Osaka").wait_for()
+    address = first.url.removeprefix(page_url)
+
+    chromium.kill()
+    second = visit(chromium.start().context, address)
+
+    second.locator(".message", has_text=END).wait_for()
+    assert len(messages(second)) == 2
+
+
+def test_page__stopped_from_another_tab(page: Page, context: BrowserContext, visit: Callable[..., Page]) -> None:
+    say(page, "tell me a long story")
+    page.locator(".message", has_text="The night train from Osaka").wait_for()
+    other = visit(context, "/generate?" + page.url.split("?")[1])
+    other.locator(".message", has_text="The night train from Osaka").wait_for()
+
+    other.get_by_role("button", name="Stop").click()
+
+    for tab in (page, other):
+        tab.locator(".message", has_text="Stopped.").wait_for()
+        assert END not in messages(tab)[1]
+
+
+def test_page__said_in_one_tab_is_shown_in_the_other(
+    page: Page, context: BrowserContext, visit: Callable[..., Page]
+) -> None:
+    session = new_session(page, "hello")
+    other = visit(context, f"/generate?{session}")
+    other.locator(".message", has_text="Hello!").wait_for()
+
+    say(page, "count the words in: one two three")
+    answered(other, "3 words")
+    say(other, "a table of 9")
+
+    answered(page, "108")
+    assert len(messages(page)) == len(messages(other)) == 6
+
+
+def test_page__offline_keeps_what_is_said_and_sends_it_later(page: Page, context: BrowserContext) -> None:
+    new_session(page, "hello")
+    context.set_offline(True)
+
+    say(page, "are you there?")
+    page.get_by_text(re.compile(r"Offline, \d+ changes? waiting")).wait_for()
+    context.set_offline(False)
+
+    page.get_by_text(re.compile("Saved|Up to date")).wait_for()
+    page.get_by_role("button", name="Answer this").click()
+    page.locator(".message", has_text="Before this you said").wait_for()
+    assert [text.strip().splitlines()[-1] for text in messages(page)][2] == "are you there?"
+
+
+def test_page__killed_while_offline_has_what_was_said(
+    chromium: Chromium, visit: Callable[..., Page], page_url: str
+) -> None:
+    first = visit(chromium.context)
+    new_session(first, "hello")
+    address = first.url.removeprefix(page_url)
+    first.route("**/functions/v1/**", lambda route: route.abort())
+    first.route("**/page/**", lambda route: route.abort())
+    say(first, "said while nobody could hear it")
+    first.get_by_text(re.compile("waiting")).wait_for()
+
+    chromium.kill()
+    second = visit(chromium.start().context, address)
+
+    second.locator(".message", has_text="said while nobody could hear it").wait_for()
+    second.get_by_text(re.compile("Saved|Up to date")).wait_for()
+    second.reload()
+    second.locator(".message", has_text="said while nobody could hear it").wait_for()
+    assert len(messages(second)) == 3
+
+
+def test_page__an_unsent_text_is_there_after_a_reload(page: Page) -> None:
+    new_session(page, "hello")
+    page.get_by_label("Message").fill("half a thought")
+
+    page.reload()
+
+    page.locator(".message").first.wait_for()
+    assert page.get_by_label("Message").input_value() == "half a thought"
+
+
+# -- history --------------------------------------------------------------------------------------------------
+
+
+def test_timeline__goes_back_and_loses_nothing(page: Page) -> None:
+    new_session(page, "hello")
+    say(page, "remember that the train is at 9:40")
+    answered(page, "Noted")
+
+    page.get_by_role("button", name="Timeline").click()
+    slider = page.get_by_role("slider", name="Version")
+    slider.wait_for()
+    page.get_by_text("/memory/blackboard/train").wait_for()
+    slider.focus()
+    page.keyboard.press("Home")
+    page.locator(".message", has_text="Noted").wait_for(state="detached")
+    page.locator(".message").nth(0).wait_for(state="detached")
+    while "2 messages" not in page.locator(".timeline").inner_text():
+        page.keyboard.press("ArrowRight")
+    page.locator(".message", has_text="Hello!").wait_for()
+    page.get_by_role("button", name="Restore").click()
+
+    page.get_by_text("is in front again.").wait_for()
+    page.locator(".message", has_text="Noted").wait_for(state="detached")
+    assert len(messages(page)) == 2
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.locator(".message", has_text="Noted").wait_for()  # what was last is one step back
+
+
+def test_timeline__a_label_and_a_branch(page: Page) -> None:
+    session = new_session(page, "hello")
+    page.get_by_role("button", name="Timeline").click()
+    page.get_by_role("button", name="Label").click()
+    page.get_by_role("textbox", name="Label").fill("the beginning")
+    page.keyboard.press("Enter")
+    page.locator(".timeline", has_text="“the beginning”").wait_for()
+
+    page.get_by_role("button", name="Branch off").click()
+
+    page.wait_for_url(lambda url: session not in url)
+    page.get_by_role("heading", name=re.compile("Branch at")).wait_for()
+    assert "Hello!" in messages(page)[1]
+
+
+# -- sessions and people --------------------------------------------------------------------------------------
+
+
+def test_sessions__found_renamed_archived_deleted(page: Page) -> None:
+    new_session(page, "about tortoises")
+    page.get_by_role("button", name="New session").click()
+    new_session(page, "about trains")
+    listed = page.locator(".session")
+
+    page.get_by_label("Search sessions").fill("tortoise")
+    listed.filter(has_text="trains").wait_for(state="detached")
+    page.get_by_label("More for about tortoises").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_role("textbox", name="Name").fill("about old tortoises")
+    page.keyboard.press("Enter")
+    listed.filter(has_text="about old tortoises").wait_for()
+    page.get_by_label("Search sessions").fill("")
+    listed.filter(has_text="trains").wait_for()
+
+    page.get_by_label("More for about old tortoises").click()
+    page.get_by_role("menuitem", name="Archive").click()
+    listed.filter(has_text="tortoises").wait_for(state="detached")
+    page.get_by_role("button", name="Undo").click()
+    listed.filter(has_text="tortoises").wait_for()
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("More for about trains").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    listed.filter(has_text="trains").wait_for(state="detached")
+    page.wait_for_url("**/home")
+
+
+def test_people__a_guest_takes_the_sessions_along(page: Page) -> None:
+    session = new_session(page, "said as a guest")
+
+    sign_in(page, "Ben")
+
+    page.locator(".session", has_text="said as a guest").click()
+    page.wait_for_url(f"**/generate?{session}")
+    page.locator(".message", has_text="Hello!").wait_for()
+
+
+def test_people__what_is_shared_is_accepted_first(
+    page: Page, shared_browser: Chromium, visit: Callable[..., Page]
+) -> None:
+    sign_in(page, "Ada")
+    session = new_session(page, "for both of us, says Ada")
+    windows = shared_browser.new_context()
+    bens = visit(windows)
+    sign_in(bens, "Ben")
+    bens.goto(bens.url.removesuffix("/home") + f"/generate?{session}")
+    bens.get_by_text("No such session").wait_for()
+
+    page.get_by_role("button", name="Share").click()
+    page.get_by_label("as", exact=True).select_option("viewer")
+    page.get_by_role("button", name="Invite Ben").click()
+    page.get_by_text("viewer, invited").wait_for()
+
+    bens.locator(".invitation", has_text="for both of us").get_by_role("button", name="Accept").click()
+    bens.locator(".message", has_text="Hello!").wait_for()
+    assert bens.get_by_label("Message").is_disabled()
+    windows.close()
+
+
+# -- safe and for everybody -----------------------------------------------------------------------------------
+
+HOSTILE = """<script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">
+[press](javascript:window.hurt=1) ![](https://elsewhere.example/pixel.png) <a href="data:text/html,x">y</a>
+<svg onload="window.hurt=1"></svg> `<b>` [ok](https://example.org)"""
+
+
+def test_page__what_people_and_models_write_runs_nothing(
+    page: Page, errors: list[str], web_database: Db
+) -> None:
+    new_session(page, "hello")
+    asked: list[str] = []
+    page.on("request", lambda request: "elsewhere" in request.url and asked.append(request.url))
+    session = page.url.split("session=")[1]
+    hostile = [{"role": "assistant", "content": HOSTILE}, {"role": "assistant", "content": None}, 7]
+    claims = "select set_config('request.jwt.claims', json_build_object('role', 'authenticated', 'sub', user_id)::text, false)"
+    web_database.superuser.execute(f"{claims} from free_agent_sessions where id = %s", [session])
+    web_database.superuser.execute("select append_session_messages(%s, %s)", [session, json.dumps(hostile)])
+
+    written = page.locator(".message", has_text="press")
+    written.wait_for()
+    written.get_by_text("press").click(no_wait_after=True)
+
+    assert page.evaluate("window.hurt") is None
+    assert written.locator("script, svg, img, [onerror]").count() == 0
+    assert [link.get_attribute("href") or "" for link in written.locator("a").all() if "javascript" in str(link)] == []
+    assert asked == []
+    assert errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_page__is_for_everybody(page: Page, scheme: Any, width: int, tmp_path: Path) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    axe = (WEB / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+    def problems() -> list[str]:
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run(document)).violations")
+        return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
+
+    assert problems() == []
+    new_session(page, "primes in Python")
+    page.get_by_role("button", name="Timeline").click()
+    page.get_by_role("slider", name="Version").wait_for()
+    assert problems() == []
+    page.get_by_role("button", name="What happens").click()
+    page.get_by_text("requests ·").wait_for()
+    assert problems() == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_page__by_keyboard_alone(page: Page) -> None:
+    page.keyboard.type("hello")
+    page.keyboard.press("Enter")
+    page.locator(".message", has_text="Hello!").wait_for()
+    page.keyboard.type("a")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("b")
+
+    assert page.get_by_label("Message").input_value() == "a\nb"
