@@ -30,7 +30,7 @@ export function App({ person }: { person: Person }) {
   const agent = useFreeAgentSession({ ...connection, debounce: 1_500, ...(wanted && { session: wanted }) });
   const { session } = agent;
   const [begun, setBegun] = useState(false);
-  const [asked, setAsked] = useState<string | null>(null);
+  const [asked, setAsked] = useState<{ session: string; turn: string } | null>(null);
 
   const loadInvitations = useCallback(() => {
     api.invitations().then(setInvitations, () => {}); // looked for again soon
@@ -47,7 +47,7 @@ export function App({ person }: { person: Person }) {
       (id) => {
         void list.refresh();
         api.answer(id, crypto.randomUUID()).then(
-          ({ id: turn }) => setAsked(turn),
+          ({ id: turn }) => setAsked({ session: id, turn }),
           (error: Error) => toast(error.message),
         );
       },
@@ -140,7 +140,7 @@ export function App({ person }: { person: Person }) {
             name={listed?.name ?? "Untitled"}
             mayWrite={role !== "viewer"}
             isOwner={role === "owner"}
-            asked={asked}
+            asked={asked?.session === wanted ? asked.turn : null}
             drawer={drawer}
             onDrawer={() => setDrawer(!drawer)}
             onMenu={() => setMenu(true)}
