@@ -55,7 +55,7 @@ def visit(page_url: str, errors: list[str]) -> Callable[..., Page]:
         page.set_default_timeout(WAIT)
         page.set_viewport_size({"width": 1280, "height": 800})
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: "Content Security Policy" in said.text and errors.append(said.text))
+        page.on("console", lambda said: errors.extend([said.text] if "Content Security Policy" in said.text else []))
         page.goto(page_url + path)
         page.get_by_text(re.compile("Guest|Ada|Ben")).first.wait_for()
         return page
@@ -335,7 +335,7 @@ def test_page__what_people_and_models_write_runs_nothing(
 ) -> None:
     new_session(page, "hello")
     asked: list[str] = []
-    page.on("request", lambda request: "elsewhere" in request.url and asked.append(request.url))
+    page.on("request", lambda request: asked.append(request.url))
     session = page.url.split("session=")[1]
     hostile = [{"role": "assistant", "content": HOSTILE}, {"role": "assistant", "content": None}, 7]
     claims = "select set_config('request.jwt.claims', json_build_object('role', 'authenticated', 'sub', user_id)::text, false)"
@@ -349,7 +349,7 @@ def test_page__what_people_and_models_write_runs_nothing(
     assert page.evaluate("window.hurt") is None
     assert written.locator("script, svg, img, [onerror]").count() == 0
     assert [link.get_attribute("href") or "" for link in written.locator("a").all() if "javascript" in str(link)] == []
-    assert asked == []
+    assert not [url for url in asked if "elsewhere" in url]
     assert errors == []
 
 
