@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -263,3 +264,33 @@ def test_stream__a_follower_far_behind_gets_all_of_it(ada: Person) -> None:
     with stream(ada, session_id, turn, **{"Last-Event-ID": "7"}) as answer:
         seen = events(answer)
         assert [int(event["id"]) for event, _ in zip(seen, range(10_793), strict=False)] == list(range(8, 10_801))
+
+
+def test_stream__of_many_followers_several_are_asked_for_at_once(
+    shared: Db, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that each one's right to read is looked at every few seconds."""
+    looks: list[float] = []
+    real = turn_streams.look
+
+    async def timed(*arguments: Any) -> Any:
+        looks.append(time.monotonic())
+        return await real(*arguments)
+
+    monkeypatch.setattr(turn_streams, "look", timed)
+    monkeypatch.setattr(turn_streams, "POLL_SECONDS", 0.5)
+    with caller_of(replace(settings, max_streams_per_user=60), shared) as person:
+        session_id = person.session()
+        turn = begin(person, session_id)
+        with contextlib.ExitStack() as stack:
+            for _ in range(51):
+                stack.enter_context(stream(person, session_id, turn))
+            looks.clear()
+            while len(looks) < 12:
+                time.sleep(0.1)
+            finish(person, session_id, turn)
+    together, most = 1, 1
+    for earlier, later in itertools.pairwise(looks):
+        together = together + 1 if later - earlier < 0.3 else 1
+        most = max(most, together)
+    assert most >= 3

@@ -7,10 +7,11 @@
     id: 4
     data: {"id": …, "status": "done", "number": 7, "position": 2, …}
 
-A poller asks in the name of its followers in turn, so whoever may not read the session any more is put out soon. No
-connection to the database is held between two looks. A follower that lags behind what a poller keeps looks by itself;
-one that doesn't read at all is dropped by the response (http/responses.py). After five minutes a stream ends by
-itself, and EventSource connects again; once the turn is over and all is known, it is answered 204, which stops it.
+A poller asks in the name of its followers in turn, so whoever may not read the session any more is put out within
+seconds. No connection to the database is held between two looks. A follower that lags behind what a poller keeps
+looks by itself; one that doesn't read at all is dropped by the response (http/responses.py). After five minutes a
+stream ends by itself, and EventSource connects again; once the turn is over and all is known, it is answered 204,
+which stops it.
 
 No token in the query: the log of what stands before a function holds the whole address. EventSource can't send a
 header, so a browser follows by fetch(), whose body is the same events.
@@ -47,6 +48,8 @@ LIFE_SECONDS: Final = 300.0
 
 #: Bytes of events that a poller keeps for followers that are a little behind.
 _KEPT_BYTES: Final = 1 << 18
+#: Of so many followers one is asked for with each poll, so that each has its turn every five seconds.
+_ASKED_IN_TURN: Final = 25
 #: Polls that may fail one after the other before the followers are told to come back.
 _FAILURES: Final = 10
 
@@ -64,6 +67,7 @@ class _Turn:
         self.seq = seq
         self.over: Row | None = None
         self.failed = False
+        self._failures = 0
         self.followers: deque[_Follower] = deque()
         self.changed = asyncio.Event()
         self._kept: deque[tuple[int, bytes]] = deque()
@@ -80,29 +84,30 @@ class _Turn:
 
     async def poll(self) -> None:
         """Look until the turn is over or nobody follows."""
-        failures = 0
-        while self.followers and self.over is None:
+        while self.followers and self.over is None and not self.failed:
             await asyncio.sleep(POLL_SECONDS)
-            if not self.followers:
+            # whoever may not read any more is put out within five seconds, however many there are
+            for _ in range(1 + len(self.followers) // _ASKED_IN_TURN):
+                if self.followers and self.over is None:
+                    self.followers.rotate(-1)
+                    await self._ask(self.followers[0])
+
+    async def _ask(self, follower: _Follower) -> None:
+        try:
+            row = await look(self._database, follower.caller, self._path, self.seq)
+        except AsYouWereError as exc:
+            if exc.status < 500 and exc.status != 429:
+                follower.refused = exc  # no reader any more, or the token's time is over
+                with contextlib.suppress(ValueError):
+                    self.followers.remove(follower)
+                self._tell()
                 return
-            self.followers.rotate(-1)
-            follower = self.followers[0]
-            try:
-                row = await look(self._database, follower.caller, self._path, self.seq)
-            except AsYouWereError as exc:
-                if exc.status < 500 and exc.status != 429:
-                    follower.refused = exc  # no reader any more, or the token's time is over
-                    with contextlib.suppress(ValueError):
-                        self.followers.remove(follower)
-                    self._tell()
-                    continue
-                failures += 1
-                if failures == _FAILURES:
-                    self.failed = True
-                    self._tell()
-                    return
-                continue
-            failures = 0
+            self._failures += 1
+            if self._failures == _FAILURES:
+                self.failed = True
+                self._tell()
+        else:
+            self._failures = 0
             self._take(row)
 
     def _take(self, row: Row) -> None:
