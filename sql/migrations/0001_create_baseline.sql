@@ -3902,8 +3902,9 @@ comment on function public.revert_session is
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function asyouwere.fork(p_session_id uuid, p_number int, p_name text, p_key text)
-returns public.free_agent_sessions
+create function asyouwere.fork(
+    p_session_id uuid, p_number int, p_name text, p_key text, p_parent_id uuid default null
+) returns public.free_agent_sessions
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -3920,12 +3921,13 @@ begin
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata,
-        expires_after,
+        expires_after, parent_id,
         latest_number, size_bytes, stored_bytes, message_count)
     values (v_owner, p_key, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
         -- a mere reader's copy would otherwise go on talking to the owner's agent
         case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
+        p_parent_id,
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     on conflict (user_id, key) do nothing
     returning * into v_fork;
@@ -3958,19 +3960,19 @@ revoke execute on function asyouwere.fork from public;
 grant execute on function asyouwere.fork to authenticated, service_role;
 
 create function public.fork_session(
-    p_session_id uuid, p_number int default null, p_name text default null, p_key text default null
+    p_session_id uuid, p_number int default null, p_name text default null, p_key text default null,
+    p_parent_id uuid default null
 ) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next asyouwere.fork(p_session_id, p_number, p_name, p_key);
+    return next asyouwere.fork(p_session_id, p_number, p_name, p_key, p_parent_id);
 end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
     'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
-    ' p_key gives it a '
-    'key. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
+    ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;
 
@@ -5102,8 +5104,8 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
-create function asyouwere.insert_imported_session(p_session json,
-    p_key text) returns public.free_agent_sessions
+create function asyouwere.insert_imported_session(p_session json, p_key text, p_parent_id uuid)
+returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5123,10 +5125,10 @@ begin
         perform asyouwere.refuse_import('a number is too large');
     end if;
     insert into public.free_agent_sessions (
-        user_id, key, name, model, kind, status, upstream, metadata, expires_after,
+        user_id, key, parent_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (
-        auth.uid(), p_key, v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
+        auth.uid(), p_key, p_parent_id, v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
         coalesce(nullif(v_fields.status, 'expired'), 'idle'),
         v_fields.upstream, coalesce(v_fields.metadata, '{}'),
         -- without expiry it had none: 0, or a chat would get the default; a number too large for an interval
@@ -5354,7 +5356,7 @@ revoke execute on function asyouwere.count_imported_sizes from public;
 
 create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[], p_key text
+    p_created_at timestamptz[], p_bodies text[], p_key text, p_parent_id uuid default null
 ) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -5378,7 +5380,7 @@ begin
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
         + coalesce(octet_length((p_session -> 'turns')::text), 0));
-    v_session := asyouwere.insert_imported_session(p_session, p_key);
+    v_session := asyouwere.insert_imported_session(p_session, p_key, p_parent_id);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
     perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
@@ -5403,18 +5405,19 @@ grant execute on function asyouwere.write_import to authenticated;
 
 create function public.import_session(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[], p_key text default null
+    p_created_at timestamptz[], p_bodies text[], p_key text default null, p_parent_id uuid default null
 ) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next asyouwere.write_import(
-        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies, p_key);
+        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies, p_key,
+        p_parent_id);
 end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts.'
+    'neither key nor parent is taken over; p_key and p_parent_id give it some. The arrays are the columns of the export''s parts.'
     ' Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;

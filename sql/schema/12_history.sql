@@ -150,8 +150,9 @@ comment on function public.revert_session is
 revoke execute on function public.revert_session from public, anon, authenticated, service_role;
 grant execute on function public.revert_session to authenticated, service_role;
 
-create function asyouwere.fork(p_session_id uuid, p_number int, p_name text, p_key text)
-returns public.free_agent_sessions
+create function asyouwere.fork(
+    p_session_id uuid, p_number int, p_name text, p_key text, p_parent_id uuid default null
+) returns public.free_agent_sessions
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -168,12 +169,13 @@ begin
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
     end if;
     insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata,
-        expires_after,
+        expires_after, parent_id,
         latest_number, size_bytes, stored_bytes, message_count)
     values (v_owner, p_key, coalesce(p_name, v_source.name), v_source.model, v_source.kind,
         -- a mere reader's copy would otherwise go on talking to the owner's agent
         case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
+        p_parent_id,
         least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
     on conflict (user_id, key) do nothing
     returning * into v_fork;
@@ -206,18 +208,18 @@ revoke execute on function asyouwere.fork from public;
 grant execute on function asyouwere.fork to authenticated, service_role;
 
 create function public.fork_session(
-    p_session_id uuid, p_number int default null, p_name text default null, p_key text default null
+    p_session_id uuid, p_number int default null, p_name text default null, p_key text default null,
+    p_parent_id uuid default null
 ) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return next asyouwere.fork(p_session_id, p_number, p_name, p_key);
+    return next asyouwere.fork(p_session_id, p_number, p_name, p_key, p_parent_id);
 end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
     'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
-    ' p_key gives it a '
-    'key. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
+    ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;

@@ -277,8 +277,8 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
-create function asyouwere.insert_imported_session(p_session json,
-    p_key text) returns public.free_agent_sessions
+create function asyouwere.insert_imported_session(p_session json, p_key text, p_parent_id uuid)
+returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -298,10 +298,10 @@ begin
         perform asyouwere.refuse_import('a number is too large');
     end if;
     insert into public.free_agent_sessions (
-        user_id, key, name, model, kind, status, upstream, metadata, expires_after,
+        user_id, key, parent_id, name, model, kind, status, upstream, metadata, expires_after,
         archived_at, created_at, latest_number, pruned_through)
     values (
-        auth.uid(), p_key, v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
+        auth.uid(), p_key, p_parent_id, v_fields.name, v_fields.model, coalesce(v_fields.kind, 'agent'),
         coalesce(nullif(v_fields.status, 'expired'), 'idle'),
         v_fields.upstream, coalesce(v_fields.metadata, '{}'),
         -- without expiry it had none: 0, or a chat would get the default; a number too large for an interval
@@ -529,7 +529,7 @@ revoke execute on function asyouwere.count_imported_sizes from public;
 
 create function asyouwere.write_import(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[], p_key text
+    p_created_at timestamptz[], p_bodies text[], p_key text, p_parent_id uuid default null
 ) returns public.free_agent_sessions
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -553,7 +553,7 @@ begin
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
         + coalesce(octet_length((p_session -> 'turns')::text), 0));
-    v_session := asyouwere.insert_imported_session(p_session, p_key);
+    v_session := asyouwere.insert_imported_session(p_session, p_key, p_parent_id);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
     perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
@@ -578,18 +578,19 @@ grant execute on function asyouwere.write_import to authenticated;
 
 create function public.import_session(
     p_session json, p_snapshots json, p_paths text[], p_items int[], p_since int[], p_until int[],
-    p_created_at timestamptz[], p_bodies text[], p_key text default null
+    p_created_at timestamptz[], p_bodies text[], p_key text default null, p_parent_id uuid default null
 ) returns setof public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return next asyouwere.write_import(
-        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies, p_key);
+        p_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies, p_key,
+        p_parent_id);
 end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'its key is not taken over; p_key gives it one. The arrays are the columns of the export''s parts.'
+    'neither key nor parent is taken over; p_key and p_parent_id give it some. The arrays are the columns of the export''s parts.'
     ' Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;

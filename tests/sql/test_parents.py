@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -228,10 +228,20 @@ def test_readers_of_a_public_child_are_not_told_its_parent(db: Db) -> None:
             db.one("get_session", p_session_id=parent)
 
 
-def test_fork__is_nobodys_child(db: Db) -> None:
-    one = child(db, db.session("ada"))
-    with db.acting_as("ada"):
-        assert cast(Any, db.one("fork_session", p_session_id=one))["parent_id"] is None
+def test_copies__belong_to_nobody_unless_told(db: Db) -> None:
+    parent = db.session("ada")
+    one = child(db, parent)
+    strange = db.session("eve")
+    document = {"p_snapshots": [], "p_paths": [], "p_items": [], "p_since": [], "p_until": [], "p_created_at": []}
+    for function, arguments in (
+        ("fork_session", {"p_session_id": one}),
+        ("import_session", {"p_session": {"parent_id": str(parent)}, **document, "p_bodies": []}),
+    ):
+        with db.acting_as("ada"):
+            assert db.one(function, **arguments)["parent_id"] is None
+            assert db.one(function, **arguments, p_parent_id=parent)["parent_id"] == parent
+            with db.refuses("session_not_found"):
+                db.one(function, **arguments, p_parent_id=strange)
 
 
 def test_expiry__a_childs_label_keeps_its_parent(database: Db) -> None:

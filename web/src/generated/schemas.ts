@@ -285,6 +285,8 @@ export interface ForkRequest {
   name?: string | null;
   /** Key of the new session. */
   key?: string | null;
+  /** A session of the caller's that it is to belong to. */
+  parent_id?: string | null;
 }
 
 /** An open invitation of the caller's. */

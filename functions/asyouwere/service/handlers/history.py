@@ -17,7 +17,7 @@ from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import RequestModel, Text
+from asyouwere.service.models import RequestModel, SessionId, Text
 
 __all__ = [
     "DiffQuery",
@@ -72,6 +72,7 @@ class ForkRequest(RequestModel):
     number: int | None = Field(None, ge=1, le=_LARGEST)
     name: Name | None = Field(None, description="Name of the new session; default: the same.")
     key: Key | None = Field(None, description="Key of the new session.")
+    parent_id: SessionId | None = Field(None, description="A session of the caller's that it is to belong to.")
 
 
 async def list_snapshots(call: Call) -> ApiResponse:
@@ -172,6 +173,7 @@ async def fork_session(call: Call) -> ApiResponse:
             "p_number": request.number,
             "p_name": request.name,
             "p_key": request.key,
+            "p_parent_id": request.parent_id,
         },
     )
     return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)

@@ -16,7 +16,7 @@ from asyouwere.service.handlers.sessions import Key
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import Content, JsonObject, RequestModel
+from asyouwere.service.models import Content, JsonObject, RequestModel, SessionId
 from asyouwere.state.exact_json import MAX_NESTING, each_item, items
 
 __all__ = ["ExportQuery", "ImportQuery", "SessionExport", "export_session", "import_session"]
@@ -44,6 +44,7 @@ class ImportQuery(RequestModel):
     """What the document does not say."""
 
     key: Key | None = Field(None, description="Key of the new session.")
+    parent_id: SessionId | None = Field(None, description="A session of the caller's that it is to belong to.")
 
 
 class SessionExport(RequestModel):
@@ -72,7 +73,13 @@ async def import_session(call: Call) -> ApiResponse:
     rows = await call.database.rows(
         call.caller,
         "import_session",
-        {"p_session": request.session, "p_snapshots": request.snapshots, **columns, "p_key": query.key},
+        {
+            "p_session": request.session,
+            "p_snapshots": request.snapshots,
+            **columns,
+            "p_key": query.key,
+            "p_parent_id": query.parent_id,
+        },
     )
     return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)
 

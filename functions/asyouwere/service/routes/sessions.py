@@ -62,7 +62,7 @@ ROUTES: Final = (
         query=transfer.ImportQuery,
         response=session_models.CreatedSession,
         status=201,
-        errors=("key_taken", "too_large", "quota_exceeded", "address_too_long", *SESSION_FIELDS),
+        errors=(*SESSION, "key_taken", "too_large", "quota_exceeded", "address_too_long", *SESSION_FIELDS),
         limit="max_import_bytes",
     ),
     Route(
