@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import psycopg
 import pytest
@@ -62,6 +63,13 @@ def as_url(dsn: str) -> str:
     """A connection string as an address."""
     said = conninfo_to_dict(dsn)
     return f"postgresql://{said['user']}:{said['password']}@{said['host']}:{said['port']}/{said['dbname']}"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what happens in the background; fails after 20 seconds."""
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - whatever it is
+            await anyio.sleep(0.01)
 
 
 @dataclass

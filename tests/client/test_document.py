@@ -183,11 +183,7 @@ def test_show__what_the_app_has_in_hand_stays() -> None:
     messages, second = document.root["messages"], document.root["messages"][1]
     deep = document.root["memory"]["deep"]
     inner = deep["x"]
-    document.show(
-        tree_of_text(
-            '{"messages":[{"id":1},{"id":9},{"id":2}],"memory":{"deep":{"x":{"y":2,"z":[]}}}}'
-        )
-    )
+    document.show(tree_of_text('{"messages":[{"id":1},{"id":9},{"id":2}],"memory":{"deep":{"x":{"y":2,"z":[]}}}}'))
     assert messages is document.root["messages"]
     assert messages[2] is second
     assert inner is document.root["memory"]["deep"]["x"]
@@ -256,7 +252,10 @@ def test_pointers__get_and_set() -> None:
     document.set("/l/1", "new")
     document.set("/made/on/the/way", True)
     assert document.list_at("/more/list") == []
-    check(document, {"l": [{"x": 5}, "new"], "a/b": {"~": 2}, "made": {"on": {"the": {"way": True}}}, "more": {"list": []}})
+    check(
+        document,
+        {"l": [{"x": 5}, "new"], "a/b": {"~": 2}, "made": {"on": {"the": {"way": True}}}, "more": {"list": []}},
+    )
     document.set("", {"all": "new"})
     check(document, {"all": "new"})
     with pytest.raises(TypeError, match="no list"):

@@ -29,6 +29,8 @@ from asyouwere.state.rebasing import Doubt
 if TYPE_CHECKING:
     import httpx
 
+    from asyouwere.client.encryption import Encryption
+
 __all__ = ["Event", "Opening", "Session", "Statistics", "Status", "format_time_ago", "open"]
 
 
@@ -53,6 +55,7 @@ def open(
     migrate: Callable[[Any, int], Any] | None = None,
     on_expired: Literal["stop", "new"] | int = "stop",
     resolve: Callable[[Doubt], Any] | None = None,
+    encryption: Encryption | None = None,
     timeout: float = 30.0,
     close_timeout: float = 10.0,
     http: httpx.AsyncClient | None = None,
@@ -79,6 +82,9 @@ def open(
     one in its place), or a number: a new one with so many last messages. resolve: asked for each doubt of a conflict;
     returns "mine" (which is the default) or "theirs".
 
+    encryption: keys with which everything is sealed before it leaves, see ``asyouwere.client.encryption`` (needs the
+    extra ``encryption``). The journal on this machine is not sealed.
+
     timeout, close_timeout: seconds for a request, and for saving at the end. http: your own httpx.AsyncClient.
     """
     given: dict[str, Any] = {"name": name, "model": model, "kind": kind, "metadata": metadata}
@@ -98,6 +104,7 @@ def open(
             migrate=migrate,
             on_expired=on_expired,
             resolve=resolve,
+            encryption=encryption,
             timeout=timeout,
             close_timeout=close_timeout,
             http=http,

@@ -197,6 +197,10 @@ class BlockingSession:
         """A new session that begins with a number of this one."""
         return str(self._call(self._session.fork, number, name=name, key=key))
 
+    def reseal(self) -> int:
+        """Seal all parts with the key of today."""
+        return int(self._call(self._session.reseal))
+
     def export(self, format: Literal["json", "markdown", "pdf"] = "json") -> bytes:
         """The session as a file."""
         return bytes(self._call(self._session.export, format))
@@ -207,9 +211,7 @@ class BlockingSession:
         self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30
     ) -> BlockingTurn:
         """An answer that is being made: ``with session.turn() as turn: turn.write("Hel")``."""
-        return BlockingTurn(
-            self._portal, self._call(lambda: self._session.turn(id, message=message, lease=lease))
-        )
+        return BlockingTurn(self._portal, self._call(lambda: self._session.turn(id, message=message, lease=lease)))
 
     def stream(self, chunks: Iterable[Any], *, message: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile."""

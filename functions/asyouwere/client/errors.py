@@ -7,7 +7,7 @@ from typing import Any
 
 from asyouwere.errors import CODES, AsYouWereError, Unavailable, from_code
 
-__all__ = ["ClientError", "Closed", "Expired", "KeyMissing", "SchemaTooNew", "Unreachable", "refusal"]
+__all__ = ["ClientError", "Closed", "Expired", "KeyMissing", "SchemaTooNew", "Tampered", "Unreachable", "refusal"]
 
 
 class ClientError(AsYouWereError):
@@ -42,9 +42,15 @@ class Expired(ClientError):
 
 
 class KeyMissing(ClientError):
-    """A part was encrypted with a key that is not here. Nothing of it is changed; pass its key to read it."""
+    """A part was sealed with a key that is not here. Nothing is shown or saved; pass the key to go on."""
 
-    code = "key_missing"
+    code = "wrong_key"
+
+
+class Tampered(ClientError):
+    """A value is not what was sealed for its place. Nothing of the answer is shown, and nothing is saved."""
+
+    code = "tampered"
 
 
 class SchemaTooNew(ClientError):

@@ -71,6 +71,13 @@ class Events:
         self._listeners: dict[str, list[Callable[[Event], object]]] = {}
         self._queues: list[Any] = []
         self._closed = False
+        self._held: list[Event] | None = []
+
+    async def release(self) -> None:
+        """Tell what was told before anybody could listen, and hold back nothing more."""
+        held, self._held = self._held, None
+        for event in held or ():
+            self.tell(event.name, **event.data)
 
     def on(self, name: EventName | Literal["*"], listener: Callable[[Event], object]) -> Callable[[], None]:
         """Call it with each event of that name ("*": of any). Returns the undo."""
@@ -85,6 +92,9 @@ class Events:
     def tell(self, name: EventName, **data: Any) -> None:
         """Tell everybody. A listener that raises keeps nobody else from hearing, and nothing from being saved."""
         event = Event(name, data)
+        if self._held is not None:
+            self._held.append(event)
+            return
         for listener in [*self._listeners.get(name, ()), *self._listeners.get("*", ())]:
             try:
                 listener(event)

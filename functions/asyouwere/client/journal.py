@@ -82,6 +82,8 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.health: Health = "off"
+        #: Records that were set aside since this was opened.
+        self.unreadable: list[str] = []
         self._file: _File | None = None
         if path is not None:
             self._open(path)
@@ -166,7 +168,8 @@ class Journal:
             local = tree_of_parts(parts)
         except (Invalid, ValueError, KeyError, TypeError, sqlite3.Error) as exc:
             _LOG.error("a record of the journal can't be read (%s): it is set aside, and kept", type(exc).__name__)
-            self.safely(lambda db: db.execute("update record set set_aside = 1 where client = ?", (client,)))
+            self.set_aside(client)
+            self.unreadable.append(client)
             return None
         if under_way is None and local == tree:
             local = tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from asyouwere.client.context import last_messages
 from asyouwere.client.document import Document
 from asyouwere.client.errors import Expired, Unreachable
 from asyouwere.client.events import Events
@@ -21,16 +22,20 @@ from asyouwere.client.journal import Journal, Record, default_folder, journal_fi
 from asyouwere.client.replica import Replica
 from asyouwere.client.session import Session
 from asyouwere.client.stopping import asked_to_stop, release
-from asyouwere.client.sync import Rhythm, Sync, is_passing
+from asyouwere.client.sync import VERSION, Rhythm, Sync, is_passing, tree_of_text
 from asyouwere.client.tokens import Token, Tokens, claims_of
+from asyouwere.client.tracked import plain
 from asyouwere.client.transport import Row, Transport
+from asyouwere.client.waking import backoff
 from asyouwere.errors import AsYouWereError, NotFound
+from asyouwere.state.exact_json import encode
 from asyouwere.state.rebasing import Doubt
 
 if TYPE_CHECKING:
     import httpx
 
     from asyouwere.client.blocking import BlockingSession
+    from asyouwere.client.encryption import Encryption
 
 __all__ = ["Opening", "Options"]
 
@@ -54,6 +59,7 @@ class Options:
     migrate: Callable[[Any, int], Any] | None = None
     on_expired: Literal["stop", "new"] | int = "stop"
     resolve: Callable[[Doubt], Any] | None = None
+    encryption: Encryption | None = None
     timeout: float = 30.0
     close_timeout: float = 10.0
     http: httpx.AsyncClient | None = field(default=None, repr=False)
@@ -112,6 +118,10 @@ class Opening:
         tokens = None if options.token is None else Tokens(options.token)
         transport = transport_for(options, tokens)
         stack.push_async_callback(transport.close)
+        if options.encryption is not None:
+            from asyouwere.client.sealing import SealingTransport
+
+            transport = SealingTransport(transport, options.encryption)
         journal = await _journal_for(options, tokens)
         stack.callback(journal.close)
         row = await self._row(transport, journal)
@@ -125,6 +135,9 @@ class Opening:
         replica.local = document.tree()
         sync = Sync(session_id, transport, replica, document, record, events, options.rhythm, options.resolve)
         await _restored(sync, row)
+        sync.version = options.version
+        if options.version is not None:
+            await self._brought_up(sync, options.version)
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
         session = Session(sync, row, group, tokens)
@@ -136,8 +149,77 @@ class Opening:
                 )
             else:
                 journal.forget(other.client)
+        if options.on_expired != "stop":
+            events.on("expired", lambda _: group.start_soon(self._begin_anew, sync))
+            if row.get("expired_at") is not None and sync.document.root:
+                await self._emptied(sync)
+        elif row.get("expired_at") is not None:
+            events.tell("expired", session=session_id)
+        for client in journal.unreadable:
+            events.tell("error", code="journal_record", record=client)
         await sync.run(group)
+        group.start_soon(events.release)  # once the app has had a moment to listen
         return session
+
+    async def _brought_up(self, sync: Sync, version: int) -> None:
+        """The state as this version of the app has it; an older one is migrated, and stays under a label."""
+        root = sync.document.root
+        if not root:
+            return
+        found = root.get(VERSION, 1)
+        if not isinstance(found, int) or found > version:
+            sync.is_read_only = True
+            return
+        if found == version or self._options.migrate is None:
+            return
+        sync.version = None
+        before = await sync.save()
+        with suppress(AsYouWereError):  # labelled by who did the same at the same time
+            await sync.transport.label(sync.session, before, f"before version {version}")
+        with sync.document.lock:
+            made = self._options.migrate(root, found)
+            if isinstance(made, Mapping) and made is not root:
+                sync.document.set("", made)
+        root[VERSION] = version
+        sync.version = version
+        await sync.save()
+
+    async def _emptied(self, sync: Sync) -> None:
+        """A clean start in an expired session, whose history stays."""
+        carried = self._carried(sync)
+        sync.document.set("", carried)
+        with suppress(AsYouWereError):
+            await sync.save()
+        sync.events.tell("expired", session=sync.session, new=sync.session)
+
+    def _carried(self, sync: Sync) -> dict[str, Any]:
+        """What a new session begins with."""
+        last = self._options.on_expired
+        messages = sync.document.root.get("messages")
+        if isinstance(last, str) or not isinstance(messages, list) or not messages:
+            return {}
+        return {"messages": last_messages(plain(messages), last)}
+
+    async def _begin_anew(self, sync: Sync) -> None:
+        """The session is gone: another one in its place."""
+        options, old = self._options, sync.session
+        carried = tree_of_text(encode(self._carried(sync)))
+        failures = 0
+        while True:
+            try:
+                row = await sync.transport.find_or_make(None, options.key, dict(options.fields))
+                break
+            except AsYouWereError as exc:
+                if not is_passing(exc):
+                    sync.events.tell("error", code=exc.code)
+                    return
+                failures += 1
+                await anyio.sleep(backoff(failures, exc.retry_after))
+        replica, journal = Replica(), sync.record.journal
+        sync.begin_anew(str(row["id"]), Record(journal, str(row["id"]), replica), replica, carried)
+        if options.key is not None:
+            journal.remember(options.key, sync.session)
+        sync.events.tell("restored", source="new", number=0, instead_of=old)
 
     async def _row(self, transport: Transport, journal: Journal) -> Row:
         """The session's row; of one that was open here before, also without the server."""
@@ -196,8 +278,6 @@ async def _finish(sync: Sync, record: Record, replica: Replica) -> None:
             await theirs.save()
         except AsYouWereError as exc:
             if is_passing(exc):
-                from asyouwere.client.waking import backoff
-
                 await anyio.sleep(backoff(theirs.failures, exc.retry_after))
                 continue
             record.journal.set_aside(record.client)

@@ -39,7 +39,6 @@ class Session:
         self._tokens = tokens
         self._opened = time.monotonic()
         self._is_closed = False
-        self.is_read_only = False
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -61,6 +60,11 @@ class Session:
     @state.setter
     def state(self, value: Mapping[str, Any]) -> None:
         self.set("", value)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether a newer version of the app wrote it, which this one may not change."""
+        return self._sync.is_read_only
 
     @property
     def number(self) -> int:
@@ -209,6 +213,12 @@ class Session:
             await self._sync.save()
         row = await self._transport.fork(self.id, number, name, key)
         return str(row["id"])
+
+    async def reseal(self) -> int:
+        """Seal all parts with the key of today, after keys were changed. Returns how many. History keeps the values
+        of old keys. Other work goes on meanwhile; run it in the background."""
+        self._writable()
+        return await self._sync.reseal()
 
     async def export(self, format: Literal["json", "markdown", "pdf"] = "json") -> bytes:
         """The session as a file; json is complete. Without the functions there is json alone."""

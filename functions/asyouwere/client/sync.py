@@ -9,31 +9,39 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 
 from asyouwere.client.deltas import apply_delta, changed_parts
 from asyouwere.client.document import Document
-from asyouwere.client.errors import Expired, Unreachable
+from asyouwere.client.errors import ClientError, Expired, Unreachable
 from asyouwere.client.events import Events
 from asyouwere.client.journal import Record
-from asyouwere.client.replica import Replica
+from asyouwere.client.replica import Replica, Sending
 from asyouwere.client.transport import Saved, Snapshot, Transport
 from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Invalid, NotFound
+from asyouwere.state.addresses import OPENED_DEPTH, depth_of, pointer_text
 from asyouwere.state.rebasing import Doubt
 from asyouwere.state.rows import open_state
-from asyouwere.state.tree import Tree, render, tree_of_rows
+from asyouwere.state.tree import Tree, flatten, render, tree_of_rows
 
-__all__ = ["Rhythm", "Sync", "is_passing", "tree_of_text"]
+__all__ = ["VERSION", "Rhythm", "Sync", "is_passing", "tree_of_text"]
 
+#: Where a state says which version of the app wrote it.
+VERSION: Final = "schemaVersion"
 _LOG: Final = logging.getLogger("asyouwere")
 #: Changes in place are written to the journal that soon; what is handed over by a call, at once.
 _JOURNAL_SECONDS: Final = 0.02
 _CONFLICTS: Final = 20
+#: Parts that one save seals anew.
+_RESEALED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,10 @@ class Sync:
         self.record = record
         self.events = events
         self.resolve = resolve
+        self.seal: Callable[[str, str, dict[str, Tree]], str] | None = getattr(transport, "sealed_changes", None)
+        #: The app's version of its state; noted in it with the first change.
+        self.version: int | None = None
+        self.is_read_only = False
         self.error: AsYouWereError | None = None
         self.is_saving = False
         self.is_restored = False
@@ -104,6 +116,9 @@ class Sync:
         tree = self.document.tree()
         if tree is self.replica.local:
             return
+        if self.version is not None and self.document.root.get(VERSION) != self.version:
+            self.document.root[VERSION] = self.version
+            tree = self.document.tree()
         self.replica.local = tree
         self._changed()
         self.record.edited(changed_parts(self._journaled, tree))
@@ -150,6 +165,7 @@ class Sync:
             first_change, self._first_change = self._first_change, None
             if self.replica.compose(label) is None:
                 return
+            self._seal()
             try:
                 if not await self._send():
                     return
@@ -159,6 +175,39 @@ class Sync:
             conflicts += 1
             if conflicts > _CONFLICTS:
                 raise AsYouWereError("conflict")
+
+    def _seal(self) -> None:
+        sending = self.replica.sending
+        if self.seal is not None and sending is not None:
+            wire = self.seal(self.session, sending.changes, sending.tree)
+            self.replica.sending = replace(sending, wire=wire)
+
+    async def reseal(self) -> int:
+        """Save every part as it is, some at a time, so that each is sealed with today's key. Returns how many."""
+        await self.save()
+        parts = [
+            (path, item)
+            for (path, item), body in flatten(self.replica.base)
+            if item >= 0 or body not in ("{}", "[]") or depth_of(path) >= OPENED_DEPTH
+        ]
+        for start in range(0, len(parts), _RESEALED):
+            while await self._reseal(parts[start : start + _RESEALED]):
+                await anyio.lowlevel.checkpoint()
+        return len(parts)
+
+    async def _reseal(self, parts: list[tuple[str, int]]) -> bool:
+        """Save these as they are. Returns whether others changed one meanwhile: again, then."""
+        async with self._lock:
+            self._alive()
+            if self.replica.sending is not None:
+                await self._send()
+            self.look()
+            there = dict(flatten(self.replica.base))
+            told = ",".join(f"{pointer_text(*part)}:{there[part]}" for part in parts if part in there)
+            changes = f'{{"set":{{{told}}}}}'
+            self.replica.sending = Sending(str(uuid.uuid4()), self.replica.number, changes, self.replica.base)
+            self._seal()
+            return await self._send()
 
     async def _send(self) -> bool:
         """Send the save that is under way until it is answered. Returns whether it was in conflict: make it anew."""
@@ -173,8 +222,8 @@ class Sync:
             )
             return await self._fold(answer)
         except AsYouWereError as exc:
-            if is_passing(exc) or isinstance(exc, NotFound):
-                raise
+            if is_passing(exc) or isinstance(exc, NotFound | ClientError):
+                raise  # not answered, or not in words that are understood: the save stays under way
             self._take_back()
             if exc.code in ("conflict", "idempotency_key_reused", "unknown_base", "snapshot_gone"):
                 if exc.code == "conflict":
@@ -283,6 +332,17 @@ class Sync:
         if self.is_expired:
             raise Expired
 
+    def begin_anew(self, session: str, record: Record, replica: Replica, state: dict[str, Tree]) -> None:
+        """Go on with another session, which is empty; the old record stays as it is in the journal."""
+        self.record.close()
+        self.session, self.record, self.replica = session, record, replica
+        self.is_expired, self.error = False, None
+        self.document.show({})
+        replica.local = self.document.tree()
+        self._base, self._journaled = replica.base, replica.local
+        self.document.show(state)
+        self.look()
+
     def _succeeded(self) -> None:
         if self.failures:
             self.reconnects += 1
@@ -349,25 +409,22 @@ class Sync:
             except AsYouWereError as exc:
                 if is_passing(exc):
                     await anyio.sleep(backoff(self.failures, exc.retry_after))
-                elif self.is_expired:
-                    return
                 else:  # not again before something changes
                     self._first_change = None
 
     def _seconds_to_next_save(self) -> float | None:
-        if self._first_change is None or self._refused:
+        if self._first_change is None or self._refused or self.is_read_only or self.is_expired:
             return None
         due = min(self._last_change + self._rhythm.debounce, self._first_change + self._rhythm.max_wait)
         return due - time.monotonic()
 
     async def _poll(self, seconds: float) -> None:
-        while not self.is_expired:
+        while True:
             wait = seconds if not self.failures else max(seconds, backoff(self.failures))
             await anyio.sleep(wait)
-            try:
-                await self.catch_up()
-            except AsYouWereError:
-                continue
+            if not self.is_expired:
+                with suppress(AsYouWereError):
+                    await self.catch_up()
 
 
 def _value(tree: Tree | None) -> Any:

@@ -9,16 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import anyio
 
+from asyouwere.client.sync import Sync, is_passing
 from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Conflicting
 from asyouwere.state.exact_json import encode
-
-if TYPE_CHECKING:
-    from asyouwere.client.sync import Sync
 
 __all__ = ["Progress", "Turn", "followed", "passed_through", "text_of_event"]
 
@@ -136,6 +134,10 @@ class Turn:
         while self._buffer:
             await _patiently(self._flush)
         message = None if self.result is None else encode(self.result)
+        if message is None and sync.seal is not None and self.text:
+            # Of sealed chunks the server can't make a message.
+            told = json.loads(self._message or '{"role":"assistant"}') | {"content": self.text}
+            message = encode(told if status == "done" else told | {"status": status})
         saved = await _patiently(lambda: sync.transport.finish_turn(sync.session, self.id, message, None, status))
         with suppress(AsYouWereError):
             await sync.catch_up()
@@ -174,7 +176,7 @@ class Turn:
                     await self._flush()
                     failures = 0
                 except AsYouWereError as exc:
-                    if exc.status and exc.status < 500 and exc.status != 429:
+                    if not is_passing(exc):
                         self._lost = self._lost or exc
                         return
                     failures += 1
@@ -191,8 +193,7 @@ async def _patiently(call: Any) -> Any:
         except AsYouWereError as exc:
             failures += 1
             wait = backoff(failures, exc.retry_after)
-            passing = not exc.status or exc.status >= 500 or exc.status == 429
-            if not passing or time.monotonic() + wait > end:
+            if not is_passing(exc) or time.monotonic() + wait > end:
                 raise
         await anyio.sleep(wait)
 
@@ -215,7 +216,7 @@ async def followed(sync: Sync, turn: str | None, after: int) -> AsyncIterator[Pr
         try:
             look = await sync.transport.look(sync.session, turn, after)
         except AsYouWereError as exc:
-            if exc.status and exc.status < 500 and exc.status != 429:
+            if not is_passing(exc):
                 raise
             failures += 1
             await anyio.sleep(backoff(failures, exc.retry_after))

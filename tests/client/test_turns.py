@@ -1,0 +1,194 @@
+"""Answers that survive whoever makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace as Object
+from typing import Any
+
+import anyio
+import pytest
+
+from asyouwere.client.turns import text_of_event
+from asyouwere.errors import Conflicting
+from tests.client.conftest import Place
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_turn__written_followed_and_saved(place: Place) -> None:
+    async with place.open() as runner, place.open() as reader:
+        runner.append({"role": "user", "content": "tea?"})
+        seen: list[str] = []
+
+        async def read() -> None:
+            async for progress in reader.follow(turn.id):
+                seen.append(progress.text)
+                if progress.status != "running":
+                    seen.append(f"{progress.status} at {progress.position}")
+
+        async with anyio.create_task_group() as group, runner.turn() as turn:
+            group.start_soon(read)
+            assert await turn.write("Here ")
+            await anyio.sleep(1.3)
+            assert "".join(seen) == "Here "
+            await turn.write("you are")
+        assert "".join(seen) == "Here you aredone at 1"
+        assert runner.state["messages"][1] == {"role": "assistant", "content": "Here you are"}
+        await reader.refresh()
+        assert reader.state == runner.state
+        again = [progress async for progress in reader.follow(turn.id)]
+        assert "".join(progress.text for progress in again) == "Here you are"
+        assert again[-1].status == "done"
+
+
+async def test_turn__one_runs_and_the_other_is_told(place: Place) -> None:
+    async with place.open() as one, place.open() as two:
+        async with one.turn() as turn:
+            await turn.write("x" * 5000)
+            with pytest.raises(Conflicting) as refused:
+                async with two.turn():
+                    pass
+            assert refused.value.code == "turn_running"
+            await two.stop(turn.id)
+            assert await turn.write("y" * 5000) is False
+            assert turn.stop_requested
+        message = one.state["messages"][-1]
+        assert message["status"] == "stopped"
+        assert message["content"] == "x" * 5000 + "y" * 5000
+        async with two.turn(message={"role": "assistant", "name": "two"}) as turn:
+            await turn.write("mine")
+        assert two.state["messages"][-1] == {"role": "assistant", "name": "two", "content": "mine"}
+
+
+async def test_turn__that_raises_is_saved_as_failed(home: Place) -> None:
+    async with home.open() as session:
+
+        async def broken() -> None:
+            async with session.turn() as turn:
+                await turn.write("Half")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await broken()
+        assert session.state["messages"] == [{"role": "assistant", "content": "Half", "status": "failed"}]
+
+
+async def test_turn__cancelled_in_the_middle_is_saved(home: Place) -> None:
+    async def answer() -> None:
+        async with home.open() as session, session.turn() as turn:
+            session.state["step"] = 1
+            await turn.write("Half")
+            await anyio.sleep(60)
+
+    with anyio.move_on_after(1):
+        await answer()
+    task = asyncio.create_task(answer())
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with home.open(journal=False) as session:
+        assert session.state["messages"] == [{"role": "assistant", "content": "Half", "status": "stopped"}] * 2
+        assert session.state["step"] == 1
+
+
+async def test_turn__another_result_than_the_text(home: Place) -> None:
+    async with home.open() as session:
+        async with session.turn() as turn:
+            await turn.write({"type": "text-delta", "delta": "Hi"})
+            await turn.write("")
+            turn.result = {"role": "assistant", "parts": [{"type": "text", "text": "Hi"}]}
+        assert session.state["messages"] == [turn.result]
+        assert [progress.chunks async for progress in session.follow()] == [[{"type": "text-delta", "delta": "Hi"}]]
+
+
+async def test_turn__the_lease_is_renewed_by_itself(home: Place) -> None:
+    async with home.open() as session, home.open() as other:
+        async with session.turn(lease=2) as turn:
+            await turn.write("a")
+            await anyio.sleep(4)
+            with pytest.raises(Conflicting):
+                async with other.turn():
+                    pass
+            await turn.write("b")
+        assert session.state["messages"][-1]["content"] == "ab"
+
+
+async def test_turn__taken_for_dead_writes_nothing_more(home: Place) -> None:
+    async with home.open() as session:
+
+        async def late() -> None:
+            async with session.turn() as turn:
+                home.db.superuser.execute(
+                    "update session_turns set lease_until = now() - interval '1 second' where id = %s", (turn.id,)
+                )
+                await turn.write("late" * 2000)
+                await turn.write("later" * 2000)
+
+        with pytest.raises(Conflicting) as refused:
+            await late()
+        assert refused.value.code == "turn_over"
+
+
+CHUNKS: list[tuple[Any, str]] = [
+    ("plain", "plain"),
+    ({"choices": [{"delta": {"content": "openai"}}]}, "openai"),
+    (Object(choices=[Object(delta=Object(content="objects"))]), "objects"),
+    ({"choices": [{"delta": {"content": None, "tool_calls": []}}]}, ""),
+    ({"choices": []}, ""),
+    ({"type": "response.output_text.delta", "delta": "responses"}, "responses"),
+    ({"type": "response.completed"}, ""),
+    ({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "anthropic"}}, "anthropic"),
+    (Object(type="content_block_delta", delta=Object(type="input_json_delta", partial_json="{")), ""),
+    (Object(type="text", text="anthropic", snapshot="anthropic"), ""),
+    (Object(type="message_stop"), ""),
+    (None, ""),
+]
+
+
+@pytest.mark.parametrize(("chunk", "text"), CHUNKS)
+async def test_text_of_event(chunk: Any, text: str) -> None:
+    assert text_of_event(chunk) == text
+
+
+async def test_stream__passes_everything_through_and_saves_the_text(home: Place) -> None:
+    async def model() -> AsyncIterator[Any]:
+        for chunk, _ in CHUNKS:
+            yield chunk
+
+    async with home.open() as session:
+        passed = [chunk async for chunk in session.stream(model(), message={"role": "assistant", "model": "m"})]
+        assert passed == [chunk for chunk, _ in CHUNKS]
+        content = "plainopenaiobjectsresponsesanthropic"
+        assert session.state["messages"] == [{"role": "assistant", "model": "m", "content": content}]
+        half = session.stream(model())
+        assert await anext(half) == "plain"
+        await half.aclose()
+        assert session.state["messages"][-1] == {"role": "assistant", "content": "plain", "status": "stopped"}
+
+
+async def test_events__callbacks_and_iterators(home: Place) -> None:
+    heard: list[str] = []
+    found: list[str] = []
+    async with home.open() as session:
+        undo = session.on("*", lambda event: heard.append(event.name))
+        session.on("saved", lambda event: 1 / 0)  # nobody else is kept from hearing
+
+        async def listen() -> None:
+            async for event in session.events():
+                found.append(event.name)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            await anyio.sleep(0.01)
+            session.state["step"] = 1
+            await session.save_now()
+            async with session.turn() as turn:
+                await turn.write("x")
+            undo()
+            await session.close()
+    assert heard[0] == "saved"
+    assert heard.count("turn") == 2
+    assert found[: len(heard)] == heard
