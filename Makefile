@@ -5,7 +5,7 @@ PYTEST = .venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
 CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asyouwere
 # What is quick and says most: pure code, SQL, the functions over a direct connection, the pages' examples.
 QUICK = tests/unit tests/sql tests/functions tests/examples
-TRUST_RUNS = crash lines convergence faults cleanup turns tokens oracles fuzz bombs privacy neighbours
+TRUST_RUNS = crash lines convergence faults cleanup turns clients killed tokens oracles fuzz bombs privacy neighbours
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo check test bench lint generate lock audit clean $(TRUST_RUNS)
@@ -57,6 +57,8 @@ convergence: ## clients on a bad network end with what the server has; LONG=1: 1
 faults: ## full disks, locks, restarts, a standby: refused clearly, nothing lost
 cleanup: ## clean-up at once with everything else; LONG=1: 10,000 interleavings
 turns: ## answers in the making while runners, functions and Postgres are killed; LONG=1: 1,000 of them
+clients: ## Python clients on a bad network end equal, every message once; LONG=1: 100,000 operations
+killed: ## Python clients killed while editing and streaming: what they handed over is there once; LONG=1: 200 times
 tokens: ## bad tokens, all answered alike; a key server that is slow, away or lies; LONG=1: every address
 oracles: ## missing, deleted and foreign answer alike, in time too; no role leaks; LONG=1: more often
 fuzz: ## odd input for the parsers and the functions: no 500; LONG=1: a million of them

@@ -13,15 +13,38 @@ from typing import TYPE_CHECKING, Any
 from asyouwere.version import __version__
 
 if TYPE_CHECKING:
-    from asyouwere.client import format_time_ago, open
+    from asyouwere.client import Session, format_time_ago, open
+    from asyouwere.client.blocking import BlockingSession
+    from asyouwere.client.encryption import Encryption, Key
+    from asyouwere.errors import AsYouWereError
 
-__all__ = ["__version__", "format_time_ago", "open"]
+__all__ = [
+    "AsYouWereError",
+    "BlockingSession",
+    "Encryption",
+    "Key",
+    "Session",
+    "__version__",
+    "format_time_ago",
+    "open",
+]
+
+# Imported when first asked for: deployed functions and the command start without the client.
+_PLACES = {
+    "AsYouWereError": "asyouwere.errors",
+    "BlockingSession": "asyouwere.client.blocking",
+    "Encryption": "asyouwere.client.encryption",
+    "Key": "asyouwere.client.encryption",
+    "Session": "asyouwere.client",
+    "format_time_ago": "asyouwere.client",
+    "open": "asyouwere.client",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Only who opens a session needs what that needs: deployed functions and the command start without it.
-    if name in ("open", "format_time_ago"):
-        from asyouwere import client
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return value

@@ -211,7 +211,7 @@ async def test_autosave__debounce_and_max_wait(home: Place) -> None:
 
 
 async def test_token__from_a_callback_once_more_after_a_401(home: Place, network: Network) -> None:
-    good, asked = home.options["token"], []
+    good, asked = str(home.options["token"]), []
 
     async def token() -> str:
         asked.append(1)
@@ -325,12 +325,8 @@ async def test_record__refused_for_ever_is_set_aside(home: Place, network: Netwo
         network.cut = lambda request: None
         async with home.open(http=http) as session:
             session.on("error", lambda event: heard.append(event.data["code"]))
-            if session.status.waiting.changes:  # this one took the record over
-                with pytest.raises(Invalid):
-                    await session.save_now()
-                del session.state["k" * 3000]
-            else:
-                await until(lambda: heard == ["address_too_long"])
+            await until(lambda: heard)
+            assert heard == ["journal_record"]
     async with home.open(journal=False) as session:
         assert session.state == {"messages": ["two"]}
 

@@ -16,7 +16,7 @@ from tests.trust.place import folder_of_a_run
 from tests.trust.report import Outcome
 
 RUNS = {
-    **dict.fromkeys(("crash", "lines", "convergence", "faults", "cleanup", "turns"), "tests.trust"),
+    **dict.fromkeys(("crash", "lines", "convergence", "faults", "cleanup", "turns", "clients", "killed"), "tests.trust"),
     **dict.fromkeys(("tokens", "oracles", "fuzz", "bombs", "privacy", "neighbours"), "tests.security"),
 }
 SAY_EVERY_SECONDS = 5.0

@@ -41,6 +41,7 @@ _FORMAT: Final = 1
 _AGAIN_SECONDS: Final = 5.0
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_NOMEM})
 _BUSY_MS: Final = 1_000
+_RELEASE: Final = "update record set process = null where client = ?"
 _TABLES: Final = """
 create table if not exists record (
     client text primary key, session text not null, process text, number integer not null, at real not null,
@@ -84,6 +85,7 @@ class Journal:
         self.health: Health = "off"
         #: Records that were set aside since this was opened.
         self.unreadable: list[str] = []
+        self._held: set[str] = set()
         self._file: _File | None = None
         if path is not None:
             self._open(path)
@@ -143,6 +145,7 @@ class Journal:
 
         if not self.safely(take):
             return []
+        self._held.update(client for client, _, _ in gone)
         return [found for row in gone if (found := self._read(*row)) is not None]
 
     def _lock_of(self, process: str) -> Path:
@@ -179,8 +182,19 @@ class Journal:
         """Keep a record that the server will not take, but do not try it again."""
         self.safely(lambda db: db.execute("update record set set_aside = 1 where client = ?", (client,)))
 
+    def release(self) -> None:
+        """What was adopted and not finished is anybody's again."""
+        held, self._held = self._held, set()
+        if held:
+            self.safely(lambda db: db.executemany(_RELEASE, [(client,) for client in held]))
+
+    def let_go(self, client: str) -> None:
+        """A record is taken care of."""
+        self._held.discard(client)
+
     def forget(self, client: str) -> None:
         """Delete a record."""
+        self._held.discard(client)
         self.safely(lambda db: _delete(db, client))
 
     def session_of(self, key: str) -> str | None:
@@ -325,6 +339,7 @@ class Record:
                 for (client,) in older:
                     _delete(db, client)
 
+        self.journal.let_go(self.client)
         if self._is_written or self.replica.is_waiting or self.replica.number:
             self._next_try = 0.0
             if not self._is_written:

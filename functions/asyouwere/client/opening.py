@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from asyouwere.client.background import Background
 from asyouwere.client.context import last_messages
 from asyouwere.client.document import Document
 from asyouwere.client.errors import Expired, Unreachable
@@ -126,6 +127,7 @@ class Opening:
         stack.callback(journal.close)
         row = await self._row(transport, journal)
         session_id = str(row["id"])
+        stack.callback(journal.release)
         found = journal.adopt(session_id)
         document, events = Document(), Events()
         own = found.pop(0) if found else None
@@ -138,8 +140,9 @@ class Opening:
         sync.version = options.version
         if options.version is not None:
             await self._brought_up(sync, options.version)
-        group = await stack.enter_async_context(anyio.create_task_group())
-        stack.callback(group.cancel_scope.cancel)
+        group = Background()
+        await group.open()
+        stack.push_async_callback(group.close)
         session = Session(sync, row, group, tokens)
         stack.push_async_callback(self._close, session)
         for other in found:

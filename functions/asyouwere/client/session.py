@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from asyouwere.client.background import Background
 from asyouwere.client.context import last_messages
 from asyouwere.client.deltas import changed_parts
 from asyouwere.client.document import Document
@@ -32,7 +33,7 @@ class Session:
     are put in are copied; take what ``state`` gives back to change it later.
     """
 
-    def __init__(self, sync: Sync, row: Row, group: Any, tokens: Tokens | None = None) -> None:
+    def __init__(self, sync: Sync, row: Row, group: Background, tokens: Tokens | None = None) -> None:
         self._sync = sync
         self._row = row
         self._group = group

@@ -18,6 +18,7 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
+from asyouwere.client.background import Background
 from asyouwere.client.deltas import apply_delta, changed_parts
 from asyouwere.client.document import Document
 from asyouwere.client.errors import ClientError, Expired, Unreachable
@@ -373,8 +374,8 @@ class Sync:
 
     # -- in the background -----------------------------------------------------------------------------------------
 
-    async def run(self, group: Any) -> None:
-        """Start what goes on until the group is cancelled."""
+    async def run(self, group: Background) -> None:
+        """Start what goes on until the group is closed."""
         self._wake, self._keep = Wake(), Wake()
         self.document.on_touch = self.touched
         group.start_soon(self._journal_changes)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 
 import anyio
 
+from asyouwere.client.background import Background
 from asyouwere.client.sync import Sync, is_passing
 from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Conflicting
@@ -61,7 +62,7 @@ class Turn:
     raise turn_over if this one was taken for dead.
     """
 
-    def __init__(self, sync: Sync, group: Any, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
+    def __init__(self, sync: Sync, group: Background, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
         self.id = id
         self.result: Any = None
         self.stop_requested = False
