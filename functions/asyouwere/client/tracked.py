@@ -245,7 +245,7 @@ def _checked_key(key: Any) -> str:
 def _taken_in(value: Any, parent: Tracked) -> Any:
     """A value as it is kept in a container: as it is, or a tracked copy that the host may follow."""
     taken = _wrapped(value, parent)
-    if isinstance(taken, TrackedDict | TrackedList):
+    if isinstance(taken, TrackedDict | TrackedList) and not isinstance(value, TrackedDict | TrackedList):
         parent._host.put_in(value, taken)
     return taken
 
