@@ -12,7 +12,7 @@ import pytest
 
 from asyouwere.client.turns import text_of_event
 from asyouwere.errors import Conflicting
-from tests.client.conftest import Place
+from tests.client.conftest import Place, until
 
 pytestmark = pytest.mark.anyio
 
@@ -31,8 +31,7 @@ async def test_turn__written_followed_and_saved(place: Place) -> None:
         async with anyio.create_task_group() as group, runner.turn() as turn:
             group.start_soon(read)
             assert await turn.write("Here ")
-            await anyio.sleep(1.3)
-            assert "".join(seen) == "Here "
+            await until(lambda: "".join(seen) == "Here ")
             await turn.write("you are")
         assert "".join(seen) == "Here you aredone at 1"
         assert runner.state["messages"][1] == {"role": "assistant", "content": "Here you are"}
