@@ -7258,14 +7258,25 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_erased asyouwere.erased := (0, 0, 0, 0, 0, false);
+    v_turns int;
     v_changed int;
     v_rows int;
 begin
     loop
+        -- Before the memberships, whose end revokes a running turn: a row that one transaction changes twice
+        -- has its key checked again, which waits for the session. If the turn is busy, so is the membership.
+        update public.session_turns t
+        set started_by = null, lease_until = case t.status when 'running' then now() else t.lease_until end
+        where t.ctid = any (array(
+            select o.ctid from public.session_turns o where o.started_by = p_user_id
+            limit 1000 for no key update skip locked));
+        get diagnostics v_turns = row_count;
         delete from public.session_members m
         where m.ctid = any (array(
             select o.ctid from public.session_members o where o.user_id = p_user_id
                 and o.accepted_at is not null
+                and not exists (select from public.session_turns t
+                    where t.session_id = o.session_id and t.status = 'running' and t.started_by = p_user_id)
             limit 1000 for update skip locked));
         get diagnostics v_changed = row_count;
         delete from public.session_members m
@@ -7282,13 +7293,6 @@ begin
             limit 1000 for no key update skip locked));
         get diagnostics v_rows = row_count;
         v_changed := v_changed + v_rows;
-        update public.session_turns t
-        set started_by = null, lease_until = case t.status when 'running' then now() else t.lease_until end
-        where t.ctid = any (array(
-            select o.ctid from public.session_turns o where o.started_by = p_user_id
-            limit 1000 for no key update skip locked));
-        get diagnostics v_rows = row_count;
-        v_changed := v_changed + v_rows;
         -- the ids stay used, by nobody
         update asyouwere.used_ids u set user_id = null
         where u.id = any (array(select o.id from asyouwere.used_ids o where o.user_id = p_user_id
@@ -7300,7 +7304,7 @@ begin
             select o.session_id from asyouwere.transfers o where o.to_user = p_user_id
             limit 1000 for update skip locked));
         get diagnostics v_rows = row_count;
-        exit when v_changed + v_rows = 0 or clock_timestamp() > p_until;
+        exit when v_turns + v_changed + v_rows = 0 or clock_timestamp() > p_until;
     end loop;
     delete from asyouwere.offers o where o.user_id = p_user_id;
     v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id
@@ -9082,8 +9086,8 @@ create function asyouwere.revoke_turns_of_person() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- definer: as above. The memberships go later, step by step.
-    update public.session_turns t set lease_until = clock_timestamp()
+    -- definer: as above. The name goes with it, which the memberships do later, step by step.
+    update public.session_turns t set lease_until = clock_timestamp(), started_by = null
     where t.started_by = new.user_id and t.ended_at is null and t.lease_until > clock_timestamp();
     return null;
 end;

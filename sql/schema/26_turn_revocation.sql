@@ -48,8 +48,8 @@ create function asyouwere.revoke_turns_of_person() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- definer: as above. The memberships go later, step by step.
-    update public.session_turns t set lease_until = clock_timestamp()
+    -- definer: as above. The name goes with it, which the memberships do later, step by step.
+    update public.session_turns t set lease_until = clock_timestamp(), started_by = null
     where t.started_by = new.user_id and t.ended_at is null and t.lease_until > clock_timestamp();
     return null;
 end;

@@ -81,7 +81,10 @@ WRITERS: dict[str, tuple[str, Work]] = {
             p_code=db.call("offer_my_sessions", on=db.connect_as("ada"))[0]["code"],
         ),
     ),
-    "pop": ("bob", lambda db, c, s: db.call("pop_session_items", on=c, p_session_id=random.choice(s), p_address="/l")),
+    "pop": (
+        "bob",
+        lambda db, c, s: db.call("pop_session_items", on=c, p_session_id=random.choice(s), p_address="/l"),
+    ),
     "delete numbers": (
         "ada",
         lambda db, c, s: db.call("delete_snapshots", on=c, p_session_id=random.choice(s), p_numbers=[1, 2]),
@@ -95,6 +98,19 @@ WRITERS: dict[str, tuple[str, Work]] = {
     "erase ada": ("ada", lambda db, c, s: db.call("delete_my_data", on=c)),
     "erase bob": ("bob", lambda db, c, s: db.call("delete_my_data", on=c)),
     "erase by service": ("service", lambda db, c, s: db.call("delete_user_data", on=c, p_user_id=db.user("ada"))),
+    "flush": (
+        "bob",
+        lambda db, c, s: db.call(
+            "append_turn_chunks", on=c, p_session_id=(i := random.choice(s)), p_turn_id=i, p_from_seq=1, p_chunks=[]
+        ),
+    ),
+    "finish": (
+        "bob",
+        lambda db, c, s: db.call("finish_turn", on=c, p_session_id=(i := random.choice(s)), p_turn_id=i),
+    ),
+    "stop": ("ada", lambda db, c, s: db.call("stop_turn", on=c, p_session_id=(i := random.choice(s)), p_turn_id=i)),
+    "settle": ("ada", lambda db, c, s: db.call("get_turn", on=c, p_session_id=random.choice(s))),
+    "make viewers": ("ada", lambda db, c, s: c.execute("update public.session_members set role = 'viewer'")),
     "prune": ("service", lambda db, c, s: db.call("cleanup_old_snapshots", on=c, p_keep=1, p_older_than="0")),
     "expire": ("service", lambda db, c, s: db.call("expire_idle_sessions", on=c)),
 }
@@ -102,7 +118,8 @@ PAIRS = list(itertools.combinations_with_replacement(WRITERS, 2))
 
 
 def scene(db: Db) -> list[UUID]:
-    """Eight sessions of ada's, some in one another, bob in half of them, invited to the others; no tokens ahead."""
+    """Eight sessions of ada's, some in one another, bob in half of them, invited to the others; no tokens ahead. In each
+    a turn of bob's runs, whose lease has run out in every third."""
     db.superuser.execute("truncate asyouwere.erasures, asyouwere.used_ids")
     db.superuser.execute("delete from public.free_agent_sessions")
     ids = [uuid4() for _ in range(8)]
@@ -119,6 +136,17 @@ def scene(db: Db) -> list[UUID]:
         "insert into public.session_members (session_id, user_id, role, accepted_at)"
         " select i, %s, 'editor', case when n %% 2 = 0 then now() end from unnest(%s::uuid[]) with ordinality u (i, n)",
         (db.user("bob"), ids),
+    )
+    db.superuser.execute(
+        "insert into public.session_turns"
+        " (session_id, id, internal_session_id, started_by, lease_seconds, lease_until, message)"
+        " select s.id, s.id, s.internal_id, %s, 30, now() + case when s.internal_id %% 3 = 0 then '0' else '30 s' end"
+        "::interval, '{}' from public.free_agent_sessions s",
+        (db.user("bob"),),
+    )
+    db.superuser.execute(
+        "insert into asyouwere.turn_chunks select t.internal_session_id, t.internal_id, 1, 1, 1, 200, '\"x\"'"
+        " from public.session_turns t"
     )
     return ids
 
