@@ -175,15 +175,19 @@ set enable_seqscan = off set jit = off
 as $$
 begin
     return (
-        select concat('[', string_agg(o.body, ','), ']') from (
-            select p.body from asyouwere.parts_at(p_session, p_number) p
+        -- brackets on the first and the last, not around them all: a long text is not copied once more
+        select coalesce(string_agg(concat(
+            case when o.item = p_first then '[' end, o.body, case when o.item = p_last then ']' end), ','), '[]')
+        from (
+            select p.item, p.body from asyouwere.parts_at(p_session, p_number) p
             where p.path = p_path and p.item between p_first and p_last
             order by p.item
         ) o);
 end;
 $$;
 comment on function asyouwere.list_text is
-    'Items of a list at a number (2147483646: the latest) as JSON text.';
+    'Items of a list at a number (2147483646: the latest), which are there from the first to the last, as JSON '
+    'text.';
 revoke execute on function asyouwere.list_text from public;
 
 create function asyouwere.part_text(p_session bigint, p_number int, p_part asyouwere.found_part)
@@ -192,7 +196,8 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select case p_part.kind
         when 'o' then asyouwere.object_text(p_session, p_number, p_part.path)
-        when 'l' then asyouwere.list_text(p_session, p_number, p_part.path, 0, 2147483647)
+        when 'l' then asyouwere.list_text(p_session, p_number, p_part.path, 0,
+            asyouwere.list_length(p_session, p_number, p_part.path) - 1)
         else p_part.body end
 $$;
 comment on function asyouwere.part_text is
@@ -212,7 +217,6 @@ declare
     v_asked asyouwere.asked_part;
     v_part asyouwere.found_part;
     v_last int;
-    v_text text;
     v_bytes bigint := 0;
 begin
     -- definer: access is checked once, above
@@ -227,21 +231,11 @@ begin
         if v_bytes > 1024 * 1024 then
             perform asyouwere.refuse_size(v_bytes);
         end if;
-        v_text := null;
         first_position := null;
         list_length := null;
-        if v_asked.path = '/' then
-            v_part := (v_asked.path, -1, 'o', '{}')::asyouwere.found_part;
-            select string_agg(t, '') into v_text from (
-                select asyouwere.latest_state(v_session.internal_id) as t
-                    where number = v_session.latest_number
-                union all
-                select asyouwere.state_at(v_session.internal_id, number)
-                    where number < v_session.latest_number
-            ) s;
-        else
-            v_part := asyouwere.find_part(v_session.internal_id, v_at, v_asked.path);
-        end if;
+        v_part := case v_asked.path when '/' then ('/', -1, 'o', '{}')::asyouwere.found_part
+            else asyouwere.find_part(v_session.internal_id, v_at, v_asked.path) end;
+        -- made where it goes out: each step more is a copy of what may be long
         if v_part.kind = 'l' then
             list_length := asyouwere.list_length(v_session.internal_id, v_at, v_asked.path);
             first_position := v_asked.after_position + 1;
@@ -251,18 +245,27 @@ begin
             else
                 v_last := least(v_last, first_position::bigint + v_asked.most - 1);
             end if;
-            v_text := asyouwere.list_text(v_session.internal_id, v_at, v_asked.path, first_position, v_last);
+            value := asyouwere.list_text(
+                v_session.internal_id, v_at, v_asked.path, first_position, v_last)::json;
         elsif v_asked.is_range and v_part.kind is not null then
             perform asyouwere.fail('not_a_list', 'Only lists have a range.', format('{"address": %s}',
                 address));
+        elsif v_asked.path = '/' then
+            value := (
+                select string_agg(t, '')::json from (
+                    select asyouwere.latest_state(v_session.internal_id) as t
+                        where number = v_session.latest_number
+                    union all
+                    select asyouwere.state_at(v_session.internal_id, number)
+                        where number < v_session.latest_number
+                ) s);
         elsif v_part.kind = 'o' then
-            v_text := coalesce(v_text, asyouwere.object_text(v_session.internal_id, v_at, v_asked.path));
+            value := asyouwere.object_text(v_session.internal_id, v_at, v_asked.path)::json;
         else
-            v_text := v_part.body;
+            value := v_part.body::json;
         end if;
-        v_bytes := v_bytes + coalesce(octet_length(v_text), 0);
-        present := v_text is not null;
-        value := v_text::json;
+        v_bytes := v_bytes + coalesce(pg_column_size(value), 0);
+        present := value is not null;
         return next;
     end loop;
 end;
@@ -275,13 +278,11 @@ create function public.get_session_parts(
     p_session_id uuid, p_addresses json, p_number int default null, p_label text default null,
     p_external_id text default null
 ) returns table (number int, address json, present boolean, value json, first_position int, list_length int)
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query select * from asyouwere.read_parts(
-        p_session_id, p_addresses, p_number, p_label, p_external_id);
+language sql stable
+begin atomic
+    -- no SET clause and bound when made: the planner calls read_parts() itself, so that no row is copied
+    select * from asyouwere.read_parts(p_session_id, p_addresses, p_number, p_label, p_external_id);
 end;
-$$;
 comment on function public.get_session_parts is
     'The values at 1 to 100 addresses of the latest snapshot, a number, a label or an external id, a row each '
     'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
