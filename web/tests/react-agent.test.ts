@@ -172,6 +172,7 @@ describe("useFreeAgentSession", () => {
     await act(() => result.current.createSession());
     const failing = act(() => result.current.executeAgent(() => Promise.reject(new Error("no tea"))));
     await expect(failing).rejects.toThrow("no tea");
+    await settled(() => !result.current.sessionState.isRunning);
     expect(result.current.sessionState).toMatchObject({ status: "error", lastError: "no tea", isRunning: false });
     act(() => result.current.updateStatus("completed"));
     expect(result.current.sessionState).toMatchObject({ status: "completed", lastError: null });

@@ -149,9 +149,9 @@ describe("useSessions", () => {
     await act(() => result.current.refresh());
     expect(result.current.error).toMatchObject({ code: "network" });
     expect(result.current.sessions).toHaveLength(1);
-    await expect(act(() => result.current.remove(id))).rejects.toMatchObject({ code: "network" });
+    await expect(result.current.remove(id)).rejects.toMatchObject({ code: "network" });
     isDown = false;
     await act(() => result.current.refresh());
-    expect(result.current.error).toBeNull();
+    await settled(() => result.current.error === null);
   });
 });

@@ -101,12 +101,12 @@ describe("useSessionPersistence", () => {
   });
 
   test("saves when the page is hidden", async () => {
-    let hide!: (event: PageEvent) => void;
-    const page = { hidden: () => false, listen: (listener: (event: PageEvent) => void) => ((hide = listener), () => {}) };
+    const told = new Set<(event: PageEvent) => void>();
+    const page = { hidden: () => false, listen: (listener: (event: PageEvent) => void) => (told.add(listener), () => void told.delete(listener)) };
     const { session, token } = await there({ environment: { page } });
     const { result } = renderHook(() => useSessionPersistence(session));
     act(() => session.set("/step", 7));
-    act(() => hide("hidden"));
+    act(() => told.forEach((tell) => tell("hidden")));
     await settled(() => result.current.saveCount === 1);
     expect(await stateOf(token, session.id)).toEqual({ step: 7 });
   });
