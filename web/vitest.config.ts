@@ -4,6 +4,6 @@ export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
     testTimeout: 30_000,
-    coverage: { provider: "v8", include: ["src/core/**"], exclude: ["src/core/types.ts"], reporter: ["text", "json-summary"] },
+    coverage: { provider: "v8", include: ["src/core/**", "src/react/**"], exclude: ["src/core/types.ts"], reporter: ["text", "json-summary"] },
   },
 });

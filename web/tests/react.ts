@@ -1,9 +1,13 @@
 /** What the tests of the hooks have in common: options of a session that saves when told to, and waiting. */
 
 import { StrictMode, createElement, type ReactNode } from "react";
-import { waitFor } from "@testing-library/react";
+import { cleanup, waitFor } from "@testing-library/react";
+import { afterEach } from "vitest";
 import type { OpenOptions } from "../src/core/open.js";
 import { FUNCTIONS, person, world } from "./server.js";
+
+// Components go with their test: what comes later from a server finds nobody, and no window.
+afterEach(cleanup);
 
 /** Options for the functions, as somebody new, of a client that neither saves nor looks by itself. */
 export const quiet = (more: Partial<OpenOptions> = {}): OpenOptions => ({

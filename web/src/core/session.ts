@@ -275,6 +275,13 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   /** How long to wait after a failure: longer each time, and never all clients at once. */
   const patience = (): number => Math.min(500 * 2 ** failures, 30_000) * (0.5 + environment.random() / 2);
 
+  /** A save was answered. */
+  const saved = (): void => {
+    stuck = null;
+    publish({ saveCount: status.saveCount + 1, lastSaved: clock.now() });
+    emit("saved", { number: copy.number });
+  };
+
   /** All that there is to do: meet, save, look. */
   const work = (what: { save?: boolean; look?: boolean; keepalive?: boolean }): Promise<void> =>
     next(async () => {
@@ -285,9 +292,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         while ((what.save || copy.sending) && !status.isReadOnly && copy.local !== copy.base) {
           if (!status.isSaving) publish({ isSaving: true });
           if (!(await save(errand(), { keepalive }))) break;
-          stuck = null;
-          publish({ saveCount: status.saveCount + 1, lastSaved: clock.now() });
-          emit("saved", { number: copy.number });
+          saved();
         }
         if (what.look && !copy.sending) await catchUp(errand());
         const wasLost = failures > 0;
@@ -369,7 +374,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
    */
   const depart = (): void => {
     if (!isMet || !isOpen || status.isReadOnly || copy.local === copy.base || (departed && copy.sending === departed)) return;
-    void save(errand(), { keepalive: true }).catch(() => {}).finally(() => quietly({ save: true }));
+    void save(errand(), { keepalive: true }).then((sent) => sent && saved(), () => {}).finally(() => quietly({ save: true }));
     departed = copy.sending;
   };
 
