@@ -43,7 +43,10 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
     const base = copy.number;
     if (!options.keepalive && !(await errand.write())) continue;
     try {
-      const answer = await transport.call("save", { session_id: session, changes, base, idempotency_key: key }, options);
+      const answer = await transport.call("save", { session_id: session, changes, base, idempotency_key: key }, {
+        ...options,
+        state: copy.sent,
+      });
       if (copy.sending !== sending) return true; // this page was frozen, and another has sent it
       const theirs = theirsOf(copy, answer);
       if (theirs) errand.settled(settle(copy, theirs, answer.number), base, answer.others ?? changes);

@@ -181,6 +181,8 @@ export interface CallOptions {
   /** The page is going: let the request outlive it. */
   keepalive?: boolean;
   signal?: AbortSignal;
+  /** The state that a save leads to, for a transport that has to know what stands where. */
+  state?: State;
 }
 
 /**
