@@ -122,7 +122,9 @@ describe("useFreeAgentSession", () => {
     expect(result.current.error).toMatchObject({ code });
     expect(result.current.isLoading).toBe(false);
     expect(result.current.sessionState.messages).toEqual([]);
-    await expect(act(() => result.current.loadSession(crypto.randomUUID()))).rejects.toMatchObject({ code });
+    let loading!: Promise<void>;
+    act(() => void (loading = result.current.loadSession(crypto.randomUUID())));
+    await expect(loading).rejects.toMatchObject({ code });
   });
 
   test("the server away: what is said is kept, and there when it is back", async () => {
@@ -170,7 +172,8 @@ describe("useFreeAgentSession", () => {
   test("an agent that fails: its error is kept and thrown on", async () => {
     const { result } = agent(quiet());
     await act(() => result.current.createSession());
-    const failing = act(() => result.current.executeAgent(() => Promise.reject(new Error("no tea"))));
+    let failing!: Promise<unknown>;
+    act(() => void (failing = result.current.executeAgent(() => Promise.reject(new Error("no tea")))));
     await expect(failing).rejects.toThrow("no tea");
     await settled(() => !result.current.sessionState.isRunning);
     expect(result.current.sessionState).toMatchObject({ status: "error", lastError: "no tea", isRunning: false });

@@ -73,10 +73,11 @@ describe("useSessionPersistence", () => {
 
     const before = Date.now();
     act(() => session.append("/messages", ["hi"]));
-    let saving!: Promise<void>;
-    act(() => void (saving = result.current.saveNow()));
-    await settled(() => result.current.isSaving);
-    await act(() => saving);
+    const seen: boolean[] = [];
+    session.subscribe(() => seen.push(session.status.isSaving));
+    await act(() => result.current.saveNow());
+
+    expect(seen).toContain(true);
 
     expect(result.current).toMatchObject({ isSaving: false, saveCount: 1, error: null });
     expect(result.current.lastSaved).toBeGreaterThanOrEqual(before);
