@@ -286,12 +286,11 @@ class Record:
                 "update record set sending = null, number = ?, at = ? where client = ?",
                 (number, time.time(), self.client),
             )
-            gone = [part for part in changed_parts(was, base) if part[2] is None]
-            db.executemany(
-                "delete from base where client = ? and path = ? and item = ?",
-                [(self.client, path, item) for path, item, _ in gone],
-            )
-            _put(db, "base", self.client, (part for part in changed_parts(was, base) if part[2] is not None))
+            changed = list(changed_parts(was, base))
+            gone = [(self.client, path, item) for path, item, body in changed if body is None]
+            if gone:
+                db.executemany("delete from base where client = ? and path = ? and item = ?", gone)
+            _put(db, "base", self.client, (part for part in changed if part[2] is not None))
             db.execute("delete from pending where client = ?", (self.client,))
             _put(db, "pending", self.client, pending)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from threading import RLock
 from typing import Any, Final, Protocol, SupportsIndex, TypeAlias
 
@@ -122,11 +123,12 @@ class TrackedDict(dict[str, Any]):
 class TrackedList(list[Any]):
     """A JSON list in a session's state."""
 
-    __slots__ = ("_clean", "_host", "_level", "_parent", "_seen", "_tree")
+    __slots__ = ("_clean", "_deep", "_host", "_level", "_parent", "_seen", "_tree")
     _host: Host
     _parent: Tracked | None
     _level: int
     _clean: bool
+    _deep: bool  # whether anything in an item has changed
     _tree: Tree | None
     _seen: list[Any] | None
 
@@ -228,12 +230,18 @@ def plain(value: Any) -> Any:
 
 
 def _touch(node: Tracked) -> None:
-    host = node._host
-    above: Tracked | None = node
-    while above is not None and above._clean:
+    node._clean = False
+    above = node._parent
+    while above is not None:
+        if isinstance(above, TrackedList):
+            if above._deep and not above._clean:
+                break
+            above._deep = True
+        elif not above._clean:
+            break
         above._clean = False
         above = above._parent
-    host.touched()
+    node._host.touched()
 
 
 def _checked_key(key: Any) -> str:
@@ -287,7 +295,7 @@ def new_list(host: Host, parent: Tracked | None, level: int) -> TrackedList:
     """An empty one that has not been looked at yet."""
     node = TrackedList()
     node._host, node._parent, node._level = host, parent, level
-    node._clean, node._tree, node._seen = False, None, None
+    node._clean, node._deep, node._tree, node._seen = False, True, None, None
     return node
 
 
@@ -350,7 +358,10 @@ def _bodies_of_list(node: TrackedList) -> list[str]:
     seen, before = node._seen or [], node._tree if isinstance(node._tree, list) else []
     known = min(len(seen), len(before))
     bodies: list[str] = []
-    for item, value in enumerate(node):
+    if not node._deep and known <= len(node) and all(map(is_, seen, node)):
+        bodies = before[:known]  # the everyday case: something was appended
+    node._deep = False
+    for item, value in enumerate(node[len(bodies) :] if bodies else node, len(bodies)):
         if isinstance(value, TrackedDict | TrackedList):
             bodies.append(value._tree if value._clean else tree_of(value))  # type: ignore[arg-type]
         elif item < known and seen[item] is value:
@@ -411,7 +422,7 @@ def fill_list(node: TrackedList, tree: list[str]) -> None:
     bodies = tree[start : len(tree) - end]
     new = [_filled(middle[at] if at < len(middle) else None, body, node) for at, body in enumerate(bodies)]
     list.__setitem__(node, slice(start, len(before) - end), new)
-    node._tree, node._seen, node._clean = tree, list(node), True
+    node._tree, node._seen, node._clean, node._deep = tree, list(node), True, False
 
 
 def _filled(old: Any, tree: Tree, parent: Tracked) -> Any:
@@ -445,6 +456,8 @@ def change(node: Tracked, value: Any) -> None:
 
 def _change_inside(node: Tracked, value: Any) -> None:
     node._clean = False
+    if isinstance(node, TrackedList):
+        node._deep = True
     if isinstance(node, TrackedDict):
         for key in [key for key in node if key not in value]:
             dict.__delitem__(node, key)

@@ -119,7 +119,8 @@ def diff_trees(old: dict[str, Tree], new: dict[str, Tree]) -> str:
 
     def compare_lists(before: list[str], after: list[str], path: str) -> None:
         kept = min(len(before), len(after))
-        changed = [item for item, (was, value) in enumerate(zip(before, after, strict=False)) if was != value]
+        pairs = enumerate(zip(before, after, strict=False)) if before[:kept] != after[:kept] else ()
+        changed = [item for item, (was, value) in pairs if was != value]
         if len(after) > kept:
             to_append.append(f"{pointer_text(path)}:[{','.join(after[kept:])}]")
         to_set.extend(f"{pointer_text(path, item)}:{after[item]}" for item in changed)
