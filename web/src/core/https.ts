@@ -5,53 +5,61 @@ import { Refused } from "./refused.js";
 import { request, type Place } from "./requests.js";
 import type { Json, Look, Transport } from "./types.js";
 
-const SESSION = "/sessions/{session_id}";
-const TURN = SESSION + "/turns/{turn_id}";
-
+/** The method, and what comes after the session and the turn; a whole address begins with a slash. */
 const ROUTES: Record<Operation, string> = {
-  create: "POST /sessions",
-  find: "GET /sessions/by-key",
-  get: "GET " + SESSION,
-  change: "PATCH " + SESSION,
-  list: "GET /sessions",
-  remove: "DELETE " + SESSION,
+  create: "POST",
+  find: "GET by-key",
+  get: "GET",
+  change: "PATCH",
+  list: "GET",
+  remove: "DELETE",
   save: "POST /session-snapshot-save",
   restore: "POST /session-snapshot-restore",
   changes: "POST /session-snapshot-restore",
   parts: "POST /session-snapshot-restore",
-  snapshots: `GET ${SESSION}/snapshots`,
-  diff: `GET ${SESSION}/diff`,
-  revert: `POST ${SESSION}/revert`,
-  label: `PUT ${SESSION}/snapshots/{number}/label`,
-  fork: `POST ${SESSION}/fork`,
-  begin: `POST ${SESSION}/turns`,
-  chunks: `POST ${TURN}/chunks`,
-  finish: `POST ${TURN}/finish`,
-  stop: `POST ${TURN}/stop`,
-  turn: "GET " + TURN,
-  latest: `GET ${SESSION}/turns/latest`,
-  offer: "POST /sessions/offer",
-  claim: "POST /sessions/claim",
+  snapshots: "GET snapshots",
+  diff: "GET diff",
+  revert: "POST revert",
+  label: "PUT label",
+  fork: "POST fork",
+  begin: "POST turns",
+  chunks: "POST chunks",
+  finish: "POST finish",
+  stop: "POST stop",
+  turn: "GET",
+  latest: "GET turns/latest",
+  offer: "POST offer",
+  claim: "POST claim",
 };
 
 /** A transport to the functions at a URL such as `https://PROJECT.supabase.co/functions/v1`. */
 export function httpsTransport(place: Place): Transport {
   return {
     call(operation, args, options) {
-      const [method, route] = ROUTES[operation].split(" ") as [string, string];
-      const rest: Record<string, string> = { ...(args as object) };
-      const path = route.replace(/\{(\w+)\}/g, (_, name: string) => {
-        const value = rest[name]!;
-        delete rest[name];
-        return value;
-      });
+      const [method, end] = ROUTES[operation].split(" ") as [string, string?];
+      let body: Record<string, string> = { ...(args as object) };
+      let path = "/sessions";
+      /** A member of the arguments that is a step of the path. */
+      const step = (name: string, before = ""): void => {
+        const { [name]: value, ...rest } = body;
+        if (value === undefined) return;
+        path += before + "/" + value;
+        body = rest;
+      };
+      if (end?.startsWith("/")) path = end;
+      else {
+        step("session_id");
+        if (end !== "turns") step("turn_id", "/turns");
+        if (end === "label") step("number", "/snapshots");
+        if (end) path += "/" + end;
+      }
       const isGet = method === "GET";
-      const query = isGet ? "?" + new URLSearchParams(rest) : "";
-      return request(place, method, path + query, isGet ? undefined : rest, (response) => response.json(), options);
+      if (isGet) path += "?" + new URLSearchParams(body);
+      return request(place, method, path, isGet ? undefined : body, (response) => response.json(), options);
     },
 
     async *stream(session, turn, after, signal) {
-      const path = TURN.replace("{session_id}", session).replace("{turn_id}", turn) + "?after=" + after;
+      const path = `/sessions/${session}/turns/${turn}?after=${after}`;
       const from = { ...place, headers: { Accept: "text/event-stream" } };
       const body = await request(from, "GET", path, undefined, ({ body }) => body, { signal });
       if (!body) return; // over, and all is known; or a fetch that can't stream

@@ -18,26 +18,19 @@ export interface Place {
   /** The token of the last request. */
   last?: string | null | undefined;
   headers?: Record<string, string>;
+  /** Makes problem details of a refusal that is none. */
+  problem?(body: Record<string, string>): Record<string, Json>;
   /** How long an answer may take to begin, in ms; ten times that for all of it. */
   timeout: number;
 }
 
-/** A refusal as it was said: by the functions (problem details), by PostgREST (our code is the hint), or by neither. */
-async function refusal(response: Response): Promise<Refused> {
+/** A refusal as problem details, or whatever else stands for one. */
+async function refusal(response: Response, problem: Place["problem"]): Promise<Refused> {
   const { status, headers } = response;
-  const said = ((await response.json().catch(() => null)) ?? {}) as Record<string, string>;
-  const { code, hint, message, details, title, detail, ...more } = said;
-  const isOurs = title !== undefined && code !== undefined;
-  const isRest = /^PT\d/.test(code ?? "");
-  const told = (isRest ? JSON.parse(details || "{}") : more) as Record<string, Json>;
-  const seconds = Number(headers.get("Retry-After") ?? told["retry_after"]);
-  return new Refused(
-    isRest ? hint! : isOurs ? code : status === 401 ? "invalid_token" : "http_" + status,
-    told,
-    status,
-    isRest ? message : detail,
-    seconds > 0 ? seconds * 1000 : undefined,
-  );
+  const said = (await response.json().catch(() => null)) ?? {};
+  const { code, detail, ...more } = (problem ? problem(said) : said) as Record<string, string>;
+  const seconds = Number(headers.get("Retry-After") ?? more["retry_after"]);
+  return new Refused(code ?? (status === 401 ? "invalid_token" : "http_" + status), more, status, detail, seconds * 1000 || undefined);
 }
 
 /** One request, its answer as `read` takes it. Rejects with a `Refused`; `network`: nobody answered, or too late. */
@@ -73,7 +66,7 @@ export async function request<T>(
     });
     if (response.status === 401 && !again && typeof token === "function") return attempt(true);
     allow(timeout * 10);
-    if (!response.ok) throw await refusal(response);
+    if (!response.ok) throw await refusal(response, place.problem);
     return read(response);
   };
   signal?.addEventListener("abort", () => stop.abort(), { once: true });

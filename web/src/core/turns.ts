@@ -120,26 +120,24 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
     },
     async *follow(which, { after: seq = 0, signal = new AbortController().signal } = {}) {
       const turn = which ?? (await insist(() => transport.call("latest", { session_id: id(), after: seq }))).id;
+      const look = (): Promise<Look> => transport.call("turn", { session_id: id(), turn_id: turn, after: seq });
       current = turn;
       let text = "";
       let status: Look["status"] = "running";
-      /** As a stream as long as there is one; then, or without, by looking four times a second. */
-      const news = async function* (): AsyncGenerator<Look> {
-        if (transport.stream) yield* transport.stream(id(), turn, seq, signal);
-        if (status !== "running" || signal.aborted) return;
-        const look = await transport.call("turn", { session_id: id(), turn_id: turn, after: seq });
-        yield look;
-        if (!look.chunks.length) await pause(page.hidden() ? 2_000 : 250);
-      };
+      let isLook = !transport.stream; // a stream that ends before the turn is followed by a look
       while (status === "running" && !signal.aborted) {
         try {
-          for await (const { chunks, next_seq, more, number, position, ...look } of news()) {
-            if (!more) status = look.status;
-            if (next_seq - 1 <= seq && status === "running") continue; // nothing new
-            seq = next_seq - 1;
-            text += chunks.filter((chunk) => typeof chunk === "string").join("");
-            emit("turn", { turn, seq });
-            yield { id: turn, seq, chunks, text, status, number, position };
+          const looks = isLook ? [await look()] : transport.stream!(id(), turn, seq, signal);
+          isLook = !isLook || !transport.stream;
+          for await (const { chunks, next_seq, more, number, position, ...said } of looks) {
+            if (!more) status = said.status;
+            if (next_seq - 1 <= seq && status === "running") await pause(page.hidden() ? 2_000 : 250); // nothing new
+            else {
+              seq = next_seq - 1;
+              text += chunks.filter((chunk) => typeof chunk === "string").join("");
+              emit("turn", { turn, seq });
+              yield { id: turn, seq, chunks, text, status, number, position };
+            }
           }
         } catch (error) {
           if (error instanceof Refused && !isPassing(error)) throw error;

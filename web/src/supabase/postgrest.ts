@@ -61,6 +61,10 @@ const ANSWERS: Partial<Record<Operation, (rows: Rows, args: Arguments) => unknow
 const next = (rows: Rows, { limit = 50 }: Arguments, cursor: (last: Rows[0]) => string): string | null =>
   rows.length === limit ? cursor(rows.at(-1)!) : null;
 
+/** Our code is the hint of an error that SQL raised. */
+const problem: NonNullable<Place["problem"]> = ({ code = "", hint, message = "", details }) =>
+  code.startsWith("PT") && hint ? { ...(JSON.parse(details || "{}") as object), code: hint, detail: message } : { detail: message };
+
 /** A transport to the PostgREST at a URL such as `https://PROJECT.supabase.co/rest/v1`. */
 export function postgrestTransport(place: Place): Transport {
   return {
@@ -72,7 +76,7 @@ export function postgrestTransport(place: Place): Transport {
         const rows = Array.isArray(answer) ? answer : [answer];
         return (ANSWERS[operation]?.(rows, args as Arguments) ?? rows[0]) as never;
       };
-      return request(place, "POST", "/rpc/" + FUNCTIONS[operation], body, read, options);
+      return request({ ...place, problem }, "POST", "/rpc/" + FUNCTIONS[operation], body, read, options);
     },
   };
 }
