@@ -4,6 +4,16 @@ export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
     testTimeout: 30_000,
-    coverage: { provider: "v8", include: ["src/core/**", "src/react/**"], exclude: ["src/core/types.ts"], reporter: ["text", "json-summary"] },
+    coverage: {
+      provider: "v8",
+      include: ["src/core/**", "src/react/**", "src/helpers/**", "src/supabase/**"],
+      exclude: [
+        // types alone
+        "**/{types,surface,operations}.ts",
+        // what only a browser has: tests/web/chromium tries it there
+        "**/{environment,holders,indexeddb,page,store}.ts",
+      ],
+      reporter: ["text", "json-summary"],
+    },
   },
 });

@@ -23,6 +23,11 @@ def test_client__does_what_its_tests_say(run: Run, file: str) -> None:
     assert result["assertionResults"]
 
 
+def test_client__is_covered_by_its_tests(run: Run) -> None:
+    short = {name: found["lines"]["pct"] for name, found in run.coverage.items() if found["lines"]["pct"] < 90}
+    assert run.coverage["total"]["lines"]["pct"] >= 95, short
+
+
 def test_client__compiles_in_the_strictest_mode() -> None:
     done = run_node(["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"], {})
     assert done.returncode == 0, done.stdout

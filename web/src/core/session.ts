@@ -171,6 +171,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   // -- asking the server -----------------------------------------------------------------------------------------
 
   const settled: Errand["settled"] = (doubts, since, changes) => {
+    if (status.isPartial) doubts = []; // of what is not here yet
     for (const doubt of doubts) {
       const value = parts.resolve?.(doubt);
       if (value !== undefined) copy.local = apply(copy.local, { set: { [doubt.address]: value } });
@@ -185,8 +186,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const ask = <O extends keyof Operations>(operation: O, args: Omit<Operations[O]["args"], "session_id">) =>
     transport.call(operation, { session_id: id, ...args } as Operations[O]["args"]);
 
-  /** What goes over the line goes one after the other. */
-  let last: Promise<unknown> = Promise.resolve();
+  /** What goes over the line goes one after the other, and after the journal was looked into. */
+  let start: () => void;
+  let last: Promise<unknown> = new Promise<void>((resolve) => (start = resolve));
   const next = (job: () => Promise<void>): Promise<void> => {
     const result = last.then(job);
     last = result.catch(() => {});
@@ -209,6 +211,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     const before = id;
     id = to;
     found!.moved?.(id);
+    publish();
     await journal!.write(record(), [{ session: before, client }]);
   };
 
@@ -441,6 +444,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       if (from) await take(from, false);
     }
     if (copy.local !== copy.sent) void write();
+    start();
     others.forEach((orphan) => void finish(orphan));
     peers = peersOf(
       found.channel(id),
@@ -470,7 +474,11 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   };
 
   publish();
-  const begun = begin();
+  const begun = begin().catch((error: unknown) => {
+    isOpen = false;
+    settleReady[1](error);
+    start();
+  });
 
   return {
     get id() {

@@ -1,0 +1,52 @@
+/** What apps around a session write by hand again and again. */
+
+import { connect, type ConnectOptions } from "../core/open.js";
+
+/** The session id in a URL, by default of this page: `?session=…`. Undefined: none, or there is no page. */
+export function sessionFromUrl(name = "session", href = globalThis.location?.href): string | undefined {
+  return (href && new URL(href).searchParams.get(name)) || undefined;
+}
+
+/** A code for all sessions of the guest whose token it is, good once and for ten minutes: ask before signing in. */
+export async function offerSessions(options: ConnectOptions): Promise<string> {
+  return (await connect(options).transport.call("offer", {})).code;
+}
+
+/** Takes over, as who signed in, what a code stands for. Keys that meet get a new one. */
+export async function claimSessions(options: ConnectOptions, code: string): Promise<{ sessions: number; newKeys: number }> {
+  const { sessions, new_keys: newKeys } = await connect(options).transport.call("claim", { code });
+  return { sessions, newKeys };
+}
+
+/** Forgets all that is kept on this device of the person: for signing out, after the sessions were closed. */
+export async function forget(options: ConnectOptions): Promise<void> {
+  const { environment, person } = connect(options);
+  await environment.journal(await person()).clear();
+}
+
+/** Text that is not sent yet, kept through a reload and a crash. */
+export interface Draft {
+  read(): Promise<string>;
+  write(text: string): Promise<void>;
+  /** Sends what there is; it is kept until that has succeeded, so a send that failed can be sent again. */
+  send<T>(by: (text: string) => Promise<T>): Promise<T>;
+}
+
+/** A draft by a name, such as the session's id. */
+export function draftOf(options: ConnectOptions, name: string): Draft {
+  const { environment, person } = connect(options);
+  const journal = person().then((whose) => environment.journal(whose));
+  const key = "draft " + name;
+  const read = async (): Promise<string> => ((await (await journal).get(key)) as string | undefined) ?? "";
+  return {
+    read,
+    write: async (text) => (await journal).put(key, text || undefined),
+    async send(by) {
+      const text = await read();
+      const answer = await by(text);
+      // what was typed meanwhile stays
+      if ((await read()) === text) await (await journal).put(key, undefined);
+      return answer;
+    },
+  };
+}
