@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from unittest import mock
 
 import pytest
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asyouwere.local.doctor.finding import Finding
-from asyouwere.local.doctor.web import FUNCTIONS, check_functions, check_keys, check_rest
-from tests.functions.api import BASE, SECRET, serving, settings_for
+from asyouwere.local.doctor.web import CLEAN_UP, FUNCTIONS, check_functions, check_keys, check_rest
+from asyouwere.service.app import Service
+from asyouwere.service.settings import Settings
+from tests.functions.api import BASE, SECRET, serving, serving_app, settings_for
 from tests.supabase.project import project
 from tests.support.database import Db
 from tests.support.postgrest import running_postgrest
@@ -117,6 +121,28 @@ def functions_url() -> Iterator[str]:
 def test_functions__answer_and_refuse_without_a_token(functions_url: str) -> None:
     found = {finding.check: finding for finding in check_functions(functions_url)}
     assert {check: finding.level for check, finding in found.items()} == dict.fromkeys(FUNCTIONS, "ok"), found
+
+
+def behind_a_domain(settings: Settings) -> ASGIApp:
+    """As the load balancer of infra/ picks a function by the path: each public one by its own, `sessions` for any other."""
+    service = Service(settings)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            name = scope["path"].removeprefix(BASE + "/").partition("/")[0]
+            name = name if name in FUNCTIONS and name != CLEAN_UP else "sessions"
+            response = await service.respond(name, Request(scope, receive))
+            await response(scope, receive, send)
+
+    return app
+
+
+def test_functions__behind_a_domain_nobody_reaches_the_clean_up() -> None:
+    with serving_app(behind_a_domain(settings_for("postgresql://nobody@127.0.0.1:1/none"))) as url:
+        found = {finding.check: finding.level for finding in check_functions(url + BASE)}
+        assert found == {**dict.fromkeys(FUNCTIONS, "ok"), CLEAN_UP: "skip"}
+        # an address at which there is nothing else either is a wrong one
+        assert {finding.level for finding in check_functions(url + "/wrong")} == {"fail"}
 
 
 def test_functions__of_another_version(functions_url: str) -> None:

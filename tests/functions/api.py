@@ -17,6 +17,7 @@ import httpx
 import jwt
 import uvicorn
 from jsonschema import Draft202012Validator
+from starlette.types import ASGIApp
 
 from asyouwere.errors import CODES
 from asyouwere.local.functions_app import create_app
@@ -45,10 +46,15 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 @contextlib.contextmanager
 def serving(settings: Settings, page: Path | None = None) -> Iterator[str]:
     """The functions (and a built page) on a free port, in a thread of this process; its base URL."""
+    with serving_app(create_app(settings, page)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving_app(app: ASGIApp) -> Iterator[str]:
+    """Any app in that way."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        config = uvicorn.Config(
-            create_app(settings, page), log_level="error", access_log=False, timeout_graceful_shutdown=5
-        )
+        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

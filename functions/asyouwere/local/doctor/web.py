@@ -17,7 +17,9 @@ KNOWN_SECRETS = (
     "super-secret-jwt-token-with-at-least-32-characters-long",
     "your-super-secret-jwt-token-with-at-least-32-characters-long",
 )
-FUNCTIONS = ("session-snapshot-save", "session-snapshot-restore", "sessions", "cleanup-old-snapshots")
+CLEAN_UP = "cleanup-old-snapshots"
+FUNCTIONS = ("session-snapshot-save", "session-snapshot-restore", "sessions", CLEAN_UP)
+NOT_THERE = "status 404"
 
 
 def _json(response: httpx.Response) -> Any:
@@ -150,7 +152,13 @@ def check_functions(functions_url: str) -> Iterator[Finding]:
     base = functions_url.rstrip("/")
     # all at once: where one hangs all do, as a rule, and nobody waits for each
     with ThreadPoolExecutor(len(FUNCTIONS)) as threads:
-        yield from threads.map(lambda name: _function(base, name), FUNCTIONS)
+        found = list(threads.map(lambda name: _function(base, name), FUNCTIONS))
+    there = any(finding.check != CLEAN_UP and finding.message != NOT_THERE for finding in found)
+    for finding in found:
+        # A domain that routes by path leads nobody to the clean-up, and internal ingress hides it: both answer 404.
+        if there and (finding.check, finding.message) == (CLEAN_UP, NOT_THERE):
+            finding = Finding(CLEAN_UP, "skip", "not looked at: from here it can't be reached, as it should be")
+        yield finding
 
 
 def _function(base: str, name: str) -> Finding:
@@ -165,7 +173,7 @@ def _function(base: str, name: str) -> Finding:
             f"hangs, or starts slowly: {response}" if hangs else response,
             "it is there: see its log; ask again" if hangs else "deploy it, or check --functions-url",
         )
-    if response.status_code in (401, 403) and name == "cleanup-old-snapshots":
+    if response.status_code in (401, 403) and name == CLEAN_UP:
         return Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
     if response.status_code != 200:
         fails = response.status_code >= 500
