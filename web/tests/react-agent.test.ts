@@ -30,8 +30,8 @@ describe("useFreeAgentSession", () => {
       isRunning: false,
       lastError: null,
     });
-    expect(() => result.current.addMessage("hi")).toThrow(/createSession/);
-    expect(() => result.current.updateStatus("paused")).toThrow(/createSession/);
+    expect(() => result.current.addMessage("hi")).toThrow(/no session/);
+    expect(() => result.current.updateStatus("paused")).toThrow(/no session/);
   });
 
   test("makes one, on the server at once, and its first words are the memory's shape", async () => {

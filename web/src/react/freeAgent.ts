@@ -1,8 +1,8 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { OpenOptions } from "../core/open.js";
 import type { Session } from "../core/surface.js";
 import type { Json, State } from "../core/types.js";
-import { useOpener, useSnapshot } from "./opening.js";
+import { needed, useOpener, useReadyFailure, useSnapshot } from "./opening.js";
 
 /** A message as the session keeps it; whatever else an app puts into it stays. */
 export type AgentMessage = { role: string; content: Json; id?: string; [more: string]: Json | undefined };
@@ -84,79 +84,61 @@ const setStatus = (session: Session, status: AgentStatus, lastError: string | nu
 
 /** One agent's session: opened by its id, its key or its tab when the component is shown, or made by `createSession`. */
 export function useFreeAgentSession(options: OpenOptions): FreeAgentSession {
-  const auto = Boolean(options.session ?? options.key ?? options.tab);
-  const { session, current, show } = useOpener<State>({ initial: EMPTY, ...options }, auto);
+  const { session, current, show } = useOpener<State>({ initial: EMPTY, ...options }, !!(options.session ?? options.key ?? options.tab));
   const snapshot = useSnapshot(session);
   const [running, setRunning] = useState<Session | null>(null);
-  const [failure, setFailure] = useState<{ session: Session; error: unknown } | null>(null);
-  const gone = useRef(new AbortController());
+  const failure = useReadyFailure(session);
+  const gone = useRef<AbortController>(null);
   useEffect(() => {
-    gone.current = new AbortController();
-    session?.ready.catch((error: unknown) => setFailure({ session, error }));
-    return () => gone.current.abort();
+    const leaving = (gone.current = new AbortController());
+    return () => leaving.abort();
   }, [session]);
 
-  const createSession = useCallback(
-    async (fields?: OpenOptions["fields"]) => {
-      const opened = show(fields ? { fields } : {});
-      await opened.saveNow();
-      await opened.ready;
-      return opened.id;
-    },
-    [show],
-  );
-  const loadSession = useCallback((id: string) => show({ session: id }).ready, [show]);
-
-  const needed = useCallback((): Session => {
-    if (!current.current) throw new Error("There is no session yet: createSession() or loadSession() first.");
-    return current.current;
-  }, [current]);
-  const addMessage = useCallback((message: string | AgentMessage) => say(needed(), message), [needed]);
-  const updateStatus = useCallback(
-    (status: AgentStatus, lastError: string | null = null) => setStatus(needed(), status, lastError),
-    [needed],
-  );
-  const executeAgent = useCallback(
-    async <T>(agent: (run: AgentRun) => Promise<T>): Promise<T> => {
-      const session = needed();
-      setRunning(session);
-      setStatus(session, "running", null);
-      try {
-        const result = await agent({
-          session,
-          get state() {
-            return agentState(session.state, true);
-          },
-          signal: gone.current.signal,
-          addMessage: (message) => say(session, message),
-        });
-        setStatus(session, "idle", null);
-        return result;
-      } catch (error) {
-        setStatus(session, "error", error instanceof Error ? error.message : String(error));
-        throw error;
-      } finally {
-        setRunning(null);
-      }
-    },
-    [needed],
+  const actions = useMemo(
+    () => ({
+      async createSession(fields?: OpenOptions["fields"]) {
+        const opened = show(fields ? { fields } : {});
+        await opened.saveNow();
+        return opened.id;
+      },
+      loadSession: (session: string) => show({ session }).ready,
+      addMessage: (message: string | AgentMessage) => say(needed(current.current), message),
+      updateStatus: (status: AgentStatus, lastError: string | null = null) => setStatus(needed(current.current), status, lastError),
+      async executeAgent<T>(agent: (run: AgentRun) => Promise<T>): Promise<T> {
+        const session = needed(current.current);
+        setRunning(session);
+        setStatus(session, "running", null);
+        try {
+          const result = await agent({
+            session,
+            get state() {
+              return agentState(session.state, true);
+            },
+            signal: gone.current!.signal,
+            addMessage: (message) => say(session, message),
+          });
+          setStatus(session, "idle", null);
+          return result;
+        } catch (error) {
+          setStatus(session, "error", error instanceof Error ? error.message : String(error));
+          throw error;
+        } finally {
+          setRunning(null);
+        }
+      },
+    }),
+    [current, show],
   );
 
-  const state = snapshot?.state;
+  const { state, status, id } = snapshot ?? {};
   const isRunning = running !== null && running === session;
-  const status = snapshot?.status;
-  const failed = failure?.session === session ? failure?.error : undefined;
   return {
     session,
-    sessionId: snapshot?.id ?? null,
+    sessionId: id || null,
     sessionState: useMemo(() => agentState(state, isRunning), [state, isRunning]),
-    isLoading: status !== undefined && !status.isRestored && failed === undefined,
-    isRestored: status?.isRestored ?? false,
-    error: failed ?? status?.error ?? null,
-    createSession,
-    loadSession,
-    addMessage,
-    updateStatus,
-    executeAgent,
+    isLoading: status !== undefined && !status.isRestored && !failure,
+    isRestored: !!status?.isRestored,
+    error: failure ?? status?.error ?? null,
+    ...actions,
   };
 }

@@ -12,6 +12,12 @@ export function useSnapshot<S>(session: Session<S> | null): Snapshot<S> | null {
   return useSyncExternalStore<Snapshot<S> | null>(session?.subscribe ?? never, session?.getSnapshot ?? nothing, nothing);
 }
 
+/** The session, where something is to be done with it. */
+export function needed<S>(session: Session<S> | null): Session<S> {
+  if (!session) throw new Error("There is no session yet.");
+  return session;
+}
+
 /** A value that handlers and effects read when they run, without running again because it is another one. */
 export function useLatest<T>(value: T): { readonly current: T } {
   const latest = useRef(value);
@@ -89,43 +95,47 @@ export interface Restoring {
   metadata: { number: number; from: "copy" | "server" | null; version: Version | null } | null;
 }
 
+/** Why there will be no state to show; undefined: there is one, or it is not known yet. */
+export function useReadyFailure<S>(session: Session<S> | null): unknown {
+  const [failure, setFailure] = useState<{ session: Session<S>; error: unknown }>();
+  useEffect(() => void session?.ready.catch((error: unknown) => setFailure({ session, error })), [session]);
+  return failure && failure.session === session ? failure.error : undefined;
+}
+
 /** How a session is being restored; and brings older versions to the front. */
 export function useSessionRestore<S>(session: Session<S> | null): Restoring {
   const snapshot = useSnapshot(session);
-  const [done, setDone] = useState<{ session: Session<S>; from?: "copy" | "server"; version?: Version; error?: unknown; busy?: boolean } | null>(null);
-  const mine = done?.session === session ? done : null;
+  const failure = useReadyFailure(session);
+  const [done, setDone] = useState<{ session?: Session<S> | null; from?: "copy" | "server"; version?: Version; error?: unknown; busy?: boolean }>({});
+  const { from = null, version = null, error, busy = false } = done.session === session ? done : {};
 
-  useEffect(() => {
-    if (!session) return;
-    const note = (more: object): void => setDone((before) => ({ ...(before?.session === session && before), ...more, session }));
-    session.ready.catch((error: unknown) => note({ error }));
-    return session.on("restored", ({ from }) => note({ from }));
-  }, [session]);
-
+  const note = useCallback(
+    (more: typeof done) => setDone((before) => ({ ...(before.session === session && before), ...more, session })),
+    [session],
+  );
+  useEffect(() => session?.on("restored", note), [session, note]);
   const restore = useCallback(
     async (version: Version) => {
-      if (!session) throw new Error("There is no session to restore yet.");
-      const note = (more: object): void => setDone((before) => ({ ...(before?.session === session && before), ...more, session }));
+      const opened = needed(session);
       note({ busy: true, error: undefined });
       try {
-        await session.restore(version as { number: number });
+        await opened.restore(version as { number: number });
         note({ busy: false, version });
       } catch (error) {
         note({ busy: false, error });
         throw error;
       }
     },
-    [session],
+    [session, note],
   );
 
-  const isRestored = snapshot?.status.isRestored ?? false;
-  const error = mine?.error ?? snapshot?.status.error ?? null;
+  const isRestored = !!snapshot?.status.isRestored;
   return {
     restore,
-    isRestoring: (mine?.busy ?? false) || (snapshot !== null && !isRestored && mine?.error === undefined),
+    isRestoring: busy || (snapshot !== null && !isRestored && !failure),
     isRestored,
-    error,
-    metadata: snapshot && { number: snapshot.number, from: mine?.from ?? null, version: mine?.version ?? null },
+    error: error ?? failure ?? snapshot?.status.error ?? null,
+    metadata: snapshot && { number: snapshot.number, from, version },
   };
 }
 

@@ -26,6 +26,9 @@ export interface Sessions {
   remove(id: string): Promise<void>;
 }
 
+/** The server hands out no longer pages. */
+const MOST = 200;
+
 const same = (a: object, b: object): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** The person's sessions, as they are and become: a list for a sidebar. */
@@ -72,31 +75,22 @@ export function useSessions(options: SessionsOptions): Sessions {
     };
   }, [connection, refresh, poll]);
 
-  const change = useCallback(
-    async (id: string, changes: UpdateSession) => {
+  const actions = useMemo(() => {
+    const change = async (id: string, changes: UpdateSession): Promise<void> => {
       await connection.transport.call("change", { session_id: id, ...changes });
       await refresh();
-    },
-    [connection, refresh],
-  );
-  const remove = useCallback(
-    async (id: string) => {
-      await connection.transport.call("remove", { session_id: id });
-      await refresh();
-    },
-    [connection, refresh],
-  );
+    };
+    return {
+      change,
+      rename: (id: string, name: string) => change(id, { name }),
+      async remove(id: string) {
+        await connection.transport.call("remove", { session_id: id });
+        await refresh();
+      },
+      loadMore: () => setWanted((count) => Math.min(count + limit, MOST)),
+    };
+  }, [connection, refresh, limit]);
 
-  const mine = seen?.of === connection ? seen : null;
-  return {
-    sessions: mine?.sessions ?? [],
-    isLoading: mine === null,
-    error: mine?.error ?? null,
-    hasMore: mine?.hasMore ?? false,
-    loadMore: useCallback(() => setWanted((count) => Math.min(count + limit, 200)), [limit]),
-    refresh,
-    rename: useCallback((id: string, name: string) => change(id, { name }), [change]),
-    change,
-    remove,
-  };
+  const { sessions = [], hasMore = false, error = null } = (seen?.of === connection && seen) || {};
+  return { sessions, hasMore, error, isLoading: seen?.of !== connection, refresh, ...actions };
 }

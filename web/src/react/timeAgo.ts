@@ -1,10 +1,4 @@
-const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
-  ["year", 31_557_600],
-  ["month", 2_629_800],
-  ["day", 86_400],
-  ["hour", 3_600],
-  ["minute", 60],
-];
+const UNITS = { year: 31_557_600, month: 2_629_800, day: 86_400, hour: 3_600, minute: 60, second: 1 };
 
 /**
  * How long ago, in words of the reader's language: "just now", "12 seconds ago", "3 days ago".
@@ -13,11 +7,10 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
  * @param now ms since 1970
  */
 export function formatTimeAgo(then: number | string | Date | null | undefined, now = Date.now(), locale?: string): string {
-  if (then == null) return "never";
-  const seconds = Math.round((now - new Date(then).getTime()) / 1000);
+  const seconds = then == null ? NaN : (now - +new Date(then)) / 1000;
   if (Number.isNaN(seconds)) return "never";
   // A clock that is a little ahead is no future.
   if (seconds < 5) return "just now";
-  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? (["second", 1] as const);
-  return new Intl.RelativeTimeFormat(locale, { numeric: "always" }).format(-Math.floor(seconds / size), unit);
+  const [unit, size] = Object.entries(UNITS).find(([, size]) => seconds >= size)!;
+  return new Intl.RelativeTimeFormat(locale).format(-Math.floor(seconds / size), unit as Intl.RelativeTimeFormatUnit);
 }

@@ -1,7 +1,7 @@
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Refused } from "../core/refused.js";
 import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
-import { useSnapshot } from "./opening.js";
+import { needed, useSnapshot } from "./opening.js";
 
 const SOON = 2_000;
 
@@ -66,16 +66,17 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
     };
   }, [session, isRunning, number, follow]);
 
-  const start = useCallback(
-    async (options?: TurnOptions) => {
-      if (!session) throw new Error("There is no session yet.");
-      const running = await session.turn.start(options);
-      follow(running.id);
-      return running;
-    },
-    [session, follow],
+  const id = mine?.turn?.id;
+  const actions = useMemo(
+    () => ({
+      async start(options?: TurnOptions) {
+        const running = await needed(session).turn.start(options);
+        follow(running.id);
+        return running;
+      },
+      stop: async () => session?.turn.stop(id),
+    }),
+    [session, id, follow],
   );
-  const stop = useCallback(async () => session?.turn.stop(mine?.turn?.id), [session, mine?.turn?.id]);
-
-  return { turn: mine?.turn ?? null, isRunning, error: mine?.error ?? null, start, follow, stop };
+  return { turn: mine?.turn ?? null, isRunning, error: mine?.error ?? null, follow, ...actions };
 }
