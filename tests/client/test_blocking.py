@@ -151,6 +151,43 @@ time.sleep(30)
         assert session.number == 1
 
 
+@pytest.mark.parametrize("lease", ["good", "over"])
+def test_kill__in_the_middle_of_an_answer(home: Place, lease: str) -> None:
+    process = run(
+        home,
+        """
+session = asyouwere.open(**options).start()
+turn = session.turn().__enter__()
+turn.write("Half ")
+time.sleep(1.5)
+turn.write("an ")
+turn.write("answer")
+print("ready", flush=True)
+time.sleep(30)
+""",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate(timeout=30)
+    if lease == "over":
+        with home.open(journal=False) as other:
+            home.db.superuser.execute(
+                "update session_turns set lease_until = now() - interval '1 second' where session_id = %s",
+                (other.id,),
+            )
+            with other.turn() as turn:  # ends the other one as interrupted
+                turn.write("next")
+    with home.open() as session:
+        end = time.monotonic() + 20
+        while not session.state.get("messages") or session.state["messages"][0]["content"] != "Half an answer":
+            assert time.monotonic() < end, session.state
+            time.sleep(0.05)
+        status = "failed" if lease == "good" else "interrupted"
+        assert session.state["messages"][0] == {"role": "assistant", "content": "Half an answer", "status": status}
+    assert home.saved()["messages"][0]["content"] == "Half an answer"
+
+
 def test_format_time_ago() -> None:
     now = time.time()
     expected = {

@@ -51,6 +51,8 @@ create table if not exists base (client text, path text, item integer, body text
     primary key (client, path, item)) without rowid;
 create table if not exists pending (client text, path text, item integer, body text,
     primary key (client, path, item)) without rowid;
+create table if not exists chunk (turn text, seq integer, session text not null, process text, body text not null,
+    primary key (turn, seq)) without rowid;
 create table if not exists name (key text primary key, session text not null);
 """
 
@@ -196,6 +198,39 @@ class Journal:
         """Delete a record."""
         self._held.discard(client)
         self.safely(lambda db: _delete(db, client))
+
+    def add_chunk(self, session: str, turn: str, seq: int, body: str) -> None:
+        """Keep a chunk of a turn until the turn has ended."""
+        row = (turn, seq, session, self.process, body)
+        self.safely(lambda db: db.execute("insert or replace into chunk values (?, ?, ?, ?, ?)", row))
+
+    def end_turn(self, turn: str, *, is_saved: bool) -> None:
+        """Its chunks are not needed any more; or, not saved, are for the next one who opens the session."""
+        if is_saved:
+            self.safely(lambda db: db.execute("delete from chunk where turn = ?", (turn,)))
+        else:
+            self.safely(lambda db: db.execute("update chunk set process = null where turn = ?", (turn,)))
+
+    def adopt_turns(self, session: str) -> dict[str, list[tuple[int, str]]]:
+        """Turns that their runner could not end: the chunks of each with their numbers. From now on they are ours."""
+        turns: dict[str, list[tuple[int, str]]] = {}
+        if self._file is None:
+            return turns
+        process = self.process
+
+        def take(db: sqlite3.Connection) -> None:
+            rows = db.execute(
+                "select turn, seq, body, process from chunk where session = ? order by turn, seq", (session,)
+            ).fetchall()
+            known: dict[str | None, bool] = {None: True, process: False}
+            for turn, seq, body, holder in rows:
+                if holder not in known:
+                    known[holder] = is_gone(self._lock_of(holder))
+                if known[holder]:
+                    turns.setdefault(turn, []).append((seq, body))
+            db.executemany("update chunk set process = ? where turn = ?", [(process, turn) for turn in turns])
+
+        return turns if self.safely(take) else {}
 
     def session_of(self, key: str) -> str | None:
         """The session that had this key when it was last opened."""

@@ -27,6 +27,7 @@ from asyouwere.client.sync import VERSION, Rhythm, Sync, is_passing, tree_of_tex
 from asyouwere.client.tokens import Token, Tokens, claims_of
 from asyouwere.client.tracked import plain
 from asyouwere.client.transport import Row, Transport
+from asyouwere.client.turns import end_for
 from asyouwere.client.waking import backoff
 from asyouwere.errors import AsYouWereError, NotFound
 from asyouwere.state.exact_json import encode
@@ -158,6 +159,8 @@ class Opening:
                 await self._emptied(sync)
         elif row.get("expired_at") is not None:
             events.tell("expired", session=session_id)
+        for turn, chunks in journal.adopt_turns(session_id).items():
+            group.start_soon(end_for, sync, turn, chunks)
         for client in journal.unreadable:
             events.tell("error", code="journal_record", record=client)
         await sync.run(group)

@@ -25,6 +25,7 @@ from asyouwere.client.errors import ClientError, Expired, Unreachable
 from asyouwere.client.events import Events
 from asyouwere.client.journal import Record
 from asyouwere.client.replica import Replica, Sending
+from asyouwere.client.telemetry import span
 from asyouwere.client.transport import Saved, Snapshot, Transport
 from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Invalid, NotFound
@@ -218,9 +219,10 @@ class Sync:
         self.record.sending(sending)
         self.is_saving = True
         try:
-            answer = await self.transport.save(
-                self.session, sending.wire or sending.changes, sending.base, sending.key, sending.label
-            )
+            with span("save", bytes=len(sending.changes)):
+                answer = await self.transport.save(
+                    self.session, sending.wire or sending.changes, sending.base, sending.key, sending.label
+                )
             return await self._fold(answer)
         except AsYouWereError as exc:
             if is_passing(exc) or isinstance(exc, NotFound | ClientError):
@@ -283,7 +285,8 @@ class Sync:
     async def _catch_up(self, *, anew: bool = False) -> None:
         replica = self.replica
         if not anew:
-            delta = await self.transport.changes(self.session, replica.number)
+            with span("catch up"):
+                delta = await self.transport.changes(self.session, replica.number)
             if delta.changes is not None:
                 if delta.number == replica.number:
                     return

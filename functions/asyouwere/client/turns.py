@@ -15,11 +15,12 @@ import anyio
 
 from asyouwere.client.background import Background
 from asyouwere.client.sync import Sync, is_passing
+from asyouwere.client.telemetry import span
 from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Conflicting
 from asyouwere.state.exact_json import encode
 
-__all__ = ["Progress", "Turn", "followed", "passed_through", "text_of_event"]
+__all__ = ["Progress", "Turn", "end_for", "followed", "passed_through", "text_of_event"]
 
 _FLUSH_SECONDS: Final = 1.0
 _FLUSH_CHARACTERS: Final = 4096
@@ -72,6 +73,7 @@ class Turn:
         self._message = None if message is None else encode(dict(message))
         self._lease = lease
         self._next = 1
+        self._seq = 0
         self._buffer: list[str] = []
         self._size = 0
         self._lost: AsYouWereError | None = None
@@ -87,6 +89,7 @@ class Turn:
             lambda: sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
         )
         self._next = begun.next_seq
+        self._seq = self._next - 1
         self._flushed_at = time.monotonic()
         self._wake = Wake()
         self._group.start_soon(self._keep)
@@ -103,6 +106,8 @@ class Turn:
                 return not self.stop_requested
             self.text += chunk
         text = encode(chunk)
+        self._seq += 1
+        self._sync.record.journal.add_chunk(self._sync.session, self.id, self._seq, text)
         self._buffer.append(text)
         self._size += len(text)
         if self._size >= _FLUSH_CHARACTERS:
@@ -122,11 +127,15 @@ class Turn:
         elif self.stop_requested:
             status = "stopped"
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _PATIENCE_SECONDS):
+            is_saved = False
             try:
                 await self._finish(status)
+                is_saved = True
             except AsYouWereError:
                 if exc is None:
                     raise
+            finally:
+                self._sync.record.journal.end_turn(self.id, is_saved=is_saved)
 
     async def _finish(self, status: str) -> None:
         sync = self._sync
@@ -139,7 +148,8 @@ class Turn:
             # Of sealed chunks the server can't make a message.
             told = json.loads(self._message or '{"role":"assistant"}') | {"content": self.text}
             message = encode(told if status == "done" else told | {"status": status})
-        saved = await _patiently(lambda: sync.transport.finish_turn(sync.session, self.id, message, None, status))
+        with span("finish turn", status=status, chunks=self._next - 1):
+            saved = await _patiently(lambda: sync.transport.finish_turn(sync.session, self.id, message, None, status))
         with suppress(AsYouWereError):
             await sync.catch_up()
         sync.events.tell("turn", turn=self.id, status=status, seq=self._next - 1, number=saved.number)
@@ -279,3 +289,56 @@ def _member(value: Any, name: str) -> Any:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+async def end_for(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> None:
+    """End a turn whose runner is gone, with all that the runner had handed over: chunks that were not flushed come
+    from the journal, and the message is saved as ``failed``. If others have ended it since as interrupted, its
+    message is made whole."""
+    failures = 0
+    while True:
+        try:
+            if await _ended(sync, turn, kept):
+                sync.record.journal.end_turn(turn, is_saved=True)
+                return
+        except AsYouWereError as exc:
+            if not is_passing(exc):
+                sync.record.journal.end_turn(turn, is_saved=True)
+                sync.events.tell("error", code=exc.code, turn=turn)
+                return
+            failures += 1
+            await anyio.sleep(backoff(failures, exc.retry_after))
+
+
+async def _ended(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> bool:
+    look = await sync.transport.look(sync.session, turn, 0)
+    chunks = look.chunks
+    while look.more:
+        look = await sync.transport.look(sync.session, turn, look.next_seq - 1)
+        chunks = chunks + look.chunks
+    missing = [body for seq, body in kept if seq >= look.next_seq]
+    known, whole = _joined(chunks), _joined(chunks + missing)
+    if look.status == "running":
+        try:
+            for start in range(0, len(missing), _CHUNKS):
+                some = missing[start : start + _CHUNKS]
+                await sync.transport.flush(sync.session, turn, look.next_seq + start, f"[{','.join(some)}]")
+            sealed = {"role": "assistant", "content": whole, "status": "failed"}
+            told = encode(sealed) if sync.seal is not None and whole else None
+            await sync.transport.finish_turn(sync.session, turn, told, None, "failed")
+        except Conflicting:
+            return False  # it was ended meanwhile
+        await sync.catch_up()
+        return True
+    await sync.catch_up()
+    messages = sync.document.root.get("messages")
+    if look.status == "interrupted" and missing and look.position is not None and isinstance(messages, list):
+        message = messages[look.position] if look.position < len(messages) else None
+        if isinstance(message, dict) and message.get("content") == known:
+            message["content"] = whole
+            await sync.save()
+    return True
+
+
+def _joined(chunks: list[str]) -> str:
+    return "".join(text for chunk in chunks if isinstance(text := json.loads(chunk), str))
