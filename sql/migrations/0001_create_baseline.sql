@@ -3280,7 +3280,7 @@ begin
             or g.path is null or not asyouwere.is_path(g.path)
             or (g.op in ('remove', 'expect_absent')) <> (g.body is null)
             or g.path = '/' and (g.op not in ('set', 'expect') or g.item <> -1 or g.body <> '{}')
-            or g.op in ('append', 'by', 'once') and g.item is not null or g.item < -1
+            or g.op in ('append', 'by', 'once') and g.item is not null or g.item not between -1 and 2147483646
             or g.op in ('in', 'expect_in') and g.item is null
             or g.op = 'by' and left(g.body, 1) <> '"'),
         bool_or(g.body is not null and not asyouwere.is_json(g.body))
@@ -4584,6 +4584,7 @@ begin
     -- definer: access is checked once, above. Who saved what, and what the app says of it, concerns those who
     -- work together.
     if num_nonnulls(p_external_id, v_metadata, p_parent_number) > 0 then
+        perform asyouwere.refuse_metadata(v_metadata);
         v_numbers := case when v_is_insider then asyouwere.find_snapshot_numbers(
             v_session.id, p_external_id, v_metadata, p_parent_number, v_before, v_limit) else '{}' end;
         return query
@@ -5569,6 +5570,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_session public.free_agent_sessions;
+    v_grace numeric := extract(epoch from (select t.delete_expired_after from asyouwere.settings t));
+    v_ids uuid[];
 begin
     expired := 0;
     deleted := 0;
@@ -5592,12 +5595,18 @@ begin
         return;
     end if;
     -- neither revived and expired again since then, nor given a label: what somebody has named stays
-    if extract(epoch from v_session.expired_at)
-            + extract(epoch from (select t.delete_expired_after from asyouwere.settings t))
-            >= extract(epoch from now())
+    v_ids := asyouwere.sessions_within(array[v_session.id]);
+    if extract(epoch from v_session.expired_at) + v_grace >= extract(epoch from now())
         or exists (
-            select from public.session_snapshots n
-            where n.session_id = any (asyouwere.sessions_within(array[v_session.id])) and n.label is not null)
+            select from public.session_snapshots n where n.session_id = any (v_ids) and n.label is not null)
+        -- nor is anything thrown away that was worked with in that time, be it in what belongs to it
+        or exists (
+            select from public.free_agent_sessions s
+            where s.id = any (v_ids) and s.internal_id <> p_session
+                and extract(epoch from s.last_activity_at) + v_grace >= extract(epoch from now()))
+        or exists (
+            select from public.session_turns t
+            where t.session_id = any (v_ids) and t.status = 'running' and t.lease_until > now())
     then
         return;
     end if;
@@ -8288,12 +8297,16 @@ declare
 begin
     v_inside := p_text #>> '{}';
     return v_inside;
-exception when invalid_text_representation or untranslatable_character then
-    perform asyouwere.fail('invalid_json', 'The text is not JSON.');
-    return null;
+exception
+    when invalid_text_representation or untranslatable_character then
+        perform asyouwere.fail('invalid_json', 'The text is not JSON.');
+        return null;
+    when statement_too_complex then
+        perform asyouwere.fail('nesting_too_deep');
+        return null;
 end;
 $$;
-comment on function asyouwere.json_inside is 'The JSON that a JSON string says. Raises invalid_json.';
+comment on function asyouwere.json_inside is 'The JSON that a JSON string says. Raises invalid_json, nesting_too_deep.';
 revoke execute on function asyouwere.json_inside from public;
 
 create function asyouwere.append_chunks(
@@ -9728,12 +9741,28 @@ create index free_agent_sessions_by_metadata on public.free_agent_sessions
     -- no list of pending entries, which every search of everybody would have to read
     using gin (asyouwere.metadata_terms(user_id, metadata)) with (fastupdate = off) where metadata <> '{}';
 
+create function asyouwere.refuse_metadata(p_metadata jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- before terms are made of it: a number may be shown as 131,072 digits
+    if jsonb_typeof(p_metadata) <> 'object' then
+        perform asyouwere.fail('invalid_argument', 'metadata to look for is an object.');
+    end if;
+    perform asyouwere.refuse_document('metadata', p_metadata, 65536);
+end;
+$$;
+comment on function asyouwere.refuse_metadata is
+    'Raises invalid_argument, and what a document is refused for, if nothing can be found by this metadata.';
+revoke execute on function asyouwere.refuse_metadata from public;
+
 create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 begin
     -- definer: an index condition under row level security would have to be leakproof. Own sessions only.
+    perform asyouwere.refuse_metadata(p_metadata);
     if p_user_id is distinct from auth.uid() and current_setting('role') <> 'service_role' then
         return '{}';
     elsif p_key_prefix is not null then

@@ -612,7 +612,7 @@ begin
             or g.path is null or not asyouwere.is_path(g.path)
             or (g.op in ('remove', 'expect_absent')) <> (g.body is null)
             or g.path = '/' and (g.op not in ('set', 'expect') or g.item <> -1 or g.body <> '{}')
-            or g.op in ('append', 'by', 'once') and g.item is not null or g.item < -1
+            or g.op in ('append', 'by', 'once') and g.item is not null or g.item not between -1 and 2147483646
             or g.op in ('in', 'expect_in') and g.item is null
             or g.op = 'by' and left(g.body, 1) <> '"'),
         bool_or(g.body is not null and not asyouwere.is_json(g.body))

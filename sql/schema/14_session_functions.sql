@@ -206,6 +206,7 @@ begin
     -- definer: access is checked once, above. Who saved what, and what the app says of it, concerns those who
     -- work together.
     if num_nonnulls(p_external_id, v_metadata, p_parent_number) > 0 then
+        perform asyouwere.refuse_metadata(v_metadata);
         v_numbers := case when v_is_insider then asyouwere.find_snapshot_numbers(
             v_session.id, p_external_id, v_metadata, p_parent_number, v_before, v_limit) else '{}' end;
         return query

@@ -48,6 +48,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_session public.free_agent_sessions;
+    v_grace numeric := extract(epoch from (select t.delete_expired_after from asyouwere.settings t));
+    v_ids uuid[];
 begin
     expired := 0;
     deleted := 0;
@@ -71,12 +73,18 @@ begin
         return;
     end if;
     -- neither revived and expired again since then, nor given a label: what somebody has named stays
-    if extract(epoch from v_session.expired_at)
-            + extract(epoch from (select t.delete_expired_after from asyouwere.settings t))
-            >= extract(epoch from now())
+    v_ids := asyouwere.sessions_within(array[v_session.id]);
+    if extract(epoch from v_session.expired_at) + v_grace >= extract(epoch from now())
         or exists (
-            select from public.session_snapshots n
-            where n.session_id = any (asyouwere.sessions_within(array[v_session.id])) and n.label is not null)
+            select from public.session_snapshots n where n.session_id = any (v_ids) and n.label is not null)
+        -- nor is anything thrown away that was worked with in that time, be it in what belongs to it
+        or exists (
+            select from public.free_agent_sessions s
+            where s.id = any (v_ids) and s.internal_id <> p_session
+                and extract(epoch from s.last_activity_at) + v_grace >= extract(epoch from now()))
+        or exists (
+            select from public.session_turns t
+            where t.session_id = any (v_ids) and t.status = 'running' and t.lease_until > now())
     then
         return;
     end if;

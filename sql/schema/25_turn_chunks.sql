@@ -31,12 +31,16 @@ declare
 begin
     v_inside := p_text #>> '{}';
     return v_inside;
-exception when invalid_text_representation or untranslatable_character then
-    perform asyouwere.fail('invalid_json', 'The text is not JSON.');
-    return null;
+exception
+    when invalid_text_representation or untranslatable_character then
+        perform asyouwere.fail('invalid_json', 'The text is not JSON.');
+        return null;
+    when statement_too_complex then
+        perform asyouwere.fail('nesting_too_deep');
+        return null;
 end;
 $$;
-comment on function asyouwere.json_inside is 'The JSON that a JSON string says. Raises invalid_json.';
+comment on function asyouwere.json_inside is 'The JSON that a JSON string says. Raises invalid_json, nesting_too_deep.';
 revoke execute on function asyouwere.json_inside from public;
 
 create function asyouwere.append_chunks(

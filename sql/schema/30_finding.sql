@@ -23,12 +23,28 @@ create index free_agent_sessions_by_metadata on public.free_agent_sessions
     -- no list of pending entries, which every search of everybody would have to read
     using gin (asyouwere.metadata_terms(user_id, metadata)) with (fastupdate = off) where metadata <> '{}';
 
+create function asyouwere.refuse_metadata(p_metadata jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- before terms are made of it: a number may be shown as 131,072 digits
+    if jsonb_typeof(p_metadata) <> 'object' then
+        perform asyouwere.fail('invalid_argument', 'metadata to look for is an object.');
+    end if;
+    perform asyouwere.refuse_document('metadata', p_metadata, 65536);
+end;
+$$;
+comment on function asyouwere.refuse_metadata is
+    'Raises invalid_argument, and what a document is refused for, if nothing can be found by this metadata.';
+revoke execute on function asyouwere.refuse_metadata from public;
+
 create function asyouwere.find_session_ids(p_user_id uuid, p_key_prefix text, p_metadata jsonb) returns uuid[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 begin
     -- definer: an index condition under row level security would have to be leakproof. Own sessions only.
+    perform asyouwere.refuse_metadata(p_metadata);
     if p_user_id is distinct from auth.uid() and current_setting('role') <> 'service_role' then
         return '{}';
     elsif p_key_prefix is not null then

@@ -53,6 +53,8 @@ LOOSE: dict[str, tuple[Rows, str]] = {
     "remove with a body": ([("remove", "/step/", -1, "1")], "invalid_changes"),
     "append with an item": ([("append", "/messages/", 0, "1")], "invalid_changes"),
     "in without item": ([("set", "/a/", -1, "[]"), ("in", "/a/", None, "1")], "invalid_changes"),
+    "item past the last there can be": ([("set", "/messages/", 2147483647, "1")], "invalid_changes"),
+    "an item expected there": ([("expect", "/messages/", 2147483647, "1")], "invalid_changes"),
     "item below -1": ([("set", "/messages/", -2, "1")], "invalid_changes"),
     "the root removed": ([("remove", "/", -1, None)], "invalid_changes"),
     "the root as a list": ([("set", "/", -1, "[]")], "invalid_changes"),

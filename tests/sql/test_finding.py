@@ -88,6 +88,28 @@ def test_list__by_metadata(db: Db, metadata: dict[str, Any], found: list[str]) -
         assert keys(db, p_metadata=metadata) == []
 
 
+NO_METADATA = [
+    ("[]", "invalid_argument"),
+    ('"x"', "invalid_argument"),
+    ("null", "invalid_argument"),
+    ('{"n":1e131071}', "number_out_of_range"),  # a term of 131,072 digits, and of these thousands
+    ('{"deep":' + "[" * 200 + "]" * 200 + "}", "nesting_too_deep"),
+    ('{"long":"' + "x" * 70_000 + '"}', "invalid_argument"),
+]
+
+
+@pytest.mark.parametrize(("metadata", "code"), NO_METADATA)
+def test_list__by_metadata_that_no_session_could_have(db: Db, metadata: str, code: str) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        for arguments in ({}, {"p_key_prefix": "a"}):
+            with db.refuses(code):
+                db.call("list_sessions", p_metadata=metadata, **arguments)
+        for arguments in ({}, {"p_external_id": "a"}):
+            with db.refuses(code):
+                db.call("list_snapshots", p_session_id=session_id, p_metadata=metadata, **arguments)
+
+
 def test_list__by_metadata_that_was_changed(db: Db) -> None:
     with db.acting_as("moe"):
         session_id = db.one("get_or_create_session", p_key="k", p_metadata={"v": 1})["id"]

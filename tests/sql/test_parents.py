@@ -200,12 +200,39 @@ def test_expiry__takes_children_unless_one_is_busy(database: Db) -> None:
     parent = database.session("ada")
     one = child(database, parent)
     expired(database, parent)
+    expired(database, one)
     busy = database.connect(autocommit=False)
     busy.execute("select from public.free_agent_sessions where id = %s for no key update", (one,))
     with database.acting_as("service"):
         database.call("expire_idle_sessions")
         assert exists(database, parent)
         busy.rollback()
+        database.call("expire_idle_sessions")
+    assert not exists(database, parent)
+    assert not exists(database, one)
+
+
+@pytest.mark.parametrize("sign", ["a save", "a turn"])
+def test_expiry__who_is_at_work_below_keeps_what_is_above(database: Db, sign: str) -> None:
+    parent = database.session("ada")
+    one = child(database, child(database, parent))
+    with database.acting_as("ada"):
+        if sign == "a turn":
+            database.one("begin_turn", p_session_id=one, p_turn_id=uuid4(), p_lease_seconds=300)
+    for each in (parent, one):
+        expired(database, each)
+    database.superuser.execute("update public.free_agent_sessions set last_activity_at = now() - interval '2 years'")
+    with database.acting_as("ada"):
+        if sign == "a save":
+            database.save(one, {"messages": ["still here"]})
+    with database.acting_as("service"):
+        database.call("expire_idle_sessions")
+        assert exists(database, parent)
+        assert exists(database, one)
+        database.superuser.execute("update public.session_turns set lease_until = now()")
+        database.superuser.execute(
+            "update public.free_agent_sessions set last_activity_at = now() - interval '8 days' where id = %s", (one,)
+        )
         database.call("expire_idle_sessions")
     assert not exists(database, parent)
     assert not exists(database, one)

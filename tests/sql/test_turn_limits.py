@@ -132,6 +132,14 @@ def test_append_turn_chunks__what_could_not_be_a_part_is_refused(db: Db, session
     for bad, code in (("[" * 5000 + "]" * 5000, "nesting_too_deep"), ("1e400", "number_out_of_range")):
         with db.refuses(code):
             db.sql("select * from append_turn_chunks(%s, %s, 1, %s::json)", (session_id, turn, f"[{bad}]"))
+    with db.refuses("nesting_too_deep"):  # as a text: deeper than the server reads at all
+        db.one(
+            "append_turn_chunks",
+            p_session_id=session_id,
+            p_turn_id=turn,
+            p_from_seq=1,
+            p_chunks=json.dumps("[" * 50_000 + "]" * 50_000),
+        )
     assert look(db, session_id, turn)["status"] == "running"
 
 
