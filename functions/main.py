@@ -1,6 +1,7 @@
 """The entry points of the deployed functions; everything else is in the package beside this file.
 
-Each is deployed by itself: target ``session_snapshot_save`` as ``session-snapshot-save``, and so on.
+``asyouwere_api`` is all that users call, as one service; ``cleanup_old_snapshots`` is apart. Or each is deployed by
+itself: target ``session_snapshot_save`` as ``session-snapshot-save``, and so on.
 """
 
 import gc
@@ -13,9 +14,17 @@ from starlette.responses import Response
 # (215 ms of processor time with collection, 190 without). The first response turns it on again.
 gc.disable()
 
+from asyouwere.service.api import Api  # noqa: E402
 from asyouwere.service.app import Service  # noqa: E402
 
 _service = Service()
+_api = Api(_service)
+
+
+@functions_framework.aio.http
+async def asyouwere_api(request: Request) -> Response:
+    """All that users call, at /functions/v1/<function>."""
+    return await _api.respond(request)
 
 
 @functions_framework.aio.http

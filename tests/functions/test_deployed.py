@@ -116,6 +116,24 @@ def test_each_target__answers_alone(shared: Db, environment: dict[str, str], upl
 
 
 @pytest.mark.slow
+def test_one_service__answers_all_that_users_ask(shared: Db, environment: dict[str, str], upload: Path) -> None:
+    user, service = str(shared.user("deployer")), {"Authorization": f"Bearer {token_for('cron', 'service_role')}"}
+    headers = {"Authorization": f"Bearer {token_for(user)}"}
+    with deployed("asyouwere_api", upload, environment) as client:
+        base = "/functions/v1"
+        session_id = client.post(f"{base}/sessions", headers=headers, json={}).json()["id"]
+        body = {"session_id": session_id, "state": {"messages": ["kept"]}}
+        assert client.post(f"{base}/session-snapshot-save", headers=headers, json=body).json()["number"] == 1
+        restored = client.post(f"{base}/session-snapshot-restore", headers=headers, json={"session_id": session_id})
+        assert restored.json()["state"] == {"messages": ["kept"]}
+        assert client.get(f"{base}/sessions/{session_id}").json()["code"] == "invalid_token"
+        # the clean-up is no part of it, nor is anything that asks the database before a token
+        assert client.post(f"{base}/cleanup-old-snapshots", headers=service).json()["code"] == "not_found"
+        for elsewhere in ("/", "/readyz", "/sessions", base, f"{base}/", f"{base}/nothing", "/functions/v2/sessions"):
+            assert client.get(elsewhere, headers=headers).json()["code"] == "not_found", elsewhere
+
+
+@pytest.mark.slow
 def test_clean_environment__has_the_pins_and_nothing_of_ours(upload: Path) -> None:
     python = clean_environment(upload / "requirements.txt") / "python"
     done = subprocess.run(

@@ -2,7 +2,7 @@
 
     uvicorn.run(create_app(Settings.from_environment()))
 
-Deployed, each function is an app of its own; what answers a request is the same code.
+What answers a request is what is deployed: service/api.py, with the clean-up.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from asyouwere.errors import AsYouWereError, NotFound
 from asyouwere.local.front_page import front_page
 from asyouwere.local.page.agent import Agent
 from asyouwere.local.page.model import Model
 from asyouwere.local.page.serving import add_page
+from asyouwere.service.api import Api
 from asyouwere.service.app import FUNCTIONS_PATH, Service
 from asyouwere.service.http.responses import problem, to_response
 from asyouwere.service.routes.registry import FUNCTIONS
@@ -35,9 +35,6 @@ def create_app(settings: Settings, page: Path | None = None) -> Starlette:
     page: the folder of a built page; a browser gets it at /, and its agent answers in this process.
     """
     service = Service(settings)
-
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
         try:
@@ -54,7 +51,7 @@ def create_app(settings: Settings, page: Path | None = None) -> Starlette:
         await service.database.close()
 
     async def nothing_there(_: Request, __: Exception) -> Response:
-        return to_response(problem(NotFound("not_found", "Nothing is at that address; / says what there is.")), {})
+        return to_response(problem(NotFound("not_found")), {})
 
     app = Starlette(lifespan=lifespan, exception_handlers={404: nothing_there})
     agent, document = None, None
@@ -68,22 +65,6 @@ def create_app(settings: Settings, page: Path | None = None) -> Starlette:
 
     app.add_route("/", root)
     app.add_route(FUNCTIONS_PATH, front_page)
-    app.add_route("/healthz", healthz)
     app.add_route("/readyz", readyz)
-    app.mount(FUNCTIONS_PATH.rstrip("/"), _Functions(service))
+    app.mount("/", Api(service, FUNCTIONS))
     return app
-
-
-class _Functions:
-    """The app below /functions/v1: takes the function's name off the path and lets the service answer."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = scope["path"].removeprefix(FUNCTIONS_PATH).partition("/")[0]
-        if scope["type"] != "http" or name not in FUNCTIONS:
-            response = to_response(problem(NotFound("not_found")), {})
-        else:
-            response = await self._service.respond(name, Request(scope, receive))
-        await response(scope, receive, send)

@@ -1,0 +1,111 @@
+"""The container image, without an engine: the steps of the Dockerfile by hand, in an empty folder and an environment with
+nothing but the pins. What only an engine can show (the user, the layers) CI shows: the job `image`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pathspec
+import pytest
+
+from asyouwere_infra.archive import files
+from tests.functions.api import ISSUER, SECRET, token_for
+from tests.support.database import Db
+from tests.support.install import clean_environment
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+STEPS = re.findall(r"^([A-Z]+) (.+)$", (FUNCTIONS / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+
+
+def last(instruction: str) -> str:
+    """The last step of that name: what holds for the image."""
+    return str([text for name, text in STEPS if name == instruction][-1])
+
+
+def copied() -> list[Path]:
+    """What `COPY .` takes."""
+    lines = (FUNCTIONS / ".dockerignore").read_text("utf-8").splitlines()
+    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
+    found = (path.relative_to(FUNCTIONS) for path in FUNCTIONS.rglob("*") if path.is_file())
+    return sorted((path for path in found if not ignored.match_file(path.as_posix())), key=Path.as_posix)
+
+
+def test_image__has_the_files_of_the_deployed_functions() -> None:
+    pins = {Path("requirements.txt"), Path("requirements.lock")}
+    assert set(copied()) - pins == set(files()) - pins
+    assert Path("requirements.lock") in copied()
+
+
+def test_image__runs_as_nobody_in_particular() -> None:
+    user, _, group = last("USER").partition(":")
+    assert int(user) >= 1000
+    assert int(group) >= 1000
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> tuple[list[str], Path, dict[str, str]]:
+    """The image's command, where it runs, and the environment that the image gives it."""
+    app = tmp_path / "app"
+    for path in copied():
+        (app / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FUNCTIONS / path, app / path)
+    given = dict(pair.split("=", 1) for pair in last("ENV").split())
+    given["PATH"] = given["PATH"].replace("/venv/bin", str(clean_environment(FUNCTIONS / "requirements.lock")))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        given["PORT"] = str(listener.getsockname()[1])
+    words = json.loads(last("CMD"))
+    words[0] = shutil.which(words[0], path=given["PATH"])
+    return words, app, given
+
+
+@pytest.mark.slow
+def test_image__starts_with_nothing_but_its_settings(
+    shared: Db, command: tuple[list[str], Path, dict[str, str]]
+) -> None:
+    words, app, given = command
+    settings = {
+        "ASYOUWERE_DATABASE_URL": shared.api_dsn,
+        "ASYOUWERE_JWT_SECRET": SECRET,
+        "ASYOUWERE_JWT_ISSUER": ISSUER,
+    }
+    before = sorted(app.rglob("*"))
+    health = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
+    health[0] = words[0]
+    assert subprocess.run(health, env=given, capture_output=True, check=False).returncode != 0
+    with subprocess.Popen(words, cwd=app, env={**given, **settings}, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while subprocess.run(health, env=given, capture_output=True, check=False).returncode != 0:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        base = f"http://127.0.0.1:{given['PORT']}/functions/v1"
+        headers = {"Authorization": f"Bearer {token_for(str(shared.user('contained')))}"}
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            session_id = client.post(f"{base}/sessions", headers=headers, json={}).json()["id"]
+            saved = {"session_id": session_id, "state": {"n": 1}}
+            assert client.post(f"{base}/session-snapshot-save", headers=headers, json=saved).json()["number"] == 1
+            assert client.get(f"{base}/sessions").json()["code"] == "invalid_token"
+        process.send_signal(signal.SIGTERM)
+        log, _ = process.communicate(timeout=20)
+        assert process.returncode in (0, -signal.SIGTERM)
+    assert [json.loads(line)["status"] for line in log.splitlines()] == [201, 200, 401]
+    assert sorted(app.rglob("*")) == before  # it would run from a file system that is read-only
+
+
+@pytest.mark.slow
+def test_image__without_settings_ends_and_says_which_are_missing(
+    command: tuple[list[str], Path, dict[str, str]],
+) -> None:
+    words, app, given = command
+    done = subprocess.run(words, cwd=app, env=given, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "ASYOUWERE_DATABASE_URL is missing" in done.stderr
+    assert "Traceback" not in done.stderr
