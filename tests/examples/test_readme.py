@@ -28,7 +28,7 @@ END_OF_BLOCK = "-- end of block --"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("readme") / "data"
-    with LocalStack(folder, port=0, postgres_port=0, supabase_port=0, supabase=True) as running:
+    with LocalStack(folder, port=0, postgres_port=0, supabase_port=0, supabase=True, page=True) as running:
         yield running
 
 
@@ -94,7 +94,8 @@ def test_supabase_py_example__against_the_local_supabase__prints_what_it_says(ke
 
 def test_what_make_run_prints__begins_as_the_readme_says(stack: LocalStack) -> None:
     (example,) = examples("README.md", "text")
-    said = example.text.replace("http://127.0.0.1:8787/functions/v1", stack.url)
+    assert stack.page_url is not None
+    said = example.text.replace("http://127.0.0.1:8787/", stack.page_url)
     assert welcome(stack).strip().startswith(said.strip())
 
 
