@@ -15,6 +15,7 @@ from asyouwere.local.errors import LocalError
 from asyouwere.local.stack import LocalStack, data_folder
 from tests.bench import (
     addresses,
+    client,
     cold_start,
     crowding,
     functions,
@@ -50,6 +51,7 @@ GROUPS: dict[str, Measure] = {
     "growing": growing.measure,
     "growth": growth.measure,
     "turns": turns.measure,
+    "client": client.measure,
     "streams": streams.measure,
     "peers": peers.measure,
 }
