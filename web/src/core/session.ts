@@ -352,7 +352,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   function change(to: State): void {
     if (to === view) return;
     if (status.isReadOnly) throw new Refused("read_only");
-    const { state, doubts } = rebase(view, copy.local, version && to[VERSION] !== version ? { ...to, [VERSION]: version } : to);
+    const newer = version && to[VERSION] !== version ? { ...to, [VERSION]: version } : to;
+    // what other tabs have made and not saved is in the view, and not ours to save
+    const { state, doubts } = rebase(view, copy.local, newer, {}, true);
     copy.local = state;
     if (doubts.length) emit("conflict", { doubts });
     void write();
