@@ -15,7 +15,6 @@ from asyouwere.local.errors import LocalError
 from asyouwere.local.stack import LocalStack, data_folder
 from tests.bench import (
     addresses,
-    client,
     cold_start,
     crowding,
     functions,
@@ -51,7 +50,6 @@ GROUPS: dict[str, Measure] = {
     "growing": growing.measure,
     "growth": growth.measure,
     "turns": turns.measure,
-    "client": client.measure,
     "streams": streams.measure,
     "peers": peers.measure,
 }

@@ -1,14 +1,19 @@
-"""The Python client beside the bare request and the bare SQL call; what it takes to notice a change; turns."""
+"""The Python client beside the bare request and the bare SQL call: a save of one message into 1,000, and turns.
+
+    .venv/bin/python -m tests.bench.client
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
+import statistics
+import sys
 import time
 import tracemalloc
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,134 +22,142 @@ import httpx
 import psycopg
 
 import asyouwere
-from asyouwere.client.document import Document
-from asyouwere.client.sync import tree_of_text
+from asyouwere.client.postgres import PostgresTransport
 from asyouwere.state.changes import diff_trees
 from asyouwere.state.exact_json import encode
-from tests.bench.measurements import WARM_UP, Comparison, Figure, Target, percentile, undisturbed
-from tests.bench.place import Place
+from tests.functions.api import token_for
 from tests.trust.clients import as_url
-
-GROUP = "Python client"
+from tests.trust.place import Place, folder_of_a_run
 
 MESSAGES = 1_000
+ROUNDS = 300
 TEXT = "x" * 900
-QUIET: dict[str, Any] = {"poll": None, "debounce": 1e6, "max_wait": 1e6}
 
 
-def measure(place: Place) -> Iterator[Figure]:
-    """Journal included, on the disk that the temporary folder is on."""
-    rounds = place.rounds(400, 80)
-    with TemporaryDirectory() as folder:
-        yield asyncio.run(_over_http(place, Path(folder), rounds)).figure(
-            GROUP, "saving a message, over HTTP", Target(1.15), "the same request by httpx; 1,000 messages, 1 MB"
-        )
-        yield asyncio.run(_on_postgres(place, Path(folder), rounds)).figure(
-            GROUP, "saving a message, on Postgres", Target(1.15), "the same call by psycopg, as the user; 1,000 messages"
-        )
-        yield asyncio.run(_turns(place, Path(folder), place.rounds(60, 20)))
-    yield from _noticing()
+def state_of(count: int) -> dict[str, Any]:
+    """A conversation of about a megabyte."""
+    messages = [{"role": "user" if at % 2 else "assistant", "content": f"{at} {TEXT}"} for at in range(count)]
+    return {"messages": messages, "memory": {"topic": "tea"}, "step": count}
 
 
-def _state() -> dict[str, Any]:
-    messages = [{"role": "user" if at % 2 else "assistant", "content": f"{at} {TEXT}"} for at in range(MESSAGES)]
-    return {"messages": messages, "memory": {"topic": "tea"}, "step": MESSAGES}
+async def alternately(*calls: Callable[[int], Awaitable[Any]]) -> list[float]:
+    """Medians in ms of calls made in turn, so that what the machine does meanwhile meets all alike."""
+    times: list[list[float]] = [[] for _ in calls]
+    for number in range(ROUNDS):
+        for call, taken in zip(calls, times, strict=True):
+            begin = time.perf_counter()
+            await call(number)
+            taken.append((time.perf_counter() - begin) * 1e3)
+    return [statistics.median(taken[20:]) for taken in times]
 
 
-def _message(number: int) -> dict[str, str]:
-    return {"role": "user", "content": f"{number} {TEXT}"}
-
-
-async def _in_turn(
-    ours: Callable[[int], Awaitable[None]], floor: Callable[[int], Awaitable[None]], rounds: int
-) -> Comparison:
-    for lap in range(WARM_UP):
-        await ours(lap)
-        await floor(lap)
-    times: tuple[list[float], list[float]] = ([], [])
-    with undisturbed():
-        for lap in range(rounds):
-            turns = ((0, ours), (1, floor)) if lap % 2 else ((1, floor), (0, ours))
-            for which, action in turns:
-                begin = time.perf_counter_ns()
-                await action(lap)
-                times[which].append((time.perf_counter_ns() - begin) / 1e6)
-    return Comparison(*times)
-
-
-async def _over_http(place: Place, folder: Path, rounds: int) -> Comparison:
-    url, token = place.stack.functions.url, place.stack.token("bench")
+async def over_http(place: Place, folder: Path) -> dict[str, float]:
+    """A save by the client, and the same request by httpx."""
+    token = token_for(place.user)
+    url = place.functions.url
     async with (
         httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-        asyouwere.open(url, token=token, key="client", journal=folder, **QUIET) as session,
+        asyouwere.open(url, token=token, key="http", journal=folder, poll=None, debounce=1e6, max_wait=1e6) as session,
     ):
-        session.state = _state()
+        session.state = state_of(MESSAGES)
         await session.save_now()
-        other = (await http.post(f"{url}/sessions", json={"key": "bare", "state": _state()})).json()
-        base = other["latest_number"]
+        other = (await http.post(f"{url}/sessions", json={"key": "bare"})).json()["id"]
+        answer = await http.post(
+            f"{url}/session-snapshot-save", json={"session_id": other, "state": state_of(MESSAGES)}
+        )
+        base = answer.json()["number"]
 
         async def bare(number: int) -> None:
             nonlocal base
-            changes = {"append": {"/messages": [_message(number)]}}
-            body = {"session_id": other["id"], "changes": changes, "base": base, "idempotency_key": str(uuid.uuid4())}
-            base = (await http.post(f"{url}/session-snapshot-save", json=body)).json()["number"]
+            message = {"role": "user", "content": f"{number} {TEXT}"}
+            body = {"session_id": other, "base": base, "idempotency_key": str(uuid.uuid4())}
+            body["changes"] = {"append": {"/messages": [message]}}
+            answer = await http.post(f"{url}/session-snapshot-save", json=body)
+            base = answer.json()["number"]
 
         async def client(number: int) -> None:
-            session.append(_message(number))
+            session.append({"role": "user", "content": f"{number} {TEXT}"})
             await session.save_now()
 
-        return await _in_turn(client, bare, rounds)
+        bare_ms, client_ms = await alternately(bare, client)
+    return {"request": bare_ms, "client": client_ms, "ratio": client_ms / bare_ms}
 
 
-async def _on_postgres(place: Place, folder: Path, rounds: int) -> Comparison:
-    url = as_url(place.api_dsn)
-    act_as = "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)"
-    save = "select number from create_session_snapshot(%s, p_changes => %s, p_base => %s, p_idempotency_key => %s)"
-    make = "select id, latest_number from get_or_create_session(p_key => 'bare sql', p_state => %s)"
-    async with (
-        await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
-        asyouwere.open(url, user_id=str(place.user_id), key="sql", journal=folder, **QUIET) as session,
-    ):
+async def on_postgres(place: Place, folder: Path) -> dict[str, float]:
+    """A save by the client, and the same call by psycopg in a transaction, and through the client's own transport."""
+    url = as_url(place.environment["ASYOUWERE_DATABASE_URL"])
+    transport = PostgresTransport(url, place.user)
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    claims = json.dumps({"sub": place.user, "role": "authenticated"})
+    async with asyouwere.open(
+        url, user_id=place.user, key="sql", journal=folder, poll=None, debounce=1e6, max_wait=1e6
+    ) as session:
+        session.state = state_of(MESSAGES)
+        await session.save_now()
+        changes = f'{{"set":{{"":{encode(state_of(MESSAGES))}}}}}'
+        ids, bases = [], []
+        for key in ("bare", "transport"):
+            row = await transport.find_or_make(None, key, {})
+            ids.append(row["id"])
+            bases.append((await transport.save(row["id"], changes, 0, str(uuid.uuid4()))).number)
 
-        async def run(statement: str, *values: Any) -> tuple[Any, ...]:
+        async def bare(number: int) -> None:
+            message = encode([{"role": "user", "content": f"{number} {TEXT}"}])
             async with connection.transaction():
-                await connection.execute(act_as, (place.claims,))
-                row = await (await connection.execute(statement.encode(), values)).fetchone()
+                await connection.execute(
+                    "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)",
+                    (claims,),
+                )
+                cursor = await connection.execute(
+                    "select * from create_session_snapshot(%s, p_changes => %s, p_base => %s, p_idempotency_key => %s)",
+                    (ids[0], f'{{"append":{{"/messages":{message}}}}}', bases[0], str(uuid.uuid4())),
+                )
+                row = await cursor.fetchone()
                 assert row is not None
-                return tuple(row)
+                bases[0] = row[0]
 
-        session.state = _state()
-        await session.save_now()
-        other, base = await run(make, encode(_state()))
-
-        async def bare(number: int) -> None:
-            nonlocal base
-            changes = encode({"append": {"/messages": [_message(number)]}})
-            (base,) = await run(save, other, changes, base, str(uuid.uuid4()))
+        async def by_transport(number: int) -> None:
+            message = encode([{"role": "user", "content": f"{number} {TEXT}"}])
+            saved = await transport.save(
+                ids[1], f'{{"append":{{"/messages":{message}}}}}', bases[1], str(uuid.uuid4())
+            )
+            bases[1] = saved.number
 
         async def client(number: int) -> None:
-            session.append(_message(number))
+            session.append({"role": "user", "content": f"{number} {TEXT}"})
             await session.save_now()
 
-        return await _in_turn(client, bare, rounds)
+        bare_ms, transport_ms, client_ms = await alternately(bare, by_transport, client)
+    await transport.close()
+    await connection.close()
+    return {
+        "psycopg, a transaction": bare_ms,
+        "one packet": transport_ms,
+        "client": client_ms,
+        "ratio to psycopg": client_ms / bare_ms,
+        "ratio to one packet": client_ms / transport_ms,
+    }
 
 
-async def _turns(place: Place, folder: Path, rounds: int) -> Figure:
-    taken: list[float] = []
-    url, token = place.stack.functions.url, place.stack.token("bench")
-    async with asyouwere.open(url, token=token, key="turns", journal=folder, **QUIET) as session:
-        for _ in range(rounds):
-            begin = time.perf_counter_ns()
+async def turns(place: Place, folder: Path) -> dict[str, float]:
+    """A turn of twenty chunks: begun, written, finished."""
+    url, taken = place.functions.url, []
+    async with asyouwere.open(url, token=token_for(place.user), key="turns", journal=folder, poll=None) as session:
+        for _ in range(30):
+            begin = time.perf_counter()
             async with session.turn() as turn:
                 for number in range(20):
                     await turn.write(f"word {number} ")
-            taken.append((time.perf_counter_ns() - begin) / 1e6)
-    detail = "begun, written, finished and seen in the state; over HTTP"
-    return Figure(GROUP, "a turn of 20 chunks", percentile(taken, 50), "ms", None, *_spread(taken), rounds, detail)
+            taken.append((time.perf_counter() - begin) * 1e3)
+    return {"a turn of 20 chunks": statistics.median(taken)}
 
 
-def _noticing() -> Iterator[Figure]:
-    text = encode(_state())
+def noticing() -> dict[str, float]:
+    """Finding out that one message of a megabyte has changed; and the memory that a session takes."""
+    from asyouwere.client.document import Document
+    from asyouwere.client.sync import tree_of_text
+
+    text = encode(state_of(MESSAGES))
     gc.collect()
     tracemalloc.start()
     document = Document()
@@ -152,19 +165,30 @@ def _noticing() -> Iterator[Figure]:
     memory = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     before, taken = document.tree(), []
-    for number in range(300):
+    for number in range(200):
         document.root["messages"][number]["content"] += "!"
-        begin = time.perf_counter_ns()
+        begin = time.perf_counter()
         tree = document.tree()
-        changes = diff_trees(before, tree)
-        taken.append((time.perf_counter_ns() - begin) / 1e6)
-        assert list(json.loads(changes)["set"]) == [f"/messages/{number}"]
+        assert diff_trees(before, tree) != "{}"
+        taken.append((time.perf_counter() - begin) * 1e3)
         before = tree
-    detail = "finding the changes; one message of 1,000 changed, 1 MB"
-    yield Figure(GROUP, "noticing a change", percentile(taken, 50), "ms", Target(1), *_spread(taken), 300, detail)
-    size = len(text.encode())
-    yield Figure(GROUP, "memory of a session", memory / size, "×", Target(3), detail=f"its JSON, {size:,} bytes")
+    return {
+        "noticing, ms": statistics.median(taken),
+        "noticing, slowest ms": max(taken),
+        "JSON, bytes": len(text.encode()),
+        "memory, times its JSON": memory / len(text.encode()),
+    }
 
 
-def _spread(values: list[float]) -> tuple[float, float]:
-    return percentile(values, 10), percentile(values, 90)
+def main() -> None:
+    """Measure and print."""
+    found: dict[str, Any] = {"noticing": noticing()}
+    with folder_of_a_run() as folder, Place(folder) as place, TemporaryDirectory() as journal:
+        for measure in (over_http, on_postgres, turns):
+            found[measure.__name__] = asyncio.run(measure(place, Path(journal)))
+    json.dump(found, sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -28,7 +28,7 @@ END_OF_BLOCK = "-- end of block --"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("readme") / "data"
-    with LocalStack(folder, port=0, postgres_port=0, supabase_port=0, supabase=True, page=True) as running:
+    with LocalStack(folder, port=0, postgres_port=0, supabase_port=0, supabase=True) as running:
         yield running
 
 
@@ -94,8 +94,7 @@ def test_supabase_py_example__against_the_local_supabase__prints_what_it_says(ke
 
 def test_what_make_run_prints__begins_as_the_readme_says(stack: LocalStack) -> None:
     (example,) = examples("README.md", "text")
-    assert stack.page_url is not None
-    said = example.text.replace("http://127.0.0.1:8787/", stack.page_url)
+    said = example.text.replace("http://127.0.0.1:8787/functions/v1", stack.url)
     assert welcome(stack).strip().startswith(said.strip())
 
 
@@ -113,7 +112,7 @@ def test_functions_named__in_the_table__exist(stack: LocalStack) -> None:
 def test_blocks__of_every_page__are_of_a_kind_that_is_run_or_covered() -> None:
     for name in PAGES:
         kinds = re.findall(r"^```(\w*)\n.*?^```$", page(name), re.DOTALL | re.MULTILINE)
-        more = {"docs/clients.md": {"js", "python", "sql"}, "docs/turns.md": {"js"}, "docs/python.md": {"python"}}
+        more = {"docs/clients.md": {"js", "python", "sql"}, "docs/turns.md": {"js"}}
         assert set(kinds) <= {"bash", "json", "http", "sh", "text"} | more.get(name, set()), name
         # an answer without its example would be checked by nobody
         answered = sum(bool(example.answers) for example in examples(name, "bash"))

@@ -59,17 +59,18 @@ def said(page: Page) -> list[str]:
     return list(page.evaluate("said()"))
 
 
-def journalled(page: Page) -> None:
-    """Waits until what was said so far would survive a crash."""
+def journalled(page: Page, count: int | None = None) -> None:
+    """Waits until what was said here so far (so many messages; by default all that are shown) would survive a crash."""
     page.evaluate(
-        """async () => {
+        """async (count) => {
             const { id } = session;
-            const wanted = said().length;
+            const wanted = count ?? said().length;
             for (;;) {
                 const record = await journal.load(id);
                 const count = (changes) => changes?.append?.["/messages"]?.length ?? changes?.set?.["/messages"]?.length ?? 0;
                 if (record && (record.base.messages?.length ?? 0) + count(record.sending?.changes) + count(record.pending) >= wanted) return;
                 await new Promise((ok) => setTimeout(ok, 5));
             }
-        }"""
+        }""",
+        count,
     )

@@ -35,7 +35,9 @@ def page_url(web_database: Db) -> Iterator[str]:
     if folder is None:
         pytest.skip(f"needs the npm packages of web/page ({said})")
     for name in PAGE_USERS:
-        web_database.superuser.execute("insert into auth.users (id) values (%s) on conflict do nothing", [user_id(name)])
+        web_database.superuser.execute(
+            "insert into auth.users (id) values (%s) on conflict do nothing", [user_id(name)]
+        )
     with serving(settings_for(web_database.api_dsn, jwt_issuer=ISSUER), folder) as url:
         yield url
 
@@ -330,9 +332,7 @@ HOSTILE = """<script>window.hurt = 1</script><img src=x onerror="window.hurt = 1
 <svg onload="window.hurt=1"></svg> `<b>` [ok](https://example.org)"""
 
 
-def test_page__what_people_and_models_write_runs_nothing(
-    page: Page, errors: list[str], web_database: Db
-) -> None:
+def test_page__what_people_and_models_write_runs_nothing(page: Page, errors: list[str], web_database: Db) -> None:
     new_session(page, "hello")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -348,7 +348,9 @@ def test_page__what_people_and_models_write_runs_nothing(
 
     assert page.evaluate("window.hurt") is None
     assert written.locator("script, svg, img, [onerror]").count() == 0
-    assert [link.get_attribute("href") or "" for link in written.locator("a").all() if "javascript" in str(link)] == []
+    assert [
+        link.get_attribute("href") or "" for link in written.locator("a").all() if "javascript" in str(link)
+    ] == []
     assert not [url for url in asked if "elsewhere" in url]
     assert errors == []
 
