@@ -108,6 +108,32 @@ describe.each(ways)("over %s", (way) => {
     await session.close();
   });
 
+  test("a refused save that comes once more, late, when it would be accepted, is no second save", async () => {
+    const token = person();
+    const { id } = await ask(token, "POST", "/sessions", { state: { topic: "old" } });
+    const refused: [string, RequestInit][] = [];
+    const late: number[] = [];
+    const fetch: typeof line = async (url, init) => {
+      const answer = await line(url, init);
+      if (answer.status === 409) refused.push([url, init]);
+      else if (/snapshot-save|create_session_snapshot/.test(url)) {
+        for (const [again, same] of refused.splice(0)) late.push((await line(again, { ...same, signal: null })).status);
+      }
+      return answer;
+    };
+    const session = opened<Chat>(way, { token, session: id, environment: world({ fetch }) });
+    await session.saveNow();
+    await ask(token, "POST", "/session-snapshot-save", { session_id: id, state: { topic: "theirs" } });
+    session.append("/messages", ["once"]);
+    session.set("/topic", "mine");
+    const saving = session.saveNow();
+    session.append("/messages", ["after"]);
+    await saving;
+    expect(late).toEqual([409]);
+    expect(await stateOf(token, id)).toEqual({ messages: ["once", "after"], topic: "mine" });
+    await session.close();
+  });
+
   test("a save that can never succeed is told, kept, and tried again after the next edit", async () => {
     const session = opened<Chat>(way, { token: person() });
     await session.ready;

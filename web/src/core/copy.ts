@@ -82,6 +82,13 @@ export function letGo(copy: Copy): void {
 /** The save under way is not to be; what it would have saved are edits again. */
 export const giveUp = (copy: Copy): void => reset(copy, copy.base, copy.number, copy.local);
 
+/** Begins a save that was refused once more, from the base that there is now: with its key, and no later edits. */
+export function resume(copy: Copy, key: string, base: State, sent: State): void {
+  const again = rebase(base, copy.base, sent).state;
+  const changes = diff(copy.base, again);
+  if (changes) Object.assign(copy, { sending: { key, changes }, sent: again });
+}
+
 /** The server's state after a save, if its answer says it. */
 export function theirsOf(copy: Copy, answer: { number: number; created: boolean; others: Delta | null }): State | null {
   if (answer.others) return apply(copy.base, answer.others);

@@ -8,7 +8,6 @@ import type { Json, Look, Transport } from "./types.js";
 /** The method, and what comes after the session and the turn; a whole address begins with a slash. */
 const ROUTES: Record<Operation, string> = {
   create: "POST",
-  find: "GET by-key",
   get: "GET",
   change: "PATCH",
   list: "GET",
@@ -36,22 +35,20 @@ const ROUTES: Record<Operation, string> = {
 export function httpsTransport(place: Place): Transport {
   return {
     call(operation, args, options) {
-      const [method, end] = ROUTES[operation].split(" ") as [string, string?];
-      let body: Record<string, string> = { ...(args as object) };
-      let path = "/sessions";
-      /** A member of the arguments that is a step of the path. */
-      const step = (name: string, before = ""): void => {
-        const { [name]: value, ...rest } = body;
-        if (value === undefined) return;
-        path += before + "/" + value;
-        body = rest;
-      };
-      if (end?.startsWith("/")) path = end;
+      const [method, end = ""] = ROUTES[operation].split(" ") as [string, string?];
+      let { session_id, turn_id, ...body } = args as Record<string, string>;
+      let path = end;
+      if (end[0] === "/") body = args as typeof body;
       else {
-        step("session_id");
-        if (end !== "turns") step("turn_id", "/turns");
-        if (end === "label") step("number", "/snapshots");
-        if (end) path += "/" + end;
+        if (end === "turns") {
+          body = { ...body, turn_id: turn_id! };
+          turn_id = undefined;
+        }
+        const { number, ...named } = body;
+        if (end === "label") body = named;
+        path = ["/sessions", session_id, turn_id && "turns/" + turn_id, end === "label" && "snapshots/" + number, end]
+          .filter(Boolean)
+          .join("/");
       }
       const isGet = method === "GET";
       if (isGet) path += "?" + new URLSearchParams(body);

@@ -58,7 +58,7 @@ function subjectOf(token: string | null | undefined): string {
 /** What the options name. */
 export function connect({ url, token, timeout = 30_000, transport, listen, person, environment }: ConnectOptions): Connection {
   const world = { ...defaultEnvironment(), ...environment };
-  if (!transport && !url) throw new TypeError("open() needs a url or a transport");
+  if (!transport && !url) throw new TypeError("no url and no transport");
   const made = transport ?? httpsTransport({ environment: world, token, timeout, url: url!.replace(/\/$/, "") });
   return {
     environment: world,

@@ -41,7 +41,6 @@ export interface PageOf {
 /** Each operation with its arguments and its answer. */
 export interface Operations {
   create: { args: CreateSession; answer: CreatedSession };
-  find: { args: { key: string }; answer: ListedSession };
   get: { args: Of; answer: ListedSession };
   change: { args: Of & UpdateSession; answer: unknown };
   list: { args: PageOf & { search?: string; status?: string; archived?: "true" | "false" | "all" }; answer: SessionPage };

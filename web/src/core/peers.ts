@@ -46,7 +46,6 @@ export function peersOf(
   changed: () => void,
 ): Peers {
   const known = new Set<string>();
-  const held = new Map<string, Word>(); // of a number that has not come here yet
   const shown = new Map<string, { base: State; mine: State }>();
 
   const post = (word: Partial<Word>): void => {
@@ -54,16 +53,12 @@ export function peersOf(
     channel.post({ from: client, number: mine?.number ?? 0, changes: mine && unsaved(mine), ...word });
   };
 
-  /** Shows what a tab has not saved, if it is of the number that is here. */
-  const take = (word: Word): void => {
+  /** Shows what a tab has not saved, if it is of the number that is here; it says so again when it comes to another. */
+  const take = ({ from, number, changes }: Word): void => {
     const mine = copy();
-    if (word.number > (mine?.number ?? 0)) {
-      held.set(word.from, word);
-      return;
-    }
-    held.delete(word.from);
-    if (!mine || !word.changes || word.number < mine.number) shown.delete(word.from);
-    else shown.set(word.from, { base: mine.base, mine: apply(mine.base, word.changes) });
+    if (!mine || number > mine.number) return;
+    if (!changes || number < mine.number) shown.delete(from);
+    else shown.set(from, { base: mine.base, mine: apply(mine.base, changes) });
   };
 
   channel.listen((message) => {
@@ -73,7 +68,6 @@ export function peersOf(
     if (word.bye) {
       known.delete(word.from);
       shown.delete(word.from);
-      held.delete(word.from);
     } else {
       const before = copy()?.number;
       if (word.news) heard(word.since!, word.number, word.news);
@@ -90,7 +84,6 @@ export function peersOf(
       if (known.size) post({ since, news });
     },
     over(local) {
-      for (const word of [...held.values()]) take(word);
       let state = local;
       for (const { base, mine } of shown.values()) state = rebase(base, state, mine).state;
       return state;

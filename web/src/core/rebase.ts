@@ -17,7 +17,7 @@
 
 import { below } from "./pointers.js";
 import type { Json, Pointer, State } from "./types.js";
-import { OPENED_DEPTH, isList, isObject, isSame, member, put, type Maybe } from "./values.js";
+import { OPENED_DEPTH, isList, isObject, isSame, member, type Maybe } from "./values.js";
 
 /**
  * Where the items that a save appended stand elsewhere than it had them, by the list's pointer: from item `first` of
@@ -67,12 +67,10 @@ export function rebase(
   };
 
   const objects = (was: State, their: State, my: State, at: Pointer, depth: number): State => {
-    const result: State = {};
-    for (const key of new Set([...Object.keys(their), ...Object.keys(my)])) {
-      const value = values(member(was, key), member(their, key), member(my, key), below(at, key), depth + 1);
-      if (value !== undefined) put(result, key, value);
-    }
-    return shared(result, their, my);
+    const members = Object.keys({ ...their, ...my }).map((key) => {
+      return [key, values(member(was, key), member(their, key), member(my, key), below(at, key), depth + 1)] as const;
+    });
+    return shared(Object.fromEntries(members.filter(([, value]) => value !== undefined)) as State, their, my);
   };
 
   const lists = (was: Json[], their: Json[], my: Json[], at: Pointer): Json[] => {
@@ -106,14 +104,11 @@ export function rebase(
 }
 
 /** The one of some containers that is the result already, so that what did not change keeps its reference. */
-function shared<T extends State | Json[]>(result: T, ...candidates: T[]): T {
-  const same = (one: T): boolean => {
-    if (isList(one)) return one.length === result.length && one.every((item, index) => item === (result as Json[])[index]);
-    const keys = Object.keys(one);
-    return keys.length === Object.keys(result).length && keys.every((key) => one[key] === (result as State)[key]);
-  };
-  return candidates.find(same) ?? result;
-}
+const shared = <T extends State | Json[]>(result: T, ...candidates: T[]): T =>
+  candidates.find((one) => {
+    const keys = Object.keys(one) as (keyof T)[];
+    return keys.length === Object.keys(result).length && keys.every((key) => one[key] === result[key]);
+  }) ?? result;
 
 /**
  * Where what a save appended came to stand. base: what the save was made from; sent: with it; theirs: what the server

@@ -44,15 +44,12 @@ export async function request<T>(
 ): Promise<T> {
   const { environment, url, token, headers, timeout } = place;
   const stop = new AbortController();
-  let fail: (reason: Refused) => void;
+  const late = new Promise<never>((_, reject) => (stop.signal.onabort = reject));
+  const abort = (): void => stop.abort();
   let cancel = (): void => {};
-  const expired = new Promise<never>((_, reject) => (fail = reject));
   const allow = (milliseconds: number): void => {
     cancel();
-    cancel = environment.clock.after(milliseconds, () => {
-      stop.abort();
-      fail(new Refused("network", {}, 0, "no answer in time"));
-    });
+    cancel = environment.clock.after(milliseconds, abort);
   };
   const attempt = async (again: boolean): Promise<T> => {
     // a page that is going can't wait for a token
@@ -69,12 +66,12 @@ export async function request<T>(
     if (!response.ok) throw await refusal(response, place.problem);
     return read(response);
   };
-  signal?.addEventListener("abort", () => stop.abort(), { once: true });
+  signal?.addEventListener("abort", abort, { once: true });
   allow(timeout);
   try {
-    return await Promise.race([attempt(false), expired]);
+    return await Promise.race([attempt(false), late]);
   } catch (error) {
-    throw error instanceof Refused ? error : new Refused("network", {}, 0, String(error));
+    throw error instanceof Refused ? error : new Refused("network");
   } finally {
     cancel();
   }

@@ -1,7 +1,7 @@
 /** Saves and looks: one request, and what its answer does to a copy. */
 
 import { apply } from "./changes.js";
-import { compose, giveUp, settle, theirsOf, type Copy } from "./copy.js";
+import { compose, giveUp, resume, settle, theirsOf, type Copy } from "./copy.js";
 import type { Doubt } from "./rebase.js";
 import { Refused } from "./refused.js";
 import type { CallOptions, Changes, Delta, Transport } from "./types.js";
@@ -25,7 +25,7 @@ export const isPassing = ({ status }: Refused): boolean =>
 /** The session is not there (any more), or not for this person. */
 export const isGone = ({ code }: Refused): boolean => code === "session_not_found";
 
-/** What asking again with the same key can't cure: the copy has to catch up, and save what is left with a new one. */
+/** What asking again can't cure: the copy has to catch up first. */
 const STALE = ["conflict", "unknown_base", "snapshot_gone"];
 
 /**
@@ -60,9 +60,12 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
         return true;
       }
       const isStale = STALE.includes(refused.code);
+      const { base: from, sent, next } = copy;
       if (isStale || !isPassing(refused)) giveUp(copy);
       if (!isStale || tries > 5) throw error;
       await catchUp(errand);
+      // The same edits under the same key: should the refused request come once more, late, it must not be a second save.
+      if (!copy.sending && copy.next === next) resume(copy, key, from, sent);
     }
   }
 }

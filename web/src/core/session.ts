@@ -11,7 +11,7 @@ import { Refused } from "./refused.js";
 import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
 import type { Events, Session, Snapshot, Status } from "./surface.js";
 import { turnsOf } from "./turns.js";
-import type { Changes, Channel, Environment, Journal, Json, JournalRecord, Pointer, RecordName, State, Transport } from "./types.js";
+import type { Changes, Channel, Delta, Environment, Journal, Json, JournalRecord, Pointer, RecordName, State, Transport } from "./types.js";
 
 /** When a session saves and looks, and what it does about what can't be told by itself. */
 export interface Behaviour<S> {
@@ -62,6 +62,7 @@ export interface SessionParts<S> extends Behaviour<S> {
 }
 
 const VERSION = "schemaVersion";
+const TAKEN = "taken_over";
 const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
 
 /** How much of a copy is not on the server. Counted when asked for, and once. */
@@ -73,7 +74,8 @@ function waitingOf(copy: Copy): Status["waiting"] {
       return Object.values(found()).flatMap((some: object) => Object.keys(some)).length;
     },
     get bytes() {
-      return found() && changes ? new TextEncoder().encode(JSON.stringify(changes)).length : 0;
+      found();
+      return changes ? new Blob([JSON.stringify(changes)]).size : 0;
     },
   };
 }
@@ -176,10 +178,14 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       const value = parts.resolve?.(doubt);
       if (value !== undefined) copy.local = apply(copy.local, { set: { [doubt.address]: value } });
     }
+    changed(doubts, since, changes);
+  };
+  /** The copy is another one: written down, told and shown. */
+  const changed = (doubts: Doubt[], since?: number, changes?: Changes | Delta): void => {
     if (doubts.length) emit("conflict", { doubts });
+    void write();
     peers?.tell(since, changes);
     publish();
-    void write();
   };
   const errand = (): Errand => ({ session: id, copy, transport, key: environment.uuid, write, settled });
 
@@ -317,6 +323,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   let cancelLook = (): void => {};
   let firstUnsaved = 0; // when the first change was made that is not on its way
   let quietLooks = 0;
+  let rhythm = poll;
 
   function alarm(milliseconds: number): void {
     cancelSave();
@@ -326,23 +333,20 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     });
   }
 
-  /** Looks again and again for what others have saved; seldom while nobody sees it. */
+  /** Looks again and again for what others have saved; seldom while nobody sees it, or where realtime tells. */
   const look = (now = false): void => {
     cancelLook();
     if (!poll || !isOpen) return;
-    const rare = page.hidden() ? Math.min(poll * 2 ** Math.min(++quietLooks, 5), 60_000) : poll;
-    cancelLook = clock.after(now ? 0 : Math.max(failures && patience(), isListening ? 30_000 : rare), () => {
-      void quietly({ look: true }).then(() => look());
-    });
+    const wait = page.hidden() ? Math.min(rhythm * 2 ** ++quietLooks, 60_000) : rhythm;
+    cancelLook = clock.after(now ? 0 : Math.max(failures && patience(), wait), () => void quietly({ look: true }).then(() => look()));
   };
 
-  let isListening = false;
   const listen = (): (() => void) | undefined =>
     transport.listen?.(id, (news) => {
       if (news.kind === "turn") emit("turn", news);
       else {
         // a look at once also when it begins: what was said before nobody heard
-        isListening = true;
+        rhythm = 30_000;
         if (news.kind === "ready" || news.number > copy.number) look(true);
       }
     });
@@ -356,10 +360,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     // what other tabs have made and not saved is in the view, and not ours to save
     const { state, doubts } = rebase(view, copy.local, newer, {}, true);
     copy.local = state;
-    if (doubts.length) emit("conflict", { doubts });
-    void write();
-    peers?.tell();
-    publish();
+    changed(doubts);
     firstUnsaved ||= clock.now();
     if (!failures && found) alarm(Math.max(0, Math.min(debounce, firstUnsaved + maxWait - clock.now())));
   }
@@ -402,27 +403,24 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   /** Finishes what a client that is gone had begun, in its name. */
   const finish = async (orphan: JournalRecord): Promise<void> => {
     const theirs = copyFrom(orphan);
-    let isOurs = true;
     const write = async (): Promise<boolean> => {
-      isOurs &&= await journal!.write(record(orphan, theirs));
-      if (!isOurs) throw new Refused("taken_over");
-      return isOurs;
+      if (!(await journal!.write(record(orphan, theirs)))) throw new Refused(TAKEN);
+      return true;
     };
-    for (let wait = 1_000; isOpen; wait = Math.min(wait * 2, 30_000)) {
+    while (isOpen) {
       try {
         await work({});
-        const theirErrand = { ...errand(), copy: theirs, write, settled: () => {} };
-        if (!theirs.number && !theirs.sending) await catchUp(theirErrand);
-        while (await save(theirErrand));
+        const errands = { ...errand(), copy: theirs, write, settled: () => {} };
+        if (!theirs.number && !theirs.sending) await catchUp(errands);
+        while (await save(errands));
         await write();
         await work({ look: true });
         peers?.forget(orphan.client);
-        publish();
-        return;
+        return publish();
       } catch (error) {
-        if (!isOurs) return;
+        if ((error as Refused).code === TAKEN) return;
         if (!isPassing(error as Refused)) return emit("error", { error });
-        await new Promise<void>((resolve) => void clock.after(wait, resolve));
+        await new Promise<void>((resolve) => void clock.after(patience(), resolve));
       }
     }
   };

@@ -19,7 +19,6 @@ export interface TurnParts {
 
 const FLUSH_AFTER = 1_000; // ms
 const FLUSH_AT = 4_096; // characters
-const FLUSH_MOST = 1_000; // chunks
 
 /** The turns of a session. */
 export function turnsOf({ environment, transport, id, before, after, emit }: TurnParts): Turns {
@@ -90,8 +89,8 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
         if (typeof chunk === "string" && typeof end === "string") waiting[waiting.length - 1] = end + chunk;
         else waiting.push(chunk);
         if (!size) arm(FLUSH_AFTER);
-        size += JSON.stringify(chunk).length;
-        if (size > FLUSH_AT || waiting.length >= FLUSH_MOST) void flush();
+        size += JSON.stringify(chunk).length + 4; // so that there are never over 1,000 chunks
+        if (size > FLUSH_AT) void flush();
       },
       async finish(options = {}) {
         await flush(true);

@@ -17,10 +17,8 @@ export const isList = (value: Maybe): value is Json[] => Array.isArray(value);
 export const member = (object: State, key: string): Maybe => (Object.hasOwn(object, key) ? object[key] : undefined);
 
 /** Sets an object's own member in place, `__proto__` included. */
-export function put(object: State, key: string, value: Json): void {
-  if (key === "__proto__") Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
-  else object[key] = value;
-}
+export const put = (object: State, key: string, value: Json): void =>
+  void Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 
 /** Whether two values are the same JSON, whatever the order of keys. What is one reference is not looked into. */
 export function isSame(a: Maybe, b: Maybe): boolean {
@@ -28,7 +26,5 @@ export function isSame(a: Maybe, b: Maybe): boolean {
   if (isList(a)) return isList(b) && a.length === b.length && a.every((item, index) => isSame(item, b[index]));
   if (!isObject(a) || !isObject(b)) return false;
   // a member that is undefined counts as absent, so counting keys would not do
-  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  for (const key of keys) if (!isSame(member(a, key), member(b, key))) return false;
-  return true;
+  return Object.keys({ ...a, ...b }).every((key) => isSame(member(a, key), member(b, key)));
 }

@@ -6,7 +6,6 @@ import type { Json, Transport } from "../core/types.js";
 
 const FUNCTIONS: Record<Operation, string> = {
   create: "get_or_create_session",
-  find: "find_session",
   get: "get_session",
   change: "update_session",
   list: "list_sessions",
