@@ -168,6 +168,23 @@ async def test_stream__passes_everything_through_and_saves_the_text(home: Place)
         assert session.state["messages"][-1] == {"role": "assistant", "content": "plain", "status": "stopped"}
 
 
+async def test_stream__whose_reader_went_away_in_the_middle(home: Place) -> None:
+    async def model() -> AsyncIterator[str]:
+        yield "Half "
+        yield "an answer"
+
+    async def response() -> AsyncIterator[str]:
+        async with home.open() as session:
+            async for chunk in session.stream(model()):
+                yield chunk
+
+    answer = response()
+    assert await anext(answer) == "Half "
+    await answer.aclose()  # type: ignore[attr-defined]
+    async with home.open(journal=False) as session:
+        assert session.state["messages"] == [{"role": "assistant", "content": "Half ", "status": "stopped"}]
+
+
 async def test_events__callbacks_and_iterators(home: Place) -> None:
     heard: list[str] = []
     found: list[str] = []

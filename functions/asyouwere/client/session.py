@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyouwere.client.background import Background
@@ -17,6 +18,7 @@ from asyouwere.client.events import Event, EventName, Events, Statistics, Status
 from asyouwere.client.sync import Sync
 from asyouwere.client.tracked import TrackedDict, TrackedList, plain
 from asyouwere.client.transport import Row, Transport
+from asyouwere.errors import AsYouWereError
 from asyouwere.state.tree import render
 
 if TYPE_CHECKING:
@@ -273,11 +275,12 @@ class Session:
     async def close(self) -> None:
         """Save what can be saved and stop. What can't be stays in the journal; the next one that opens the session
         sends it. Leaving the block does this."""
-        from asyouwere.errors import AsYouWereError
-
         if self._is_closed:
             return
         try:
+            for end_turn in list(self._sync.turns.values()):
+                with suppress(AsYouWereError):
+                    await end_turn()
             if not self.is_read_only and not self._sync.is_expired:
                 self._sync.look()
                 if self._sync.has_changes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -90,6 +90,8 @@ class Sync:
         self.record = record
         self.events = events
         self.resolve = resolve
+        #: What ends the turns that are being made here, for who closes the session in the middle of one.
+        self.turns: dict[str, Callable[[], Awaitable[None]]] = {}
         self.seal: Callable[[str, str, dict[str, Tree]], str] | None = getattr(transport, "sealed_changes", None)
         #: The app's version of its state; noted in it with the first change.
         self.version: int | None = None

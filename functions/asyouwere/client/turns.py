@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import anyio
 
@@ -92,6 +92,7 @@ class Turn:
         self._seq = self._next - 1
         self._flushed_at = time.monotonic()
         self._wake = Wake()
+        sync.turns[self.id] = self._cut_off
         self._group.start_soon(self._keep)
         sync.events.tell("turn", turn=self.id, status="running", seq=self._next - 1)
         return self
@@ -119,21 +120,32 @@ class Turn:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._scope.cancel()
+        if self._sync.turns.pop(self.id, None) is None:
+            return  # its session was closed before it
         cancelled = exc is not None and not isinstance(exc, Exception)
-        status: Literal["done", "stopped", "failed"] = "done"
+        status = "done"
         if exc is not None:
             status = "stopped" if cancelled else "failed"
         elif self.stop_requested:
             status = "stopped"
+        try:
+            await self._end(status)
+        except AsYouWereError:
+            if exc is None:
+                raise
+
+    async def _cut_off(self) -> None:
+        """The session is closed before the turn's block was left, as by a generator that nobody reads any more."""
+        self._sync.turns.pop(self.id, None)
+        await self._end("stopped")
+
+    async def _end(self, status: str) -> None:
+        self._scope.cancel()
+        is_saved = False
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _PATIENCE_SECONDS):
-            is_saved = False
             try:
                 await self._finish(status)
                 is_saved = True
-            except AsYouWereError:
-                if exc is None:
-                    raise
             finally:
                 self._sync.record.journal.end_turn(self.id, is_saved=is_saved)
 
