@@ -15,7 +15,6 @@ from pulumi import ResourceOptions
 from pulumi_gcp import artifactregistry, projects, serviceaccount
 
 from asyouwere_infra.configuration import Configuration
-from asyouwere_infra.entry_points import ENTRY_POINTS
 
 __all__ = ["BUILDER", "SCHEDULER", "Accounts", "member"]
 
@@ -31,7 +30,7 @@ def member(account: serviceaccount.Account) -> pulumi.Output[str]:
 class Accounts:
     """functions: by the function's name."""
 
-    def __init__(self, apis: Sequence[pulumi.Resource]) -> None:
+    def __init__(self, configuration: Configuration, apis: Sequence[pulumi.Resource]) -> None:
         after = ResourceOptions(depends_on=apis)
         self.functions = {
             entry.name: serviceaccount.Account(
@@ -40,7 +39,7 @@ class Accounts:
                 display_name=f"asyouwere: runs {entry.name}",
                 opts=after,
             )
-            for entry in ENTRY_POINTS
+            for entry in configuration.entry_points
         }
         self.scheduler = serviceaccount.Account(
             SCHEDULER, account_id=SCHEDULER, display_name="asyouwere: calls the clean-up", opts=after

@@ -1,4 +1,4 @@
-"""The Cloud Run functions, one for each entry point, and who may call each."""
+"""The Cloud Run functions, one for each entry point of the stack's layout, and who may call each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pulumi_gcp import artifactregistry, cloudfunctionsv2, cloudrunv2
 
 from asyouwere_infra.accounts import Accounts, member
 from asyouwere_infra.configuration import BUDGET_SECONDS, RUNTIME, Configuration
-from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS, EntryPoint
+from asyouwere_infra.entry_points import CLEAN_UP, EntryPoint
 from asyouwere_infra.environment import readers
 from asyouwere_infra.secrets import StoredSecret
 from asyouwere_infra.source import Source
@@ -45,12 +45,13 @@ class Functions:
         self._repository = repository
         self._secrets = secrets
         self._may_build = may_build
+        entries = configuration.entry_points
         self.addresses = {
-            entry.name: address(entry.name, configuration.region, project_number) for entry in ENTRY_POINTS
+            entry.name: address(entry.name, configuration.region, project_number) for entry in entries
         }
         self.audience = self.addresses[CLEAN_UP.name]
-        self.by_name = {entry.name: self._function(entry) for entry in ENTRY_POINTS}
-        self.invokers = {entry.name: self._invoker(entry) for entry in ENTRY_POINTS}
+        self.by_name = {entry.name: self._function(entry) for entry in entries}
+        self.invokers = {entry.name: self._invoker(entry) for entry in entries}
 
     def _function(self, entry: EntryPoint) -> cloudfunctionsv2.Function:
         configuration, account = self._configuration, self._accounts.functions[entry.name]

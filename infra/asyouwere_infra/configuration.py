@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 import pulumi
 
-from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS, Sizing
+from asyouwere_infra.entry_points import CLEAN_UP, LAYOUTS, EntryPoint, Layout, Sizing
 from asyouwere_infra.environment import PLACES, Mode, config_key, of_kind, readers
 
 __all__ = ["Configuration", "ConfigurationError", "Thresholds"]
@@ -45,15 +45,18 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What one stack is to be. values: plain settings by variable; secrets: secret ones, never shown."""
+    """What one stack is to be. values: plain settings by variable; secrets: secret ones, never shown.
+    pooler_clients: how many connections the pooler takes from its clients; 200 with Supabase's smallest plans."""
 
     project: str
     region: str
     mode: Mode
+    layout: Layout
     values: Mapping[str, str]
     secrets: Mapping[str, pulumi.Input[str]]
     sizings: Mapping[str, Sizing]
     thresholds: Thresholds
+    pooler_clients: int = 200
     domain: str | None = None
     emails: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
@@ -71,6 +74,9 @@ class Configuration:
         mode = cast(Mode, ours.get("database") or "direct")
         if mode not in ("direct", "postgrest"):
             raise ConfigurationError("asyouwere:database must be direct or postgrest.")
+        layout = cast(Layout, ours.get("services") or "one")
+        if layout not in LAYOUTS:
+            raise ConfigurationError("asyouwere:services must be one or four.")
         values = {}
         for name in of_kind("setting"):
             text = _text(ours, config_key(name)) or PLACES[name].default
@@ -85,10 +91,12 @@ class Configuration:
             project=google.require("project"),
             region=google.require("region"),
             mode=mode,
+            layout=layout,
             values=values,
             secrets=secrets,
-            sizings=_sizings(ours.get_object("functions") or {}),
+            sizings=_sizings(LAYOUTS[layout], ours.get_object("functions") or {}),
             thresholds=Thresholds(**(ours.get_object("thresholds") or {})),
+            pooler_clients=ours.get_int("poolerClients") or cls.pooler_clients,
             domain=ours.get("domain"),
             emails=tuple(ours.get_object("alertEmails") or ()),
             channels=tuple(ours.get_object("notificationChannels") or ()),
@@ -98,6 +106,11 @@ class Configuration:
     def seconds(self, variable: str, default: float) -> float:
         """A plain setting in seconds; default: the function's own."""
         return float(self.values.get(variable, default))
+
+    @property
+    def entry_points(self) -> tuple[EntryPoint, ...]:
+        """What the stack has."""
+        return LAYOUTS[self.layout]
 
     @property
     def all_labels(self) -> dict[str, str]:
@@ -126,15 +139,17 @@ def _text(config: pulumi.Config, key: str) -> str | None:
     return text
 
 
-def _sizings(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Sizing]:
-    names = {entry.name for entry in ENTRY_POINTS}
+def _sizings(
+    entries: tuple[EntryPoint, ...], changes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Sizing]:
+    names = {entry.name for entry in entries}
     for name, change in changes.items():
         if name not in names or not set(change) <= set(Sizing._fields):
             known = f"functions {sorted(names)}, fields {list(Sizing._fields)}"
             raise ConfigurationError(
                 f"asyouwere:functions: unknown name in {name}: {dict(change)}; known: {known}."
             )
-    return {entry.name: entry.sizing._replace(**changes.get(entry.name, {})) for entry in ENTRY_POINTS}
+    return {entry.name: entry.sizing._replace(**changes.get(entry.name, {})) for entry in entries}
 
 
 def _problems(configuration: Configuration) -> list[str]:
@@ -167,6 +182,11 @@ def _problems(configuration: Configuration) -> list[str]:
             found.append(
                 f"functions.{name}: min_instances must be at most max_instances, which is at least 1."
             )
+    if configuration.most_connections > configuration.pooler_clients:
+        found.append(
+            f"All instances together may open {configuration.most_connections} connections, and the pooler takes "
+            f"{configuration.pooler_clients} (poolerClients): lower max_instances or poolSize, or say what it takes."
+        )
     work = configuration.seconds("ASYOUWERE_STATEMENT_TIMEOUT_SECONDS", 20)
     work += configuration.seconds("ASYOUWERE_POOL_TIMEOUT_SECONDS", 5)
     if BUDGET_SECONDS + work + _COLD_START_SECONDS > configuration.sizings[CLEAN_UP.name].timeout_seconds:

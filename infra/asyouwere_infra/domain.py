@@ -1,4 +1,4 @@
-"""One domain for the public functions: a global load balancer that picks the function by the path.
+"""One domain for what users call: a global load balancer; where the functions are apart, it picks one by the path.
 
 Not Cloud Run's domain mapping: that maps a domain to one service, in some regions, as a preview; the
 functions share one address, /functions/v1/<name>, which is also where Supabase's clients look for them.
@@ -14,7 +14,7 @@ from pulumi_gcp import certificatemanager, compute
 
 from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
-from asyouwere_infra.entry_points import ENTRY_POINTS
+from asyouwere_infra.entry_points import API
 
 __all__ = ["Domain"]
 
@@ -29,7 +29,7 @@ class Domain:
         address = compute.GlobalAddress("domain", name="asyouwere", opts=after)
         backends = {
             entry.name: _backend(entry.name, configuration, functions, after)
-            for entry in ENTRY_POINTS
+            for entry in configuration.entry_points
             if entry.public
         }
         certificate_map, self.proof = _certificate(configuration, domain, after)
@@ -84,9 +84,10 @@ def _paths(domain: str, backends: dict[str, compute.BackendService]) -> compute.
             paths=[f"/functions/v1/{name}", f"/functions/v1/{name}/*"], service=backend.id
         )
         for name, backend in backends.items()
+        if name != API.name
     ]
-    # Any other path: `sessions` says 404 in our words. Any other host gets no certificate.
-    rest = backends["sessions"].id
+    # Any other path: 404 in our words. Any other host gets no certificate.
+    rest = backends[API.name if API.name in backends else "sessions"].id
     return compute.URLMap(
         "domain",
         name="asyouwere",

@@ -56,7 +56,7 @@ def store(
             opts=ResourceOptions(delete_before_replace=False),
         )
         grants: dict[str, pulumi.Resource] = {}
-        for function in sorted(readers(variable, configuration.mode)):
+        for function in sorted(readers(variable, configuration.mode) & accounts.functions.keys()):
             grants[function] = secretmanager.SecretIamMember(
                 f"{function}-reads-{name}",
                 project=configuration.project,

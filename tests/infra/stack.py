@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 #: The least that each mode of the database needs.
-DIRECT = {"supabaseUrl": "https://abc.supabase.co", "databaseUrl": "postgresql://planted-database-secret"}
+DIRECT: dict[str, Any] = {"supabaseUrl": "https://abc.supabase.co", "databaseUrl": "postgresql://planted-database-secret"}
 POSTGREST = {
     "database": "postgrest",
     "supabaseUrl": "https://abc.supabase.co",
@@ -21,10 +21,11 @@ POSTGREST = {
     "serviceKey": "planted-service-secret",
     "databaseUrl": "postgresql://planted-database-secret",  # left over from the other mode: nobody gets it
 }
-#: Everything that can be asked for.
+#: Everything that can be asked for, with each function apart.
 FULL = {
     **DIRECT,
     "jwtSecret": "planted-jwt-secret",
+    "services": "four",
     "domain": "api.example.com",
     "allowedOrigins": ["https://a.example", "https://b.example"],
     "alertEmails": ["on-call@example.com"],
@@ -52,6 +53,11 @@ class Stack:
     def functions(self) -> dict[str, dict[str, Any]]:
         """The Cloud Run functions."""
         return self.of("cloudfunctionsv2/function:Function")
+
+    @property
+    def public(self) -> set[str]:
+        """Those that anybody may reach."""
+        return self.functions.keys() - {"cleanup-old-snapshots"}
 
 
 def run(*stacks: dict[str, Any]) -> list[Stack]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.stack import Stack
+from tests.infra.stack import DIRECT, Stack, run
 from tests.infra.test_cloud_functions import CLEAN_UP, PUBLIC, secrets
 
 ACCOUNT = "serviceAccount:{}@a-project.iam.gserviceaccount.com"
@@ -81,7 +81,7 @@ def test_clean_up__is_not_public(stack: Stack) -> None:
         for binding in bindings(stack)
         if binding["role"] == "roles/run.invoker"
     }
-    assert invokers == {CLEAN_UP: SCHEDULER, **dict.fromkeys(PUBLIC, "allUsers")}
+    assert invokers == {CLEAN_UP: SCHEDULER, **dict.fromkeys(stack.public, "allUsers")}
     others = [binding for binding in bindings(stack) if binding["role"] != "roles/run.invoker"]
     assert not any(binding["member"].startswith("all") for binding in others)
     assert {binding["role"] for binding in bindings(stack) if binding["member"] == SCHEDULER} == {
@@ -140,12 +140,23 @@ def test_domain__leads_to_the_public_functions_and_is_the_only_way_to_them(
     }
     for name in PUBLIC:
         assert full.functions[name]["serviceConfig"]["ingressSettings"] == "ALLOW_INTERNAL_AND_GCLB"
-        assert direct.functions[name]["serviceConfig"]["ingressSettings"] == "ALLOW_ALL"
+    assert direct.functions["asyouwere"]["serviceConfig"]["ingressSettings"] == "ALLOW_ALL"
     (rule,) = full.of("compute/globalForwardingRule:GlobalForwardingRule").values()
     assert rule["portRange"] == "443"
     assert full.outputs["functionsUrl"] == "https://api.example.com/functions/v1"
     assert full.outputs["domainProof"] == "_acme.x. CNAME y."
     assert not direct.of("compute/globalForwardingRule:GlobalForwardingRule")
+
+
+def test_domain__of_the_one_service_leads_to_it_alone() -> None:
+    (stack,) = run({**DIRECT, "domain": "api.example.com"})
+    (group,) = stack.of("compute/regionNetworkEndpointGroup:RegionNetworkEndpointGroup").values()
+    assert group["cloudRun"]["service"] == "asyouwere"
+    (paths,) = stack.of("compute/uRLMap:URLMap").values()
+    assert paths["pathMatchers"][0]["defaultService"] == "BackendService/domain-asyouwere"
+    assert not paths["pathMatchers"][0].get("pathRules")
+    assert stack.functions["asyouwere"]["serviceConfig"]["ingressSettings"] == "ALLOW_INTERNAL_AND_GCLB"
+    assert stack.outputs["functionsUrl"] == "https://api.example.com/functions/v1"
 
 
 def test_apis__are_on_and_stay_on(full: Stack, direct: Stack) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from asyouwere.service import api
+from asyouwere.service.handlers import turn_streams
 from asyouwere.service.routes.registry import FUNCTIONS
 from asyouwere.service.settings import VARIABLES, Settings
 from asyouwere_infra.configuration import Thresholds
-from asyouwere_infra.entry_points import ENTRY_POINTS
+from asyouwere_infra.entry_points import ENTRY_POINTS, LAYOUTS, USERS_FUNCTIONS
 from asyouwere_infra.environment import PLACES, config_key
 from tests.infra.stack import DIRECT, FULL, POSTGREST, ROOT, Stack, run
 
@@ -40,19 +42,26 @@ def test_entry_points__are_those_of_main_and_of_the_routes() -> None:
         node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list
     }
     assert {entry.target for entry in ENTRY_POINTS} == targets
-    assert {entry.name for entry in ENTRY_POINTS} == FUNCTIONS.keys()
-    assert all(entry.target == entry.name.replace("-", "_") for entry in ENTRY_POINTS)
-    for entry in ENTRY_POINTS:
+    assert {entry.name for entry in LAYOUTS["four"]} == FUNCTIONS.keys()
+    assert {*USERS_FUNCTIONS} == api.USERS_FUNCTIONS == FUNCTIONS.keys() - {CLEAN_UP}
+    assert all(entry.target == entry.name.replace("-", "_") for entry in LAYOUTS["four"])
+    for entry in LAYOUTS["four"]:
         callers = {route.audience for route in FUNCTIONS[entry.name].routes}
         assert callers == ({"user"} if entry.public else {"service"}), entry.name
 
 
-def test_functions__one_for_each_entry_point_triggered_by_https(direct: Stack) -> None:
-    assert direct.functions.keys() == PUBLIC | {CLEAN_UP}
+def test_functions__are_one_service_and_the_clean_up_or_four(direct: Stack, full: Stack) -> None:
+    assert direct.functions.keys() == {"asyouwere", CLEAN_UP}
+    assert full.functions.keys() == PUBLIC | {CLEAN_UP}
+    targets = {entry.name: entry.target for entry in ENTRY_POINTS}
+    for name, function in [*direct.functions.items(), *full.functions.items()]:
+        assert function["buildConfig"]["entryPoint"] == targets[name]
+
+
+def test_functions__are_built_for_https(direct: Stack) -> None:
     for name, function in direct.functions.items():
         assert function["name"] == name
         assert function["location"] == "europe-west1"
-        assert function["buildConfig"]["entryPoint"] == name.replace("-", "_")
         assert function["buildConfig"]["runtime"] == "python313"
         assert "automaticUpdatePolicy" in function["buildConfig"]
         assert "eventTrigger" not in function
@@ -80,13 +89,36 @@ def test_functions__sizes_are_such_as_cloud_run_takes(direct: Stack) -> None:
     assert direct.functions[CLEAN_UP]["serviceConfig"]["maxInstanceCount"] == 1
 
 
+@pytest.mark.parametrize(("layout", "cores", "connections"), [("one", 6, 41), ("four", 10, 73)])
+def test_functions__fit_the_smallest_plans(layout: str, cores: int, connections: int) -> None:
+    (stack,) = run({**DIRECT, "services": layout})
+    sizes = [function["serviceConfig"] for function in stack.functions.values()]
+    assert sum(int(size["availableCpu"]) * size["maxInstanceCount"] for size in sizes) == cores <= 10
+    # twice as many while one revision takes over from another
+    assert stack.outputs["databaseConnectionsAtMost"] == connections <= 200 / 2
+
+
+def test_functions__outlast_an_event_stream(direct: Stack, full: Stack) -> None:
+    for function in (direct.functions["asyouwere"], full.functions["sessions"]):
+        assert function["serviceConfig"]["timeoutSeconds"] >= turn_streams.LIFE_SECONDS + 30
+
+
+def test_outputs__have_the_base_url_that_clients_and_the_doctor_want(direct: Stack) -> None:
+    one = "https://asyouwere-123456789012.europe-west1.run.app/functions/v1"
+    (four,) = run({**DIRECT, "services": "four"})
+    apart = "https://europe-west1-a-project.cloudfunctions.net"
+    for stack, base in ((direct, one), (four, apart)):
+        assert stack.outputs["functionsUrl"] == base
+        assert stack.outputs["urls"] == {name: f"{base}/{name}" for name in PUBLIC}
+
+
 def test_functions__sizes_and_labels_follow_the_settings(full: Stack) -> None:
     service = full.functions["sessions"]["serviceConfig"]
     assert (service["minInstanceCount"], service["maxInstanceCount"]) == (1, 3)
     assert service["maxInstanceRequestConcurrency"] == 2
     assert full.functions["sessions"]["labels"]["team"] == "chat"
-    # 20 of 4 connections, twice; 3 of 2; the clean-up's one.
-    assert full.outputs["databaseConnectionsAtMost"] == 167
+    # 3 of 4 connections, twice; 3 of 2; the clean-up's one.
+    assert full.outputs["databaseConnectionsAtMost"] == 31
 
 
 def test_places__every_setting_of_the_functions_has_one() -> None:
@@ -103,6 +135,8 @@ def test_places__every_setting_and_secret_of_the_stack_is_in_the_example() -> No
             assert f"asyouwere:{config_key(name)}:" in example, name
     for key in (
         "database",
+        "services",
+        "poolerClients",
         "domain",
         "alertEmails",
         "notificationChannels",
@@ -120,8 +154,8 @@ def test_example__is_a_stack_that_can_be_deployed() -> None:
     }
     (refused, stack) = run(settings, {**settings, "databaseUrl": "postgresql://planted"})
     assert "databaseUrl" in refused.refused  # secrets are not in files
-    assert stack.functions.keys() == PUBLIC | {CLEAN_UP}
-    assert environment(stack.functions["sessions"])["ASYOUWERE_ALLOWED_ORIGINS"] == "https://app.example.com"
+    assert stack.functions.keys() == {"asyouwere", CLEAN_UP}
+    assert environment(stack.functions["asyouwere"])["ASYOUWERE_ALLOWED_ORIGINS"] == "https://app.example.com"
 
 
 def test_example__shows_the_defaults() -> None:
@@ -152,7 +186,7 @@ def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -
     expected = {name for name, place in PLACES.items() if place.kind != "secret" and place.postgrest}
     optional = {name for name in expected if name.endswith(("_BYTES", "_SECONDS", "_SIZE"))}
     assert seen | optional == expected
-    assert environment(stack.functions["sessions"])["ASYOUWERE_JWT_ISSUER"] == "asyouwere_jwt_issuer.example"
+    assert environment(stack.functions["asyouwere"])["ASYOUWERE_JWT_ISSUER"] == "asyouwere_jwt_issuer.example"
 
 
 @pytest.mark.parametrize(
@@ -211,10 +245,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"database": "mysql"}, "direct or postgrest"),
     ({**DIRECT, "allowedOrigins": ["*"]}, "allowedOrigins"),
     ({**DIRECT, "functions": {"nobody": {}}}, "nobody"),
-    ({**DIRECT, "functions": {"sessions": {"cpus": 1}}}, "cpus"),
-    ({**DIRECT, "functions": {"sessions": {"cpu": "0.5"}}}, "whole core"),
+    ({**DIRECT, "functions": {"asyouwere": {"cpus": 1}}}, "cpus"),
+    ({**DIRECT, "functions": {"asyouwere": {"cpu": "0.5"}}}, "whole core"),
     ({**DIRECT, "functions": {CLEAN_UP: {"timeout_seconds": 60}}}, "timeout"),
-    ({**DIRECT, "functions": {"sessions": {"min_instances": 30}}}, "min_instances"),
+    ({**DIRECT, "functions": {"asyouwere": {"min_instances": 30}}}, "min_instances"),
+    ({**DIRECT, "services": "two"}, "one or four"),
+    ({**DIRECT, "functions": {"sessions": {}}}, "sessions"),  # no part of the one service's stack
+    ({**DIRECT, "functions": {"asyouwere": {"max_instances": 25}}}, "201 connections"),
+    ({**DIRECT, "poolSize": "50"}, "251 connections"),
+    ({**DIRECT, "services": "four", "poolerClients": "72"}, "73 connections"),
     ({**DIRECT, "labels": {"Team": "Chat"}}, "labels"),
 ]
 
