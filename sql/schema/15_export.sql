@@ -277,6 +277,16 @@ comment on function asyouwere.refuse_import is
     'Raises invalid_argument; the problem in a few words, if known.';
 revoke execute on function asyouwere.refuse_import from public;
 
+create function asyouwere.without_turns(p_session json) returns json
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    -- a chunk may hold \u0000 or half a character, with which nothing could be read of it all
+    select asyouwere.unmasked_escapes(coalesce(json_object_agg(m.key, m.value), '{}')::text)::json
+    from json_each(asyouwere.masked_json(p_session)) m where m.key <> 'turns'
+$$;
+comment on function asyouwere.without_turns is 'The session of an export without the turns in it.';
+revoke execute on function asyouwere.without_turns from public;
+
 create function asyouwere.insert_imported_session(p_session json, p_key text, p_parent_id uuid)
 returns public.free_agent_sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -535,6 +545,10 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session public.free_agent_sessions;
+    -- a text with it inside is taken too, as by append_turn_chunks()
+    v_given json := case json_typeof(p_session) when 'string' then asyouwere.json_inside(p_session)
+        else p_session end;
+    v_turns json;
     v_problem text;
 begin
     -- definer: nobody writes parts but through here
@@ -543,7 +557,7 @@ begin
     elsif cardinality(p_bodies) > 2000 or pg_column_size(p_bodies) > 1024 * 1024 then
         perform asyouwere.refuse_second_large();
     end if;
-    if json_typeof(p_session) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
+    if json_typeof(v_given) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
         or exists (select from unnest(p_bodies) b where not asyouwere.is_json(b))
     then
         perform asyouwere.refuse_import();
@@ -552,8 +566,10 @@ begin
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
-        + coalesce(octet_length((p_session -> 'turns')::text), 0));
-    v_session := asyouwere.insert_imported_session(p_session, p_key, p_parent_id);
+        + octet_length(p_snapshots::text) + octet_length(v_given::text));
+    v_turns := asyouwere.masked_json(v_given) -> 'turns';
+    v_session := asyouwere.insert_imported_session(
+        asyouwere.without_turns(v_given), p_key, p_parent_id);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
     perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
@@ -562,8 +578,8 @@ begin
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);
     end if;
-    if json_typeof(p_session -> 'turns') <> 'null' then
-        perform asyouwere.import_turns(v_session, p_session -> 'turns');
+    if json_typeof(v_turns) <> 'null' then
+        perform asyouwere.import_turns(v_session, v_turns);
     end if;
     v_session := asyouwere.count_imported_sizes(v_session);
     perform asyouwere.refuse_size(

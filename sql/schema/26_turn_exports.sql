@@ -88,6 +88,8 @@ begin
             id uuid, status text, started_at timestamptz, ended_at timestamptz, number int, "position" int,
             message json, chunks json)
     loop
+        v_given.message := asyouwere.unmasked_escapes(v_given.message::text);
+        v_given.chunks := asyouwere.unmasked_escapes(v_given.chunks::text);
         if v_given.id is null or v_given.status is null or v_given.status not in ('running', 'interrupted')
             or json_typeof(v_given.chunks) is distinct from 'array'
             or v_given.number not between 1 and p_session.latest_number or v_given.position < 0
@@ -127,6 +129,6 @@ exception
 end;
 $$;
 comment on function asyouwere.import_turns is
-    'The turns of an export, as the caller''s. Raises invalid_argument, too_large, quota_exceeded and what a '
+    'The turns of an export, out of masked_json(), as the caller''s. Raises invalid_argument, too_large, quota_exceeded and what a '
     'part can be refused for.';
 revoke execute on function asyouwere.import_turns from public;

@@ -443,6 +443,6 @@ def test_json_arguments__are_those_of_the_catalog(db: Db) -> None:
         where p.pronamespace = 'public'::regnamespace""")
     json_types = {row["name"] for row in rows if row["type"] in ("json", "jsonb")}
     other_types = {row["name"] for row in rows if row["type"] not in ("json", "jsonb")}
-    json_types.remove("p_chunks")
+    json_types -= {"p_chunks", "p_session"}
     assert json_types == columns.JSON_ARGUMENTS
     assert not json_types & other_types  # a name alone says it

@@ -180,6 +180,18 @@ def test_import__refuses_what_is_no_export(ada: Person, bob: Person) -> None:
     assert bob.get("")["sessions"] == []
 
 
+def test_import__an_answer_cut_within_a_character_comes_back(ada: Person, bob: Person) -> None:
+    session_id = ada.session()
+    turn = str(uuid.uuid4())
+    assert ada.post("sessions", {"turn_id": turn}, f"/{session_id}/turns").status_code == 201
+    flush = '{"from_seq":1,"chunks":["\\ud83d","\\ude00 a\\u0000b"]}'
+    assert ada.post("sessions", flush, f"/{session_id}/turns/{turn}/chunks").status_code == 200
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    copy = bob.post("sessions", exported.content, "/import")
+    assert copy.status_code == 201, copy.text
+    assert bob.get(f"/{copy.json()['id']}/turns/{turn}")["chunks"] == ["\ud83d", "\ude00 a\0b"]
+
+
 def test_import__deep_parts_come_back(ada: Person, bob: Person) -> None:
     session_id = ada.session()
     deep = '{"a":' + "[" * 63 + "]" * 63 + "}"

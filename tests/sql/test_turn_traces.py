@@ -253,6 +253,33 @@ def test_import__brings_turns_back(db: Db, session_id: UUID) -> None:
     assert look(db, session_id, turn)["status"] == "running"
 
 
+def test_import__chunks_with_half_characters_and_zeros(db: Db, session_id: UUID) -> None:
+    """A stream is cut anywhere: such a turn must not keep the rest of its session from coming back."""
+    turn = begin(db, session_id, p_message='{"role":"assistant","note":"\\ud83d \\u0001\\u0003 \\\\u0000"}')
+    chunks = '["\\ud83d","\\ude00","a\\u0000b\\u0001\\u0004\\\\ud83d",{"n":1.50}]'
+    db.one("append_turn_chunks", p_session_id=session_id, p_turn_id=turn, p_from_seq=1, p_chunks=chunks)
+    text = exported_text(db, session_id)
+    turns = text[text.index('"turns":') + len('"turns":') : text.index('},"snapshots"')]
+    copy = db.one(
+        "import_session",
+        p_session=f'{{"name":"\\u0001\\u0003 \\\\u0000","turns":{turns}}}',
+        p_snapshots=[],
+        **{name: [] for name in ("p_paths", "p_items", "p_since", "p_until", "p_created_at", "p_bodies")},
+    )
+    assert copy["name"] == "\x01\x03 \\u0000"
+    again = exported_text(db, copy["id"])
+    assert chunks in again
+    assert '"message":{"role":"assistant","note":"\\ud83d \\u0001\\u0003 \\\\u0000"}' in again
+    for name in ("\\u0000", "\\ud800"):
+        with db.refuses("invalid_argument"):
+            db.one(
+                "import_session",
+                p_session=f'{{"name":"{name}"}}',
+                p_snapshots=[],
+                **{name: [] for name in ("p_paths", "p_items", "p_since", "p_until", "p_created_at", "p_bodies")},
+            )
+
+
 def test_import__chunks_come_in_pages(db: Db, session_id: UUID) -> None:
     chunks = [f"{n}" * 300 for n in range(9)] * 800
     turn = {"id": str(uuid4()), "status": "interrupted", "chunks": chunks}

@@ -10,12 +10,12 @@ from typing import Final
 
 __all__ = ["JSON_ARGUMENTS", "SELECT"]
 
-#: Arguments of type json or jsonb, whatever the function. Not p_chunks: it goes as a text with JSON in it, since
-#: PostgREST reads no half of a character, and a stream is cut anywhere.
+#: Arguments of type json or jsonb, whatever the function. Not p_chunks and p_session: what may hold chunks goes as a
+#: text with JSON in it, since PostgREST reads no half of a character, and a stream is cut anywhere.
 JSON_ARGUMENTS: Final = frozenset(
     {
-        "p_addresses", "p_changes", "p_message", "p_messages", "p_metadata", "p_page", "p_session", "p_snapshots",
-        "p_state", "p_upstream",
+        "p_addresses", "p_changes", "p_message", "p_messages", "p_metadata", "p_page", "p_snapshots", "p_state",
+        "p_upstream",
     }
 )
 

@@ -17,7 +17,7 @@ from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, val
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
 from asyouwere.service.models import Content, JsonObject, RequestModel, SessionId
-from asyouwere.state.exact_json import MAX_NESTING, each_item, items
+from asyouwere.state.exact_json import MAX_NESTING, each_item, each_member, items
 
 __all__ = ["ExportQuery", "ImportQuery", "SessionExport", "export_session", "import_session"]
 
@@ -94,8 +94,11 @@ def _columns(request: SessionExport) -> dict[str, Any]:
     """The parts as the columns that the database takes. Raises invalid_request, too_large."""
     if not (request.session[0], request.snapshots[0], request.parts[0]) == ("{", "[", "["):
         raise Invalid("invalid_request", "This is no export of a session.")
-    for text in (request.session, request.snapshots):
-        storable(text)
+    storable(request.snapshots)
+    for name, start, end in each_member(request.session):
+        storable(name)
+        if name != "turns":  # chunks are kept as they were sent: a stream may be cut within a character
+            storable(request.session[start:end])
     columns: dict[str, Any] = {name: [] for name in _COLUMNS}
     columns |= {"p_paths": TextArray(), "p_bodies": TextArray()}
     for start, end in each_item(request.parts):
