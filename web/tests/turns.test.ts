@@ -24,12 +24,12 @@ describe.each(ways)("turns over %s", (way) => {
     const other = opened<Chat>(way, { token, session: session.id });
     await other.ready;
     const followed = all(other.turn.follow());
-    for (const word of ["Half a character: ", "\ud83d", "\ude00", "."]) turn.write(word);
+    for (const word of ["A character in two: ", "\ud83d", "\ude00", "."]) turn.write(word);
     turn.write({ type: "tool", n: 1 });
     await new Promise((resolve) => setTimeout(resolve, 50));
     await turn.finish();
     const progress = await followed;
-    expect(progress.at(-1)).toMatchObject({ id: turn.id, status: "done", text: "Half a character: 😀.", position: 1 });
+    expect(progress.at(-1)).toMatchObject({ id: turn.id, status: "done", text: "A character in two: 😀.", position: 1 });
     expect(progress.flatMap(({ chunks }) => chunks).at(-1)).toEqual({ type: "tool", n: 1 });
     const answer = (other.state.messages as Json[])[1];
     expect(answer).toMatchObject({ role: "assistant", model: "m" });

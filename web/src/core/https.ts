@@ -59,39 +59,35 @@ export function httpsTransport(place: Place): Transport {
       const path = `/sessions/${session}/turns/${turn}?after=${after}`;
       const from = { ...place, headers: { Accept: "text/event-stream" } };
       const body = await request(from, "GET", path, undefined, ({ body }) => body, { signal });
-      if (!body) return; // over, and all is known; or a fetch that can't stream
-      const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-      const stop = (): void => void reader.cancel().catch(() => {});
-      let cancel = (): void => {};
+      // none: it is over, and all is known; or this fetch can't stream
+      const reader = body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+      const stop = (): void => void reader?.cancel().catch(() => {});
       let text = "";
       try {
-        for (;;) {
-          cancel = place.environment.clock.after(45_000, stop); // there is a sign of life every 15 s
+        while (reader) {
+          const cancel = place.environment.clock.after(45_000, stop); // there is a sign of life every 15 s
           const { done, value } = await reader.read();
           cancel();
           if (done) return;
-          const events = (text + value).split("\n\n");
-          text = events.pop()!;
-          for (const event of events) {
-            const said = eventOf(event);
-            if (said) yield said;
-          }
+          const looks: Look[] = [];
+          text = (text + value).replace(EVENT, (_, event: string | undefined, id: string, data: string) => {
+            looks.push(lookOf(event, +id, JSON.parse(data) as Look));
+            return "";
+          });
+          yield* looks;
         }
       } finally {
-        cancel();
         stop();
       }
     },
   };
 }
 
-/** One event of the stream; undefined: only a sign of life. Throws what the stream says was refused. */
-function eventOf(text: string): Look | undefined {
-  const fields = Object.fromEntries(text.split("\n").map((line) => line.split(/: ?(.*)/s))) as Record<string, string>;
-  const { id, event, data } = fields;
-  if (!data) return undefined;
-  const said = JSON.parse(data) as Look & { code: string };
-  if (event === "error") throw new Refused(said.code, {}, Number(said.status));
-  if (event) return { ...said, chunks: [], next_seq: Number(id) };
-  return { chunks: [said as unknown as Json], next_seq: Number(id) + 1, status: "running", number: null, position: null };
+const EVENT = /(?:event: (\w+)\n)?(?:id: (\d+)\n)?data: (.*)\n\n/g;
+
+/** What an event says. Throws what was refused. */
+function lookOf(event: string | undefined, id: number, said: Look): Look {
+  if (event === "error") throw new Refused((said as Look & { code: string }).code, {}, +said.status);
+  if (event) return { ...said, chunks: [], next_seq: id };
+  return { chunks: [said as unknown as Json], next_seq: id + 1, status: "running", number: null, position: null };
 }

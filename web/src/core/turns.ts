@@ -19,6 +19,7 @@ export interface TurnParts {
 
 const FLUSH_AFTER = 1_000; // ms
 const FLUSH_AT = 4_096; // characters
+const STOP = new Refused("stopped");
 
 /** The turns of a session. */
 export function turnsOf({ environment, transport, id, before, after, emit }: TurnParts): Turns {
@@ -45,7 +46,6 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
     const of = { session_id: id(), turn_id: turn };
     let waiting: Json[] = [];
     let size = 0;
-    let isAsked = false; // to stop
     let cancel = (): void => {};
     let flushed = Promise.resolve();
 
@@ -54,31 +54,24 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
       cancel = clock.after(milliseconds, () => void flush());
     };
 
+    /** Not ours any more; one that somebody asked to stop still is. */
+    const isOver = (): boolean => over.signal.aborted && over.signal.reason !== STOP;
+
     /** Sends what there is, one flush after the other; without any it renews the lease. */
     const flush = (isLast = false): Promise<void> =>
       (flushed = flushed
         .then(async () => {
-          if (over.signal.aborted && !isAsked) return;
+          if (isOver()) return;
           const chunks = waiting;
-          const end = chunks.at(-1);
           waiting = [];
           size = 0;
-          // half a character waits for its other half
-          if (!isLast && typeof end === "string" && /[\ud800-\udbff]$/.test(end)) {
-            waiting = [end.slice(-1)];
-            chunks[chunks.length - 1] = end.slice(0, -1);
-          }
           const { next_seq, stop } = await insist(() => transport.call("chunks", { ...of, from_seq: seq, chunks }));
           seq = next_seq;
           emit("turn", { turn, seq: seq - 1 });
-          isAsked ||= stop;
-          if (stop) over.abort(new Refused("stopped"));
+          if (stop) over.abort(STOP);
           if (!isLast) arm(size ? FLUSH_AFTER : lease * 333);
         })
-        .catch((error: unknown) => {
-          isAsked = false;
-          over.abort(error);
-        }));
+        .catch((error: unknown) => over.abort(error)));
     arm(lease * 333);
 
     return {
@@ -95,10 +88,9 @@ export function turnsOf({ environment, transport, id, before, after, emit }: Tur
       async finish(options = {}) {
         await flush(true);
         cancel();
-        if (over.signal.aborted && !isAsked) throw over.signal.reason;
-        await insist(() => transport.call("finish", { ...of, status: isAsked ? "stopped" : "done", ...options }));
+        if (isOver()) throw over.signal.reason;
+        await insist(() => transport.call("finish", { ...of, status: over.signal.aborted ? "stopped" : "done", ...options }));
         over.abort();
-        isAsked = false;
         emit("turn", { turn, seq });
         await after();
       },
