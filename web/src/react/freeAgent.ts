@@ -54,23 +54,21 @@ export interface FreeAgentSession {
   executeAgent<T>(agent: (run: AgentRun) => Promise<T>): Promise<T>;
 }
 
-const record = (value: Json | undefined): State => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
-
 /** A session's state, whatever of it is there, in the shape of an agent's. */
-function agentState(state: State | undefined, isRunning: boolean): AgentState {
-  const { messages, memory, currentStep, status, lastError } = state ?? {};
-  const { blackboard, scratchpad, attributes } = record(memory);
+function agentState(state: State = {}, isRunning: boolean): AgentState {
+  const { messages, memory, currentStep = 0, status = "idle", lastError = null } = state;
   return {
-    messages: Array.isArray(messages) ? (messages as AgentMessage[]) : [],
-    memory: { blackboard: record(blackboard), scratchpad: record(scratchpad), attributes: record(attributes) },
-    currentStep: typeof currentStep === "number" ? currentStep : 0,
-    status: (typeof status === "string" ? status : "idle") as AgentStatus,
+    messages: Array.isArray(messages) ? messages : [],
+    memory: { blackboard: {}, scratchpad: {}, attributes: {}, ...(memory as State) },
+    currentStep,
+    status,
     isRunning,
-    lastError: typeof lastError === "string" ? lastError : null,
-  };
+    lastError,
+  } as AgentState;
 }
 
-const EMPTY: State = { messages: [], memory: { blackboard: {}, scratchpad: {}, attributes: {} }, currentStep: 0 };
+const { messages, memory, currentStep } = agentState({}, false);
+const EMPTY = { messages, memory, currentStep } as unknown as State;
 
 /** Puts a message at the end of a session's; a text is the person's. */
 function say(session: Session, message: string | AgentMessage): AgentMessage {

@@ -9,12 +9,15 @@ export interface PersistenceOptions<S> {
   enabled?: boolean;
 }
 
-export interface Persistence extends Pick<Status, "isSaving" | "lastSaved" | "saveCount" | "waiting" | "error" | "offline"> {
+type Saving = Pick<Status, "isSaving" | "lastSaved" | "saveCount" | "waiting" | "error" | "offline">;
+
+/** How it saves. */
+export interface Persistence extends Saving {
   /** Saves at once; resolves when all so far is on the server. */
   saveNow(): Promise<void>;
 }
 
-const NOTHING: Omit<Persistence, "saveNow"> = {
+const NOTHING: Saving = {
   isSaving: false,
   lastSaved: null,
   saveCount: 0,
@@ -25,7 +28,7 @@ const NOTHING: Omit<Persistence, "saveNow"> = {
 
 /** How a session saves itself; and, if the app keeps its state elsewhere, what is to be saved. */
 export function useSessionPersistence<S>(session: Session<S> | null, { state, enabled = true }: PersistenceOptions<S> = {}): Persistence {
-  const { isSaving, lastSaved, saveCount, waiting, error, offline } = useSnapshot(session)?.status ?? NOTHING;
+  const status = useSnapshot(session)?.status ?? NOTHING;
 
   // What is there at first is what the app begins with, not an edit: it does not go over what was saved before.
   const kept = useRef({ session, state });
@@ -38,5 +41,5 @@ export function useSessionPersistence<S>(session: Session<S> | null, { state, en
   }, [session, state, enabled]);
 
   const saveNow = useCallback(() => session?.saveNow() ?? Promise.resolve(), [session]);
-  return { isSaving, lastSaved, saveCount, waiting, error, offline, saveNow };
+  return { ...status, saveNow };
 }

@@ -29,8 +29,6 @@ export interface Sessions {
 /** The server hands out no longer pages. */
 const MOST = 200;
 
-const same = (a: object, b: object): boolean => JSON.stringify(a) === JSON.stringify(b);
-
 /** The person's sessions, as they are and become: a list for a sidebar. */
 export function useSessions(options: SessionsOptions): Sessions {
   const { search = "", archived = "false", limit = 50, poll = 10_000, url, person } = options;
@@ -44,14 +42,12 @@ export function useSessions(options: SessionsOptions): Sessions {
     try {
       const args = { limit: wanted, archived, ...(search && { search }) };
       const { sessions, next } = await connection.transport.call("list", args);
-      setSeen((before) => {
-        const known = new Map(before?.sessions.map((one) => [one.id, one]));
-        const merged = sessions.map((one) => {
-          const was = known.get(one.id);
-          return was && same(was, one) ? was : one;
-        });
-        return { of: connection, sessions: merged, hasMore: next !== null, error: null };
-      });
+      setSeen((before) => ({
+        of: connection,
+        sessions: sessions.map((one) => before?.sessions.find((was) => was.id === one.id && JSON.stringify(was) === JSON.stringify(one)) ?? one),
+        hasMore: next !== null,
+        error: null,
+      }));
     } catch (error) {
       setSeen((before) => ({ of: connection, sessions: before?.of === connection ? before.sessions : [], hasMore: false, error }));
     }
@@ -75,22 +71,22 @@ export function useSessions(options: SessionsOptions): Sessions {
     };
   }, [connection, refresh, poll]);
 
-  const actions = useMemo(() => {
-    const change = async (id: string, changes: UpdateSession): Promise<void> => {
-      await connection.transport.call("change", { session_id: id, ...changes });
-      await refresh();
-    };
-    return {
-      change,
-      rename: (id: string, name: string) => change(id, { name }),
-      async remove(id: string) {
-        await connection.transport.call("remove", { session_id: id });
-        await refresh();
-      },
-      loadMore: () => setWanted((count) => Math.min(count + limit, MOST)),
-    };
-  }, [connection, refresh, limit]);
-
+  const then = async (done: Promise<unknown>): Promise<void> => {
+    await done;
+    await refresh();
+  };
+  const change = (session_id: string, changes: UpdateSession): Promise<void> =>
+    then(connection.transport.call("change", { session_id, ...changes }));
   const { sessions = [], hasMore = false, error = null } = (seen?.of === connection && seen) || {};
-  return { sessions, hasMore, error, isLoading: seen?.of !== connection, refresh, ...actions };
+  return {
+    sessions,
+    hasMore,
+    error,
+    isLoading: seen?.of !== connection,
+    refresh,
+    change,
+    rename: (id, name) => change(id, { name }),
+    remove: (session_id) => then(connection.transport.call("remove", { session_id })),
+    loadMore: () => setWanted((count) => Math.min(count + limit, MOST)),
+  };
 }

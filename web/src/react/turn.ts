@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import type { Refused } from "../core/refused.js";
 import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
 import { needed, useSnapshot } from "./opening.js";
@@ -66,17 +66,17 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
     };
   }, [session, isRunning, number, follow]);
 
-  const id = mine?.turn?.id;
-  const actions = useMemo(
-    () => ({
-      async start(options?: TurnOptions) {
-        const running = await needed(session).turn.start(options);
-        follow(running.id);
-        return running;
-      },
-      stop: async () => session?.turn.stop(id),
-    }),
-    [session, id, follow],
-  );
-  return { turn: mine?.turn ?? null, isRunning, error: mine?.error ?? null, follow, ...actions };
+  const turn = mine?.turn ?? null;
+  return {
+    turn,
+    isRunning,
+    error: mine?.error ?? null,
+    follow,
+    async start(options) {
+      const running = await needed(session).turn.start(options);
+      follow(running.id);
+      return running;
+    },
+    stop: async () => session?.turn.stop(turn?.id),
+  };
 }
