@@ -127,6 +127,10 @@ def serving_line(to: str) -> Iterator[Line]:
             if is_asked and line.answer is not None:
                 status, answer = line.answer
                 headers = [("Content-Type", "application/json"), ("Access-Control-Allow-Origin", "*")]
+            elif "event-stream" in (self.headers.get("Accept") or ""):
+                seen.answered = 200
+                self._stream()
+                return
             else:
                 status, headers, answer = self._asked(body)
             seen.answered = status
@@ -149,7 +153,6 @@ def serving_line(to: str) -> Iterator[Line]:
             target = urlsplit(line.to)
             connection = HTTPConnection(target.hostname or "", target.port, timeout=120)
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _NOT_PASSED_ON}
-            # whole answers only: streams are not for this line
             headers["Accept-Encoding"] = "identity"
             try:
                 connection.request(self.command, self.path, body or None, headers)
@@ -157,6 +160,28 @@ def serving_line(to: str) -> Iterator[Line]:
                 return answer.status, answer.getheaders(), answer.read()
             finally:
                 connection.close()
+
+        def _stream(self) -> None:
+            """Passes an event stream on as it comes, until either side ends it."""
+            target = urlsplit(line.to)
+            connection = HTTPConnection(target.hostname or "", target.port, timeout=120)
+            passed_on = {name: value for name, value in self.headers.items() if name.lower() not in _NOT_PASSED_ON}
+            try:
+                connection.request(self.command, self.path, None, passed_on)
+                answer = connection.getresponse()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in _NOT_PASSED_ON:
+                        self.send_header(name, value)
+                self.send_header("Connection", "close")
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    while piece := answer.read1(65536):
+                        self.wfile.write(piece)
+                        self.wfile.flush()
+            finally:
+                connection.close()
+                self.close_connection = True
 
         def _cut(self) -> None:
             self.close_connection = True
