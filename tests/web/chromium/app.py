@@ -46,7 +46,7 @@ class App:
         deadline = time.monotonic() + PATIENCE
         while (stored := self.stored()) != said and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert stored == said
+        assert stored == said, stored
 
 
 def say(page: Page, *words: str) -> None:

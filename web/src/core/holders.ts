@@ -59,13 +59,17 @@ export function holdersOf({ name: journal, clock, page, channel, locks }: Holder
         if (!options.ifAvailable) held.set(id, () => {});
         return resolve(held.has(id));
       }
+      let hold: (() => void) | undefined;
       locks
         .request(id, options, (lock) => {
           resolve(!!lock);
-          return lock ? new Promise<void>((release) => held.set(id, release)) : Promise.resolve();
+          return lock ? new Promise<void>((release) => held.set(id, (hold = release))) : Promise.resolve();
         })
-        // robbed, or it waits no longer
-        .catch(() => resolve(held.delete(id) && false));
+        .catch(() => {
+          // robbed; or it waits no longer, since another request of this page has robbed the holder
+          if (hold && held.get(id) === hold) held.delete(id);
+          resolve(false);
+        });
     });
 
   const watch = (name: RecordName): void => {
