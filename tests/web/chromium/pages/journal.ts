@@ -4,6 +4,8 @@ import { indexedDbJournal } from "../../../../web/src/core/indexeddb.js";
 import { browserPage, tabChannel } from "../../../../web/src/core/page.js";
 import type { Clock, Json, JournalRecord, State } from "../../../../web/src/core/types.js";
 
+import { apply, diff } from "../../../../web/src/core/changes.js";
+
 const clock: Clock = {
   now: () => Date.now(),
   after(milliseconds, callback) {
@@ -56,6 +58,7 @@ Object.assign(window, {
   noise,
   client,
   told,
+  core: { apply, diff },
   later,
   adopt: (session: string) => journal.adopt(session, (one) => later.push(one)),
 });
