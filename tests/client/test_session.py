@@ -6,6 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from asyouwere.client.opening import Opening, Options, transport_for
 from asyouwere.errors import NotFound
 from tests.client.conftest import Place
 
@@ -105,3 +106,32 @@ async def test_open__an_id_that_is_not_there(place: Place) -> None:
         async with place.open(key=None, session="01900000-0000-7000-8000-000000000001"):
             pass
     assert isinstance(refused.value.__cause__, NotFound)
+
+
+@pytest.mark.parametrize(
+    ("url", "transport"),
+    [
+        ("https://example.org/functions/v1", "HttpTransport"),
+        ("https://example.cloudfunctions.net", "HttpTransport"),
+        ("https://ref.supabase.co", "PostgrestTransport"),
+        ("https://ref.supabase.co/functions/v1", "HttpTransport"),
+        ("https://ref.supabase.co/rest/v1/", "PostgrestTransport"),
+        ("postgresql://u:p@127.0.0.1/d", "PostgresTransport"),
+    ],
+)
+async def test_transport_for__the_address_says_which(url: str, transport: str) -> None:
+    found = transport_for(Options(url=url, user_id="u"), None)
+    assert type(found).__name__ == transport
+    await found.close()
+
+
+async def test_transport_for__what_makes_no_sense(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(TypeError, match="user_id"):
+        transport_for(Options(url="postgresql://u:p@127.0.0.1/d"), None)
+    with pytest.raises(ValueError, match="https"):
+        transport_for(Options(url="ftp://example.org"), None)
+    with pytest.raises(TypeError, match="not both"):
+        Opening(Options(url="https://example.org", session="s", key="k"))
+    await transport_for(Options(url="http://example.org/functions/v1"), None).close()
+    assert "in clear" in caplog.text
+    assert "secret" not in repr(Options(url="postgresql://u:secret@h/d", token="secret", api_key="secret"))

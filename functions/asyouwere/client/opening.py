@@ -30,6 +30,7 @@ from asyouwere.client.transport import Row, Transport
 from asyouwere.client.turns import end_for
 from asyouwere.client.waking import backoff
 from asyouwere.errors import AsYouWereError, NotFound
+from asyouwere.postgres.encryption import encrypted_or_here
 from asyouwere.state.exact_json import encode
 from asyouwere.state.rebasing import Doubt
 
@@ -327,6 +328,8 @@ def transport_for(options: Options, tokens: Tokens | None) -> Transport:
         return PostgresTransport(options.url, options.user_id, timeout=options.timeout)
     if split.scheme not in ("http", "https"):
         raise ValueError("url is https://… (functions, or a Supabase project) or postgresql://…")
+    if not encrypted_or_here(options.url):
+        _LOG.warning("the token and all that is saved travel in clear: use https://")
     import httpx
 
     from asyouwere.client.requests import Requests
