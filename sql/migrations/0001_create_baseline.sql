@@ -314,7 +314,7 @@ comment on column public.free_agent_sessions.pruned_through is
 comment on column public.free_agent_sessions.size_bytes is 'The latest state''s parts: addresses, JSON and a row each.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is
-    'The same for the parts of all kept versions.';
+    'The same for the parts of all kept versions, and their metadata and external ids.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
 comment on column public.free_agent_sessions.parent_id is
@@ -3075,6 +3075,10 @@ begin
         v_result.number := v_number;
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written + v_made.written;
+        if not (p_annotations is null) then
+            v_written := v_written
+                + asyouwere.annotations_size(p_annotations.metadata, p_annotations.external_id);
+        end if;
         v_prepaid := p_session.prepaid_saves - 1;
         -- the common case without a call: the owner has paid ahead, in this minute
         if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id
@@ -3928,7 +3932,9 @@ begin
         case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         p_parent_id,
-        least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
+        least(v_header.number, 1), v_header.size_bytes,
+        v_header.size_bytes + asyouwere.annotations_size(v_header.metadata, v_header.external_id),
+        v_header.message_count)
     on conflict (user_id, key) do nothing
     returning * into v_fork;
     if v_fork.id is null then
@@ -6798,9 +6804,37 @@ comment on function asyouwere.charge_copy is
     ' quota_exceeded.';
 revoke execute on function asyouwere.charge_copy from public;
 
+create function asyouwere.annotations_size(p_metadata jsonb, p_external_id text) returns int
+language sql immutable parallel safe
+return coalesce(octet_length(p_metadata::text), 0) + coalesce(octet_length(p_external_id), 0);
+comment on function asyouwere.annotations_size is 'What a snapshot counts as for what the app says of it.';
+revoke execute on function asyouwere.annotations_size from public;
+
+create function asyouwere.uncount_annotations() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definer: whoever deletes a session may not write its counts. Whoever deletes snapshots holds the session.
+    update public.free_agent_sessions s set stored_bytes = s.stored_bytes - g.bytes
+    from (
+        select o.session_id, sum(asyouwere.annotations_size(o.metadata, o.external_id)) as bytes
+        from gone o where o.metadata is not null or o.external_id is not null group by o.session_id
+    ) g
+    where s.id = g.session_id;
+    return null;
+end;
+$$;
+comment on function asyouwere.uncount_annotations is 'When snapshots go, what the app said of them counts no more.';
+revoke execute on function asyouwere.uncount_annotations from public;
+create trigger uncount_annotations after delete on public.session_snapshots
+    referencing old table as gone for each statement execute function asyouwere.uncount_annotations();
+
 create function asyouwere.stored_bytes(p_session bigint) returns bigint
 language sql stable set search_path = pg_catalog, pg_temp
-return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
+return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session) + (
+    select coalesce(sum(asyouwere.annotations_size(n.metadata, n.external_id)), 0)
+    from public.free_agent_sessions s join public.session_snapshots n on n.session_id = s.id
+    where s.internal_id = p_session);
 comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
 revoke execute on function asyouwere.stored_bytes from public;
 

@@ -63,7 +63,7 @@ comment on column public.free_agent_sessions.pruned_through is
 comment on column public.free_agent_sessions.size_bytes is 'The latest state''s parts: addresses, JSON and a row each.';
 comment on column public.free_agent_sessions.message_count is 'Items of the state''s list "messages".';
 comment on column public.free_agent_sessions.stored_bytes is
-    'The same for the parts of all kept versions.';
+    'The same for the parts of all kept versions, and their metadata and external ids.';
 comment on column public.free_agent_sessions.last_message is
     'First 140 characters of what the last message says: kept by every save, so that no list reads bodies.';
 comment on column public.free_agent_sessions.parent_id is

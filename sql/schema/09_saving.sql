@@ -407,6 +407,10 @@ begin
         v_result.number := v_number;
         v_result.created := true;
         v_written := v_appended.written + v_overwritten.written + v_replaced.written + v_made.written;
+        if not (p_annotations is null) then
+            v_written := v_written
+                + asyouwere.annotations_size(p_annotations.metadata, p_annotations.external_id);
+        end if;
         v_prepaid := p_session.prepaid_saves - 1;
         -- the common case without a call: the owner has paid ahead, in this minute
         if v_prepaid < 0 or v_written >= 1024 * 1024 or v_caller is distinct from p_session.user_id

@@ -176,7 +176,9 @@ begin
         case when asyouwere.is_insider(v_source.id, v_source.user_id) then v_source.upstream end,
         v_source.metadata, coalesce(v_source.expires_after, interval '0'), -- never stays never
         p_parent_id,
-        least(v_header.number, 1), v_header.size_bytes, v_header.size_bytes, v_header.message_count)
+        least(v_header.number, 1), v_header.size_bytes,
+        v_header.size_bytes + asyouwere.annotations_size(v_header.metadata, v_header.external_id),
+        v_header.message_count)
     on conflict (user_id, key) do nothing
     returning * into v_fork;
     if v_fork.id is null then

@@ -266,9 +266,37 @@ comment on function asyouwere.charge_copy is
     ' quota_exceeded.';
 revoke execute on function asyouwere.charge_copy from public;
 
+create function asyouwere.annotations_size(p_metadata jsonb, p_external_id text) returns int
+language sql immutable parallel safe
+return coalesce(octet_length(p_metadata::text), 0) + coalesce(octet_length(p_external_id), 0);
+comment on function asyouwere.annotations_size is 'What a snapshot counts as for what the app says of it.';
+revoke execute on function asyouwere.annotations_size from public;
+
+create function asyouwere.uncount_annotations() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definer: whoever deletes a session may not write its counts. Whoever deletes snapshots holds the session.
+    update public.free_agent_sessions s set stored_bytes = s.stored_bytes - g.bytes
+    from (
+        select o.session_id, sum(asyouwere.annotations_size(o.metadata, o.external_id)) as bytes
+        from gone o where o.metadata is not null or o.external_id is not null group by o.session_id
+    ) g
+    where s.id = g.session_id;
+    return null;
+end;
+$$;
+comment on function asyouwere.uncount_annotations is 'When snapshots go, what the app said of them counts no more.';
+revoke execute on function asyouwere.uncount_annotations from public;
+create trigger uncount_annotations after delete on public.session_snapshots
+    referencing old table as gone for each statement execute function asyouwere.uncount_annotations();
+
 create function asyouwere.stored_bytes(p_session bigint) returns bigint
 language sql stable set search_path = pg_catalog, pg_temp
-return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session);
+return (select coalesce(sum(p.size), 0) from asyouwere.parts p where p.session = p_session) + (
+    select coalesce(sum(asyouwere.annotations_size(n.metadata, n.external_id)), 0)
+    from public.free_agent_sessions s join public.session_snapshots n on n.session_id = s.id
+    where s.internal_id = p_session);
 comment on function asyouwere.stored_bytes is 'What free_agent_sessions.stored_bytes must be.';
 revoke execute on function asyouwere.stored_bytes from public;
 

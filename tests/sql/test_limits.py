@@ -282,6 +282,23 @@ def test_bytes__two_who_save_for_each_other_never_wait_for_each_other(db: Db) ->
 # -- the count of stored bytes -------------------------------------------------------------------------------
 
 
+def test_stored_bytes__count_what_the_app_says_of_snapshots(db: Db) -> None:
+    """Eight kilobytes a save, with nothing changed, passed by every quota."""
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        for n in range(4):
+            db.save(session_id, {"n": 1}, p_metadata={"plan": "x" * 8000}, p_external_id=f"cp-{n}")
+        counted, real = stored(db, session_id)
+        assert counted == real > 4 * 8000
+        fork = db.one("fork_session", p_session_id=session_id)["id"]
+        counted, real = stored(db, fork)
+        assert counted == real > 8000
+        db.call("delete_snapshots", p_session_id=session_id, p_numbers=[2, 3])
+        counted, real = stored(db, session_id)
+        assert counted == real
+        assert 16_000 < real < 17_000
+
+
 def test_stored_bytes__follow_every_write_and_the_clean_up(db: Db) -> None:
     session_id = db.session("ada")
     with db.acting_as("ada"):
