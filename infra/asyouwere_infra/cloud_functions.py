@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pulumi
@@ -35,7 +35,7 @@ class Functions:
         accounts: Accounts,
         source: Source,
         repository: artifactregistry.Repository,
-        secrets: Mapping[str, StoredSecret],
+        secrets: Sequence[StoredSecret],
         project_number: pulumi.Output[str],
         may_build: Sequence[pulumi.Resource],
     ) -> None:
@@ -57,7 +57,7 @@ class Functions:
         configuration, account = self._configuration, self._accounts.functions[entry.name]
         sizing = configuration.sizings[entry.name]
         grants = [
-            stored.grants[entry.name] for stored in self._secrets.values() if entry.name in stored.grants
+            stored.grants[entry.name] for stored in self._secrets if entry.name in stored.grants
         ]
         return cloudfunctionsv2.Function(
             entry.name,
@@ -114,12 +114,12 @@ class Functions:
     ) -> list[cloudfunctionsv2.FunctionServiceConfigSecretEnvironmentVariableArgs]:
         return [
             cloudfunctionsv2.FunctionServiceConfigSecretEnvironmentVariableArgs(
-                key=variable,
+                key=stored.variable,
                 project_id=self._configuration.project,
                 secret=stored.secret.secret_id,
                 version=stored.version.version,
             )
-            for variable, stored in sorted(self._secrets.items())
+            for stored in sorted(self._secrets, key=lambda stored: stored.variable)
             if entry.name in stored.grants
         ]
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, cast
 import pulumi
 
 from asyouwere_infra.entry_points import CLEAN_UP, LAYOUTS, EntryPoint, Layout, Sizing
-from asyouwere_infra.environment import PLACES, Mode, config_key, of_kind, readers
+from asyouwere_infra.environment import CLEAN_UP_LOGIN, PLACES, Mode, config_key, of_kind, readers
 
 __all__ = ["Configuration", "ConfigurationError", "Thresholds"]
 
@@ -46,6 +46,7 @@ class Thresholds:
 @dataclass(frozen=True)
 class Configuration:
     """What one stack is to be. values: plain settings by variable; secrets: secret ones, never shown.
+    clean_up_login: the clean-up's database address, which is none of the others'; None with PostgREST.
     pooler_clients: how many connections the pooler takes from its clients; 200 with Supabase's smallest plans."""
 
     project: str
@@ -54,6 +55,7 @@ class Configuration:
     layout: Layout
     values: Mapping[str, str]
     secrets: Mapping[str, pulumi.Input[str]]
+    clean_up_login: pulumi.Input[str] | None
     sizings: Mapping[str, Sizing]
     thresholds: Thresholds
     pooler_clients: int = 200
@@ -94,6 +96,7 @@ class Configuration:
             layout=layout,
             values=values,
             secrets=secrets,
+            clean_up_login=ours.get_secret(CLEAN_UP_LOGIN) if mode == "direct" else None,
             sizings=_sizings(LAYOUTS[layout], ours.get_object("functions") or {}),
             thresholds=Thresholds(**(ours.get_object("thresholds") or {})),
             pooler_clients=ours.get_int("poolerClients") or cls.pooler_clients,
@@ -158,6 +161,11 @@ def _problems(configuration: Configuration) -> list[str]:
     if configuration.mode == "direct" and "ASYOUWERE_DATABASE_URL" not in secrets:
         found.append(
             "pulumi config set --secret databaseUrl: database is direct, and its address is missing."
+        )
+    if configuration.mode == "direct" and configuration.clean_up_login is None:
+        found.append(
+            f"pulumi config set --secret {CLEAN_UP_LOGIN}: the clean-up logs in as asyouwere_cleanup "
+            "(asyouwere logins), which the others may not."
         )
     if configuration.mode == "postgrest":
         if "ASYOUWERE_SERVICE_KEY" not in secrets:

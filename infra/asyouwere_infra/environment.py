@@ -9,7 +9,18 @@ from typing import Final, Literal, NamedTuple
 from asyouwere.service.settings import VARIABLES, Readers, Variable
 from asyouwere_infra.entry_points import CLEAN_UP, ENTRY_POINTS
 
-__all__ = ["PLACES", "Kind", "Mode", "Place", "config_key", "of_kind", "readers", "secret_id"]
+__all__ = [
+    "CLEAN_UP_LOGIN",
+    "DATABASE_URL",
+    "PLACES",
+    "Kind",
+    "Mode",
+    "Place",
+    "config_key",
+    "of_kind",
+    "readers",
+    "secret_id",
+]
 
 Mode = Literal["direct", "postgrest"]
 Kind = Literal["setting", "secret", "derived"]
@@ -67,6 +78,11 @@ def readers(variable: str, mode: Mode) -> frozenset[str]:
 def secret_id(variable: str) -> str:
     """Its name in Secret Manager: ASYOUWERE_DATABASE_URL is asyouwere-database-url."""
     return re.sub("_", "-", variable).lower()
+
+
+#: The stack's setting that is the clean-up's own DATABASE_URL: it logs in as somebody else than the others.
+CLEAN_UP_LOGIN: Final = "cleanupDatabaseUrl"
+DATABASE_URL: Final = "ASYOUWERE_DATABASE_URL"
 
 
 def of_kind(kind: Kind) -> Iterable[str]:

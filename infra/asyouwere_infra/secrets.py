@@ -6,7 +6,7 @@ secret is a new revision: rolled out like a deployment, and back like one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pulumi
@@ -15,14 +15,18 @@ from pulumi_gcp import secretmanager
 
 from asyouwere_infra.accounts import Accounts, member
 from asyouwere_infra.configuration import Configuration
-from asyouwere_infra.environment import readers, secret_id
+from asyouwere_infra.entry_points import CLEAN_UP
+from asyouwere_infra.environment import DATABASE_URL, readers, secret_id
 
 __all__ = ["StoredSecret", "store"]
 
 
 class StoredSecret(NamedTuple):
-    """One variable's secret; grants: the bindings that its readers need before they start, by function."""
+    """The secret that a variable is bound to.
 
+    grants: the bindings that its readers need before they start, by function."""
+
+    variable: str
     secret: secretmanager.Secret
     version: secretmanager.SecretVersion
     grants: dict[str, pulumi.Resource]
@@ -30,11 +34,10 @@ class StoredSecret(NamedTuple):
 
 def store(
     configuration: Configuration, accounts: Accounts, apis: Sequence[pulumi.Resource]
-) -> dict[str, StoredSecret]:
-    """The stack's secrets by variable."""
-    stored = {}
-    for variable, value in configuration.secrets.items():
-        name = secret_id(variable)
+) -> list[StoredSecret]:
+    """The stack's secrets. Two may be of one variable, for different functions: each logs in as itself."""
+    stored = []
+    for variable, name, value, functions in _secrets(configuration):
         secret = secretmanager.Secret(
             name,
             secret_id=name,
@@ -56,7 +59,7 @@ def store(
             opts=ResourceOptions(delete_before_replace=False),
         )
         grants: dict[str, pulumi.Resource] = {}
-        for function in sorted(readers(variable, configuration.mode) & accounts.functions.keys()):
+        for function in sorted(functions & accounts.functions.keys()):
             grants[function] = secretmanager.SecretIamMember(
                 f"{function}-reads-{name}",
                 project=configuration.project,
@@ -64,5 +67,18 @@ def store(
                 role="roles/secretmanager.secretAccessor",
                 member=member(accounts.functions[function]),
             )
-        stored[variable] = StoredSecret(secret, version, grants)
+        stored.append(StoredSecret(variable, secret, version, grants))
     return stored
+
+
+def _secrets(
+    configuration: Configuration,
+) -> Iterator[tuple[str, str, pulumi.Input[str], frozenset[str]]]:
+    """Each secret's variable, name, value and readers."""
+    for variable, value in configuration.secrets.items():
+        functions = readers(variable, configuration.mode)
+        if variable == DATABASE_URL and configuration.clean_up_login is not None:
+            name, mine = secret_id("ASYOUWERE_CLEANUP_DATABASE_URL"), frozenset({CLEAN_UP.name})
+            yield variable, name, configuration.clean_up_login, mine
+            functions -= mine
+        yield variable, secret_id(variable), value, functions

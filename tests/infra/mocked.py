@@ -17,7 +17,7 @@ import pulumi
 from pulumi.runtime import mocks, set_all_config, set_mocks
 
 PROJECT, NUMBER, REGION = "a-project", "123456789012", "europe-west1"
-SECRETS = ("databaseUrl", "serviceKey", "jwtSecret")
+SECRETS = ("databaseUrl", "cleanupDatabaseUrl", "serviceKey", "jwtSecret")
 
 
 class Google(mocks.Mocks):

@@ -13,13 +13,18 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 #: The least that each mode of the database needs.
-DIRECT: dict[str, Any] = {"supabaseUrl": "https://abc.supabase.co", "databaseUrl": "postgresql://planted-database-secret"}
+DIRECT: dict[str, Any] = {
+    "supabaseUrl": "https://abc.supabase.co",
+    "databaseUrl": "postgresql://planted-database-secret",
+    "cleanupDatabaseUrl": "postgresql://planted-clean-up-secret",
+}
 POSTGREST = {
     "database": "postgrest",
     "supabaseUrl": "https://abc.supabase.co",
     "publishableKey": "sb_publishable_1",
     "serviceKey": "planted-service-secret",
     "databaseUrl": "postgresql://planted-database-secret",  # left over from the other mode: nobody gets it
+    "cleanupDatabaseUrl": "postgresql://planted-clean-up-secret",
 }
 #: Everything that can be asked for, with each function apart.
 FULL = {

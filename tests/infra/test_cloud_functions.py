@@ -19,6 +19,7 @@ from asyouwere_infra.entry_points import ENTRY_POINTS, LAYOUTS, USERS_FUNCTIONS
 from asyouwere_infra.environment import PLACES, config_key
 from tests.infra.stack import DIRECT, FULL, POSTGREST, ROOT, Stack, run
 
+VERSION = "secretmanager/secretVersion:SecretVersion"
 CLEAN_UP = "cleanup-old-snapshots"
 PUBLIC = {"session-snapshot-save", "session-snapshot-restore", "sessions"}
 
@@ -152,7 +153,7 @@ def test_example__is_a_stack_that_can_be_deployed() -> None:
     settings = {
         key.removeprefix("asyouwere:"): value for key, value in example.items() if key.startswith("asyouwere:")
     }
-    (refused, stack) = run(settings, {**settings, "databaseUrl": "postgresql://planted"})
+    (refused, stack) = run(settings, {**DIRECT, **settings})
     assert "databaseUrl" in refused.refused  # secrets are not in files
     assert stack.functions.keys() == {"asyouwere", CLEAN_UP}
     assert environment(stack.functions["asyouwere"])["ASYOUWERE_ALLOWED_ORIGINS"] == "https://app.example.com"
@@ -231,6 +232,15 @@ def test_environment__with_postgrest_only_the_clean_up_holds_a_secret(postgrest:
     assert postgrest.outputs["databaseConnectionsAtMost"] == 0
 
 
+def test_environment__the_clean_up_logs_in_by_itself(direct: Stack, full: Stack) -> None:
+    values = {name: version["secretData"] for name, version in direct.of(VERSION).items()}
+    for stack in (direct, full):
+        for name, function in stack.functions.items():
+            secret = secrets(function)["ASYOUWERE_DATABASE_URL"]
+            which = "cleanupDatabaseUrl" if name == CLEAN_UP else "databaseUrl"
+            assert DIRECT[which] in str(values[secret])
+
+
 def test_environment__the_clean_up_has_no_key_to_users_tokens(full: Stack) -> None:
     assert "ASYOUWERE_JWT_SECRET" not in secrets(full.functions[CLEAN_UP])
     assert all("ASYOUWERE_JWT_SECRET" in secrets(full.functions[name]) for name in PUBLIC)
@@ -240,6 +250,7 @@ def test_environment__the_clean_up_has_no_key_to_users_tokens(full: Stack) -> No
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "databaseUrl"),
     ({"databaseUrl": "x"}, "supabaseUrl"),
+    ({"supabaseUrl": "https://x", "databaseUrl": "x"}, "cleanupDatabaseUrl"),
     ({"database": "postgrest", "supabaseUrl": "https://x"}, "serviceKey"),
     ({**POSTGREST, "publishableKey": ""}, "publishableKey"),
     ({"database": "mysql"}, "direct or postgrest"),

@@ -51,6 +51,7 @@ def asyouwere() -> None:
     asyouwere psql --user ada            psql as a local user, under row level security
     asyouwere keys                       URLs and keys for clients, while it runs
     asyouwere migrate --database-url …   the tables and functions, into your own Postgres
+    asyouwere logins                     SQL of two logins that can little, for deployed functions
     asyouwere doctor                     what is wrong, here or with a deployment, and what to do
 
     Each command has its own help: asyouwere run --help
@@ -256,7 +257,8 @@ def keys(data: Path | None) -> None:
     is_flag=True,
     help="First give a plain Postgres what Supabase has (roles, the schema auth). Needs a superuser.",
 )
-def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
+@click.option("--logins", is_flag=True, help="Then make the two logins of `asyouwere logins`.")
+def migrate(database_url: str | None, dry_run: bool, bootstrap: bool, logins: bool) -> None:
     """Bring a database up to date: apply what sql/migrations has and the database has not.
 
     May be run again, and by several at once. The history is the Supabase CLI's own, so `supabase db push`
@@ -277,9 +279,21 @@ def migrate(database_url: str | None, dry_run: bool, bootstrap: bool) -> None:
         raise LocalError("say which database: --database-url postgresql://… (or ASYOUWERE_DATABASE_URL)")
     try:
         ca = os.environ.get("ASYOUWERE_DATABASE_CA")
-        migrations.migrate(database_url, ca=ca, bootstrap=bootstrap, dry_run=dry_run, say=say)
+        migrations.migrate(database_url, ca=ca, bootstrap=bootstrap, logins=logins, dry_run=dry_run, say=say)
     except (psycopg.Error, NotEncrypted) as exc:
         raise LocalError(_first_line(exc)) from exc
+
+
+@asyouwere.command(short_help="SQL of the functions' two logins.")
+def logins() -> None:
+    """Print SQL that makes two logins which can little, for functions that connect to Postgres themselves.
+
+    asyouwere_api may act as users and visitors do, asyouwere_cleanup as the service; neither can do anything else.
+    Their passwords are yours to set. For a SQL editor; `asyouwere migrate --logins` runs it.
+    """
+    from asyouwere.local.migrations import sql_folder
+
+    click.echo((sql_folder() / "logins.sql").read_text(encoding="utf-8"), nl=False)
 
 
 @asyouwere.command(short_help="What is wrong, here or with a deployment.")

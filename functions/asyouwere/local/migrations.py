@@ -121,14 +121,16 @@ def migrate(
     ca: str | None = None,
     folder: Path | None = None,
     bootstrap: bool = False,
+    logins: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Migration]:
     """Bring a database up to date; returns what was applied (with dry_run: what would be).
 
     Safe when several run at once, and through a transaction-mode pooler: every step takes the lock inside
-    its own transaction and looks at the history again. bootstrap runs `sql/bootstrap.sql` first. ca: PEM text of the
-    server's CA. Raises NotEncrypted for a server elsewhere without TLS.
+    its own transaction and looks at the history again. bootstrap runs `sql/bootstrap.sql` first,
+    logins `sql/logins.sql` last. ca: PEM text of the server's CA. Raises NotEncrypted for a server elsewhere without
+    TLS.
     """
     files = read_migrations(folder)
     with psycopg.connect(encrypted(dsn, ca), autocommit=True, prepare_threshold=None) as connection:
@@ -143,6 +145,9 @@ def migrate(
             while (applied := _apply_next(connection, files)) is not None:
                 done.append(applied)
                 say(f"applied {applied.label}")
+        if logins and not dry_run:
+            run_file(connection, sql_folder() / "logins.sql")
+            say("asyouwere_api and asyouwere_cleanup may log in once you give them a password (psql: \\password …)")
     if not done:
         say(f"up to date: {len(files)} migrations, nothing to do")
     return done

@@ -85,8 +85,9 @@ class Settings:
     )
     database_url: str = _setting(
         "",
-        "direct only: postgresql:// address of the database or of a transaction-mode pooler; the login role "
-        "must be a member of authenticated and service_role. Off this machine always with TLS: sslmode=require "
+        "direct only: postgresql:// address of the database or of a transaction-mode pooler; the login needs "
+        "no right but to act as the tokens' roles: asyouwere_api, for the clean-up asyouwere_cleanup "
+        "(`asyouwere logins` makes both), never postgres. Off this machine always with TLS: sslmode=require "
         "if it says nothing, verify-full with a CA, and anything below require is refused",
         secret=True,
         postgrest="none",
