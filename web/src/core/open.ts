@@ -74,14 +74,14 @@ async function find({ environment, person }: Connection, { session, key, tab }: 
   const journal: Journal = environment.journal(whose);
   const channel: Found["channel"] = (id) => environment.channel(`asyouwere ${whose} ${id}`);
   if (session) return { id: session, journal, channel };
-  const name = key === undefined ? tab && `asyouwere ${whose} ${tab}` : `key ${key}`;
-  const kept = name && (key === undefined ? tabs.getItem(name) : await journal.get(name));
-  const moved = (id: string): void => {
-    if (key !== undefined) void journal.put(name!, id);
-    else if (name) tabs.setItem(name, id);
+  const name = `asyouwere ${whose} ${tab}`;
+  const kept = key !== undefined ? await journal.get("key " + key) : tab !== undefined && tabs.getItem(name);
+  const id = (kept as string) || uuid();
+  const moved = (to: string): void => {
+    if (key !== undefined) void journal.put("key " + key, to);
+    else if (tab !== undefined) tabs.setItem(name, to);
   };
-  const id = typeof kept === "string" ? kept : uuid();
-  if (id !== kept) moved(id);
+  if (!kept) moved(id);
   return { id, journal, channel, moved, make: key === undefined ? {} : { key } };
 }
 

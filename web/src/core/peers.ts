@@ -45,7 +45,6 @@ export function peersOf(
   heard: (since: number, number: number, news: Changes | Delta) => void,
   changed: () => void,
 ): Peers {
-  const known = new Set<string>();
   const shown = new Map<string, { base: State; mine: State }>();
 
   const post = (word: Partial<Word>): void => {
@@ -63,26 +62,18 @@ export function peersOf(
 
   channel.listen((message) => {
     const word = message as Word;
-    const isNew = !known.has(word.from);
-    known.add(word.from);
-    if (word.bye) {
-      known.delete(word.from);
-      shown.delete(word.from);
-    } else {
-      const before = copy()?.number;
-      if (word.news) heard(word.since!, word.number, word.news);
-      take(word);
-      const mine = copy();
-      if (word.hello || isNew || (mine && mine.number !== before && unsaved(mine))) post({});
-    }
+    const before = copy()?.number;
+    if (word.news) heard(word.since!, word.number, word.news);
+    if (word.bye) shown.delete(word.from);
+    else take(word);
+    const mine = copy();
+    if (word.hello || (mine && mine.number !== before && unsaved(mine))) post({});
     changed();
   });
   post({ hello: true });
 
   return {
-    tell(since, news) {
-      if (known.size) post({ since, news });
-    },
+    tell: (since, news) => post({ since, news }),
     over(local) {
       let state = local;
       for (const { base, mine } of shown.values()) state = rebase(base, state, mine).state;

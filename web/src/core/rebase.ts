@@ -54,12 +54,10 @@ export function rebase(
   const values = (was: Maybe, their: Maybe, my: Maybe, at: Pointer, depth: number): Maybe => {
     if (my === was) return their;
     if (their === was) return my;
-    if (isYetToCome && their === undefined && depth < OPENED_DEPTH) {
-      if (isObject(was)) their = {};
-      if (isList(was)) their = [];
-    }
-    if (depth < OPENED_DEPTH && isObject(their) && isObject(my)) return objects(isObject(was) ? was : {}, their, my, at, depth);
-    if (depth < OPENED_DEPTH && isList(their) && isList(my)) return lists(isList(was) ? was : [], their, my, at);
+    const isOpened = depth < OPENED_DEPTH;
+    if (isOpened && isYetToCome && their === undefined) their = isObject(was) ? {} : isList(was) ? [] : their;
+    if (isOpened && isObject(their) && isObject(my)) return objects(isObject(was) ? was : {}, their, my, at, depth);
+    if (isOpened && isList(their) && isList(my)) return lists(isList(was) ? was : [], their, my, at);
     if (isSame(their, my)) return my;
     if (isSame(my, was)) return their;
     if (!isSame(their, was)) doubt(at, was, my, their);
@@ -99,8 +97,7 @@ export function rebase(
     return shared(result, their, my);
   };
 
-  const state = mine === sent ? theirs : theirs === sent ? mine : objects(sent, theirs, mine, "", 0);
-  return { state, doubts };
+  return { state: values(sent, theirs, mine, "", 0) as State, doubts };
 }
 
 /** The one of some containers that is the result already, so that what did not change keeps its reference. */

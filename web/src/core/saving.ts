@@ -50,13 +50,13 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
       if (copy.sending !== sending) return true; // this page was frozen, and another has sent it
       const theirs = theirsOf(copy, answer);
       if (theirs) errand.settled(settle(copy, theirs, answer.number), base, answer.others ?? changes);
-      else await restore(errand); // an old answer, whose number is not kept any more
+      else await catchUp(errand, true); // an old answer, whose number is not kept any more
       return true;
     } catch (error) {
       const refused = error as Refused;
       if (copy.sending !== sending) return true;
       if (refused.code === "idempotency_key_reused") {
-        await restore(errand); // a page that was going has saved it, with what the record did not know any more
+        await catchUp(errand, true); // a page that was going has saved it, with what the record did not know any more
         return true;
       }
       const isStale = STALE.includes(refused.code);
@@ -70,32 +70,14 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
   }
 }
 
-/** The latest state, whole. */
-async function restore({ copy, transport, session, settled }: Errand): Promise<void> {
-  const isAsBefore = watch(copy);
-  const since = copy.number;
-  const { state, number } = await transport.call("restore", { session_id: session });
-  if (isAsBefore()) settled(settle(copy, state, number), since);
-}
-
-/** Takes in what others have saved. Not while a save is under way. */
-export async function catchUp(errand: Errand): Promise<void> {
-  const { copy, transport, session } = errand;
-  const isAsBefore = watch(copy);
-  const since = copy.number;
-  if (since) {
-    const { reset, number, changes } = await transport.call("changes", { session_id: session, since });
-    if (!isAsBefore()) return;
-    if (!reset && changes) {
-      if (number > since) errand.settled(settle(copy, apply(copy.base, changes), number), since, changes);
-      return;
-    }
-  }
-  await restore(errand);
-}
-
-/** Whether an answer still belongs to the copy: another tab may have told, or a page that is going have saved. */
-function watch(copy: Copy): () => boolean {
-  const { number, sending } = copy;
-  return () => copy.number === number && copy.sending === sending;
+/** Takes in what others have saved: the changes since, or all of it. Not while a save is under way that has no answer. */
+export async function catchUp(errand: Errand, isWhole = !errand.copy.number): Promise<void> {
+  const { copy, transport, session: session_id, settled } = errand;
+  const { number: since, sending } = copy;
+  const answer = isWhole ? await transport.call("restore", { session_id }) : await transport.call("changes", { session_id, since });
+  // another tab may have told meanwhile, or a page that is going have saved
+  if (copy.number !== since || copy.sending !== sending) return;
+  if ("state" in answer) settled(settle(copy, answer.state, answer.number), since);
+  else if (!answer.changes) await catchUp(errand, true);
+  else if (answer.number > since) settled(settle(copy, apply(copy.base, answer.changes), answer.number), since, answer.changes);
 }

@@ -5,7 +5,6 @@ import { apply } from "./changes.js";
 import { compose, copyFrom, copyOf, giveUp, letGo, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
 import type { Operations } from "./operations.js";
 import { peersOf, type Peers } from "./peers.js";
-import { keysOf } from "./pointers.js";
 import { rebase, type Doubt } from "./rebase.js";
 import { Refused } from "./refused.js";
 import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
@@ -65,20 +64,13 @@ const VERSION = "schemaVersion";
 const TAKEN = "taken_over";
 const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
 
-/** How much of a copy is not on the server. Counted when asked for, and once. */
-function waitingOf(copy: Copy): Status["waiting"] {
-  let changes: Changes | null | undefined;
-  const found = (): object => (changes === undefined ? (changes = unsaved(copy)) : changes) ?? {};
-  return {
-    get changes() {
-      return Object.values(found()).flatMap((some: object) => Object.keys(some)).length;
-    },
-    get bytes() {
-      found();
-      return changes ? new Blob([JSON.stringify(changes)]).size : 0;
-    },
-  };
-}
+/** How much is not on the server. Bytes are counted when asked for. */
+const waitingOf = (changes: Changes | null): Status["waiting"] => ({
+  changes: Object.values(changes ?? {}).flatMap((some: object) => Object.keys(some)).length,
+  get bytes() {
+    return changes ? new Blob([JSON.stringify(changes)]).size : 0;
+  },
+});
 
 /** Opens a session. Everything it does afterwards it does by itself, until it is closed. */
 export function createSession<S>(parts: SessionParts<S>): Session<S> {
@@ -97,18 +89,12 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   let failures = 0; // one after the other
   let stuck: Refused | null = null; // why a save was refused that asking again can't help
   let view = copy.local;
-  let status: Status = {
-    isSaving: false,
-    lastSaved: null,
-    saveCount: 0,
-    waiting: waitingOf(copy),
-    error: null,
-    offline: false,
-    journal: "ok",
-    isRestored: false,
-    isPartial: false,
-    isReadOnly: false,
-  };
+  let isSaving = false;
+  let saveCount = 0;
+  let lastSaved: number | null = null;
+  let error: Refused | null = null;
+  let isRestored = false;
+  let isPartial = false;
 
   let settleReady: [() => void, (error: unknown) => void];
   const ready = new Promise<void>((resolve, reject) => (settleReady = [resolve, reject]));
@@ -126,11 +112,25 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   let snapshot: Snapshot<S>;
 
-  const publish = (news: Partial<Status> = {}): void => {
+  /** Saved by a newer version of the app. */
+  const isReadOnly = (): boolean => Number(copy.local[VERSION]) > version!;
+
+  const publish = (): void => {
     view = peers?.over(copy.local) ?? copy.local;
-    const isReadOnly = version !== undefined && Number(copy.local[VERSION]) > version;
-    status = { ...status, waiting: waitingOf({ ...copy }), isReadOnly, ...news };
+    const status: Status = {
+      isSaving,
+      lastSaved,
+      saveCount,
+      waiting: waitingOf(unsaved(copy)),
+      error,
+      offline: error?.status === 0,
+      journal: journal?.health() ?? "ok",
+      isRestored,
+      isPartial,
+      isReadOnly: isReadOnly(),
+    };
     snapshot = { id, state: view as S, number: copy.number, status };
+    Object.assign(session, snapshot);
     emit("change", {});
   };
 
@@ -173,7 +173,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   // -- asking the server -----------------------------------------------------------------------------------------
 
   const settled: Errand["settled"] = (doubts, since, changes) => {
-    if (status.isPartial) doubts = []; // of what is not here yet
+    if (isPartial) doubts = []; // of what is not here yet
     for (const doubt of doubts) {
       const value = parts.resolve?.(doubt);
       if (value !== undefined) copy.local = apply(copy.local, { set: { [doubt.address]: value } });
@@ -204,11 +204,11 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   /** The memory and the last messages, to be shown until all is there. */
   const glimpse = async (): Promise<void> => {
     const { parts } = await ask("parts", { addresses: GLIMPSE });
-    const seen: State = {};
-    for (const { address, present, value } of parts) if (present) seen[keysOf(address)[0]!] = value as Json;
+    const seen = Object.fromEntries(parts.filter(({ present }) => present).map(({ address, value }) => [address.slice(1), value as Json]));
     copy.local = rebase(copy.sent, seen, copy.local).state;
     copy.sent = seen;
-    publish({ isPartial: true });
+    isPartial = true;
+    publish();
     shown("server");
   };
 
@@ -235,8 +235,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       if (!copy.number && !Object.keys(copy.sent).length) await glimpse().catch(() => {});
       await catchUp(errand());
     }
-    isMet = true;
-    publish({ isRestored: true, isPartial: false });
+    isMet = isRestored = true;
+    isPartial = false;
+    publish();
     void write();
     shown("server");
     const from = Number(copy.local[VERSION] ?? 1);
@@ -251,7 +252,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const replace = async (): Promise<boolean> => {
     giveUp(copy);
     await write();
-    if (make && !status.isRestored) settle(copy, {}, 0); // an id that was remembered too long
+    if (make && !isRestored) settle(copy, {}, 0); // an id that was remembered too long
     else {
       emit("expired", { session: id });
       if (onExpired === "stop") return false;
@@ -266,28 +267,15 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     return true;
   };
 
-  const failed = async (error: Refused): Promise<void> => {
-    publish({ isSaving: false, error, offline: error.status === 0 });
-    if (isGone(error)) {
-      isOpen = await replace();
-      if (isOpen) alarm(0);
-      else settleReady[1](error);
-    } else if (isPassing(error)) {
-      if (!failures++) emit("reconnecting", { error });
-      alarm(error.retryAfter ?? patience());
-    } else {
-      emit("error", { error });
-      if (!isMet) settleReady[1](error);
-    }
-  };
-
   /** How long to wait after a failure: longer each time, and never all clients at once. */
   const patience = (): number => Math.min(500 * 2 ** failures, 30_000) * (0.5 + environment.random() / 2);
 
   /** A save was answered. */
   const saved = (): void => {
     stuck = null;
-    publish({ saveCount: status.saveCount + 1, lastSaved: clock.now() });
+    saveCount++;
+    lastSaved = clock.now();
+    publish();
     emit("saved", { number: copy.number });
   };
 
@@ -295,22 +283,37 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const work = (what: { save?: boolean; look?: boolean; keepalive?: boolean }): Promise<void> =>
     next(async () => {
       if (!isOpen) return;
-      const { keepalive = false } = what;
       try {
         if (!isMet) await meet();
-        while ((what.save || copy.sending) && !status.isReadOnly && copy.local !== copy.base) {
-          if (!status.isSaving) publish({ isSaving: true });
-          if (!(await save(errand(), { keepalive }))) break;
+        while ((what.save || copy.sending) && !isReadOnly() && copy.local !== copy.base) {
+          isSaving = true;
+          publish();
+          if (!(await save(errand(), what))) break;
           saved();
         }
         if (what.look && !copy.sending) await catchUp(errand());
-        const wasLost = failures > 0;
+        if (failures) emit("reconnected", {});
         failures = 0;
-        if (status.isSaving || status.error !== stuck) publish({ isSaving: false, error: stuck, offline: false });
-        if (wasLost) emit("reconnected", {});
-      } catch (error) {
-        if (!isPassing(error as Refused)) stuck = error as Refused;
-        await failed(error as Refused);
+        if (isSaving || error !== stuck) {
+          isSaving = false;
+          error = stuck;
+          publish();
+        }
+      } catch (refused) {
+        isSaving = false;
+        error = refused as Refused;
+        publish();
+        if (isGone(error)) {
+          isOpen = await replace();
+          if (isOpen) alarm(0);
+        } else if (isPassing(error)) {
+          if (!failures++) emit("reconnecting", { error });
+          alarm(error.retryAfter ?? patience());
+        } else {
+          stuck = error;
+          emit("error", { error });
+        }
+        if (!isOpen || (!isMet && stuck)) settleReady[1](error);
         throw error;
       }
     });
@@ -355,7 +358,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   function change(to: State): void {
     if (to === view) return;
-    if (status.isReadOnly) throw new Refused("read_only");
+    if (isReadOnly()) throw new Refused("read_only");
     const newer = version && to[VERSION] !== version ? { ...to, [VERSION]: version } : to;
     // what other tabs have made and not saved is in the view, and not ours to save
     const { state, doubts } = rebase(view, copy.local, newer, {}, true);
@@ -379,7 +382,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
    * in a way that outlives the page: it has its key.
    */
   const depart = (): void => {
-    if (!isMet || !isOpen || status.isReadOnly || copy.local === copy.base || (departed && copy.sending === departed)) return;
+    if (!isMet || !isOpen || isReadOnly() || copy.local === copy.base || (departed && copy.sending === departed)) return;
     void save(errand(), { keepalive: true }).then((sent) => sent && saved(), () => {}).finally(() => quietly({ save: true }));
     departed = copy.sending;
   };
@@ -431,8 +434,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     found = await parts.find;
     ({ journal, id, make } = found);
     undo.push(
-      journal.listen((health, error) => {
-        publish({ journal: health });
+      journal.listen((_, error) => {
+        publish();
         if (error) emit("error", { error });
       }),
     );
@@ -449,13 +452,13 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     peers = peersOf(
       found.channel(id),
       client,
-      () => (status.isPartial ? null : copy),
+      () => (isPartial ? null : copy),
       (since, number, news) => {
         if (since === copy.number && !copy.sending && isMet) settled(settle(copy, apply(copy.base, news), number), since);
       },
       publish,
     );
-    publish({ journal: journal.health() });
+    publish();
     if (from) shown("copy");
     else if (make) settleReady[0]();
     undo.push(
@@ -473,26 +476,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     look();
   };
 
-  publish();
-  const begun = begin().catch((error: unknown) => {
-    isOpen = false;
-    settleReady[1](error);
-    start();
-  });
-
-  return {
-    get id() {
-      return id;
-    },
-    get state() {
-      return view as S;
-    },
-    get number() {
-      return copy.number;
-    },
-    get status() {
-      return status;
-    },
+  /** With what is published: id, state, number, status. */
+  const session: Omit<Session<S>, keyof Snapshot<S>> = {
     ready,
     update(make) {
       change(make(view as S) as State);
@@ -531,4 +516,13 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       await journal?.close(id);
     },
   };
+
+  publish();
+  const begun = begin().catch((error: unknown) => {
+    isOpen = false;
+    settleReady[1](error);
+    start();
+  });
+
+  return session as Session<S>;
 }
