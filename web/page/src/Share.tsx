@@ -31,7 +31,7 @@ export function Share(props: { session: string; open: boolean; onClose(): void }
 
   return (
     <Dialog title="Share this session" about="Whoever you invite finds it in their list once they have accepted." open={open} onClose={props.onClose}>
-      <ul className="differences">
+      <ul className="people">
         {members.length === 0 && <li className="quiet">Nobody else yet.</li>}
         {members.map((member) => (
           <li key={member.user_id}>
