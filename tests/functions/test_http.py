@@ -152,6 +152,7 @@ def test_preflight__of_a_listed_origin(nobody: Person) -> None:
         "apikey",
         "x-client-info",
         "x-request-id",
+        "x-region",
     ):
         assert header in answer.headers["access-control-allow-headers"]
     assert "access-control-allow-credentials" not in answer.headers

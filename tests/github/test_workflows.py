@@ -81,12 +81,25 @@ def test_release__only_for_tags_and_tokens_only_where_they_are_used() -> None:
         "build": {"contents": "read"},
         "attest": {"id-token": "write", "attestations": "write"},
         "pypi": {"id-token": "write"},
+        "image": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
         "github": {"contents": "write"},
     }
     assert release["jobs"]["pypi"]["environment"] == "pypi"
     # What is published is what was built and attested, in that order.
-    assert [job.get("needs") for job in release["jobs"].values()] == [None, "build", "attest", "pypi"]
+    needs = {name: job.get("needs") for name, job in release["jobs"].items()}
+    assert needs == {
+        "build": None,
+        "attest": "build",
+        "pypi": "attest",
+        "image": "attest",
+        "github": ["pypi", "image"],
+    }
     assert "secrets." not in (GITHUB / "workflows" / "release.yml").read_text("utf-8")
+
+
+def test_release__runs_tools_of_fixed_versions() -> None:
+    text = (GITHUB / "workflows" / "release.yml").read_text("utf-8")
+    assert text.count("pipx run") == len(re.findall(r"pipx run --spec [a-z-]+==[0-9.]+ ", text)) == 3
 
 
 def test_ci__has_no_right_but_to_read_and_tests_what_we_support() -> None:

@@ -99,6 +99,7 @@ def run(data: Path | None, port: int, postgres_port: int, supabase_port: int, su
         answering = stack.supabase.running
         while stack.functions.running and stack.postgres.running:
             time.sleep(0.2)
+            stack.functions.bound_log()
             if answering and not stack.supabase.running:
                 answering = False
                 say(f"the local Supabase ended by itself; the end of {stack.supabase.log} says why")

@@ -6,7 +6,9 @@ parent and ends when the parent does, however that happens.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -20,6 +22,7 @@ from asyouwere.local.ports import LOOPBACK, free_port
 
 START_SECONDS = 30
 STOP_SECONDS = 10
+LOG_BYTES = 10_000_000  # some 40,000 requests
 READY_PATH = "/readyz"  # answers 200 when the database answers, too
 
 
@@ -104,6 +107,16 @@ class LoopbackServer:
                 why = self._last_line()
                 raise ServerFailed(f"the {self.name} server did not start: {why} (see {self.log})")
             time.sleep(0.05)
+
+    def bound_log(self) -> None:
+        """Begin the log anew once it has LOG_BYTES; what it had is beside it as .old, until the next time.
+
+        The server appends, so that it goes on at the new beginning; a line written in this moment may be lost.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self.log.stat().st_size >= LOG_BYTES:
+                shutil.copy(self.log, f"{self.log}.old")  # with its mode: it stays its owner's
+                os.truncate(self.log, 0)
 
     def stop(self) -> None:
         """Let running requests end, then stop; harmless when it is not running."""

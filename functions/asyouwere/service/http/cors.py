@@ -16,7 +16,7 @@ __all__ = ["cors_headers", "preflight_headers"]
 #: What Supabase clients send, and ours.
 _REQUEST_HEADERS: Final = (
     "authorization, content-type, idempotency-key, x-request-id, apikey, x-client-info, asyouwere-journal-age, "
-    "last-event-id"
+    "last-event-id, x-region"
 )
 _EXPOSED_HEADERS: Final = "x-request-id, retry-after, content-disposition"
 _REMEMBER_SECONDS: Final = "7200"
