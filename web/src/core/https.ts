@@ -1,54 +1,44 @@
 /** The HTTPS functions. */
 
-import type { Operation } from "./operations.js";
 import { Refused } from "./refused.js";
 import { request, type Place } from "./requests.js";
 import type { Json, Look, Transport } from "./types.js";
 
-/** The method, and what comes after the session and the turn; a whole address begins with a slash. */
-const ROUTES: Record<Operation, string> = {
-  create: "POST",
-  get: "GET",
-  change: "PATCH",
-  list: "GET",
-  remove: "DELETE",
-  save: "POST /session-snapshot-save",
-  restore: "POST /session-snapshot-restore",
-  changes: "POST /session-snapshot-restore",
-  parts: "POST /session-snapshot-restore",
-  snapshots: "GET snapshots",
-  diff: "GET diff",
-  revert: "POST revert",
-  label: "PUT label",
-  fork: "POST fork",
-  begin: "POST turns",
-  chunks: "POST chunks",
-  finish: "POST finish",
-  stop: "POST stop",
-  turn: "GET",
-  latest: "GET turns/latest",
-  offer: "POST offer",
-  claim: "POST claim",
+const GETS = /^(get|list|snapshots|diff|turn|latest)$/;
+/** The methods that are neither GET nor POST. */
+const METHODS: { [operation: string]: string } = { change: "PATCH", label: "PUT", remove: "DELETE" };
+/** What comes after the session and the turn, if not the operation's name; a whole address begins with a slash. */
+const ENDS: { [operation: string]: string } = {
+  create: "",
+  list: "",
+  get: "",
+  change: "",
+  remove: "",
+  turn: "",
+  begin: "turns",
+  latest: "turns/latest",
+  save: "/session-snapshot-save",
+  restore: "/session-snapshot-restore",
+  changes: "/session-snapshot-restore",
+  parts: "/session-snapshot-restore",
 };
 
 /** A transport to the functions at a URL such as `https://PROJECT.supabase.co/functions/v1`. */
 export function httpsTransport(place: Place): Transport {
   return {
     call(operation, args, options) {
-      const [method, end = ""] = ROUTES[operation].split(" ") as [string, string?];
-      let { session_id, turn_id, ...body } = args as Record<string, string>;
-      let path = end;
-      if (end[0] === "/") body = args as typeof body;
-      else {
-        if (end === "turns") {
-          body = { ...body, turn_id: turn_id! };
-          turn_id = undefined;
-        }
-        const { number, ...named } = body;
-        if (end === "label") body = named;
-        path = ["/sessions", session_id, turn_id && "turns/" + turn_id, end === "label" && "snapshots/" + number, end]
-          .filter(Boolean)
-          .join("/");
+      const method = METHODS[operation] ?? (GETS.test(operation) ? "GET" : "POST");
+      let path = ENDS[operation] ?? operation;
+      let body = args as Record<string, string>;
+      if (path[0] !== "/") {
+        /** Takes a member of the arguments into the path. */
+        const step = (name: string, before = ""): string => {
+          const { [name]: value, ...rest } = body;
+          body = rest;
+          return value === undefined ? "" : `${before}/${value}`;
+        };
+        path = "/sessions" + step("session_id") + (operation === "begin" ? "" : step("turn_id", "/turns")) +
+          (operation === "label" ? step("number", "/snapshots") : "") + (path && "/" + path);
       }
       const isGet = method === "GET";
       if (isGet) path += "?" + new URLSearchParams(body);
