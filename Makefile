@@ -8,7 +8,7 @@ QUICK = tests/unit tests/sql tests/functions tests/examples
 TRUST_RUNS = crash lines convergence faults cleanup turns clients killed tokens oracles fuzz bombs privacy neighbours
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test bench lint generate lock audit clean $(TRUST_RUNS)
+.PHONY: help run demo check test bench figures lint generate lock audit clean $(TRUST_RUNS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: lint ## linters, types and all tests
 bench: ## the numbers in docs/benchmarks.md, measured here; make bench BENCH=--quick takes some minutes
 	@scripts/setup test
 	@.venv/bin/python -m tests.bench $(BENCH)
+
+figures: ## the browser package's numbers in web/README.md, measured here, in Chromium; FIGURES="--only sizes"
+	@scripts/setup test
+	@.venv/bin/python -m tests.web.figures $(FIGURES)
 
 lint: ## linters and types alone
 	@scripts/setup test

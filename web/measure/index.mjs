@@ -1,23 +1,10 @@
 // The package's figures: npm run measure (after npm run build).
 //
-// Sizes: minified by esbuild, gzip -9. Comparing: a state of 1 MB in which one message changed, median of 200. Wire: what
+// Sizes: size.mjs. Comparing: a state of 1 MB in which one message changed, median of 200. Wire: what
 // one message into a session of 1 MB sends.
 
-import { buildSync } from "esbuild";
-import { gzipSync } from "node:zlib";
 import { apply, diff } from "../dist/core/index.js";
-
-const size = (entry) => {
-  const { outputFiles } = buildSync({
-    stdin: { contents: `export * from "./dist/${entry}/index.js"`, resolveDir: new URL("..", import.meta.url).pathname },
-    bundle: true,
-    minify: true,
-    format: "esm",
-    external: ["react", "react-dom"],
-    write: false,
-  });
-  return gzipSync(outputFiles[0].contents, { level: 9 }).length;
-};
+import { sizeOf } from "./size.mjs";
 
 const median = (job, times = 200) => {
   const found = Array.from({ length: times }, () => {
@@ -35,9 +22,9 @@ const copied = structuredClone(changed);
 const sent = diff(before, apply(before, { append: { "/messages": [message(1_000)] } }));
 
 const rows = [
-  ["core, gzip", `${size("core")} bytes`],
-  ["with React hooks, gzip", `${size("react")} bytes`],
-  ["asyouwere/supabase with what it needs of the core, gzip", `${size("supabase")} bytes`],
+  ["core, gzip", `${sizeOf("core")} bytes`],
+  ["with React hooks, gzip", `${sizeOf("react")} bytes`],
+  ["asyouwere/supabase with what it needs of the core, gzip", `${sizeOf("supabase")} bytes`],
   ["the state's JSON", `${JSON.stringify(before).length} bytes`],
   ["comparing, with shared references", `${median(() => diff(before, changed)).toFixed(3)} ms`],
   ["comparing, without any", `${median(() => diff(before, copied)).toFixed(2)} ms`],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,36 +11,23 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from asyouwere.local.node import find_node
 from tests.functions.api import Person, serving, settings_for, token_for
 from tests.support.cluster import Cluster
 from tests.support.database import Db
 from tests.web.chromium.browser import Chromium, chromium_program
+from tests.web.chromium.bundling import bundle
 from tests.web.chromium.line import Line, serving_files, serving_line
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Playwright
 
-ROOT = Path(__file__).parents[3]
-WEB = ROOT / "web"
 PAGES = Path(__file__).parent / "pages"
 
 
 @pytest.fixture(scope="session")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages of these tests with the package's source bundled into them; skips without the npm packages."""
-    esbuild = WEB / "node_modules" / "esbuild" / "bin" / "esbuild"
-    if not esbuild.exists():
-        pytest.skip("needs the npm packages of web: scripts/node-packages web")
-    folder = tmp_path_factory.mktemp("pages")
-    entries = [str(path) for path in sorted(PAGES.glob("*.ts"))]
-    command = [*entries, "--bundle", "--format=esm", "--target=es2022", f"--outdir={folder}", "--log-level=warning"]
-    # esbuild is a program or a script that starts one, as npm had it
-    is_script = esbuild.read_bytes()[:2] == b"#!"
-    subprocess.run([*([find_node().program] if is_script else []), str(esbuild), *command], check=True, cwd=ROOT)
-    for page in PAGES.glob("*.html"):
-        (folder / page.name).write_bytes(page.read_bytes())
-    return folder
+    return bundle(PAGES, tmp_path_factory.mktemp("pages"))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from asyouwere.local.tokens import ISSUER, user_id
 from tests.functions.api import serving, settings_for
 from tests.support.database import Db
 from tests.web.chromium.browser import Chromium
-from tests.web.chromium.conftest import WEB
+from tests.web.chromium.bundling import WEB
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
