@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 from pulumi_gcp import organizations
 
-from asyouwere_infra import alerts, apis, metrics, schedule, secrets
+from asyouwere_infra import alerts, apis, exclusions, metrics, schedule, secrets
 from asyouwere_infra.accounts import Accounts
 from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
@@ -33,6 +33,7 @@ def deploy(configuration: Configuration) -> dict[str, object]:
         accounts.let_build(configuration, number, repository),
     )
     schedule.call_clean_up(configuration, accounts, functions)
+    exclusions.leave_out(configuration, enabled)
     alerts.make_policies(configuration, metrics.make(configuration.thresholds, enabled), enabled)
     base = _base(configuration, functions)
     outputs: dict[str, object] = {

@@ -87,6 +87,24 @@ def test_metrics__count_what_the_functions_really_log(
     }
 
 
+def test_exclusions__leave_out_the_platforms_entries_of_refused_requests_and_no_line_of_ours(
+    direct: Stack, entries: list[dict[str, Any]]
+) -> None:
+    (exclusion,) = direct.of("logging/projectExclusion:ProjectExclusion").values()
+    resource = {"type": "cloud_run_revision", "labels": {"service_name": "asyouwere"}}
+    of_platform = {
+        status: {"severity": "WARNING", "resource": resource, "httpRequest": {"status": status}}
+        for status in (200, 401, 403, 429, 500)
+    }
+    assert [status for status, entry in of_platform.items() if matches(exclusion["filter"], entry)] == [401]
+    for entry in entries:
+        entry["resource"] = resource
+        entry["jsonPayload"]["status"] = 401
+        assert not matches(exclusion["filter"], entry)
+    other = {**of_platform[401], "resource": {**resource, "labels": {"service_name": "somebody-elses"}}}
+    assert not matches(exclusion["filter"], other)
+
+
 def test_metrics__do_not_count_other_services_lines(
     metrics: dict[str, dict[str, Any]], entries: list[dict[str, Any]]
 ) -> None:
