@@ -75,14 +75,14 @@ const waitingOf = (changes: Changes | null): Status["waiting"] => ({
 /** Opens a session. Everything it does afterwards it does by itself, until it is closed. */
 export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const { environment, transport, debounce = 5_000, maxWait = 30_000, poll = 3_000, version, onExpired = "stop" } = parts;
-  const { clock, page } = environment;
-  let client = environment.uuid();
+  const { clock, page, uuid } = environment;
+  let client = uuid();
 
   let id = parts.id ?? "";
   let journal: Journal | undefined;
   let found: Found | undefined;
   let peers: Peers | undefined;
-  const copy: Copy = copyOf((parts.initial ?? {}) as State, 0, environment.uuid());
+  const copy: Copy = copyOf((parts.initial ?? {}) as State, 0, uuid());
   let make: Found["make"];
   let isOpen = true; // not closed, and not gone
   let isMet = false; // the server has said what it has
@@ -158,8 +158,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         else {
           // this page was frozen, and another has taken what it had
           isOurs = isWritten = false;
-          client = environment.uuid();
-          copy.next = environment.uuid();
+          client = uuid();
+          copy.next = uuid();
           letGo(copy);
           publish();
         }
@@ -187,7 +187,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     peers?.tell(since, changes);
     publish();
   };
-  const errand = (): Errand => ({ session: id, copy, transport, key: environment.uuid, write, settled });
+  const errand = (): Errand => ({ session: id, copy, transport, key: uuid, write, settled });
 
   const ask = <O extends keyof Operations>(operation: O, args: Omit<Operations[O]["args"], "session_id">) =>
     transport.call(operation, { session_id: id, ...args } as Operations[O]["args"]);
@@ -263,7 +263,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       make ??= {};
     }
     isMet = false;
-    await moveTo(environment.uuid());
+    await moveTo(uuid());
     return true;
   };
 
@@ -387,17 +387,14 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     departed = copy.sending;
   };
 
-  /** A number, by default the latest after saving. */
-  const latest = async (number?: number): Promise<number> => number ?? (await saveNow(), copy.number);
-
   // -- beginning and end -----------------------------------------------------------------------------------------
 
   /** Goes on from a record, with the edits that were made before it was there; false: another has taken it. */
   const take = async (from: JournalRecord, isMine: boolean): Promise<boolean> => {
     const found = copyFrom(isMine ? from : { ...from, sending: null, pending: null, next: copy.next });
     // the other may have sent it as it was closed: asked for under its key, before anything is folded into it
-    if (isMine && (from.number || !Object.keys(from.base).length)) compose(found, environment.uuid);
-    if (isMine && !(await journal!.write(record({ session: id, client }, found), [from]))) return false;
+    if (isMine && (from.number || !Object.keys(from.base).length)) compose(found, uuid);
+    if (isMine && !(await journal!.write(record(undefined, found), [from]))) return false;
     const local = rebase(copy.sent, found.local, copy.local).state;
     Object.assign(copy, found, { local });
     return true;
@@ -440,15 +437,14 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       }),
     );
     const orphans = await journal.adopt(id, (orphan) => void finish(orphan));
-    const [mine, ...others] = orphans;
-    let from: JournalRecord | null = mine ?? null;
+    let from: JournalRecord | null = orphans.shift() ?? null;
     if (!from || !(await take(from, true))) {
       from = await journal.load(id);
       if (from) await take(from, false);
     }
     if (copy.local !== copy.sent) void write();
     start();
-    others.forEach((orphan) => void finish(orphan));
+    orphans.forEach((orphan) => void finish(orphan));
     peers = peersOf(
       found.channel(id),
       client,
@@ -492,14 +488,20 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     async restore(which) {
       await saveNow();
       const number = "number" in which ? which.number : (await ask("restore", which)).number;
-      await ask("revert", { number, idempotency_key: environment.uuid() });
+      await ask("revert", { number, idempotency_key: uuid() });
       await work({ look: true });
     },
     peek: async (which = {}) => (await ask("restore", which)).state as S,
     history: (of = {}) => ask("snapshots", of),
     diff: async (from, to) => (await ask("diff", { from, to })).differences,
-    label: async (label, number) => void (await ask("label", { label, number: await latest(number) })),
-    fork: async (options = {}) => ask("fork", { ...options, number: await latest(options.number) }),
+    async label(label, number) {
+      await saveNow();
+      await ask("label", { label, number: number ?? copy.number });
+    },
+    async fork(options = {}) {
+      await saveNow();
+      return ask("fork", options);
+    },
     turn: turnsOf({ environment, transport, id: () => id, before: saveNow, after: () => work({ look: true }), emit }),
     subscribe: (listener) => on("change", listener),
     getSnapshot: () => snapshot,

@@ -82,7 +82,7 @@ export interface Session<S = State> extends Snapshot<S> {
   diff(from: number, to: number): Promise<DifferenceList["differences"]>;
   /** Names a number, by default the latest after saving; a named one is never cleaned up. */
   label(label: string, number?: number): Promise<void>;
-  /** A new session that begins with a number of this one, by default the latest. */
+  /** A new session that begins with a number of this one, by default the latest after saving. */
   fork(options?: { number?: number; name?: string; key?: string }): Promise<CreatedSession>;
   readonly turn: Turns;
   /** Calls back after each change of the snapshot. Returns its undo. */
