@@ -219,6 +219,7 @@ BREAKAGES = {
         "erasing user 00000000-0000-4000-8000-000000000001 (SQLSTATE 23503)",
     ),
     "the clean-up never ran": ("truncate asyouwere.cleanup_runs", "schedule", "warn", "never"),
+    "realtime before its first connection": ("create schema realtime", "realtime", "warn", "realtime.send"),
     "realtime is there and not used": (REALTIME, "realtime", "warn", "does not send"),
     "realtime without a policy": (
         REALTIME + "; select asyouwere.enable_realtime(); "

@@ -293,7 +293,16 @@ def check_cleanup(connection: Connection) -> Iterator[Finding]:
 
 def check_realtime(connection: Connection) -> Iterator[Finding]:
     if rows(connection, "select to_regprocedure('realtime.send(jsonb, text, text, boolean)')") == [(None,)]:
-        yield Finding("realtime", "ok", "not in this database; clients poll")
+        # Supabase makes it with the first connection to Realtime, which may come long after the migrations.
+        if rows(connection, "select to_regnamespace('realtime')") == [(None,)]:
+            yield Finding("realtime", "ok", "not in this database; clients poll")
+        else:
+            yield Finding(
+                "realtime",
+                "warn",
+                "the schema is there, but not realtime.send, so that asyouwere does not send",
+                "connect to Realtime once (on Supabase: its inspector), then select asyouwere.enable_realtime()",
+            )
         return
     ((triggers, enabled),) = rows(
         connection,
