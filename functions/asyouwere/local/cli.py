@@ -291,6 +291,10 @@ def logins() -> None:
 
     asyouwere_api may act as users and visitors do, asyouwere_cleanup as the service; neither can do anything else.
     Their passwords are yours to set. For a SQL editor; `asyouwere migrate --logins` runs it.
+
+    \b
+    asyouwere logins
+    asyouwere logins > logins.sql
     """
     from asyouwere.local.migrations import sql_folder
 
