@@ -75,7 +75,7 @@ def painting(place: Place) -> Iterator[Figure]:
     yield _spread("open a session of 1 MB again", "from open() to the state", opened, None)
     yield _spread(
         "open a session of 1 MB again",
-        "the first request begins after the state is shown by",
+        "the first request begins after the state is there by",
         earlier,
         Target(0, at_least=True),
     )
