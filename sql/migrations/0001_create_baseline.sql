@@ -4835,8 +4835,56 @@ grant execute on function public.delete_session to authenticated, service_role;
 -- Taking a session along: everything that is kept of it, and back in.
 -- Breaks running code: no.
 
+create function asyouwere.export_snapshots(
+    p_session public.free_agent_sessions, p_after int, p_until int, p_limit int default null
+) returns table (number int, line text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select n.number, json_build_object(
+        'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
+        'message_count', n.message_count, 'changed_parts', n.changed_parts,
+        'created_by', case when v.is_insider then n.created_by end,
+        'created_at', n.created_at,
+        'metadata', case when v.is_insider then n.metadata end,
+        'external_id', case when v.is_insider then n.external_id end,
+        'parent_number', case when v.is_insider then n.parent_number end)::text
+    from (
+        select k.* from public.session_snapshots k
+        where k.session_id = p_session.id and k.number > p_after and k.number <= p_until
+        order by k.number limit p_limit
+    ) n cross join (
+        select asyouwere.is_insider(p_session.id, p_session.user_id) as is_insider
+        offset 0 -- once, not for each snapshot
+    ) v
+    order by n.number
+$$;
+comment on function asyouwere.export_snapshots is
+    'Snapshots as an export has them, in order: those after one number, up to another.';
+revoke execute on function asyouwere.export_snapshots from public;
+
+create function asyouwere.export_summary(p_session public.free_agent_sessions) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select concat(',"kept_snapshots":', count(*), ',"labelled_snapshots":', count(n.label), '},"snapshots":[', (
+        -- what a reader is told of them: from where to where, and the newest names
+        select string_agg(json_build_object('number', k.number, 'label', k.label, 'size_bytes', k.size_bytes,
+            'created_at', k.created_at)::text, ',' order by k.number)
+        from public.session_snapshots k
+        where k.session_id = p_session.id and (k.number in (min(n.number), max(n.number))
+            or k.number in (
+                select l.number from public.session_snapshots l
+                where l.session_id = p_session.id and l.label is not null
+                order by l.number desc limit 12))),
+        '],"parts":[')
+    from public.session_snapshots n where n.session_id = p_session.id
+$$;
+comment on function asyouwere.export_summary is
+    'How many snapshots there are, how many have a label, and of the first, the last and the twelve labelled '
+    'last the row.';
+revoke execute on function asyouwere.export_summary from public;
+
 create function asyouwere.export_head(
-    p_session public.free_agent_sessions, p_with_turns boolean default true
+    p_session public.free_agent_sessions, p_latest_only boolean default false
 ) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -4865,27 +4913,16 @@ begin
                 where m.session_id = p_session.id
                     and (m.user_id = auth.uid() or p_session.user_id = auth.uid()
                         or auth.role() = 'service_role')))::text, -1),
-        case when p_with_turns then asyouwere.export_turns(p_session) end, '}',
-        ',"snapshots":[', (
-            select string_agg(json_build_object(
-                'number', n.number, 'label', n.label, 'size_bytes', n.size_bytes,
-                'message_count', n.message_count, 'changed_parts', n.changed_parts,
-                'created_by', case when v.is_insider then n.created_by end,
-                'created_at', n.created_at,
-                'metadata', case when v.is_insider then n.metadata end,
-                'external_id', case when v.is_insider then n.external_id end,
-                'parent_number', case when v.is_insider then n.parent_number end)::text,
-                ',' order by n.number)
-            from public.session_snapshots n where n.session_id = p_session.id),
-        '],"parts":[')
+        case when p_latest_only then asyouwere.export_summary(p_session)
+            else concat(asyouwere.export_turns(p_session), '},"snapshots":[') end)
     from (
         select asyouwere.is_insider(p_session.id, p_session.user_id) as is_insider,
             asyouwere.role_of(p_session.id, p_session.user_id, p_session.visibility) = 'owner' as is_owner
-        offset 0 -- once, not for each snapshot
     ) v);
 end;
 $$;
-comment on function asyouwere.export_head is 'An export up to its first part.';
+comment on function asyouwere.export_head is
+    'An export up to its first snapshot; of the latest content only, up to its first part.';
 revoke execute on function asyouwere.export_head from public;
 
 create function asyouwere.export_line(
@@ -4905,14 +4942,24 @@ declare
     v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
 begin
     -- definer: access is checked once, above
+    -- Never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word. Of
+    -- snapshots at most 94, of parts 826.
     return next asyouwere.export_head(v_session);
+    return query
+    select concat(case when g.chunk > 0 then ',' end, string_agg(g.line, ',' order by g.number))
+    from (
+        select l.*, (row_number() over (order by l.number) - 1)
+            / greatest(32, count(*) over () / 90) as chunk
+        from asyouwere.export_snapshots(v_session, -1, v_session.latest_number) l
+    ) g
+    group by g.chunk order by g.chunk;
+    return next '],"parts":[';
     return query
     select concat(case when g.chunk > 0 then ',' end, string_agg(
         asyouwere.export_line(g.path, g.item, g.since, g.until, g.created_at, g.body), ',' order by g.place))
     from (
-        -- never over 1,000 rows in all: that is where hosted PostgREST cuts an answer without a word
         select p.*, row_number() over w as place,
-            (row_number() over w - 1) / greatest(32, count(*) over () / 900) as chunk
+            (row_number() over w - 1) / greatest(32, count(*) over () / 800) as chunk
         from asyouwere.parts p
         where p.session = v_session.internal_id
             -- none that only waits to be deleted
@@ -4943,7 +4990,8 @@ revoke execute on function public.export_session from public, anon, authenticate
 grant execute on function public.export_session to anon, authenticated, service_role;
 
 create function asyouwere.export_place(
-    p_page json, out number int, out snapshots bigint, out since int, out place int, out path text
+    p_page json, out number int, out snapshots bigint, out since int, out place int, out path text,
+    out listed int
 )
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -4953,7 +5001,8 @@ begin
     since := p_page ->> 2;
     place := p_page ->> 3;
     path := p_page ->> 4;
-    if number is null or snapshots is null or since is null or place is null or path is null then
+    listed := p_page ->> 5;
+    if num_nulls(number, snapshots, since, place, path, listed) > 0 then
         perform asyouwere.fail('invalid_argument', 'p_page is the first row of the page before.');
     end if;
 exception when data_exception or invalid_parameter_value then
@@ -4974,14 +5023,17 @@ declare
     v_snapshots bigint;
     v_ended_since int[];
     v_ended_ord int[];
+    v_listed record;
+    v_head text := '';
     v_page record;
 begin
-    -- definer: access is checked once a page, above. A page probes an index for at most 900 rows (with two
-    -- more, as many as hosted PostgREST hands out) or 2 MB; nothing is sorted but what has ended since the
-    -- first page, and nothing is kept for the next one.
+    -- definer: access is checked once a page, above. A page probes an index for at most 300 snapshots or
+    -- 2 MB of them, and after the last one for 900 parts (with two rows more, as many as hosted PostgREST
+    -- hands out) or 2 MB; nothing is sorted but what has ended since the first page, and nothing is kept for
+    -- the next one.
     if p_page is null then
         select v_session.latest_number as number, null::bigint as snapshots,
-            0 as since, -2 as place, '' as path
+            0 as since, -2 as place, '' as path, -1 as listed
         into v_from;
     else
         select * into v_from from asyouwere.export_place(p_page);
@@ -4992,6 +5044,30 @@ begin
     if v_snapshots <> v_from.snapshots then
         perform asyouwere.fail('snapshot_gone',
             'Clean-up has removed snapshots meanwhile. Begin the export again.');
+    end if;
+    if p_page is null then
+        v_head := asyouwere.export_head(v_session, p_latest_only);
+    end if;
+    if not p_latest_only and v_from.listed < v_from.number then
+        with snapshots as (
+            select l.*, row_number() over w as n,
+                sum(octet_length(l.line)) over w - octet_length(l.line) as before
+            from asyouwere.export_snapshots(v_session, v_from.listed, v_from.number, 301) l
+            window w as (order by l.number)
+        ), page as (
+            select * from snapshots s where s.n = 1 or s.n <= 300 and s.before < 2000000
+        )
+        select string_agg(g.line, ',' order by g.n) as lines, max(g.number) as number,
+            count(*) < (select count(*) from snapshots) as more
+        into v_listed from page g;
+        v_head := concat(v_head, case when p_page is not null then ',' end, v_listed.lines);
+        if v_listed.more then
+            return next json_build_array(
+                v_from.number, v_snapshots, v_from.since, v_from.place, v_from.path, v_listed.number)::text;
+            return next v_head;
+            return;
+        end if;
+        v_head := v_head || '],"parts":[';
     end if;
     if p_latest_only then
         if v_session.latest_number > v_from.number then
@@ -5060,11 +5136,10 @@ begin
         into v_page from page g;
     end if;
     return next case when v_page.more
-        then json_build_array(v_from.number, v_snapshots, v_page.since, v_page.place, v_page.path)::text
+        then json_build_array(
+            v_from.number, v_snapshots, v_page.since, v_page.place, v_page.path, v_from.number)::text
         else 'null' end;
-    if p_page is null then
-        return next asyouwere.export_head(v_session, not p_latest_only);
-    end if;
+    return next v_head;
     return query select unnest(v_page.lines);
 end;
 $$;
@@ -5082,9 +5157,9 @@ begin
 end;
 $$;
 comment on function public.export_session_page is
-    'An export in pages of about 2 MB. First row: p_page of the next page, or null; on the first page the '
-    'document up to its parts; then a part a row. p_latest_only: no history, ordered by address. Raises '
-    'session_not_found, snapshot_gone.';
+    'An export in pages of about 2 MB. First row: p_page of the next page, or null; second: more of the '
+    'document up to its parts, empty once all of that is out; then a part a row. p_latest_only: no history, '
+    'ordered by address. Raises session_not_found, snapshot_gone.';
 revoke execute on function public.export_session_page from public, anon, authenticated, service_role;
 grant execute on function public.export_session_page to anon, authenticated, service_role;
 

@@ -14,6 +14,7 @@ import pytest
 
 from asyouwere.errors import Gone
 from tests.functions.api import BASE, Person, refused
+from tests.support.database import Db
 
 STATE = (
     r'{"":{"a/b":{"c~d":[1.0,1e2,{"z":1,"a":2,"a":3}]}},"memory":{"\u0000":"\ud800","n":12345678901234567890123},'
@@ -28,6 +29,18 @@ def with_history(ada: Person) -> str:
     ada.saved(session_id, changes={"append": {"/messages": ["more"]}, "remove": ["/step"]})
     ada.saved(session_id, changes={"set": {"/memory/n": 1}})
     return session_id
+
+
+def many_snapshots(db: Db, session_id: str, first: int, last: int, metadata_bytes: int) -> None:
+    """Those numbers, as if it had been saved so often."""
+    db.superuser.execute(
+        "insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, metadata) "
+        "select %(session)s, n, 1, 1, 0, jsonb_build_object('a', repeat('m', %(size)s)) "
+        "from generate_series(%(first)s::int, %(last)s::int) n",
+        {"session": session_id, "first": first, "last": last, "size": metadata_bytes},
+    )
+    db.superuser.execute(
+        "update public.free_agent_sessions set latest_number = %s where id = %s", (last, session_id))
 
 
 def test_export_and_import__give_the_same_session_to_somebody_else(ada: Person, bob: Person) -> None:
@@ -99,6 +112,22 @@ def test_export__comes_in_pages_that_make_one_document(ada: Person, bob: Person)
     assert [f"word{n} " in markdown for n in range(2000)] == [True] * 2000
     copy = bob.post("sessions", exported.content, "/import")
     assert bob.state(copy.json()["id"])["messages"] == messages
+
+
+def test_export__very_many_snapshots_come_in_pages_too(ada: Person, bob: Person, shared: Db) -> None:
+    session_id = ada.session()
+    ada.saved(session_id, state={"messages": ["hello"]})
+    many_snapshots(shared, session_id, 2, 700, 8000)
+    ada.saved(session_id, changes={"append": {"/messages": ["more"]}})
+    exported = ada.request("GET", "sessions", f"/{session_id}/export")
+    document = exported.json()
+    assert [row["number"] for row in document["snapshots"]] == list(range(1, 702))
+    assert len(document["snapshots"][1]["metadata"]["a"]) == 8000
+    assert [part[5] for part in document["parts"]] == [[], "hello", "more"]
+    copy = bob.post("sessions", exported.content, "/import").json()
+    assert bob.state(copy["id"]) == {"messages": ["hello", "more"]}
+    shown = ada.request("GET", "sessions", f"/{session_id}/export?format=markdown").text
+    assert "701 kept, numbers 1 to 701" in shown
 
 
 def test_export__one_pdf_at_a_time_for_one_caller(ada: Person, bob: Person) -> None:

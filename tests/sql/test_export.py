@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from asyouwere.service.export import Reader
 from asyouwere.state import exact_json
 from tests.sql.states import change, change_text, save_text, state_of, text_of
 from tests.support.database import Db, Row
@@ -371,9 +372,10 @@ def pages(db: Db, session_id: UUID, **wanted: Any) -> tuple[str, list[str]]:
     for _ in range(1000):
         rows = [row["export_session_page"] for row in db.call(
             "export_session_page", p_session_id=session_id, p_page=page, **wanted)]
-        if page is None:
-            head = rows.pop(1)
-        parts += rows[1:]
+        assert len(rows) <= 902
+        assert sum(map(len, rows)) < 5_000_000
+        head += rows[1]
+        parts += rows[2:]
         if rows[0] == "null":
             return head, parts
         page = rows[0]
@@ -386,6 +388,62 @@ def test_export_page__all_pages_are_the_document(db: Db, session_id) -> None:
     paged = json.loads(head + ",".join(parts) + "]}")
     assert sorted(paged.pop("parts"), key=str) == sorted(whole.pop("parts"), key=str)
     assert paged == whole
+
+
+def many_snapshots(db: Db, session_id: UUID, count: int, metadata_bytes: int) -> None:
+    """So many, each with its label, as if it had been saved so often."""
+    db.superuser.execute(
+        "insert into public.session_snapshots (session_id, number, size_bytes, changed_parts, message_count, label, metadata) "
+        "select %(session)s, n, 1, 1, 0, 'l' || n, jsonb_build_object('a', repeat('é', %(size)s / 2)) "
+        "from generate_series(1, %(count)s) n",
+        {"session": session_id, "count": count, "size": metadata_bytes},
+    )
+    db.superuser.execute(
+        "update public.free_agent_sessions set latest_number = %s where id = %s", (count, session_id))
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 10), (300, 10), (301, 10), (700, 10), (600, 8000)])
+def test_export__many_snapshots_come_in_bounded_rows(db: Db, count: int, size: int) -> None:
+    session_id = db.session("ada")
+    many_snapshots(db, session_id, count, size)
+    with db.acting_as("ada"):
+        head, parts = pages(db, session_id)  # bounds each page
+        rows = [row["export_session"] for row in db.call("export_session", p_session_id=session_id)]
+    assert max(map(len, rows)) < 300_000
+    assert len(rows) < 1000
+    paged, whole = json.loads(head + ",".join(parts) + "]}"), json.loads("".join(rows))
+    assert paged == whole
+    assert [row["number"] for row in paged["snapshots"]] == list(range(1, count + 1))
+    assert {len(row["metadata"]["a"]) for row in paged["snapshots"]} == {size // 2}
+
+
+def test_export_page__latest_only_sums_many_snapshots_up(db: Db) -> None:
+    session_id = db.session("ada")
+    many_snapshots(db, session_id, 700, 8000)
+    db.superuser.execute("update public.session_snapshots set label = null where number in (1, 700)")
+    with db.acting_as("ada"):
+        head, _ = pages(db, session_id, p_latest_only=True)
+    assert len(head) < 4000
+    facts = dict(Reader(head).facts)
+    assert facts["Snapshots"] == "700 kept, numbers 1 to 700"
+    assert facts["Labels"].startswith("686 more, l688 (688), ")
+    assert facts["Labels"].endswith(", l699 (699)")
+
+
+def test_export_page__a_save_between_pages_of_snapshots_does_not_show(db: Db) -> None:
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"a": 1})
+        db.superuser.execute("delete from public.session_snapshots where session_id = %s", (session_id,))
+        many_snapshots(db, session_id, 301, 10)
+        page, head = (row["export_session_page"] for row in db.call("export_session_page", p_session_id=session_id))
+        assert change(db, session_id, {"set": {"/a": 2}})["number"] == 302
+        rows = db.call("export_session_page", p_session_id=session_id, p_page=page)
+    end, rest, *parts = (row["export_session_page"] for row in rows)
+    assert end == "null"
+    document = json.loads(head + rest + ",".join(parts) + "]}")
+    assert [row["number"] for row in document["snapshots"]] == list(range(1, 302))
+    assert [part[5] for part in document["parts"]] == [1]
 
 
 def test_export_page__latest_only_is_what_is_alive_in_order(db: Db, session_id) -> None:
@@ -407,7 +465,7 @@ def test_export_page__is_bounded_and_sees_no_save_in_between(db: Db, latest_only
                 "export_session_page", p_session_id=session_id, p_page=page, p_latest_only=latest_only)]
             assert len(rows) <= 902
             assert sum(map(len, rows)) < 4_000_000
-            seen += [json.loads(row) for row in rows[1 + (page is None) :]]
+            seen += [json.loads(row) for row in rows[2:]]
             page, count = (rows[0] if rows[0] != "null" else None), count + 1
             if page is None:
                 break
@@ -432,7 +490,7 @@ def test_export_page__latest_only_reads_no_history(db: Db) -> None:
                 change(db, session_id, {"set": {"/messages/1400": "changed", "/memory/a": "changed"}})
             with db.connection.transaction():
                 before = db.value(READ)
-                (page, *rows) = [row["export_session_page"] for row in db.call(
+                (page, _, *rows) = [row["export_session_page"] for row in db.call(
                     "export_session_page", p_session_id=session_id, p_page=page, p_latest_only=True)]
                 read = db.value(READ) - before
             assert len(rows) > 600
@@ -450,7 +508,7 @@ def test_export_page__latest_only_of_what_changes_faster_than_it_is_read(db: Db)
             db.save(session_id, {"messages": [f"new {n}" for n in range(wanted)] + list(range(wanted, 20_001))})
             if code is None:
                 rows = db.call("export_session_page", p_session_id=session_id, p_page=page, p_latest_only=True)
-                assert json.loads(rows[1]["export_session_page"])[5] == 899
+                assert json.loads(rows[2]["export_session_page"])[5] == 899
             else:
                 with db.refuses(code):
                     db.call("export_session_page", p_session_id=session_id, p_page=page, p_latest_only=True)
@@ -461,7 +519,7 @@ def test_export_page__clean_up_in_between_is_noticed(db: Db, session_id) -> None
     rows = [row["export_session_page"] for row in db.call("export_session_page", p_session_id=session_id)]
     kept = len(json.loads(rows[1] + "]}")["snapshots"])
     for snapshots, code in ((kept, None), (kept + 1, "snapshot_gone")):
-        page = json.dumps([7, snapshots, 0, -2, ""])
+        page = json.dumps([7, snapshots, 0, -2, "", 7])
         if code is None:
             assert db.call("export_session_page", p_session_id=session_id, p_page=page)
         else:

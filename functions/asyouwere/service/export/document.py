@@ -196,11 +196,13 @@ def _facts(session: dict[str, Any], snapshots: Any) -> Iterator[tuple[str, str]]
     if kept:
         first, last = _integer(kept[0].get("number")), _integer(kept[-1].get("number"))
         span = f"number {last:,}" if len(kept) == 1 else f"numbers {first:,} to {last:,}"
-        yield "Snapshots", f"{len(kept):,} kept, {span}"
+        # of very many the head has but those named here, and says how many there are
+        yield "Snapshots", f"{_integer(session.get('kept_snapshots')) or len(kept):,} kept, {span}"
     labelled = [(row, row["label"]) for row in kept if isinstance(row.get("label"), str) and row["label"]]
     if labelled:
         names = [f"{one_line(label, 60)} ({_integer(row.get('number')):,})" for row, label in labelled[-12:]]
-        more = f"{len(labelled) - 12:,} more, " if len(labelled) > 12 else ""
+        count = _integer(session.get("labelled_snapshots")) or len(labelled)
+        more = f"{count - len(names):,} more, " if count > len(names) else ""
         yield "Labels", more + ", ".join(names)
 
 

@@ -89,7 +89,7 @@ def _streamed(
 
 
 async def _pages(call: Call, *, latest_only: bool) -> AsyncGenerator[list[bytes], None]:
-    """The pages: the first begins with the document's head, all else is parts. No connection is held between two."""
+    """The pages: more of the document up to its parts (b"" once that is out), then parts. None holds a connection."""
     page: str | None = None
     while page != "null":
         rows = await call.database.chunks(
@@ -103,7 +103,9 @@ async def _pages(call: Call, *, latest_only: bool) -> AsyncGenerator[list[bytes]
 
 
 async def _json(begun: bool, pages: AsyncIterator[list[bytes]]) -> AsyncGenerator[bytes, None]:
-    async for lines in pages:
+    async for head, *lines in pages:
+        if head:
+            yield head
         if lines:
             yield (b"," if begun else b"") + b",".join(lines)
             begun = True
@@ -111,7 +113,7 @@ async def _json(begun: bool, pages: AsyncIterator[list[bytes]]) -> AsyncGenerato
 
 
 async def _markdown(writer: MarkdownWriter, pages: AsyncIterator[list[bytes]]) -> AsyncGenerator[bytes, None]:
-    async for lines in pages:
+    async for _, *lines in pages:
         yield await _in(_reading(), writer.page, [line.decode() for line in lines])
     yield await _in(_reading(), writer.closing)
 
@@ -123,11 +125,11 @@ async def _pdf(call: Call) -> ApiResponse:
     reader: Reader | None = None
     writer: PdfWriter | None = None
     async with contextlib.aclosing(_pages(call, latest_only=True)) as pages:
-        async for rows in pages:
+        async for head, *lines in pages:
             if reader is None or writer is None:
-                reader = await _in(_reading(), Reader, rows.pop(0).decode())
+                reader = await _in(_reading(), Reader, head.decode())
                 writer = PdfWriter(reader)
-            await _in(_reading(), writer.page, [line.decode() for line in rows])
+            await _in(_reading(), writer.page, [line.decode() for line in lines])
     assert reader is not None
     assert writer is not None
     body = await _in(_typesetting(), writer.closing)
