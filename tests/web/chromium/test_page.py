@@ -257,7 +257,7 @@ def test_timeline__a_label_and_a_branch(page: Page) -> None:
     page.get_by_role("button", name="Branch off").click()
 
     page.wait_for_url(lambda url: session not in url)
-    page.get_by_role("heading", name=re.compile("Branch at")).wait_for()
+    page.get_by_role("heading", name=re.compile("hello, branch at")).wait_for()
     assert "Hello!" in messages(page)[1]
 
 
@@ -270,20 +270,23 @@ def test_sessions__found_renamed_archived_deleted(page: Page) -> None:
     new_session(page, "about trains")
     listed = page.locator(".session")
 
-    page.get_by_label("Search sessions").fill("tortoise")
+    page.get_by_label("Search sessions by name").fill("tortoise")
     listed.filter(has_text="trains").wait_for(state="detached")
     page.get_by_label("More for about tortoises").click()
     page.get_by_role("menuitem", name="Rename").click()
     page.get_by_role("textbox", name="Name").fill("about old tortoises")
     page.keyboard.press("Enter")
     listed.filter(has_text="about old tortoises").wait_for()
-    page.get_by_label("Search sessions").fill("")
+    page.get_by_label("Search sessions by name").fill("")
     listed.filter(has_text="trains").wait_for()
 
     page.get_by_label("More for about old tortoises").click()
     page.get_by_role("menuitem", name="Archive").click()
     listed.filter(has_text="tortoises").wait_for(state="detached")
-    page.get_by_role("button", name="Undo").click()
+    page.get_by_label("Archived").check()
+    page.get_by_label("More for about old tortoises").click()
+    page.get_by_role("menuitem", name="Take out of the archive").click()
+    page.get_by_label("Archived").uncheck()
     listed.filter(has_text="tortoises").wait_for()
 
     page.on("dialog", lambda dialog: dialog.accept())
@@ -322,6 +325,10 @@ def test_people__what_is_shared_is_accepted_first(
     bens.locator(".invitation", has_text="for both of us").get_by_role("button", name="Accept").click()
     bens.locator(".message", has_text="Hello!").wait_for()
     assert bens.get_by_label("Message").is_disabled()
+    bens.get_by_label("Search sessions by name").fill("zzz")
+    bens.get_by_text("No session is called that.").wait_for()
+    assert bens.get_by_label("Message").is_disabled()
+    bens.get_by_role("heading", name="for both of us").wait_for()
     windows.close()
 
 
@@ -376,6 +383,35 @@ def test_page__is_for_everybody(page: Page, scheme: Any, width: int, tmp_path: P
     page.get_by_text("requests ·").wait_for()
     assert problems() == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_page__menus_on_a_phone_can_be_touched(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    new_session(page, "hello")
+
+    page.get_by_role("button", name="Sessions").click()
+    page.get_by_label("More for hello").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_role("textbox", name="Name").fill("renamed")
+    page.keyboard.press("Enter")
+    page.locator(".session", has_text="renamed").wait_for()
+    page.get_by_label("Sign in as somebody else").click()
+    page.get_by_role("menuitem", name="Sign in as Ada").click()
+    page.get_by_text("1 session came along.").wait_for()
+
+
+def test_people__signing_in_is_seen_in_the_other_tab(
+    page: Page, context: BrowserContext, visit: Callable[..., Page]
+) -> None:
+    session = new_session(page, "hello")
+    other = visit(context, f"/generate?{session}")
+
+    sign_in(page, "Ada")
+
+    other.locator(".person", has_text="Ada").wait_for()
+    other.locator(".message", has_text="Hello!").wait_for()
+    assert session in page.url  # where one was, now with what came along
+    page.locator(f".session a[href$='{session}']").wait_for()
 
 
 def test_page__by_keyboard_alone(page: Page) -> None:

@@ -2,9 +2,10 @@ import { HamburgerMenuIcon, PlusIcon } from "@radix-ui/react-icons";
 import { useFreeAgentSession, useSessions } from "asyouwere/react";
 import { useCallback, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { api, FUNCTIONS_URL, type Invitation } from "./api";
-import { Chat } from "./Chat";
+import { Chat, said } from "./Chat";
 import { Composer } from "./Composer";
 import { Drawer } from "./Drawer";
+import { useFacts } from "./facts";
 import { token, type Person } from "./people";
 import { PersonMenu } from "./PersonMenu";
 import { go, usePlace } from "./router";
@@ -26,7 +27,8 @@ export function App({ person }: { person: Person }) {
   const [invitations, setInvitations] = useState<Invitation[]>([]);
 
   const connection = useMemo(() => ({ url: FUNCTIONS_URL, token, person: person.id, environment }), [person.id]);
-  const list = useSessions({ ...connection, poll: 5_000, ...(search && { search }) });
+  const [archive, setArchive] = useState(false);
+  const list = useSessions({ ...connection, poll: 5_000, archived: archive ? "true" : "false", ...(search && { search }) });
   const agent = useFreeAgentSession({ ...connection, debounce: 1_500, ...(wanted && { session: wanted }) });
   const { session } = agent;
   const [begun, setBegun] = useState(false);
@@ -53,7 +55,7 @@ export function App({ person }: { person: Person }) {
       },
       (error: Error) => toast(error.message),
     );
-    agent.addMessage({ role: "user", content: text, id: crypto.randomUUID(), at: new Date().toISOString() });
+    agent.addMessage(said(text, person));
     setAsked(null);
     setBegun(true);
   };
@@ -64,8 +66,7 @@ export function App({ person }: { person: Person }) {
     go(made);
   }, [begun, made]);
 
-  const listed = list.sessions.find((one) => one.id === wanted);
-  const role = listed?.my_role ?? "owner";
+  const facts = useFacts(wanted, list.sessions, agent.isRestored);
   const isGone = wanted !== null && agent.error !== null && (agent.error as { status?: number }).status === 404;
 
   return (
@@ -88,16 +89,22 @@ export function App({ person }: { person: Person }) {
             <PlusIcon /> New session
           </button>
           <label className="hidden-label" htmlFor="search">
-            Search sessions
+            Search sessions by name
           </label>
-          <input id="search" className="field" type="search" placeholder="Search" value={typed} onChange={(event) => setTyped(event.target.value)} />
+          <input id="search" className="field" type="search" placeholder="Search by name" value={typed} onChange={(event) => setTyped(event.target.value)} />
+          <label className="row small quiet">
+            <input type="checkbox" checked={archive} onChange={(event) => setArchive(event.target.checked)} /> Archived
+          </label>
         </div>
         <SessionList
           list={list}
           current={wanted}
           invitations={invitations}
+          isSearching={search !== ""}
+          isArchive={archive}
           onOpen={() => setMenu(false)}
           onAccepted={(id) => {
+            setMenu(false);
             loadInvitations();
             void list.refresh();
             if (id === wanted) void agent.loadSession(id); // whoever had the address was told that there is none
@@ -137,9 +144,10 @@ export function App({ person }: { person: Person }) {
         ) : session && session.id === wanted ? (
           <Chat
             session={session}
-            name={listed?.name ?? "Untitled"}
-            mayWrite={role !== "viewer"}
-            isOwner={role === "owner"}
+            name={facts && (facts.name ?? "Untitled")}
+            person={person}
+            mayWrite={facts?.my_role !== "viewer"}
+            isOwner={facts?.my_role === "owner"}
             asked={asked?.session === wanted ? asked.turn : null}
             drawer={drawer}
             onDrawer={() => setDrawer(!drawer)}

@@ -5,6 +5,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react
 import { api } from "./api";
 import { Composer } from "./Composer";
 import { Message, Writing } from "./Messages";
+import type { Person } from "./people";
 import { Share } from "./Share";
 import { Timeline, type Past } from "./Timeline";
 import { useNow, useToast } from "./ui";
@@ -35,12 +36,24 @@ function SaveStatus({ snapshot }: { snapshot: Snapshot<unknown> }) {
   );
 }
 
+/** A message as this page writes it: who said it is shown to those whom the session is shared with. */
+export const said = (text: string, { id, name }: Person) => ({
+  role: "user",
+  content: text,
+  id: crypto.randomUUID(),
+  at: new Date().toISOString(),
+  by: id,
+  name,
+});
+
 const NO_MESSAGES: AgentMessage[] = [];
 
 /** One session: what was said, the answer in the making, and where one writes. */
 export function Chat(props: {
   session: Session;
-  name: string;
+  /** What it is called; null until that is known. */
+  name: string | null;
+  person: Person;
   mayWrite: boolean;
   isOwner: boolean;
   /** A turn that was begun elsewhere, to be followed at once. */
@@ -56,6 +69,7 @@ export function Chat(props: {
   const [past, setPast] = useState<Past | null>(null);
   const [timeline, setTimeline] = useState(false);
   const [sharing, setSharing] = useState(false);
+  const [isOwed, setOwed] = useState(false); // a question that could not be asked yet
 
   const shown = past?.state ?? snapshot.state;
   const messages = Array.isArray(shown["messages"]) ? (shown["messages"] as AgentMessage[]) : NO_MESSAGES;
@@ -72,17 +86,25 @@ export function Chat(props: {
     try {
       await session.saveNow();
       await api.answer(session.id, id);
+      setOwed(false);
       follow(id);
     } catch (error) {
-      toast((error as Error).message || "The question is kept here, and sent when the server is there again.");
+      const isAway = (error as { status?: number }).status === 0;
+      setOwed(isAway);
+      toast(isAway ? "The server can't be reached. It is kept here, and asked when the server is there again." : (error as Error).message);
     }
   }, [session, follow, toast]);
 
   const send = (text: string): void => {
     setPast(null);
-    session.append("/messages", [{ role: "user", content: text, id: crypto.randomUUID(), at: new Date().toISOString() }]);
+    session.append("/messages", [said(text, props.person)]);
     void ask();
   };
+  const { offline, waiting } = snapshot.status;
+  const isBack = isOwed && !offline && waiting.changes === 0;
+  useEffect(() => {
+    if (isBack) void ask();
+  }, [isBack, ask]);
 
   const last = messages.at(-1);
   const isUnanswered = !past && props.mayWrite && last?.role === "user" && !isWriting && snapshot.status.isRestored;
@@ -91,9 +113,16 @@ export function Chat(props: {
   const scroller = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
   const length = (isWriting ? turn.text.length : 0) + messages.length;
-  useLayoutEffect(() => {
+  const toEnd = (): void => {
     if (isAtEnd.current && scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
-  }, [length, session]);
+  };
+  useLayoutEffect(toEnd, [length, session]);
+  // heights are known late: of messages off the screen when they are shown, of the window when a keyboard comes up
+  useEffect(() => {
+    const observer = new ResizeObserver(toEnd);
+    for (const one of [scroller.current, scroller.current?.firstElementChild]) if (one) observer.observe(one);
+    return () => observer.disconnect();
+  }, [session]);
   useEffect(() => {
     isAtEnd.current = true;
     setPast(null);
@@ -106,7 +135,7 @@ export function Chat(props: {
         <button className="button plain icon only-narrow" aria-label="Sessions" onClick={props.onMenu}>
           <HamburgerMenuIcon />
         </button>
-        <h1>{props.name}</h1>
+        <h1>{props.name ?? ""}</h1>
         <SaveStatus snapshot={snapshot} />
         <button
           className="button plain"
@@ -140,7 +169,7 @@ export function Chat(props: {
       >
         <ul className="messages">
           {messages.map((message, place) => (
-            <Message key={message.id ?? place} message={message} />
+            <Message key={message.id ?? place} message={message} me={props.person.id} />
           ))}
           {isWriting && <Writing text={turn.text} chunks={turn.chunks} />}
           {isUnanswered && !answer.isRunning && (
@@ -152,11 +181,24 @@ export function Chat(props: {
           )}
         </ul>
       </div>
-      {timeline && <Timeline session={session} number={snapshot.number} mayWrite={props.mayWrite} past={past} onLook={setPast} />}
-      {!past && (
+      {timeline && <Timeline session={session} name={props.name ?? "Untitled"} number={snapshot.number} mayWrite={props.mayWrite} past={past} onLook={setPast} />}
+      {past ? (
+        <p className="looking-back">
+          You are looking at version {past.number}.
+          <button
+            className="button"
+            onClick={() => {
+              setTimeline(false);
+              setPast(null);
+            }}
+          >
+            Back to now
+          </button>
+        </p>
+      ) : (
         <Composer
           name={session.id}
-          placeholder={props.mayWrite ? "Write a message" : "You may read this session"}
+          placeholder={!props.mayWrite ? "You may read this session" : answer.isRunning ? "Send it when the answer is there" : "Write a message"}
           disabled={!props.mayWrite}
           isRunning={answer.isRunning}
           onSend={send}

@@ -29,15 +29,17 @@ const NOTES: Record<string, string> = {
 };
 
 /** One message. The same object is the same picture: a long conversation costs nothing when one is added. */
-export const Message = memo(function Message({ message }: { message: AgentMessage }) {
+export const Message = memo(function Message({ message, me }: { message: AgentMessage; me: string }) {
   const content = typeof message.content === "string" ? message.content : JSON.stringify(message.content);
-  const isMine = message.role === "user";
+  const isPerson = message.role === "user";
+  const isMine = isPerson && (message["by"] === undefined || message["by"] === me);
+  const who = isMine ? "You" : isPerson ? String(message["name"] ?? "Somebody") : "Agent";
   const status = typeof message["status"] === "string" ? NOTES[message["status"]] : undefined;
   return (
-    <li className="message" data-role={isMine ? "user" : "assistant"}>
-      <span className={isMine ? "hidden-label" : "who"}>{isMine ? "You said:" : "Agent"}</span>
+    <li className="message" data-role={isMine ? "user" : isPerson ? "other" : "assistant"}>
+      <span className={isMine ? "hidden-label" : "who"}>{isMine ? "You said:" : who}</span>
       {Array.isArray(message["tools"]) && <Tools tools={message["tools"] as unknown as Tool[]} />}
-      {isMine ? content : <Markdown text={content} />}
+      {isPerson ? content : <Markdown text={content} />}
       {status && <p className="note">{[status, message["error"]].filter(Boolean).join(" ")}</p>}
     </li>
   );
@@ -50,8 +52,7 @@ export function Writing({ text, chunks }: { text: string; chunks: readonly Json[
     <li className="message" data-role="assistant" aria-busy="true">
       <span className="who">Agent</span>
       <Tools tools={tools} />
-      {text ? <Markdown text={text} /> : null}
-      <span className="writing" aria-label="writing" role="img" />
+      {text ? <Markdown text={text} /> : <span className="writing" aria-label="writing" role="img" />}
     </li>
   );
 }

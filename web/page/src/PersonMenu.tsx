@@ -13,9 +13,11 @@ export function PersonMenu() {
   const become = async (name: string | null): Promise<void> => {
     try {
       const code = me?.guest && name ? await api.offer().catch(() => null) : null;
-      await signIn(name);
-      const taken = code ? (await api.claim(code)).sessions : 0;
-      go(null);
+      let taken = 0;
+      await signIn(name, async (bearer) => {
+        if (code) taken = (await api.claim(code, bearer)).sessions;
+      });
+      if (!taken) go(null); // what came along stays where it is
       if (taken) toast(`${taken} ${taken === 1 ? "session came" : "sessions came"} along.`);
     } catch (error) {
       toast((error as Error).message);

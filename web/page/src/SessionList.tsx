@@ -9,7 +9,7 @@ import { Ask, useNow, useToast } from "./ui";
 type Listed = Sessions["sessions"][number];
 
 /** The person's sessions: found, opened, renamed, archived, deleted; and what others offer to share. */
-export function SessionList(props: { list: Sessions; current: string | null; invitations: Invitation[]; onOpen(): void; onAccepted(session: string): void }) {
+export function SessionList(props: { list: Sessions; current: string | null; invitations: Invitation[]; isSearching: boolean; isArchive: boolean; onOpen(): void; onAccepted(session: string): void }) {
   const { list, current, invitations } = props;
   const toast = useToast();
   const now = useNow(30);
@@ -81,6 +81,7 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
                       <DropdownMenu.Item
                         className="menu-item"
                         onSelect={() => {
+                          if (props.isArchive) return attempt(list.change(one.id, { archived: false }), "It is among the others again.");
                           leave(one.id);
                           attempt(
                             list.change(one.id, { archived: true }).then(() =>
@@ -89,7 +90,7 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
                           );
                         }}
                       >
-                        <ArchiveIcon /> Archive
+                        <ArchiveIcon /> {props.isArchive ? "Take out of the archive" : "Archive"}
                       </DropdownMenu.Item>
                       <DropdownMenu.Item
                         className="menu-item danger"
@@ -125,7 +126,11 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
             </button>
           </li>
         )}
-        {!list.isLoading && list.sessions.length === 0 && <li className="quiet small">Nothing here yet.</li>}
+        {!list.isLoading && list.sessions.length === 0 && (
+          <li className="quiet small empty">
+            {props.isSearching ? "No session is called that." : list.error ? "The server can't be reached." : "Nothing here yet."}
+          </li>
+        )}
       </ul>
       <Ask
         title="Rename"

@@ -27,6 +27,7 @@ export function Share(props: { session: string; open: boolean; onClose(): void }
       (error: Error) => toast(error.message),
     );
   };
+  const invitable = others.filter((one) => one.id !== me?.id && !members.some((member) => member.user_id === one.id));
   const nameOf = (id: string): string => others.find((one) => one.id === id)?.name ?? "Somebody";
 
   return (
@@ -47,19 +48,17 @@ export function Share(props: { session: string; open: boolean; onClose(): void }
         ))}
       </ul>
       {me?.guest && <p className="quiet small">You are a guest: sign in first, so that others know who invites them.</p>}
-      <div className="row">
+      <div className="row" hidden={invitable.length === 0}>
         <label htmlFor="role">as</label>
         <select id="role" className="field" style={{ width: "auto" }} value={role} onChange={(event) => setRole(event.target.value as typeof role)}>
           <option value="editor">editor</option>
           <option value="viewer">viewer</option>
         </select>
-        {others
-          .filter((one) => one.id !== me?.id && !members.some((member) => member.user_id === one.id))
-          .map((one) => (
-            <button key={one.id} className="button accent" onClick={() => attempt(api.invite(session, one.id, role), `${one.name} is invited.`)}>
-              Invite {one.name}
-            </button>
-          ))}
+        {invitable.map((one) => (
+          <button key={one.id} className="button accent" onClick={() => attempt(api.invite(session, one.id, role), `${one.name} is invited.`)}>
+            Invite {one.name}
+          </button>
+        ))}
       </div>
     </Dialog>
   );

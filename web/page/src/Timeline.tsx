@@ -37,24 +37,33 @@ const brief = (value: unknown): string => {
 };
 
 /** A slider over all versions: what changed at each, and ways back. Nothing that came later is lost by going back. */
-export function Timeline(props: { session: Session; number: number; mayWrite: boolean; past: Past | null; onLook(past: Past | null): void }) {
+export function Timeline(props: { session: Session; name: string; number: number; mayWrite: boolean; past: Past | null; onLook(past: Past | null): void }) {
   const { session, number, onLook } = props;
   const toast = useToast();
   const now = useNow(30);
-  const [kept, setKept] = useState<Kept[]>([]);
+  const [kept, setKept] = useState<Kept[] | null>(null);
+  const [failed, setFailed] = useState<string | null>(null);
   const [place, setPlace] = useState<number | null>(null);
   const [differences, setDifferences] = useState<Difference[] | null>(null);
   const [labelling, setLabelling] = useState(false);
 
   const load = useCallback(() => {
-    allOf(session).then(setKept, (error: Error) => toast(error.message));
-  }, [session, toast]);
+    allOf(session).then(
+      (all) => {
+        setKept(all);
+        setFailed(null);
+      },
+      (error: { status?: number; message: string }) =>
+        setFailed(error.status === 0 ? "The server can't be reached: the versions are shown when it is there." : error.message),
+    );
+  }, [session]);
   useEffect(load, [load, number]);
 
-  const last = kept.length - 1;
+  const all = kept ?? [];
+  const last = all.length - 1;
   const at = Math.min(place ?? last, last);
-  const chosen = kept[at];
-  const before = kept[at - 1];
+  const chosen = all[at];
+  const before = all[at - 1];
   const isLatest = at === last;
 
   useEffect(() => {
@@ -90,7 +99,7 @@ export function Timeline(props: { session: Session; number: number; mayWrite: bo
     }
   };
 
-  if (!chosen) return <section className="timeline quiet">Nothing has been saved yet.</section>;
+  if (!chosen) return <section className="timeline quiet">{failed ?? (kept ? "Nothing has been saved yet." : "…")}</section>;
   return (
     <section className="timeline" aria-label="Timeline">
       <div className="row">
@@ -122,9 +131,9 @@ export function Timeline(props: { session: Session; number: number; mayWrite: bo
           <button
             className="button"
             onClick={() =>
-              void session.fork({ number: chosen.number, name: `Branch at ${chosen.number}` }).then(
+              void session.fork({ number: chosen.number, name: `${props.name.slice(0, 60)}, branch at ${chosen.number}` }).then(
                 (branch) => {
-                  toast("A branch: this session stays as it is.");
+                  toast("This is the branch; the session that it comes from stays as it is.");
                   go(branch.id);
                 },
                 (error: Error) => toast(error.message),
@@ -143,7 +152,7 @@ export function Timeline(props: { session: Session; number: number; mayWrite: bo
           <Slider.Thumb className="slider-thumb" aria-label="Version" aria-valuetext={`Version ${chosen.number}, ${formatTimeAgo(chosen.created_at, now)}`} />
         </Slider.Root>
         <div className="ticks" aria-hidden="true">
-          {kept.map((one, index) => one.label && <i key={one.number} title={one.label} style={{ left: `${(index / Math.max(last, 1)) * 100}%` }} />)}
+          {all.map((one, index) => one.label && <i key={one.number} title={one.label} style={{ left: `${(index / Math.max(last, 1)) * 100}%` }} />)}
         </div>
       </div>
       <ul className="differences" aria-label="What changed" aria-live="polite">

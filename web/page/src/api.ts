@@ -1,5 +1,6 @@
 /** What the page asks of the functions besides what the package does: sharing, and starting the agent. */
 
+import type { Facts } from "./facts";
 import { signedIn, token } from "./people";
 import { recordedFetch } from "./traffic";
 
@@ -17,13 +18,17 @@ export class ApiError extends Error {
   }
 }
 
-async function ask<T>(url: string, method: string, body?: unknown): Promise<T> {
-  const send = async (fresh: boolean): Promise<Response> =>
-    recordedFetch(url, {
+async function ask<T>(url: string, method: string, body?: unknown, bearer?: string): Promise<T> {
+  const send = async (fresh: boolean): Promise<Response> => {
+    const init = {
       method,
-      headers: { Authorization: `Bearer ${await token(fresh)}`, ...(body !== undefined && { "Content-Type": "application/json" }) },
+      headers: { Authorization: `Bearer ${bearer ?? (await token(fresh))}`, ...(body !== undefined && { "Content-Type": "application/json" }) },
       ...(body !== undefined && { body: JSON.stringify(body) }),
+    };
+    return recordedFetch(url, init).catch(() => {
+      throw new ApiError("network", 0, "The server can't be reached. What you wrote is kept here.", {});
     });
+  };
   let response = await send(false);
   if (response.status === 401) response = await send(true);
   const answer = (await response.json().catch(() => ({}))) as Record<string, unknown>;
@@ -53,6 +58,7 @@ export const api = {
   /** Asks the agent on this machine to answer; resolves when it has begun. */
   answer: (session: string, turn: string) => ask<{ id: string }>("/page/answer", "POST", { session, turn }),
   rename: (session: string, name: string) => functions("PATCH", of(session), { name }),
+  facts: (session: string) => functions<Facts>("GET", of(session)),
   members: async (session: string) => (await functions<{ members: Member[] }>("GET", `${of(session)}/members`)).members,
   invite: (session: string, user: string, role: "viewer" | "editor") =>
     functions("PUT", `${of(session)}/members/${encodeURIComponent(user)}`, { role }),
@@ -62,6 +68,7 @@ export const api = {
   invitations: async () => (await functions<{ invitations: Invitation[] }>("GET", "sessions/invitations")).invitations,
   accept: (session: string) => functions("POST", `${of(session)}/invitation`, {}),
   offer: async () => (await functions<{ code: string }>("POST", "sessions/offer", {})).code,
-  claim: (code: string) => functions<{ sessions: number }>("POST", "sessions/claim", { code }),
+  /** Takes over what a code stands for, as whom this token is. */
+  claim: (code: string, bearer: string) => ask<{ sessions: number }>(`${FUNCTIONS_URL}/sessions/claim`, "POST", { code }, bearer),
 };
 

@@ -45,8 +45,13 @@ async function ask(who: Remembered): Promise<SignedIn> {
   return { person: told.user, people: told.people, token: told.token, expiresAt: told.expires_at * 1000 };
 }
 
-async function enter(who: Remembered): Promise<SignedIn> {
+const elsewhere = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("asyouwere-page");
+// Another tab has signed in as somebody: this one shows the same person's sessions.
+elsewhere?.addEventListener("message", ({ data }) => data !== current?.person.id && location.reload());
+
+async function enter(who: Remembered, prepare?: (token: string) => Promise<void>): Promise<SignedIn> {
   const entered = await ask(who);
+  await prepare?.(entered.token);
   await remember(entered.person.guest ? { guest: entered.person.id } : who);
   current = entered;
   for (const listener of listeners) listener();
@@ -57,7 +62,7 @@ async function enter(who: Remembered): Promise<SignedIn> {
 export async function token(fresh = false): Promise<string> {
   if (!fresh && current && current.expiresAt - EARLY > Date.now()) return current.token;
   signingIn ??= remembered()
-    .then(enter)
+    .then((who) => enter(who))
     .finally(() => (signingIn = null));
   return (await signingIn).token;
 }
@@ -68,9 +73,10 @@ export async function signedIn(): Promise<Person> {
   return current!.person;
 }
 
-/** Sign in as a demo user, or as a new guest. */
-export async function signIn(user: string | null): Promise<void> {
-  await enter(user === null ? { guest: null } : { user });
+/** Sign in as a demo user, or as a new guest. `prepare`: done with the new token, before anybody sees the new person. */
+export async function signIn(user: string | null, prepare?: (token: string) => Promise<void>): Promise<void> {
+  const { person } = await enter(user === null ? { guest: null } : { user }, prepare);
+  elsewhere?.postMessage(person.id);
 }
 
 const NOBODY: { me: Person | null; others: Person[] } = { me: null, others: [] };

@@ -1,5 +1,6 @@
 /** Small parts that several places use. */
 
+import { Cross1Icon } from "@radix-ui/react-icons";
 import { Dialog as RadixDialog } from "radix-ui";
 import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 
@@ -10,9 +11,14 @@ export function Dialog(props: { title: string; about?: string; open: boolean; on
       <RadixDialog.Portal>
         {props.open && <div className="shade" aria-hidden="true" />}
         <RadixDialog.Content className="dialog" aria-describedby={props.about ? undefined : ""}>
-          <RadixDialog.Title asChild>
-            <h2>{props.title}</h2>
-          </RadixDialog.Title>
+          <div className="row" style={{ justifyContent: "space-between" }}>
+            <RadixDialog.Title asChild>
+              <h2>{props.title}</h2>
+            </RadixDialog.Title>
+            <RadixDialog.Close className="button plain icon" aria-label="Close">
+              <Cross1Icon />
+            </RadixDialog.Close>
+          </div>
           {props.about && <RadixDialog.Description className="quiet">{props.about}</RadixDialog.Description>}
           {props.children}
         </RadixDialog.Content>
