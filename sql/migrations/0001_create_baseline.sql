@@ -2536,6 +2536,55 @@ comment on function asyouwere.what_stands is
     'Of conditions: what is there at a number (2147483646: the latest) and is not younger than another.';
 revoke execute on function asyouwere.what_stands from public;
 
+create function asyouwere.standing_size(
+    p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows
+) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    -- by the sizes that are kept with the parts: no body is read
+    return (
+        select coalesce(sum(b.size), 0)
+        from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
+            select q.path from asyouwere.parts_at(p_session, p_at) q
+            where q.path = g.path and q.item = -1 and q.since <= p_before
+            offset 0
+        ) p cross join lateral (
+            select sum(q.size) as size from asyouwere.parts_at(p_session, p_at) q
+            where q.path >= p.path and q.path < asyouwere.path_end(p.path)
+            offset 0
+        ) b
+        where g.op = 'add');
+end;
+$$;
+comment on function asyouwere.standing_size is
+    'The bytes of what stands at the addresses of add rows, with all that is in it.';
+revoke execute on function asyouwere.standing_size from public;
+
+create function asyouwere.pay_for_standing(
+    p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows, p_ids text[]
+) returns asyouwere.standing[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_standing asyouwere.standing[];
+begin
+    if 'add' = any (p_rows.ops) then
+        -- before it is put together
+        perform asyouwere.charge_answer(asyouwere.standing_size(p_session, p_at, p_before, p_rows));
+    end if;
+    v_standing := array(
+        select s from asyouwere.what_stands(p_session, p_at, p_before, p_rows, p_ids) s);
+    perform asyouwere.charge_answer((
+        select sum(octet_length(s.value)) from unnest(v_standing) s where s.op = 'once'));
+    return v_standing;
+end;
+$$;
+comment on function asyouwere.pay_for_standing is
+    'what_stands(), with a token taken for every MB of it. Raises rate_limited.';
+revoke execute on function asyouwere.pay_for_standing from public;
+
 create function asyouwere.standing_text(p_standing asyouwere.standing[]) returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -2911,9 +2960,9 @@ begin
             v_result := asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
             if v_conditional and v_result.size_bytes is not null then
                 -- what stood then is there still, at that number, and older than what the save wrote
-                v_result.existing := asyouwere.standing_text(array(
-                    select s from asyouwere.what_stands(v_session.internal_id, v_result.number,
-                        v_result.number - v_result.created::int, v_rows, asyouwere.ids_of_items(v_rows)) s));
+                v_result.existing := asyouwere.standing_text(asyouwere.pay_for_standing(
+                    v_session.internal_id, v_result.number, v_result.number - v_result.created::int,
+                    v_rows, asyouwere.ids_of_items(v_rows)));
             end if;
             return v_result;
         end if;
@@ -2954,9 +3003,8 @@ begin
     end if;
     if v_conditional then
         v_ids := asyouwere.ids_of_items(v_conditions);
-        v_standing := array(
-            select s from asyouwere.what_stands(
-                v_session.internal_id, 2147483646, v_session.latest_number, v_conditions, v_ids) s);
+        v_standing := asyouwere.pay_for_standing(
+            v_session.internal_id, 2147483646, v_session.latest_number, v_conditions, v_ids);
         v_rows := asyouwere.rows_and(v_rows, asyouwere.conditional_writes(v_conditions, v_ids, v_standing));
     end if;
 
@@ -6774,6 +6822,21 @@ comment on function asyouwere.refuse_second_large is
     'Marks the caller as busy with something large till the end of the transaction. Raises rate_limited if another '
     'call of the caller''s is.';
 revoke execute on function asyouwere.refuse_second_large from public;
+
+create function asyouwere.charge_answer(p_bytes bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- a save that writes nothing costs nothing, but others wait for its session while the answer is made
+    if p_bytes >= 1024 * 1024 then
+        perform asyouwere.refuse_second_large();
+        perform asyouwere.charge(p_bytes / (1024 * 1024));
+    end if;
+end;
+$$;
+comment on function asyouwere.charge_answer is
+    'Takes a token for every MB that a save answers, and makes those of 1 MB one at a time. Raises rate_limited.';
+revoke execute on function asyouwere.charge_answer from public;
 
 create function asyouwere.charge_save(p_session public.free_agent_sessions,
     p_written_bytes bigint) returns int

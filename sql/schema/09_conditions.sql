@@ -154,6 +154,55 @@ comment on function asyouwere.what_stands is
     'Of conditions: what is there at a number (2147483646: the latest) and is not younger than another.';
 revoke execute on function asyouwere.what_stands from public;
 
+create function asyouwere.standing_size(
+    p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows
+) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off
+as $$
+begin
+    -- by the sizes that are kept with the parts: no body is read
+    return (
+        select coalesce(sum(b.size), 0)
+        from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
+            select q.path from asyouwere.parts_at(p_session, p_at) q
+            where q.path = g.path and q.item = -1 and q.since <= p_before
+            offset 0
+        ) p cross join lateral (
+            select sum(q.size) as size from asyouwere.parts_at(p_session, p_at) q
+            where q.path >= p.path and q.path < asyouwere.path_end(p.path)
+            offset 0
+        ) b
+        where g.op = 'add');
+end;
+$$;
+comment on function asyouwere.standing_size is
+    'The bytes of what stands at the addresses of add rows, with all that is in it.';
+revoke execute on function asyouwere.standing_size from public;
+
+create function asyouwere.pay_for_standing(
+    p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows, p_ids text[]
+) returns asyouwere.standing[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_standing asyouwere.standing[];
+begin
+    if 'add' = any (p_rows.ops) then
+        -- before it is put together
+        perform asyouwere.charge_answer(asyouwere.standing_size(p_session, p_at, p_before, p_rows));
+    end if;
+    v_standing := array(
+        select s from asyouwere.what_stands(p_session, p_at, p_before, p_rows, p_ids) s);
+    perform asyouwere.charge_answer((
+        select sum(octet_length(s.value)) from unnest(v_standing) s where s.op = 'once'));
+    return v_standing;
+end;
+$$;
+comment on function asyouwere.pay_for_standing is
+    'what_stands(), with a token taken for every MB of it. Raises rate_limited.';
+revoke execute on function asyouwere.pay_for_standing from public;
+
 create function asyouwere.standing_text(p_standing asyouwere.standing[]) returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$

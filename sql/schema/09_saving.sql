@@ -243,9 +243,9 @@ begin
             v_result := asyouwere.replay_save(v_session, v_earlier, v_content, p_base);
             if v_conditional and v_result.size_bytes is not null then
                 -- what stood then is there still, at that number, and older than what the save wrote
-                v_result.existing := asyouwere.standing_text(array(
-                    select s from asyouwere.what_stands(v_session.internal_id, v_result.number,
-                        v_result.number - v_result.created::int, v_rows, asyouwere.ids_of_items(v_rows)) s));
+                v_result.existing := asyouwere.standing_text(asyouwere.pay_for_standing(
+                    v_session.internal_id, v_result.number, v_result.number - v_result.created::int,
+                    v_rows, asyouwere.ids_of_items(v_rows)));
             end if;
             return v_result;
         end if;
@@ -286,9 +286,8 @@ begin
     end if;
     if v_conditional then
         v_ids := asyouwere.ids_of_items(v_conditions);
-        v_standing := array(
-            select s from asyouwere.what_stands(
-                v_session.internal_id, 2147483646, v_session.latest_number, v_conditions, v_ids) s);
+        v_standing := asyouwere.pay_for_standing(
+            v_session.internal_id, 2147483646, v_session.latest_number, v_conditions, v_ids);
         v_rows := asyouwere.rows_and(v_rows, asyouwere.conditional_writes(v_conditions, v_ids, v_standing));
     end if;
 

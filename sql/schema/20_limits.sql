@@ -162,6 +162,21 @@ comment on function asyouwere.refuse_second_large is
     'call of the caller''s is.';
 revoke execute on function asyouwere.refuse_second_large from public;
 
+create function asyouwere.charge_answer(p_bytes bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- a save that writes nothing costs nothing, but others wait for its session while the answer is made
+    if p_bytes >= 1024 * 1024 then
+        perform asyouwere.refuse_second_large();
+        perform asyouwere.charge(p_bytes / (1024 * 1024));
+    end if;
+end;
+$$;
+comment on function asyouwere.charge_answer is
+    'Takes a token for every MB that a save answers, and makes those of 1 MB one at a time. Raises rate_limited.';
+revoke execute on function asyouwere.charge_answer from public;
+
 create function asyouwere.charge_save(p_session public.free_agent_sessions,
     p_written_bytes bigint) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp

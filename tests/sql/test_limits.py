@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.support.database import SERVICE, Db
+from tests.support.database import SERVICE, Db, Row
 
 SIXTEEN = 16
 
@@ -93,6 +93,61 @@ def test_rate__says_how_long_to_wait_and_passes_then(db: Db) -> None:
         assert json.loads(refused.value.diag.message_detail) == {"retry_after": 1}
         db.superuser.execute("update asyouwere.rate_buckets set filled_at = filled_at - interval '1 second'")
         assert db.save(session_id, {"n": 2})["number"] == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "cost"),
+    [
+        ({"big": "x" * 2_500_000}, {"add": {"/big": 1}}, 2),
+        ({"big": {f"k{n}": "x" * 400_000 for n in range(8)}}, {"add": {"/big": 1}}, 3),
+        ({"big": ["x" * 400_000] * 8}, {"add": {"/big": 1}}, 3),
+        ({"a": "x" * 700_000, "b": "x" * 700_000, "c": "x" * 3_000_000}, {"add": {"/a": 1, "/b": 1}}, 1),
+        (
+            {"l": [{"id": n, "x": "x" * 700_000} for n in range(6)]},
+            {"append_once": {"/l": {"by": "id", "items": [{"id": 1}, {"id": 3}, {"id": 4}, {"id": 5}]}}},
+            2,
+        ),
+        ({"a": "x" * 900_000, "big": "x" * 3_000_000}, {"add": {"/a": 1}}, 0),
+    ],
+    ids=["a value", "an object", "a list", "several", "items", "less than 1 MB"],
+)
+def test_rate__what_stands_and_is_answered_is_paid_for(db: Db, stored: Row, asked: Row, cost: int) -> None:
+    """A token each MB, also when the same key asks again."""
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, stored)
+        (first,) = db.call(
+            "create_session_snapshot", p_session_id=session_id, p_changes=asked, p_idempotency_key="k"
+        )
+        limit(db, writes_per_second=0.001, writes_at_once=20)
+        for key in (None, "k"):
+            db.superuser.execute("update asyouwere.rate_buckets set tokens = 20, ahead = 0, filled_at = now()")
+            arguments = {"p_session_id": session_id, "p_changes": asked, "p_idempotency_key": key}
+            (row,) = db.call("create_session_snapshot", **arguments)
+            assert (row["number"], row["replayed"], row["created"]) == (first["number"], key is not None, False)
+            assert row["existing"]
+            (left,) = db.superuser.execute("select round(tokens) as n from asyouwere.rate_buckets").fetchall()
+            assert 20 - left["n"] == cost
+            db.superuser.execute("update asyouwere.rate_buckets set tokens = 0.5, filled_at = now()")
+            if cost:
+                with db.refuses("rate_limited"):
+                    db.call("create_session_snapshot", **arguments)
+            else:
+                assert db.call("create_session_snapshot", **arguments)
+
+
+def test_rate__large_answers_of_what_stands_are_one_at_a_time(db: Db) -> None:
+    sessions = [db.session("ada") for _ in range(2)]
+    with db.acting_as("ada"):
+        for session_id in sessions:
+            db.save(session_id, {"big": "x" * 2_000_000})
+    asked = {"p_changes": {"add": {"/big": 1}}}
+    busy, other = db.connect_as("ada"), db.connect_as("ada")
+    with busy.transaction():
+        db.call("create_session_snapshot", busy, p_session_id=sessions[0], **asked)
+        with db.refuses("rate_limited"):
+            db.call("create_session_snapshot", other, p_session_id=sessions[1], **asked)
+    assert db.call("create_session_snapshot", other, p_session_id=sessions[1], **asked)[0]["existing"]
 
 
 def test_rate__one_person_s_bucket_is_no_one_else_s(db: Db) -> None:
