@@ -429,9 +429,9 @@ def test_columns__are_those_of_the_catalog(db: Db) -> None:
             for name, kind in returned[function].items()
             if name not in private
         }, function
-    # what no handler calls; the last two are relationships for PostgREST's embeds
+    # what no handler calls; the last three are relationships for PostgREST's embeds
     never_called = {"get_snapshot", "get_latest_snapshot", "create_session_snapshot"}
-    never_called |= {"free_agent_sessions", "session_messages"}
+    never_called |= {"free_agent_sessions", "session_messages", "session_snapshots"}
     with_json = {f for f, kinds in returned.items() if {"json", "jsonb"} & set(kinds.values())}
     assert with_json - never_called == set(columns.SELECT)
 

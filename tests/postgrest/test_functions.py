@@ -126,6 +126,7 @@ def test_refusals__every_code_of_the_readme_is_tried_here() -> None:
     elsewhere |= {"invitation_not_found", "offer_not_found"}  # by the matrix, above
     elsewhere.add("snapshot_exists")  # tests/functions/test_history.py
     elsewhere |= {"turn_not_found", "turn_running", "turn_over", "turn_gap"}  # tests/sql/test_turns.py
+    elsewhere.add("internal")  # tests/sql/test_large_sessions.py
     here = {
         "session_not_found",
         "forbidden",
