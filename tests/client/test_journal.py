@@ -181,14 +181,14 @@ async def test_conflict__mine_stands_and_the_app_is_told(place: Place) -> None:
         await one.save_now()
         await two.refresh()
         await three.refresh()
-        two.on("conflict", lambda event: heard.extend(event.data["doubts"]))
+        two.on("conflict", lambda event: heard.append(event.data["doubts"]))
         one.state["topic"] = "rain"
         two.state["topic"] = "snow"
         three.state["topic"] = "fog"
         await one.save_now()
         await two.save_now()
         assert two.state["topic"] == "snow"
-        assert heard == [{"address": "/topic", "base": "tea", "mine": "snow", "theirs": "rain"}]
+        assert heard == [[{"address": "/topic", "base": "tea", "mine": "snow", "theirs": "rain"}]]
         await three.save_now()
         assert three.state["topic"] == "snow"
 

@@ -135,3 +135,12 @@ async def test_transport_for__what_makes_no_sense(caplog: pytest.LogCaptureFixtu
     await transport_for(Options(url="http://example.org/functions/v1"), None).close()
     assert "in clear" in caplog.text
     assert "secret" not in repr(Options(url="postgresql://u:secret@h/d", token="secret", api_key="secret"))
+
+
+async def test_open__an_address_without_the_path_of_the_functions_says_so(home: Place) -> None:
+    bare = home.options["url"].removesuffix("/functions/v1")
+    assert bare != home.options["url"]
+    for url in (bare, bare + "/"):
+        with pytest.raises(NotFound, match="ends in /functions/v1"):
+            async with home.open(url=url):
+                pass

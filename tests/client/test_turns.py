@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace as Object
 from typing import Any
@@ -129,6 +131,47 @@ async def test_turn__taken_for_dead_writes_nothing_more(home: Place) -> None:
         with pytest.raises(Conflicting) as refused:
             await late()
         assert refused.value.code == "turn_over"
+
+
+KILLED = """
+import os, signal, sys, anyio, asyouwere
+
+async def main():
+    async with asyouwere.open(sys.argv[1], token=sys.argv[2], key="chat", journal=sys.argv[3], poll=None) as session:
+        async with session.turn() as turn:
+            for number in range(int(sys.argv[4])):
+                await turn.write(f"w{number} ")
+                await anyio.sleep(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("words", [0, 1, 43])
+async def test_turn__of_a_killed_process_is_ended_whole_before_the_next(home: Place, words: int) -> None:
+    options = home.options
+    command = [options["url"], options["token"], str(options["journal"]), str(words)]
+    killed = await anyio.run_process([sys.executable, "-c", KILLED, *command], check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    async with home.open() as session:
+        async with session.turn() as turn:
+            await turn.write("next")
+        *whole, after = session.state["messages"]
+        assert [message["content"] for message in whole] == ["".join(f"w{i} " for i in range(words))] * (words > 0)
+        assert all(message["status"] == "failed" for message in whole)
+        assert after["content"] == "next"
+
+
+async def test_turn__of_a_killed_process_whose_ending_was_cut_off_is_ended_by_the_next(home: Place) -> None:
+    options = home.options
+    command = [options["url"], options["token"], str(options["journal"]), "3"]
+    await anyio.run_process([sys.executable, "-c", KILLED, *command], check=False)
+    async with home.open():
+        pass  # left at once
+    async with home.open() as session, session.turn() as turn:
+        await turn.write("next")
+        assert session.state["messages"][0]["content"] == "w0 w1 w2 "
 
 
 CHUNKS: list[tuple[Any, str]] = [

@@ -29,7 +29,7 @@ from asyouwere.client.tracked import plain
 from asyouwere.client.transport import Row, Transport
 from asyouwere.client.turns import end_for
 from asyouwere.client.waking import backoff
-from asyouwere.errors import AsYouWereError, NotFound
+from asyouwere.errors import AsYouWereError, NotFound, from_code
 from asyouwere.postgres.encryption import encrypted_or_here
 from asyouwere.state.exact_json import encode
 from asyouwere.state.rebasing import Doubt
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "Options"]
 
 _LOG: Final = logging.getLogger("asyouwere")
+_BARE: Final = "The address has no path; that of the functions ends in /functions/v1."
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,12 @@ class Opening:
         sync.version = options.version
         if options.version is not None:
             await self._brought_up(sync, options.version)
+
+        def let_go() -> None:
+            for turn in sync.endings:  # closed before they were ended: the next one that is opened does it
+                journal.end_turn(turn, is_saved=False)
+
+        stack.callback(let_go)
         group = Background()
         await group.open()
         stack.push_async_callback(group.close)
@@ -161,6 +168,7 @@ class Opening:
         elif row.get("expired_at") is not None:
             events.tell("expired", session=session_id)
         for turn, chunks in journal.adopt_turns(session_id).items():
+            sync.endings[turn] = anyio.Event()  # before the app can begin one
             group.start_soon(end_for, sync, turn, chunks)
         for client in journal.unreadable:
             events.tell("error", code="journal_record", record=client)
@@ -240,6 +248,8 @@ class Opening:
             return {"id": known, "key": options.key, "is_offline": True}
         except NotFound as exc:
             if exc.code != "session_not_found":
+                if urlsplit(options.url).path in ("", "/"):
+                    raise from_code(exc.code, f"{exc} {_BARE}") from exc
                 raise
             if options.on_expired == "stop":
                 raise Expired from exc

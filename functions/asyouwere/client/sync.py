@@ -92,6 +92,8 @@ class Sync:
         self.resolve = resolve
         #: What ends the turns that are being made here, for who closes the session in the middle of one.
         self.turns: dict[str, Callable[[], Awaitable[None]]] = {}
+        #: Turns of runners that are gone, which are being ended here: a new one waits for them.
+        self.endings: dict[str, anyio.Event] = {}
         self.seal: Callable[[str, str, dict[str, Tree]], str] | None = getattr(transport, "sealed_changes", None)
         #: The app's version of its state; noted in it with the first change.
         self.version: int | None = None
@@ -231,8 +233,6 @@ class Sync:
                 raise  # not answered, or not in words that are understood: the save stays under way
             self._take_back()
             if exc.code in ("conflict", "idempotency_key_reused", "unknown_base", "snapshot_gone"):
-                if exc.code == "conflict":
-                    self.events.tell("conflict", code=exc.code, doubts=[])
                 await self._catch_up(anew=exc.code != "conflict")
                 return True
             self._refused = True

@@ -59,8 +59,10 @@ class Turn:
     for that or the block was cancelled, as ``failed`` if it raised. message: what the message has besides its
     content, by default ``{"role": "assistant"}``; result: set it to save another message than that.
 
+    lease: seconds after which it is taken for dead if nothing is heard of it; renewed by itself, 1 to 300.
+
     Entering raises turn_running (Conflicting) if another answer is being made in this session; ``write`` and leaving
-    raise turn_over if this one was taken for dead.
+    raise turn_over if this one was taken for dead. One whose process on this machine is gone is ended first.
     """
 
     def __init__(self, sync: Sync, group: Background, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
@@ -85,11 +87,16 @@ class Turn:
     async def __aenter__(self) -> Self:
         sync = self._sync
         await sync.save()
+        with anyio.move_on_after(_PATIENCE_SECONDS):
+            for ending in list(sync.endings.values()):
+                await ending.wait()
         begun = await _patiently(
             lambda: sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
         )
         self._next = begun.next_seq
         self._seq = self._next - 1
+        # no chunk: that it was begun here, for who has to end it if we are killed before the first one
+        sync.record.journal.add_chunk(sync.session, self.id, 0, '""')
         self._flushed_at = time.monotonic()
         self._wake = Wake()
         sync.turns[self.id] = self._cut_off
@@ -308,18 +315,19 @@ async def end_for(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> None:
     from the journal, and the message is saved as ``failed``. If others have ended it since as interrupted, its
     message is made whole."""
     failures = 0
-    while True:
+    is_over = False
+    while not is_over:
         try:
-            if await _ended(sync, turn, kept):
-                sync.record.journal.end_turn(turn, is_saved=True)
-                return
+            is_over = await _ended(sync, turn, kept)
         except AsYouWereError as exc:
-            if not is_passing(exc):
-                sync.record.journal.end_turn(turn, is_saved=True)
+            if is_passing(exc):
+                failures += 1
+                await anyio.sleep(backoff(failures, exc.retry_after))
+            else:
+                is_over = True
                 sync.events.tell("error", code=exc.code, turn=turn)
-                return
-            failures += 1
-            await anyio.sleep(backoff(failures, exc.retry_after))
+    sync.record.journal.end_turn(turn, is_saved=True)
+    sync.endings.pop(turn).set()
 
 
 async def _ended(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> bool:
