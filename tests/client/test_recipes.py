@@ -57,8 +57,10 @@ async def test_chat_with_fastapi(home: Place, recipe: Any) -> None:
         ]
 
 
-def test_worker_with_a_queue(home: Place, recipe: Any) -> None:
+def test_worker_with_a_queue(home: Place, recipe: Any, capsys: pytest.CaptureFixture[str]) -> None:
     recipe("A worker with a queue")
+    printed = sorted(capsys.readouterr().out.splitlines())
+    assert printed == ["answered: ONE CUP OF TEA ", "answered: TWO OF COFFEE "]
     contents = {message["content"] for message in saved(home, "queue")["messages"]}
     assert contents == {"ONE CUP OF TEA ", "TWO OF COFFEE "}
 

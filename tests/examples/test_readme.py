@@ -112,7 +112,7 @@ def test_functions_named__in_the_table__exist(stack: LocalStack) -> None:
 def test_blocks__of_every_page__are_of_a_kind_that_is_run_or_covered() -> None:
     for name in PAGES:
         kinds = re.findall(r"^```(\w*)\n.*?^```$", page(name), re.DOTALL | re.MULTILINE)
-        more = {"docs/clients.md": {"js", "python", "sql"}, "docs/turns.md": {"js"}}
+        more = {"docs/clients.md": {"js", "python", "sql"}, "docs/turns.md": {"js"}, "docs/python.md": {"python"}}
         assert set(kinds) <= {"bash", "json", "http", "sh", "text"} | more.get(name, set()), name
         # an answer without its example would be checked by nobody
         answered = sum(bool(example.answers) for example in examples(name, "bash"))
