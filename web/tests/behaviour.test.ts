@@ -237,11 +237,20 @@ describe.each(ways)("over %s", (way) => {
     await Promise.all([reloaded.close(), other.close()]);
   });
 
-  test("a session that is gone: told, nothing dropped; a new one with the last messages if asked for", async () => {
-    for (const onExpired of ["stop", "new", { carry: 2 }] as const) {
+  test("a session that is gone: told, nothing dropped; a clean new one, or with the last messages, if asked for", async () => {
+    const shown = [
+      ["stop", { messages: ["1", "2", "3", "4"], topic: "tea" }],
+      ["new", { messages: [], step: 0 }],
+      [{ carry: 2 }, { messages: ["3", "4"], step: 0 }],
+    ] as const;
+    for (const [onExpired, expected] of shown) {
       const token = person();
-      const { id } = await ask(token, "POST", "/sessions", { state: { messages: ["1", "2", "3"] } });
-      const session = opened<Chat>(way, { token, session: id, onExpired, environment: world({ clock: hurriedClock }) });
+      const store = storeOf();
+      const { id } = await ask(token, "POST", "/sessions", { state: { messages: ["1", "2", "3"], topic: "tea" } });
+      const environment = world({ clock: hurriedClock, journal: () => store.page() });
+      const session = opened<Chat>(way, { token, session: id, onExpired, environment, initial: { messages: [], step: 0 } });
+      const doubts: unknown[] = [];
+      session.on("conflict", (told) => doubts.push(told));
       await session.ready;
       await session.saveNow();
       const gone: string[] = [];
@@ -250,13 +259,17 @@ describe.each(ways)("over %s", (way) => {
       session.append("/messages", ["4"]);
       await expect(session.saveNow()).rejects.toMatchObject({ code: "session_not_found" });
       expect(gone).toEqual([id]);
-      expect(session.state.messages).toEqual(onExpired === "stop" || onExpired === "new" ? ["1", "2", "3", "4"] : ["3", "4"]);
+      expect(session.state).toEqual(expected);
       if (onExpired !== "stop") {
-        await until(() => !session.status.waiting.changes);
+        session.set("/memory", { topic: "rain" });
+        await session.saveNow();
         expect(session.id).not.toBe(id);
-        expect((await stateOf(token, session.id))["messages"]).toEqual(session.state.messages);
+        expect(await stateOf(token, session.id)).toEqual({ ...expected, memory: { topic: "rain" } });
+        expect(doubts).toEqual([]);
       }
       await session.close();
+      const kept = [...store.records.values()].filter((record) => record.session === id);
+      expect(kept.map(({ pending }) => pending)).toEqual([{ append: { "/messages": ["4"] } }]);
     }
   });
 

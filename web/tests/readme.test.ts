@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import ts from "typescript";
 import { describe, expect, test } from "vitest";
 import { open } from "../src/core/open.js";
 import type { Session } from "../src/core/surface.js";
@@ -6,9 +8,46 @@ import { supabase } from "../src/supabase/index.js";
 import { FUNCTIONS, POSTGREST, person, stateOf, world } from "./server.js";
 
 /** The examples as they are printed; what they import is given to them. */
-const examples = [...readFileSync(new URL("../README.md", import.meta.url), "utf8").matchAll(/^```ts\n(.*?)^```/gms)].map((found) =>
-  found[1]!.replace(/^import .*\n/gm, ""),
+const printed = [...readFileSync(new URL("../README.md", import.meta.url), "utf8").matchAll(/^```ts\n(.*?)^```/gms)].map(
+  (found) => found[1]!,
 );
+const examples = printed.map((text) =>
+  ts.transpile(text.replace(/^import .*\n/gm, ""), { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }),
+);
+
+/** What an app has beside them. */
+const AROUND = `
+import type { SupabaseClient } from "asyouwere/supabase";
+declare global {
+  const url: string, token: string, client: SupabaseClient;
+  const render: (snapshot: unknown) => void, note: (...told: unknown[]) => void, show: (text: string, status: string) => void;
+  const answer: (signal: AbortSignal) => AsyncIterable<string>;
+}
+`;
+
+/** What TypeScript has to say about programs, in this package's own strict settings. */
+function complaints(texts: string[]): string[] {
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const { config } = ts.readConfigFile(root + "tsconfig.json", ts.sys.readFile) as { config: { compilerOptions: object } };
+  const { options } = ts.convertCompilerOptionsFromJson(
+    {
+      ...config.compilerOptions,
+      noUnusedLocals: false,
+      paths: { asyouwere: [root + "src/core/index.ts"], "asyouwere/*": [root + "src/*/index.ts"] },
+    },
+    root,
+  );
+  const files = new Map(texts.map((text, i) => [`${root}example-${i}.ts`, text]));
+  const host = ts.createCompilerHost(options);
+  const { fileExists, readFile, getSourceFile } = host;
+  host.fileExists = (name) => files.has(name) || fileExists(name);
+  host.readFile = (name) => files.get(name) ?? readFile(name);
+  host.getSourceFile = (name, target, ...more) =>
+    files.has(name) ? ts.createSourceFile(name, files.get(name)!, target) : getSourceFile(name, target, ...more);
+  return ts
+    .getPreEmitDiagnostics(ts.createProgram([...files.keys()], options, host))
+    .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
+}
 
 const AsyncFunction = (async () => {}).constructor as new (...names: string[]) => (...values: unknown[]) => Promise<unknown>;
 
@@ -17,6 +56,13 @@ const run = (text: string, given: Record<string, unknown>): Promise<unknown> =>
 
 describe("the examples of README.md", () => {
   test("are these", () => expect(examples).toHaveLength(5));
+
+  test("hold in strict TypeScript", () => {
+    const opened = `import type { Session } from "asyouwere";\ndeclare const session: Session;\n`;
+    const texts = printed.map((text) => (text.includes("const session =") ? text : opened + text));
+    expect(complaints([AROUND, ...texts])).toEqual([]);
+    expect(complaints([AROUND, texts[0]!.replace("step: 0", "step: true")])).not.toEqual([]);
+  });
 
   test("open, change, done", async () => {
     const token = person();

@@ -2,7 +2,8 @@
 
 import type { CreateSession } from "../generated/schemas.js";
 import { apply } from "./changes.js";
-import { compose, copyFrom, copyOf, giveUp, letGo, recordOf, reset, settle, unsaved, type Copy } from "./copy.js";
+import { compose, copyFrom, copyOf, giveUp, letGo, recordOf, settle, unsaved, type Copy } from "./copy.js";
+import { lastMessages } from "./messages.js";
 import type { Operations } from "./operations.js";
 import { peersOf, type Peers } from "./peers.js";
 import { rebase, type Doubt } from "./rebase.js";
@@ -29,8 +30,9 @@ export interface Behaviour<S> {
   /** Brings the state of an older version up. The number before keeps the label "before version N". */
   migrate?: (state: S, from: number) => S;
   /**
-   * What to do when the session is gone: `stop` (default) saves nothing more, and what was not saved stays in the
-   * journal; `new` goes on in a new one with what is on the screen; `{carry: n}` with the last n messages of it.
+   * What to do when the session is gone: `stop` (default) saves nothing more; `new` goes on in a new one, which begins
+   * as any other; `{carry: n}` in one that has the last n messages too. What was not saved stays in the journal, under
+   * the session that is gone.
    */
   onExpired?: "stop" | "new" | { carry: number };
   /** Decides what stands where both sides changed the same; undefined: mine. */
@@ -256,11 +258,22 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     else {
       emit("expired", { session: id });
       if (onExpired === "stop") return false;
-      const { local } = copy;
-      const messages = local["messages"];
-      const isAll = onExpired === "new" || !Array.isArray(messages);
-      reset(copy, {}, 0, isAll ? local : { ...local, messages: messages.slice(-onExpired.carry) });
+      const { messages } = copy.local;
+      const initial = (parts.initial ?? {}) as State;
+      const carries = onExpired !== "new" && Array.isArray(messages) && messages.length;
+      const local = carries ? { ...initial, messages: lastMessages(messages, onExpired.carry) } : initial;
+      peers?.close();
+      await journal!.close(id); // what is written down of it stays
+      client = uuid();
+      Object.assign(copy, copyOf(initial, 0, uuid()), { local });
       make ??= {};
+      isMet = false;
+      id = uuid();
+      found!.moved?.(id);
+      peers = talk();
+      publish();
+      void write();
+      return true;
     }
     isMet = false;
     await moveTo(uuid());
@@ -425,6 +438,17 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     }
   };
 
+  const talk = (): Peers =>
+    peersOf(
+      found!.channel(id),
+      client,
+      () => (isPartial ? null : copy),
+      (since, number, news) => {
+        if (since === copy.number && !copy.sending && isMet) settled(settle(copy, apply(copy.base, news), number), since);
+      },
+      publish,
+    );
+
   const undo: ((() => void) | undefined)[] = [];
 
   const begin = async (): Promise<void> => {
@@ -445,15 +469,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     if (copy.local !== copy.sent) void write();
     start();
     orphans.forEach((orphan) => void finish(orphan));
-    peers = peersOf(
-      found.channel(id),
-      client,
-      () => (isPartial ? null : copy),
-      (since, number, news) => {
-        if (since === copy.number && !copy.sending && isMet) settled(settle(copy, apply(copy.base, news), number), since);
-      },
-      publish,
-    );
+    peers = talk();
     publish();
     if (from) shown("copy");
     else if (make) settleReady[0]();
