@@ -64,7 +64,8 @@ def create_app(settings: Settings, page: Path | None = None) -> Starlette:
         return document(request) if document is not None and wants_page else await front_page(request)
 
     app.add_route("/", root)
-    app.add_route(FUNCTIONS_PATH, front_page)
+    for path in (FUNCTIONS_PATH, FUNCTIONS_PATH.rstrip("/")):
+        app.add_route(path, front_page)
     app.add_route("/readyz", readyz)
     app.mount("/", Api(service, FUNCTIONS))
     return app
