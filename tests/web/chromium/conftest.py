@@ -37,9 +37,9 @@ def pages(bundled: Path) -> Iterator[str]:
         yield url + "/pages"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Playwright itself; it brings no browser."""
+    """Playwright itself; it brings no browser. Its loop runs in this thread: no asynchronous test can run beside it."""
     chromium_program()
     playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
     with playwright_api.sync_playwright() as driver:
@@ -68,7 +68,7 @@ def chromium(browsers: Callable[..., Chromium]) -> Chromium:
     return browsers()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """A browser that nobody kills."""
     folder = tmp_path_factory.mktemp("browser") / "profile"

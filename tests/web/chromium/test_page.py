@@ -196,6 +196,7 @@ def test_page__killed_while_offline_has_what_was_said(
     first.route("**/page/**", lambda route: route.abort())
     say(first, "said while nobody could hear it")
     first.get_by_text(re.compile("waiting")).wait_for()
+    first.wait_for_timeout(1_000)  # what is on the screen is written down within moments
 
     chromium.kill()
     second = visit(chromium.start().context, address)

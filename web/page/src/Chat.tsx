@@ -73,9 +73,10 @@ export function Chat(props: {
 
   const shown = past?.state ?? snapshot.state;
   const messages = Array.isArray(shown["messages"]) ? (shown["messages"] as AgentMessage[]) : NO_MESSAGES;
-  // Over, but its message is not here yet: it stays on the screen until it is.
+  // Over, but its message is not here yet: it stays on the screen until it is, and no longer.
   const { turn } = answer;
-  const isWriting = !past && turn !== null && (answer.isRunning || (turn.number !== null && turn.number > snapshot.number));
+  const isHere = turn !== null && messages.slice(-5).some(({ id }) => id === turn.id);
+  const isWriting = !past && turn !== null && !isHere && (answer.isRunning || (turn.number !== null && turn.number > snapshot.number));
 
   const { follow } = answer;
   useEffect(() => {
