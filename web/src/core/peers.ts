@@ -46,16 +46,20 @@ export function peersOf(
   changed: () => void,
 ): Peers {
   const shown = new Map<string, { base: State; mine: State }>();
+  /** The last word of those who are further than this tab, to be taken when it has come there: they may say no more. */
+  const held = new Map<string, Word>();
 
   const post = (word: Partial<Word>): void => {
     const mine = copy();
     channel.post({ from: client, number: mine?.number ?? 0, changes: mine && unsaved(mine), ...word });
   };
 
-  /** Shows what a tab has not saved, if it is of the number that is here; it says so again when it comes to another. */
-  const take = ({ from, number, changes }: Word): void => {
+  /** Shows what a tab has not saved, if it is of the number that is here. */
+  const take = (word: Word): void => {
+    const { from, number, changes } = word;
     const mine = copy();
-    if (!mine || number > mine.number) return;
+    held.delete(from);
+    if (!mine || number > mine.number) return void held.set(from, word);
     if (!changes || number < mine.number) shown.delete(from);
     else shown.set(from, { base: mine.base, mine: apply(mine.base, changes) });
   };
@@ -64,8 +68,7 @@ export function peersOf(
     const word = message as Word;
     const before = copy()?.number;
     if (word.news) heard(word.since!, word.number, word.news);
-    if (word.bye) shown.delete(word.from);
-    else take(word);
+    take(word.bye ? { ...word, changes: null, number: 0 } : word);
     const mine = copy();
     if (word.hello || (mine && mine.number !== before && unsaved(mine))) post({});
     changed();
@@ -75,11 +78,12 @@ export function peersOf(
   return {
     tell: (since, news) => post({ since, news }),
     over(local) {
+      for (const word of [...held.values()]) take(word);
       let state = local;
       for (const { base, mine } of shown.values()) state = rebase(base, state, mine).state;
       return state;
     },
-    forget: (gone) => void shown.delete(gone),
+    forget: (gone) => void (shown.delete(gone), held.delete(gone)),
     close() {
       post({ bye: true });
       channel.close();
