@@ -1,10 +1,12 @@
--- Two logins that can little, for deployed functions that connect to Postgres themselves. Run it as often as you like, after
--- the migrations, as who may create roles (on Supabase: postgres, in the SQL editor); `asyouwere migrate --logins` does.
+-- Two logins that can little, for deployed functions that connect to Postgres themselves. Run it as often as
+-- you like, after the migrations, as who may create roles (on Supabase: postgres, in the SQL editor);
+-- `asyouwere migrate --logins` does.
 --
--- Neither has a right of its own (noinherit): for each request the functions switch to the role of the caller's token.
--- So whoever gets hold of the API's login acts as users do, under row level security, and the clean-up's never leaves the
--- function that nobody outside reaches. They have no password yet: in psql `\password asyouwere_api`, which sends a hash
--- only, and the same for asyouwere_cleanup; with pg_cron the second needs none.
+-- Neither has a right of its own (noinherit): for each request the functions switch to the role of the
+-- caller's token. So whoever gets hold of the API's login acts as users do, under row level security, and
+-- the clean-up's never leaves the function that nobody outside reaches. They have no password yet: in psql
+-- `\password asyouwere_api`, which sends a hash only, and the same for asyouwere_cleanup; with pg_cron the
+-- second needs none.
 
 do $logins$
 declare

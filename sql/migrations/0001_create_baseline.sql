@@ -3254,7 +3254,8 @@ comment on function public.create_session_snapshot is
     'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": '
     '[pointer]}, also with conditions: "add", "append_once", "expect", "expect_absent". One row: number, '
     'whether a snapshot was created (false: nothing had changed), sizes, what changed since p_base (others) '
-    'and what add and append_once found there (existing). The same idempotency key answers the first result again. Older '
+    'and what add and append_once found there (existing). The same idempotency key answers the first '
+    'result again. Older '
     'base: on_conflict merge (default), reject, overwrite.';
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;
@@ -3588,7 +3589,8 @@ begin
 end;
 $$;
 comment on function public.get_snapshot_chunks is
-    'A snapshot (the latest, a number, a label, an external id) as text: the first row is a JSON object that describes it, '
+    'A snapshot (the latest, a number, a label, an external id) as text: the first row is a JSON object '
+    'that describes it, '
     'all further rows joined are the JSON text of the state, exactly as it was saved.';
 revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;
@@ -4026,7 +4028,8 @@ $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
     'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
-    ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
+    ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, '
+    'snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;
 
@@ -4873,7 +4876,8 @@ end;
 $$;
 comment on function public.delete_session is
     'Delete a session with its parts, snapshots, turns, members and keys, for good; with p_base only if that '
-    'is still the latest number and no answer is being made. One row with the counts: the receipt. Raises session_not_found, forbidden, '
+    'is still the latest number and no answer is being made. One row with the counts: the receipt. Raises '
+    'session_not_found, forbidden, '
     'conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;
@@ -5563,7 +5567,8 @@ end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'neither key nor parent is taken over; p_key and p_parent_id give it some. The arrays are the columns of the export''s parts.'
+    'neither key nor parent is taken over; p_key and p_parent_id give it some. The arrays '
+    'are the columns of the export''s parts.'
     ' Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;
@@ -7728,7 +7733,8 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_next is 'A step for the person who has waited longest; one whose step fails is passed by for an hour.';
+comment on function asyouwere.erase_next is
+    'A step for the person who has waited longest; one whose step fails is passed by for an hour.';
 revoke execute on function asyouwere.erase_next from public;
 grant execute on function asyouwere.erase_next to service_role;
 
@@ -9178,7 +9184,9 @@ exception
 end;
 $$;
 comment on function asyouwere.import_turns is
-    'The turns of an export, out of masked_json(), as the caller''s. Raises invalid_argument, too_large, quota_exceeded and what a '
+    'The turns of an export, out of masked_json(), as the caller''s. Raises invalid_argument, too_large, '
+    'quota_exceeded and '
+    'what a '
     'part can be refused for.';
 revoke execute on function asyouwere.import_turns from public;
 
@@ -9590,7 +9598,9 @@ begin atomic
 end;
 comment on function public.get_session_parts is
     'The values at 1 to 100 addresses of the latest snapshot, a number, a label or an external id, a row each '
-    'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
+    'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" '
+    '(positions) and "first" or "last" '
+    '(counts) '
     'for a part of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, '
     'snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';

@@ -537,7 +537,8 @@ comment on function public.create_session_snapshot is
     'Save a whole state, or changes {"set": {pointer: value}, "append": {pointer: [items]}, "remove": '
     '[pointer]}, also with conditions: "add", "append_once", "expect", "expect_absent". One row: number, '
     'whether a snapshot was created (false: nothing had changed), sizes, what changed since p_base (others) '
-    'and what add and append_once found there (existing). The same idempotency key answers the first result again. Older '
+    'and what add and append_once found there (existing). The same idempotency key answers the first '
+    'result again. Older '
     'base: on_conflict merge (default), reject, overwrite.';
 revoke execute on function public.create_session_snapshot from public, anon, authenticated, service_role;
 grant execute on function public.create_session_snapshot to authenticated, service_role;

@@ -224,7 +224,8 @@ begin
 end;
 $$;
 comment on function public.get_snapshot_chunks is
-    'A snapshot (the latest, a number, a label, an external id) as text: the first row is a JSON object that describes it, '
+    'A snapshot (the latest, a number, a label, an external id) as text: the first row is a JSON object '
+    'that describes it, '
     'all further rows joined are the JSON text of the state, exactly as it was saved.';
 revoke execute on function public.get_snapshot_chunks from public, anon, authenticated, service_role;
 grant execute on function public.get_snapshot_chunks to anon, authenticated, service_role;

@@ -222,6 +222,7 @@ $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
     'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
-    ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, snapshot_not_found, snapshot_gone, key_taken.';
+    ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, '
+    'snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
 grant execute on function public.fork_session to authenticated, service_role;

@@ -441,7 +441,8 @@ end;
 $$;
 comment on function public.delete_session is
     'Delete a session with its parts, snapshots, turns, members and keys, for good; with p_base only if that '
-    'is still the latest number and no answer is being made. One row with the counts: the receipt. Raises session_not_found, forbidden, '
+    'is still the latest number and no answer is being made. One row with the counts: the receipt. Raises '
+    'session_not_found, forbidden, '
     'conflict.';
 revoke execute on function public.delete_session from public, anon, authenticated, service_role;
 grant execute on function public.delete_session to authenticated, service_role;

@@ -681,7 +681,8 @@ end;
 $$;
 comment on function public.import_session is
     'An export as a new, private session of the caller''s own, with the same numbers, labels and contents; '
-    'neither key nor parent is taken over; p_key and p_parent_id give it some. The arrays are the columns of the export''s parts.'
+    'neither key nor parent is taken over; p_key and p_parent_id give it some. The arrays '
+    'are the columns of the export''s parts.'
     ' Raises invalid_argument,'
     ' too_large.';
 revoke execute on function public.import_session from public, anon, authenticated, service_role;

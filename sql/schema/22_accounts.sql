@@ -367,7 +367,8 @@ begin
     return v_erased;
 end;
 $$;
-comment on function asyouwere.erase_next is 'A step for the person who has waited longest; one whose step fails is passed by for an hour.';
+comment on function asyouwere.erase_next is
+    'A step for the person who has waited longest; one whose step fails is passed by for an hour.';
 revoke execute on function asyouwere.erase_next from public;
 grant execute on function asyouwere.erase_next to service_role;
 

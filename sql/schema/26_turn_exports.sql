@@ -129,6 +129,8 @@ exception
 end;
 $$;
 comment on function asyouwere.import_turns is
-    'The turns of an export, out of masked_json(), as the caller''s. Raises invalid_argument, too_large, quota_exceeded and what a '
+    'The turns of an export, out of masked_json(), as the caller''s. Raises invalid_argument, too_large, '
+    'quota_exceeded and '
+    'what a '
     'part can be refused for.';
 revoke execute on function asyouwere.import_turns from public;

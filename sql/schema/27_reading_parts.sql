@@ -285,7 +285,9 @@ begin atomic
 end;
 comment on function public.get_session_parts is
     'The values at 1 to 100 addresses of the latest snapshot, a number, a label or an external id, a row each '
-    'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" (positions) and "first" or "last" (counts) '
+    'in the order asked: a list of pointers, or of {"address": pointer} with "after", "before" '
+    '(positions) and "first" or "last" '
+    '(counts) '
     'for a part of a list. present false: nothing is there. Raises session_not_found, snapshot_not_found, '
     'snapshot_gone, '
     'invalid_argument, invalid_address, address_below_part, not_a_list, too_large.';
