@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from asyouwere.client.errors import Unreachable
 from asyouwere.client.journal import Journal, Record, default_folder, journal_file
 from asyouwere.client.replica import Replica
+from asyouwere.client.session import Session
 from asyouwere.client.sync import tree_of_text
 from asyouwere.client.transport import Saved
 from asyouwere.errors import AsYouWereError, Invalid
@@ -191,6 +192,65 @@ async def test_conflict__mine_stands_and_the_app_is_told(place: Place) -> None:
         assert heard == [[{"address": "/topic", "base": "tea", "mine": "snow", "theirs": "rain"}]]
         await three.save_now()
         assert three.state["topic"] == "snow"
+
+
+class Echoing(Network):
+    """A line that brings a refused save once more; ``meanwhile``: what happens before that."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+        self.copies: list[httpx.Response] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        content = await request.aread()
+        response = await super().handle_async_request(request)
+        if response.status_code == 409 and not self.copies:
+            await self.meanwhile()
+            async with httpx.AsyncClient() as line:
+                copy = httpx.Request("POST", request.url, headers=request.headers, content=content)
+                self.copies.append(await line.send(copy))
+        return response
+
+
+async def test_conflict__a_late_copy_of_the_refused_save_counts_once(home: Place, network: Network) -> None:
+    async with httpx.AsyncClient(transport=network) as http, home.open(http=http) as session:
+        await in_conflict(home, session)
+        await session.save_now()
+        session.append("later")
+        await session.save_now()
+        refused = next(request for request in network.requests if b'"once"' in request.content)
+        async with httpx.AsyncClient() as line:  # it would be in nobody's way by now
+            copy = httpx.Request("POST", refused.url, headers=refused.headers, content=refused.content)
+            assert (await line.send(copy)).status_code == 409
+        await session.refresh()
+        assert session.state == {"topic": "snow", "messages": ["once", "later"]}
+
+
+async def test_conflict__a_copy_that_is_saved_before_it_is_made_anew_counts_once(home: Place) -> None:
+    async def taken_back() -> None:
+        async with home.open(journal=False) as other:
+            other.state["topic"] = "tea"
+            await other.save_now()
+
+    network = Echoing(taken_back)
+    async with httpx.AsyncClient(transport=network) as http, home.open(http=http) as session:
+        await in_conflict(home, session)
+        await session.save_now()
+        assert [copy.status_code for copy in network.copies] == [200]
+        await session.refresh()
+        assert session.state == {"topic": "snow", "messages": ["once"]}
+
+
+async def in_conflict(home: Place, session: Session) -> None:
+    """The session's next save will be refused: it sets what somebody else has set, and appends."""
+    session.state["topic"] = "tea"
+    await session.save_now()
+    async with home.open(journal=False) as other:
+        other.state["topic"] = "rain"
+        await other.save_now()
+    session.state["topic"] = "snow"
+    session.append("once")
 
 
 async def test_autosave__debounce_and_max_wait(home: Place) -> None:

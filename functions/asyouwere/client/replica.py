@@ -74,6 +74,17 @@ class Replica:
         """The save under way will not be made: what is in it is pending again."""
         self.sending = None
 
+    def resume(self, refused: Sending, base: dict[str, Tree]) -> None:
+        """Make a refused save anew on the base there is now: the same edits, no later ones, under the same key.
+
+        ``base``: what it was made from. A copy of the refused request may still arrive late, and be accepted by then:
+        under another key the same edits would count twice.
+        """
+        tree, _ = rebase(base, self.base, refused.tree)
+        changes = diff_trees(self.base, tree)
+        if changes != "{}":
+            self.sending = Sending(refused.key, self.number, changes, tree, label=refused.label)
+
     def accepted(self, answer: Saved) -> list[Doubt] | None:
         """Fold the answer to the save under way in. None if it does not say what the server has: get that, then
         call ``caught_up``."""

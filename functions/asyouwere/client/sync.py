@@ -169,11 +169,14 @@ class Sync:
         while True:
             self.look()
             first_change, self._first_change = self._first_change, None
-            if self.replica.compose(label) is None:
+            is_resumed = self.replica.sending is not None  # its later edits are in a save of their own
+            if not is_resumed and self.replica.compose(label) is None:
                 return
             self._seal()
             try:
                 if not await self._send():
+                    if is_resumed:
+                        continue
                     return
             except BaseException:
                 self._first_change = first_change
@@ -216,7 +219,7 @@ class Sync:
             return await self._send()
 
     async def _send(self) -> bool:
-        """Send the save that is under way until it is answered. Returns whether it was in conflict: make it anew."""
+        """Send the save that is under way. Returns whether it was in conflict, and is to be sent as it is now."""
         replica = self.replica
         sending = replica.sending
         assert sending is not None
@@ -231,9 +234,13 @@ class Sync:
         except AsYouWereError as exc:
             if is_passing(exc) or isinstance(exc, NotFound | ClientError):
                 raise  # not answered, or not in words that are understood: the save stays under way
+            if exc.code == "idempotency_key_reused":
+                return await self._arrived()
+            base = replica.base
             self._take_back()
-            if exc.code in ("conflict", "idempotency_key_reused", "unknown_base", "snapshot_gone"):
+            if exc.code in ("conflict", "unknown_base", "snapshot_gone"):
                 await self._catch_up(anew=exc.code != "conflict")
+                replica.resume(sending, base)
                 return True
             self._refused = True
             raise
@@ -254,14 +261,23 @@ class Sync:
             except AsYouWereError as exc:
                 if exc.code not in ("snapshot_gone", "snapshot_not_found"):
                     raise
-                snapshot = await self.transport.restore(self.session)
+                return await self._arrived()
             self.look()
             doubts = replica.folded(snapshot.number, tree_of_text(snapshot.state))
+        return self._saved(doubts)
+
+    async def _arrived(self) -> bool:
+        """The save under way has arrived, in an earlier form even: see what is there now."""
+        snapshot = await self.transport.restore(self.session)
+        self.look()
+        return self._saved(self.replica.folded(snapshot.number, tree_of_text(snapshot.state)))
+
+    def _saved(self, doubts: list[Doubt]) -> bool:
         self._settled(doubts)
         self.saves += 1
         self.last_saved = time.time()
         self._succeeded()
-        self.events.tell("saved", number=replica.number)
+        self.events.tell("saved", number=self.replica.number)
         return False
 
     def _take_back(self) -> None:
