@@ -8,7 +8,7 @@ QUICK = tests/unit tests/sql tests/functions tests/examples
 TRUST_RUNS = crash lines convergence faults cleanup turns clients killed tokens oracles fuzz bombs privacy neighbours
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test bench figures lint generate lock audit clean $(TRUST_RUNS)
+.PHONY: help run demo example check test bench figures lint generate lock audit clean $(TRUST_RUNS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ run: ## Postgres, the functions and a Supabase on this machine, and what to try 
 demo: ## save, crash, restore: a scripted conversation, checked, with a table and a picture
 	@scripts/setup run
 	@.venv/bin/asyouwere demo
+
+example: ## one of the apps in examples/, on top of the same: make example NAME=sidebar SET="idle_seconds=60"
+	@scripts/setup example
+	@.venv/bin/python -m examples.serve $(NAME) $(SET)
 
 check: lint ## linters, types and the quick tests, for everyday work: under three minutes
 	$(PYTEST) -m 'not slow' -k 'not postgrest' $(QUICK)
@@ -74,6 +78,6 @@ $(TRUST_RUNS):
 	@.venv/bin/python -m tests.trust $@ $(if $(LONG),--long)
 
 clean: ## remove .venv, caches and what was downloaded, in the home folder too; data in .asyouwere stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist build infra/.build web/dist web/page/dist '$(CACHE)'
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis dist build infra/.build web/dist web/page/dist examples/*/page/dist '$(CACHE)'
 	find . \( -name __pycache__ -o -name node_modules \) -type d -not -path './.venv/*' -not -path './.asyouwere/*' \
 		-prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ ALL_PAGES = (
     "CHANGELOG.md",
     *sorted(
         str(path.relative_to(ROOT))
-        for folder in (".github", "functions", "infra", "sql")
+        for folder in (".github", "examples", "functions", "infra", "sql")
         for path in (ROOT / folder).rglob("*.md")
         if not {"node_modules", "venv", ".build"} & set(path.parts)
     ),

@@ -137,6 +137,16 @@ def test_setup__done_once_it_needs_nothing_until_the_project_changes(clone: Path
     assert (clone / "installed").read_text() == "x\n" * 2
 
 
+def test_setup__who_has_the_most_has_the_others(clone: Path) -> None:
+    python(clone, "python3", "3.12")
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / ".asyouwere-place").write_text(f"{clone}\n")
+    program(clone, "../.venv/bin/python", f'case "$*" in *pip*) echo x >> "{clone}/installed" ;; esac')
+    for what, times in (("run", 1), ("example", 2), ("run", 2), ("example", 2)):
+        assert setup(clone, what).returncode == 0
+        assert (clone / "installed").read_text() == "x\n" * times
+
+
 @pytest.mark.parametrize(
     ("version", "npm", "wheel"),
     [(None, False, True), ("v18.19.0", True, True), ("v20.1.0", True, False), ("v24.0.0", False, True), ("odd", True, True)],
@@ -159,7 +169,7 @@ def test_setup__node_comes_as_a_wheel_where_the_machine_has_no_good_one(
 def test_setup__unknown_argument(clone: Path) -> None:
     result = setup(clone, "everything")
     assert result.returncode == 2
-    assert "say run or test" in result.stderr
+    assert "say run, example or test" in result.stderr
 
 
 def test_ci__runs_the_readmes_test_command() -> None:
