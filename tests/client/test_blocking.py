@@ -42,6 +42,7 @@ def test_with__everything_as_in_async(home: Place) -> None:
         assert session.fork()
         assert session.export("json")
         assert session.key == "chat"
+        assert session.change(name="Tea")["name"] == session.info["name"] == "Tea"
         assert session.statistics.is_active
         with session.turn() as turn:
             assert turn.write("Hel")

@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from asyouwere.client.opening import Opening, Options, transport_for
-from asyouwere.errors import NotFound
+from asyouwere.errors import AsYouWereError, NotFound
 from tests.client.conftest import Place
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +97,19 @@ async def test_history__labels_restore_diff_fork(place: Place) -> None:
         assert b'"snapshots"' in await session.export()
     async with place.open(session=fork, key=None) as branch:
         assert branch.state == {"step": 1}
+
+
+async def test_change__what_is_kept_beside_the_state(place: Place) -> None:
+    agent = {"provider": "studio", "external_id": "a1"}
+    async with place.open(name="Tea") as session:
+        assert (session.info["name"], session.info["upstream"]) == ("Tea", None)
+        changed = await session.change(upstream=agent, status="running")
+        assert (changed["upstream"], session.info["status"]) == (agent, "running")
+    async with place.open(key=None, session=session.id) as again:
+        assert (again.info["name"], again.info["upstream"], again.info["my_role"]) == ("Tea", agent, "owner")
+        with pytest.raises(AsYouWereError) as refused:
+            await again.change(status="asleep")
+        assert (refused.value.status in (400, 422), again.info["status"]) == (True, "running")
 
 
 async def test_open__an_id_that_is_not_there(place: Place) -> None:

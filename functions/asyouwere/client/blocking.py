@@ -101,6 +101,11 @@ class BlockingSession:
         return self._session.key
 
     @property
+    def info(self) -> Row:
+        """What is kept of the session beside its state."""
+        return self._session.info
+
+    @property
     def state(self) -> TrackedDict:
         """The state, to be read and changed."""
         return self._session.state
@@ -161,6 +166,11 @@ class BlockingSession:
     def save_now(self, label: str | None = None) -> int:
         """Save all there is."""
         return int(self._call(self._session.save_now, label))
+
+    def change(self, **fields: Any) -> Row:
+        """Change what is kept beside the state."""
+        row: Row = self._call(self._session.change, **fields)
+        return row
 
     def refresh(self) -> None:
         """See at once what others did."""

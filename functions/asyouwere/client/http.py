@@ -38,6 +38,9 @@ class HttpTransport:
         given = {name: value for name, value in {"key": key, **fields}.items() if value is not None}
         return self._row(await self._requests.send("POST", "/sessions", text=encode(given)))
 
+    async def change(self, session: str, fields: Row) -> Row:
+        return self._row(await self._requests.send("PATCH", f"/sessions/{session}", text=encode(fields)))
+
     async def save(self, session: str, changes: str, base: int, key: str, label: str | None = None) -> Saved:
         labelled = "" if label is None else f',"label":{encode(label)}'
         body = await self._requests.send(

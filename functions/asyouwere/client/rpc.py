@@ -48,6 +48,9 @@ class RpcTransport:
         )
         return _values(row)
 
+    async def change(self, session: str, fields: Row) -> Row:
+        return _values(await self._row("update_session", session_id=session, changes=encode(fields)))
+
     async def save(self, session: str, changes: str, base: int, key: str, label: str | None = None) -> Saved:
         rows = open_changes(changes)
         return _saved(

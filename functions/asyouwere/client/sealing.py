@@ -135,6 +135,9 @@ class SealingTransport:
     async def find_or_make(self, session: str | None, key: str | None, fields: Row) -> Row:
         return await self._inner.find_or_make(session, key, fields)
 
+    async def change(self, session: str, fields: Row) -> Row:
+        return await self._inner.change(session, fields)
+
     async def save(self, session: str, changes: str, base: int, key: str, label: str | None = None) -> Saved:
         return self._opened_saved(session, await self._inner.save(session, changes, base, key, label))
 

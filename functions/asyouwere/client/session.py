@@ -56,6 +56,12 @@ class Session:
         return self._row.get("key")
 
     @property
+    def info(self) -> Row:
+        """What is kept of the session beside its state, as it was when opened or last changed here: name, model,
+        kind, status, metadata, upstream, … Of a session that was opened without the server id and key alone."""
+        return dict(self._row)
+
+    @property
     def state(self) -> TrackedDict:
         """The state, to be read and changed."""
         return self._sync.document.root
@@ -160,6 +166,14 @@ class Session:
         if label is not None:
             await self._transport.label(self.id, number, label)
         return number
+
+    async def change(self, **fields: Any) -> Row:
+        """Change what is kept beside the state, at once: name, model, status, metadata; as the owner also visibility,
+        upstream (where the agent lives), archived, expires_after_seconds. Returns what ``info`` is then. Raises
+        forbidden, invalid_argument."""
+        self._writable()
+        self._row |= await self._transport.change(self.id, fields)
+        return self.info
 
     async def refresh(self) -> None:
         """See at once what others did."""
