@@ -69,5 +69,5 @@ logfile = {folder / "pgbouncer.log"}
         yield f"postgresql://{user}:{password}@127.0.0.1:{port}/{to['dbname']}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)

@@ -24,6 +24,7 @@ import psutil
 import pytest
 
 from asyouwere.local import ports
+from tests.support.processes import descendants, those
 
 
 class Running:
@@ -56,13 +57,13 @@ class Running:
         return code, (self.errors.read_text().splitlines() or [""])[-1]
 
     def functions(self) -> list[psutil.Process]:
-        return [child for child in self.children if "asyouwere.local.functions_server" in " ".join(child.cmdline())]
+        return those(self.children, lambda child: "asyouwere.local.functions_server" in " ".join(child.cmdline()))
 
     def supabase(self) -> list[psutil.Process]:
-        return [child for child in self.children if "server.mjs" in " ".join(child.cmdline())]
+        return those(self.children, lambda child: "server.mjs" in " ".join(child.cmdline()))
 
     def still_there(self) -> list[psutil.Process]:
-        _, alive = psutil.wait_procs(self.children, timeout=10)
+        _, alive = psutil.wait_procs(self.children, timeout=30)
         return alive
 
 
@@ -223,17 +224,18 @@ def test_run__terminal_closed__ends_everything(folder: Path, when: str) -> None:
         stdin=child, stdout=child, stderr=child,
     )  # fmt: skip
     os.close(child)
-    seen = b""
-    while when.encode() not in seen:
-        seen += os.read(parent, 4096)
-    me = psutil.Process(process.pid)
-    deadline = time.monotonic() + 30
-    while not (begun := [c for c in me.children(recursive=True) if c.name().startswith("postgres")]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    children = {*begun, *me.children(recursive=True)}
-    os.close(parent)
-    process.wait(30)
+    try:
+        seen = b""
+        while when.encode() not in seen:
+            seen += os.read(parent, 4096)
+        deadline = time.monotonic() + 60
+        while not (begun := those(descendants(process.pid), lambda c: c.name().startswith("postgres"))):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        children = {*begun, *descendants(process.pid)}
+    finally:
+        os.close(parent)
+        process.wait(60)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
 
@@ -346,7 +348,7 @@ def test_run__interrupted_while_starting_leaves_nothing(folder: Path) -> None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     process.wait(60)
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
     with run(folder / "data") as started:
         assert paste(started.curl_lines[0])["latest_number"] == 0

@@ -32,6 +32,7 @@ from asyouwere.local.stack import LocalStack, add_user, client_settings
 from asyouwere.local.supabase import installing
 from asyouwere.local.tokens import user_id
 from tests.support.cluster import new_folder
+from tests.support.processes import descendants, those
 
 GRANTS = """
     select n.nspname, c.relname, c.relacl::text as acl,
@@ -326,14 +327,14 @@ def test_run__interrupted_while_npm_works__leaves_nothing(folder: Path) -> None:
     with process.stderr as said:
         assert any("getting @supabase/lite by npm" in line for line in said)
         wait_for = time.monotonic() + 30
-        while not (npm := [c for c in psutil.Process(process.pid).children() if c.name() == "sleep"]):
+        while not (npm := those(descendants(process.pid), lambda c: c.name() == "sleep")):
             assert time.monotonic() < wait_for
             time.sleep(0.02)
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) == 0
         assert "stopped; the data are in" in said.read()
-    _, alive = psutil.wait_procs([*npm, *children], timeout=10)
+    _, alive = psutil.wait_procs([*npm, *children], timeout=30)
     assert alive == []
     (home,) = (folder / "cache" / "asyouwere").iterdir()
     assert list(home.iterdir()) == []

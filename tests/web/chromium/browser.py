@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.support.processes import descendants, those
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
@@ -93,12 +95,13 @@ class Chromium:
         process, self._process = self._process, None
         if process is None:
             return
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        family = descendants(process.pid)
+        process.kill()
         for member in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        process.wait(10)
-        psutil.wait_procs(family[1:], timeout=10)
+        process.wait(30)
+        psutil.wait_procs(family, timeout=30)
         self._disconnect()
         for lock in self.folder.glob("Singleton*"):
             lock.unlink(missing_ok=True)
@@ -109,10 +112,10 @@ class Chromium:
         if process is not None:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                process.wait(30)
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -126,12 +129,7 @@ class Chromium:
     def renderers(self) -> list[psutil.Process]:
         """The processes of its tabs."""
         assert self._process is not None
-        found = []
-        for process in psutil.Process(self._process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if "--type=renderer" in process.cmdline():
-                    found.append(process)
-        return found
+        return those(descendants(self._process.pid), lambda process: "--type=renderer" in process.cmdline())
 
 
 def renderer_of(chromium: Chromium, page: Page) -> psutil.Process:

@@ -126,45 +126,65 @@ def test_page__needs_no_unload(context: BrowserContext, app: App) -> None:
     assert not {"unload", "beforeunload"} & set(heard)
 
 
-def come_back(page: Page) -> None:
-    """Back to the app, out of the back/forward cache."""
+def come_back(page: Page) -> bool:
+    """Back to the app; whether it came out of the back/forward cache, which a browser may empty when it likes."""
     page.evaluate("() => { setTimeout(() => history.back(), 50); }")
     page.wait_for_function("window.session")
-    reasons = page.evaluate("performance.getEntriesByType('navigation')[0].notRestoredReasons?.reasons")
-    assert reasons is None, f"it did not come out of the back/forward cache: {reasons}"
+    reasons = page.evaluate("performance.getEntriesByType('navigation')[0].notRestoredReasons?.reasons ?? []")
+    kept: bool = page.evaluate("performance.getEntriesByType('navigation')[0].notRestoredReasons == null")
+    # "masked" is the browser's own, and nothing that a page does: all others are ours.
+    assert kept or [reason["reason"] for reason in reasons] == ["masked"], reasons
+    return kept
+
+
+#: How often a page leaves before its browser must have kept it once. It is right each time, kept or loaded again.
+VISITS = 5
 
 
 def test_back__looks_again_and_goes_on(chromium: Chromium, app: App, ada: Person, pages: str) -> None:
     page = app.open(chromium.context)
-    say(page, "one")
-    page.goto(f"{pages}/away.html")
-    app.wait_until_stored(["one"])
-    ada.saved(app.session, changes={"append": {"/messages": [{"role": "user", "content": "meanwhile"}]}})
-    come_back(page)
-    page.wait_for_function("said().length === 2")
-    assert said(page) == ["one", "meanwhile"]
-    say(page, "three")
+    words: list[str] = []
+    for n in range(VISITS):
+        say(page, f"{n} here")
+        page.goto(f"{pages}/away.html")
+        app.wait_until_stored([*words, f"{n} here"])
+        ada.saved(app.session, changes={"append": {"/messages": [{"role": "user", "content": f"{n} meanwhile"}]}})
+        kept = come_back(page)
+        words += [f"{n} here", f"{n} meanwhile"]
+        page.wait_for_function(f"said().length === {len(words)}")
+        assert said(page) == words
+        if kept:
+            break
+    else:
+        pytest.fail("it never came out of the back/forward cache")
+    say(page, "at last")
     page.evaluate("session.saveNow()")
-    app.wait_until_stored(["one", "meanwhile", "three"])
+    app.wait_until_stored([*words, "at last"])
 
 
-def test_back__another_tab_has_finished_what_it_left(
-    chromium: Chromium, app: App, line: Line, ada: Person, pages: str
-) -> None:
+def test_back__another_tab_has_finished_what_it_left(chromium: Chromium, app: App, line: Line, pages: str) -> None:
+    # A page that is frozen in the middle of a transaction, as writing its journal on leaving may be, is thrown out of
+    # the cache as soon as another tab wants the store. So this is seen both ways: kept, and loaded again.
     page = app.open(chromium.context)
-    line.is_down = True
-    say(page, "one")
-    journalled(page)
-    page.goto(f"{pages}/away.html")
-    line.is_down = False
-    other = app.open(chromium.context)
-    app.wait_until_stored(["one"])
-    other.close()
-    come_back(page)
-    say(page, "two")
+    words: list[str] = []
+    for n in range(VISITS):
+        line.is_down = True
+        say(page, f"{n} left")
+        journalled(page)
+        page.goto(f"{pages}/away.html")
+        line.is_down = False
+        words.append(f"{n} left")
+        other = app.open(chromium.context)
+        app.wait_until_stored(words)
+        other.close()
+        if come_back(page):
+            break
+        page.wait_for_function(f"said().length === {len(words)}")
+        assert said(page) == words
+    say(page, "at last")
     page.evaluate("session.saveNow()")
-    app.wait_until_stored(["one", "two"])
-    assert said(page) == ["one", "two"]
+    app.wait_until_stored([*words, "at last"])
+    assert said(page) == [*words, "at last"]
 
 
 @pytest.mark.parametrize("when", ["edits", "sending"])
