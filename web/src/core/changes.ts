@@ -15,15 +15,13 @@ export function diff(before: State, after: State): Changes | null {
   const remove = (address: Pointer): void => void (changes.remove ??= []).push(address);
 
   const compare = (was: State, is: State, at: Pointer, depth: number): void => {
-    for (const key of Object.keys(was)) {
-      if (member(was, key) !== undefined && member(is, key) === undefined) remove(below(at, key));
-    }
-    for (const key of Object.keys(is)) {
+    for (const key of Object.keys({ ...was, ...is })) {
       const value = member(is, key);
       const old = member(was, key);
-      if (value === old || value === undefined) continue;
+      if (value === old) continue;
       const address = below(at, key);
-      if (depth < OPENED_DEPTH && isObject(old) && isObject(value)) compare(old, value, address, depth + 1);
+      if (value === undefined) remove(address);
+      else if (depth < OPENED_DEPTH && isObject(old) && isObject(value)) compare(old, value, address, depth + 1);
       else if (depth < OPENED_DEPTH && isList(old) && isList(value) && (value.length || !old.length)) {
         old.forEach((item, index) => {
           if (index >= value.length) remove(below(address, index));

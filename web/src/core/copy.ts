@@ -7,6 +7,7 @@
 
 import { apply, diff } from "./changes.js";
 import { moves, rebase, type Doubt } from "./rebase.js";
+import type { Status } from "./surface.js";
 import type { Changes, Delta, JournalRecord, RecordName, Sending, State } from "./types.js";
 
 /** A client's copy. */
@@ -106,3 +107,11 @@ export function settle(copy: Copy, theirs: State, number: number): Doubt[] {
 
 /** What is not on the server yet. */
 export const unsaved = (copy: Copy): Changes | null => diff(from(copy), copy.local);
+
+/** How much that is. Bytes are counted when asked for. */
+export const waitingOf = (changes: Changes | null): Status["waiting"] => ({
+  changes: Object.values(changes ?? {}).flatMap((some: object) => Object.keys(some)).length,
+  get bytes() {
+    return changes ? new Blob([JSON.stringify(changes)]).size : 0;
+  },
+});

@@ -2,53 +2,50 @@
 
 import { Refused } from "./refused.js";
 import { request, type Place } from "./requests.js";
-import type { Json, Look, Transport } from "./types.js";
+import type { Look, Transport } from "./types.js";
 
-const GETS = /^(get|list|snapshots|diff|turn|latest)$/;
-/** The methods that are neither GET nor POST. */
-const METHODS: { [operation: string]: string } = { change: "PATCH", label: "PUT", remove: "DELETE" };
-/** What comes after the session and the turn, if not the operation's name; a whole address begins with a slash. */
-const ENDS: { [operation: string]: string } = {
-  create: "",
-  list: "",
-  get: "",
-  change: "",
-  remove: "",
-  turn: "",
-  begin: "turns",
-  latest: "turns/latest",
-  save: "/session-snapshot-save",
-  restore: "/session-snapshot-restore",
-  changes: "/session-snapshot-restore",
-  parts: "/session-snapshot-restore",
+/** Where each operation is asked, with what its address takes of the arguments; if it is not `POST` and its name. */
+const WAYS: { [operation: string]: string } = {
+  create: "POST /sessions",
+  list: "GET /sessions",
+  get: "GET /sessions/:session_id",
+  change: "PATCH /sessions/:session_id",
+  remove: "DELETE /sessions/:session_id",
+  snapshots: "GET /sessions/:session_id/snapshots",
+  diff: "GET /sessions/:session_id/diff",
+  label: "PUT /sessions/:session_id/snapshots/:number/label",
+  turn: "GET /sessions/:session_id/turns/:turn_id",
+  begin: "POST /sessions/:session_id/turns",
+  latest: "GET /sessions/:session_id/turns/latest",
+  offer: "POST /sessions/offer",
+  claim: "POST /sessions/claim",
+  save: "POST /session-snapshot-save",
+  restore: "POST /session-snapshot-restore",
+  changes: "POST /session-snapshot-restore",
+  parts: "POST /session-snapshot-restore",
 };
+
+/** Method, address and the other arguments of an operation. */
+function wayOf(operation: string, args: object): [method: string, path: string, body: Record<string, string>] {
+  const body = { ...args } as Record<string, string>;
+  const way = WAYS[operation] ?? `POST /sessions/:session_id${"turn_id" in body ? "/turns/:turn_id/" : "/"}${operation}`;
+  const [method, path] = way.split(" ") as [string, string];
+  const taken = path.replace(/:(\w+)/g, (_, name: string) => {
+    const value = body[name]!;
+    delete body[name];
+    return value;
+  });
+  return [method, taken, body];
+}
 
 /** A transport to the functions at a URL such as `https://PROJECT.supabase.co/functions/v1`. */
 export function httpsTransport(place: Place): Transport {
   return {
-    call(operation, args, options) {
-      const method = METHODS[operation] ?? (GETS.test(operation) ? "GET" : "POST");
-      let path = ENDS[operation] ?? operation;
-      let body = args as Record<string, string>;
-      if (path[0] !== "/") {
-        /** Takes a member of the arguments into the path. */
-        const step = (name: string, before = ""): string => {
-          const { [name]: value, ...rest } = body;
-          body = rest;
-          return value === undefined ? "" : `${before}/${value}`;
-        };
-        path = "/sessions" + step("session_id") + (operation === "begin" ? "" : step("turn_id", "/turns")) +
-          (operation === "label" ? step("number", "/snapshots") : "") + (path && "/" + path);
-      }
-      const isGet = method === "GET";
-      if (isGet) path += "?" + new URLSearchParams(body);
-      return request(place, method, path, isGet ? undefined : body, (response) => response.json(), options);
-    },
+    call: (operation, args, options) => request(place, ...wayOf(operation, args), (response) => response.json(), options),
 
-    async *stream(session, turn, after, signal) {
-      const path = `/sessions/${session}/turns/${turn}?after=${after}`;
+    async *stream(session_id, turn_id, after, signal) {
       const from = { ...place, headers: { Accept: "text/event-stream" } };
-      const body = await request(from, "GET", path, undefined, ({ body }) => body, { signal });
+      const body = await request(from, ...wayOf("turn", { session_id, turn_id, after }), ({ body }) => body, { signal });
       // none: it is over, and all is known; or this fetch can't stream
       const reader = body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
       const stop = (): void => void reader?.cancel().catch(() => {});
@@ -61,7 +58,10 @@ export function httpsTransport(place: Place): Transport {
           if (done) return;
           const looks: Look[] = [];
           text = (text + value).replace(EVENT, (_, event: string | undefined, id: string, data: string) => {
-            looks.push(lookOf(event, +id, JSON.parse(data) as Look));
+            const said = JSON.parse(data) as Look & { code: string };
+            if (event === "error") throw new Refused(said.code, {}, +said.status);
+            const end = { status: "running", number: null, position: null } as const;
+            looks.push(event ? { ...said, chunks: [], next_seq: +id } : { ...end, chunks: [said as never], next_seq: +id + 1 });
             return "";
           });
           yield* looks;
@@ -73,11 +73,5 @@ export function httpsTransport(place: Place): Transport {
   };
 }
 
+/** One event: a chunk, or by its name an end, or what was refused. */
 const EVENT = /(?:event: (\w+)\n)?(?:id: (\d+)\n)?data: (.*)\n\n/g;
-
-/** What an event says. Throws what was refused. */
-function lookOf(event: string | undefined, id: number, said: Look): Look {
-  if (event === "error") throw new Refused((said as Look & { code: string }).code, {}, +said.status);
-  if (event) return { ...said, chunks: [], next_seq: id };
-  return { chunks: [said as unknown as Json], next_seq: id + 1, status: "running", number: null, position: null };
-}

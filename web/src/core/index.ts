@@ -12,7 +12,7 @@ export { apply, diff } from "./changes.js";
 export { memoryEnvironment } from "./memory.js";
 export type * from "./surface.js";
 export type * from "./types.js";
-export type { Behaviour } from "./session.js";
+export type { Behaviour } from "./behaviour.js";
 export type { Doubt } from "./rebase.js";
 export type { Operation, Operations } from "./operations.js";
 export type { Token } from "./requests.js";

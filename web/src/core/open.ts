@@ -1,9 +1,10 @@
 /** Opening: which server, which person, which session. */
 
+import type { Behaviour, Found } from "./behaviour.js";
 import { defaultEnvironment } from "./environment.js";
 import { httpsTransport } from "./https.js";
 import type { Token } from "./requests.js";
-import { createSession, type Behaviour, type Found } from "./session.js";
+import { createSession } from "./session.js";
 import type { Session } from "./surface.js";
 import type { Environment, Journal, State, Transport } from "./types.js";
 

@@ -5,7 +5,7 @@ import type { Pointer } from "./types.js";
 
 /** The keys of a pointer. Throws invalid_address. */
 export function keysOf(pointer: Pointer): string[] {
-  if (!/^(\/([^~/]|~[01])*)*$/.test(pointer)) throw new Refused("invalid_address", { address: pointer });
+  if (/^[^/]|~(?![01])/.test(pointer)) throw new Refused("invalid_address", { address: pointer });
   return pointer.split("/").slice(1).map((key) => key.replace(/~1/g, "/").replace(/~0/g, "~"));
 }
 

@@ -33,16 +33,20 @@ async function refusal(response: Response, problem: Place["problem"]): Promise<R
   return new Refused(code ?? (status === 401 ? "invalid_token" : "http_" + status), more, status, detail, seconds * 1000 || undefined);
 }
 
-/** One request, its answer as `read` takes it. Rejects with a `Refused`; `network`: nobody answered, or too late. */
+/**
+ * One request, its answer as `read` takes it; the body of a GET goes into its query. Rejects with a `Refused`;
+ * `network`: nobody answered, or too late.
+ */
 export async function request<T>(
   place: Place,
   method: string,
   path: string,
-  body: object | undefined,
+  body: object,
   read: (response: Response) => Promise<T> | T,
   { keepalive = false, signal }: CallOptions = {},
 ): Promise<T> {
   const { environment, url, token, headers, timeout } = place;
+  const isGet = method === "GET";
   const stop = new AbortController();
   const late = new Promise<never>((_, reject) => (stop.signal.onabort = reject));
   const abort = (): void => stop.abort();
@@ -54,12 +58,12 @@ export async function request<T>(
   const attempt = async (again: boolean): Promise<T> => {
     // a page that is going can't wait for a token
     const bearer = typeof token !== "function" ? token : (keepalive && place.last) || (place.last = await token(again));
-    const response = await environment.fetch(url + path, {
+    const response = await environment.fetch(url + path + (isGet ? "?" + new URLSearchParams(body as Record<string, string>) : ""), {
       method,
       keepalive,
       signal: stop.signal,
-      headers: { ...headers, ...(bearer && { Authorization: "Bearer " + bearer }), ...(body && { "Content-Type": "application/json" }) },
-      ...(body && { body: JSON.stringify(body) }),
+      headers: { ...headers, ...(bearer && { Authorization: "Bearer " + bearer }), "Content-Type": "application/json" },
+      body: isGet ? null : JSON.stringify(body),
     });
     if (response.status === 401 && !again && typeof token === "function") return attempt(true);
     allow(timeout * 10);

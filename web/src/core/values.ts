@@ -8,10 +8,10 @@ export type Maybe = Json | undefined;
 /** The depth from which on containers are kept whole; the state itself is at 0. */
 export const OPENED_DEPTH = 3;
 
-export const isObject = (value: Maybe): value is State =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
+export const isList = Array.isArray as (value: Maybe) => value is Json[];
 
-export const isList = (value: Maybe): value is Json[] => Array.isArray(value);
+/** What is no object, `Object` makes one of. */
+export const isObject = (value: Maybe): value is State => Object(value) === value && !isList(value);
 
 /** The value of an object's own member; none for what objects inherit, such as `constructor`. */
 export const member = (object: State, key: string): Maybe => (Object.hasOwn(object, key) ? object[key] : undefined);
@@ -24,7 +24,6 @@ export const put = (object: State, key: string, value: Json): void =>
 export function isSame(a: Maybe, b: Maybe): boolean {
   if (a === b) return true;
   if (isList(a)) return isList(b) && a.length === b.length && a.every((item, index) => isSame(item, b[index]));
-  if (!isObject(a) || !isObject(b)) return false;
   // a member that is undefined counts as absent, so counting keys would not do
-  return Object.keys({ ...a, ...b }).every((key) => isSame(member(a, key), member(b, key)));
+  return isObject(a) && isObject(b) && Object.keys({ ...a, ...b }).every((key) => isSame(member(a, key), member(b, key)));
 }

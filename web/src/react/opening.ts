@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import type { Behaviour } from "../core/behaviour.js";
 import { open, type ConnectOptions, type OpenOptions, type WhichSession } from "../core/open.js";
-import type { Behaviour } from "../core/session.js";
 import type { Session, Snapshot, Version } from "../core/surface.js";
 import type { State } from "../core/types.js";
 
