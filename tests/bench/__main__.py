@@ -15,6 +15,7 @@ from asyouwere.local.errors import LocalError
 from asyouwere.local.stack import LocalStack, data_folder
 from tests.bench import (
     addresses,
+    client,
     cold_start,
     crowding,
     functions,
@@ -45,6 +46,7 @@ GROUPS: dict[str, Measure] = {
     "pruning": pruning.measure,
     "crowding": crowding.measure,
     "functions": functions.measure,
+    "client": client.measure,
     "importing": importing.measure,
     "cold_start": cold_start.measure,
     "growing": growing.measure,

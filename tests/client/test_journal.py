@@ -330,6 +330,7 @@ async def test_record__is_read_as_it_was(tmp_path: Path) -> None:
     replica = replica_of('{"messages":["a","b"],"step":1.50,"o":{"x":1}}')
     record = Record(journal, "s", replica)
     record.answered(1, {}, replica.base, [])
+    record.flush()
     assert reopened(path) == []  # its process is there
     replica.local = tree_of_text('{"messages":["a","c","d"],"o":{"y":{}},"l":[]}')
     record.edited([])
@@ -355,6 +356,10 @@ async def test_record__is_read_as_it_was(tmp_path: Path) -> None:
     assert found.replica.local == replica.local
     replica.folded(2, tree_of_text('{"messages":["z"],"n":1}'))
     record.answered(2, found.replica.base, replica.base, [("/n/", -1, "2")])
+    close(record)
+    (found,) = reopened(path)  # the save would be asked for again, and is answered again
+    assert found.replica.sending == sending
+    record.flush()
     close(record)
     (found,) = reopened(path)
     assert (found.replica.number, found.replica.base) == (2, replica.base)

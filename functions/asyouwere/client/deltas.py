@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from asyouwere.errors import Invalid
 from asyouwere.state.addresses import OPENED_DEPTH, depth_of, last_key, parent_of, path_of_text
 from asyouwere.state.exact_json import items, members
-from asyouwere.state.tree import Tree, flatten
+from asyouwere.state.tree import Tree, begin_alike, flatten
 
 __all__ = ["apply_delta", "changed_parts", "copied"]
 
@@ -111,7 +111,7 @@ def changed_parts(
 
 def _changed_items(old: list[str], new: list[str], path: str) -> Iterator[tuple[str, int, str | None]]:
     kept = min(len(old), len(new))
-    if old[:kept] != new[:kept]:
+    if not begin_alike(old, new):
         for item in range(kept):
             if old[item] != new[item]:
                 yield path, item, new[item]

@@ -19,7 +19,17 @@ from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any, Final
 
-from asyouwere.client.tracked import Tracked, TrackedDict, TrackedList, change, fill_dict, new_dict, plain, tree_of
+from asyouwere.client.tracked import (
+    Tracked,
+    TrackedDict,
+    TrackedList,
+    change,
+    fill_dict,
+    is_whole,
+    new_dict,
+    plain,
+    tree_of,
+)
 from asyouwere.state.exact_json import encode
 from asyouwere.state.tree import Tree
 
@@ -143,7 +153,8 @@ def _keys(pointer: str) -> list[str]:
 def _text(value: Any) -> str | None:
     """The value as JSON; None if it is none any more, or a large one."""
     try:
-        text = encode(value)
+        is_part = isinstance(value, TrackedDict | TrackedList) and is_whole(value)
+        text = str(tree_of(value)) if is_part else encode(value)  # the copy's is needed anyway, and kept
     except (TypeError, ValueError):
         return None
     return text if len(text) <= _FOLLOWED_CHARACTERS else None

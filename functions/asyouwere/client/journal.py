@@ -275,7 +275,11 @@ class Journal:
 
 
 class Record:
-    """One open session in a journal. After a failed write the next one writes all of it."""
+    """One open session in a journal. After a failed write the next one writes all of it.
+
+    What the server has answered is written together with what comes next, or by ``flush``: until then the save is one
+    that it would answer again. (Trees do not change, so what differs is found out then, too.)
+    """
 
     def __init__(self, journal: Journal, session: str, replica: Replica, client: str | None = None) -> None:
         self.journal = journal
@@ -284,6 +288,7 @@ class Record:
         self.replica = replica
         self._is_written = client is not None
         self._next_try = 0.0
+        self._owed: list[Callable[[sqlite3.Connection], None]] = []
 
     def edited(self, parts: ChangedParts) -> None:
         """These parts were changed since the last call."""
@@ -315,11 +320,12 @@ class Record:
 
     def answered(self, number: int, was: dict[str, Tree], base: dict[str, Tree], pending: ChangedParts) -> None:
         """The base is another: it was, it is, and these parts are pending on it. Nothing is under way."""
+        now = time.time()
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(
                 "update record set sending = null, number = ?, at = ? where client = ?",
-                (number, time.time(), self.client),
+                (number, now, self.client),
             )
             changed = list(changed_parts(was, base))
             gone = [(self.client, path, item) for path, item, body in changed if body is None]
@@ -329,13 +335,27 @@ class Record:
             db.execute("delete from pending where client = ?", (self.client,))
             _put(db, "pending", self.client, pending)
 
-        self._write(write)
+        if self.journal.path is not None:
+            self._owed.append(write)
+
+    def flush(self) -> None:
+        """Write what is owed."""
+        if self._owed:
+            self._write(lambda db: None)
 
     def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
         if self.journal.path is None or (self.journal.health != "ok" and time.monotonic() < self._next_try):
             self._is_written = False
+            self._owed.clear()
             return
-        self._is_written = self.journal.safely(work if self._is_written else self._write_all)
+        owed, self._owed = self._owed, []
+
+        def write(db: sqlite3.Connection) -> None:
+            for earlier in owed:
+                earlier(db)
+            work(db)
+
+        self._is_written = self.journal.safely(write if self._is_written else self._write_all)
         if not self._is_written:
             self._next_try = time.monotonic() + _AGAIN_SECONDS
 

@@ -55,7 +55,7 @@ class _Connection:
         self._act_as = Statement(_ACT_AS, (claims.encode(), str(round(timeout * 1000)).encode()))
         self._timeout = timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
 
     async def rows(self, function: str, arguments: Mapping[str, Argument]) -> list[Texts]:
         call = Statement(_sql(function, tuple(arguments)), [_parameter(value) for value in arguments.values()])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import functools
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ class Requests:
         self._headers = {"User-Agent": f"asyouwere-python/{__version__}", **(headers or {})}
         self._own = own
         self._client = client
+        self._address: Callable[[str], httpx.URL] = functools.lru_cache(64)(self._parsed)
 
     async def send(
         self,
@@ -73,7 +75,7 @@ class Requests:
         try:
             return await self._client.request(
                 method,
-                self._base + path,
+                self._address(path),
                 content=None if text is None else text.encode(),
                 params=query,
                 headers=sent,
@@ -99,6 +101,11 @@ class Requests:
                 yield _lines(response.aiter_text())
         except (httpx.TransportError, OSError) as exc:
             raise Unreachable from exc
+
+    def _parsed(self, path: str) -> httpx.URL:
+        import httpx
+
+        return httpx.URL(self._base + path)
 
     async def _sent(self, headers: Mapping[str, str] | None) -> dict[str, str]:
         sent = {**self._headers, **(headers or {})}

@@ -107,7 +107,7 @@ class Sync:
         self.reconnects = 0
         self.failures = 0
         self._rhythm = rhythm
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._base, self._journaled = replica.base, replica.local  # as the journal has them
         self._first_change: float | None = None
         self._last_change = 0.0
@@ -329,6 +329,8 @@ class Sync:
         self.document.show(replica.local)
         self.record.answered(replica.number, self._base, replica.base, changed_parts(replica.base, replica.local))
         self._base, self._journaled = replica.base, replica.local
+        if self._keep is not None:
+            self._keep.set()
         if replica.is_waiting and self._first_change is None:
             self._changed()
         if doubts:
@@ -399,6 +401,7 @@ class Sync:
         """Start what goes on until the group is closed."""
         self._wake, self._keep = Wake(), Wake()
         self.document.on_touch = self.touched
+        self.record.flush()
         group.start_soon(self._journal_changes)
         group.start_soon(self._save_in_time)
         if self._rhythm.poll is not None:
@@ -417,6 +420,7 @@ class Sync:
                 self.look()
             except Exception as exc:  # noqa: BLE001 - what is no JSON, put in by ways that are not watched
                 _LOG.error("a session's state can't be saved: %s", type(exc).__name__)
+            self.record.flush()
             self._wake.set()
 
     async def _save_in_time(self) -> None:

@@ -21,7 +21,7 @@ from asyouwere.state.addresses import OPENED_DEPTH, address_data, depth_of, last
 from asyouwere.state.conditions import conditional_writes, split_conditions, unexpected
 from asyouwere.state.places import below_part, check_index, container_of, made_container
 from asyouwere.state.rows import ChangeRows
-from asyouwere.state.tree import Parts, Tree, flatten, open_tree, render, tree_of_parts, tree_of_rows
+from asyouwere.state.tree import Parts, Tree, begin_alike, flatten, open_tree, render, tree_of_parts, tree_of_rows
 
 __all__ = ["append_items", "apply", "diff", "diff_trees", "replace"]
 
@@ -119,7 +119,7 @@ def diff_trees(old: dict[str, Tree], new: dict[str, Tree]) -> str:
 
     def compare_lists(before: list[str], after: list[str], path: str) -> None:
         kept = min(len(before), len(after))
-        pairs = enumerate(zip(before, after, strict=False)) if before[:kept] != after[:kept] else ()
+        pairs = () if begin_alike(before, after) else enumerate(zip(before, after, strict=False))
         changed = [item for item, (was, value) in pairs if was != value]
         if len(after) > kept:
             to_append.append(f"{pointer_text(path)}:[{','.join(after[kept:])}]")

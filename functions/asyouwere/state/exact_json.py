@@ -301,7 +301,7 @@ def encode(value: Any) -> str:
         raise Invalid("number_out_of_range") from None
     except RecursionError:
         raise Invalid("nesting_too_deep") from None
-    return _SURROGATES.sub(_escaped_surrogates, text)
+    return text if text.isascii() else _SURROGATES.sub(_escaped_surrogates, text)
 
 
 def check_nesting(text: str, max_depth: int) -> None:

@@ -18,6 +18,7 @@ from asyouwere.state.rows import ChangeRows, open_state, open_value
 __all__ = [
     "Parts",
     "Tree",
+    "begin_alike",
     "flatten",
     "join",
     "open_tree",
@@ -148,6 +149,13 @@ def _render(tree: Tree, pieces: list[str]) -> None:
             _render(value, pieces)
             before = ","
         pieces.append("}" if tree else "{}")
+
+
+def begin_alike(one: list[str], other: list[str]) -> bool:
+    """Whether two lists have the same items, as far as the shorter one goes."""
+    if len(one) > len(other):
+        return one[: len(other)] == other
+    return one == other[: len(one)]
 
 
 def _not_a_state() -> Invalid:
