@@ -61,16 +61,4 @@ def said(page: Page) -> list[str]:
 
 def journalled(page: Page, count: int | None = None) -> None:
     """Waits until what was said here so far (so many messages; by default all that are shown) would survive a crash."""
-    page.evaluate(
-        """async (count) => {
-            const { id } = session;
-            const wanted = count ?? said().length;
-            for (;;) {
-                const record = await journal.load(id);
-                const count = (changes) => changes?.append?.["/messages"]?.length ?? changes?.set?.["/messages"]?.length ?? 0;
-                if (record && (record.base.messages?.length ?? 0) + count(record.sending?.changes) + count(record.pending) >= wanted) return;
-                await new Promise((ok) => setTimeout(ok, 5));
-            }
-        }""",
-        count,
-    )
+    page.evaluate("(count) => journalled(count ?? said().length)", count)
