@@ -65,7 +65,7 @@ convergence: ## clients on a bad network end with what the server has; LONG=1: 1
 faults: ## full disks, locks, restarts, a standby: refused clearly, nothing lost
 cleanup: ## clean-up at once with everything else; LONG=1: 10,000 interleavings
 turns: ## answers in the making while runners, functions and Postgres are killed; LONG=1: 1,000 of them
-clients: ## Python clients on a bad network end equal, each message once; LONG=1: 100,000 operations
+clients: ## Python clients and browsers on a bad network end equal, each message once; LONG=1: 100,000 operations
 killed: ## Python clients killed while they edit and stream: all is there once; LONG=1: 200 times
 tokens: ## bad tokens, all answered alike; a key server that is slow, away or lies; LONG=1: every address
 oracles: ## missing, deleted and foreign answer alike, in time too; no role leaks; LONG=1: more often

@@ -27,7 +27,7 @@ from asyouwere.state.changes import diff_trees
 from asyouwere.state.exact_json import encode
 from tests.bench.measurements import WARM_UP, Comparison, Figure, Target, percentile, undisturbed
 from tests.bench.place import USER, Place
-from tests.trust.clients import as_url
+from tests.trust.python_client import as_url
 
 GROUP = "Python client"
 
@@ -202,4 +202,13 @@ def _importing(place: Place) -> Figure:
         for _ in range(place.rounds(40, 12))
     ][2:]  # the first ones write and read the compiled files
     low, high = percentile(taken, 10), percentile(taken, 90)
-    return Figure(GROUP, "import asyouwere, and httpx for the first open", statistics.median(taken), "ms", Target(150), low, high, len(taken))
+    return Figure(
+        GROUP,
+        "import asyouwere, and httpx for the first open",
+        statistics.median(taken),
+        "ms",
+        Target(150),
+        low,
+        high,
+        len(taken),
+    )

@@ -1,8 +1,9 @@
-"""Clients: Python clients of one session, on a bad network, end equal to the server, with every message once.
+"""Clients: Python clients and browsers of one session, on a bad network, end equal to the server, each message once.
 
 They edit while their saves are under way, stream (append a message, then let it grow), make the same containers at
-once, cut lists, lose requests and answers, and crash, leaving their journal to the next. Over the functions and on
-Postgres itself. What happens follows from the seed, but for what runs at once.
+once, cut lists, lose requests and answers, and crash, leaving their journal to the next. Python over the functions and
+on Postgres itself, the browser's core in Node over the functions. What happens follows from the seed, but for what runs
+at once.
 """
 
 from __future__ import annotations
@@ -10,27 +11,46 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
 import httpx
 
-import asyouwere
-from asyouwere.client.session import Session
-from asyouwere.client.sync import is_passing
 from asyouwere.errors import AsYouWereError
 from tests.functions.api import token_for
+from tests.trust.browser_client import BrowserClient, Browsers, bundle
+from tests.trust.edits import Author, Edit
 from tests.trust.place import Place
+from tests.trust.python_client import PythonClient
 from tests.trust.report import Outcome, Say
 
 OPERATIONS_A_SESSION = 250
 SHORT_SEEDS, SHORT_OPERATIONS = 3, 250
 LONG_SEEDS, LONG_OPERATIONS = 20, 5_000
-TOPICS = ("tea", "rain", "Kyoto", "null", "-0")
+SETTLING_SECONDS = 60.0
+
+
+class Client(Protocol):
+    """Who takes part. What can't be done for now is done later; anything else is raised."""
+
+    async def open(self) -> None: ...
+
+    async def edit(self, edit: Edit) -> str | None: ...
+
+    async def save(self) -> None: ...
+
+    async def look(self) -> None: ...
+
+    async def fine(self) -> None: ...
+
+    async def state(self) -> tuple[dict[str, Any], int]: ...
+
+    async def crash(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
@@ -40,226 +60,139 @@ def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     outcome.figures.update(dict.fromkeys(("clients unequal", "messages lost or doubled"), 0))
     with Place(folder) as place:
         outcome.facts.update(place.facts())
+        program = bundle(folder)
         for seed in range(seeds):
             outcome.count("seeds")
             for session in range(-(-operations // OPERATIONS_A_SESSION)):
                 count = min(OPERATIONS_A_SESSION, operations - session * OPERATIONS_A_SESSION)
-                anyio.run(play, outcome, place, f"{seed}.{session}", count)
+                anyio.run(play, outcome, place, f"{seed}.{session}", count, program)
                 say(f"seed {seed + 1} of {seeds}, {outcome.figures['operations']:,} operations")
             shutil.rmtree(folder / "journal", ignore_errors=True)
 
 
-async def play(outcome: Outcome, place: Place, seed: str, operations: int) -> None:
+async def play(outcome: Outcome, place: Place, seed: str, operations: int, program: Path) -> None:
     """One session, to its end."""
-    world = World(outcome, place, seed)
     try:
-        await world.play(operations)
+        async with AsyncExitStack() as stack:
+            browsers = await stack.enter_async_context(Browsers.running(outcome, place, program))
+            world = World(outcome, place, seed, browsers)
+            stack.push_async_callback(world.close)
+            await world.play(operations)
+            await world.settle()
     except Exception as exc:
         raise AssertionError(f"seed {seed}: {exc!r}") from exc
-    finally:
-        await world.close()
-
-
-class Weather(httpx.AsyncHTTPTransport):
-    """The network of one client: requests and answers get lost, or requests arrive twice."""
-
-    def __init__(self, chance: random.Random, outcome: Outcome) -> None:
-        super().__init__()
-        self.chance = chance
-        self.outcome = outcome
-        self.is_fine = False
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        fates = [100, 0, 0, 0] if self.is_fine else [82, 6, 6, 6]
-        fate = self.chance.choices(["well", "request lost", "twice", "answer lost"], fates)[0]
-        if fate != "well":
-            self.outcome.count(fate)
-        if fate == "request lost":
-            raise httpx.ConnectError(fate)
-        response = await super().handle_async_request(request)
-        if fate in ("twice", "answer lost"):
-            await response.aread()
-            if fate == "answer lost":
-                raise httpx.ReadError(fate)
-            response = await super().handle_async_request(request)
-        return response
-
-
-class Client:
-    """One client, from opening to the end or a crash; ``wrote``: its messages, as it last wrote them."""
-
-    def __init__(self, name: str, session: Session, stack: AsyncExitStack, weather: Weather | None) -> None:
-        self.name = name
-        self.session = session
-        self.stack = stack
-        self.weather = weather
-        self.count = 0
-        self.open: str | None = None
-
-    def edit(self, chance: random.Random, wrote: dict[str, str]) -> None:
-        """Anything that an app does to its state."""
-        state, what = self.session.state, chance.random()
-        if what < 0.35 and self.open is not None:
-            messages = state["messages"]
-            at = next(item for item, message in enumerate(messages) if message["id"] == self.open)
-            messages[at]["text"] += chance.choice([".", "…", "🙂", "\ud800"])
-            wrote[self.open] = messages[at]["text"]
-        elif what < 0.6:
-            self.count += 1
-            self.open = f"{self.name} {self.count}"
-            wrote[self.open] = self.open
-            message = {"id": self.open, "text": self.open}
-            if chance.random() < 0.5:
-                self.session.append(message)
-            else:
-                state.setdefault("messages", []).append(message)
-        elif what < 0.75:
-            state.setdefault("topics", {})[chance.choice("abc")] = chance.choice(TOPICS)
-        elif what < 0.82:
-            state.get("topics", {}).pop(chance.choice("abc"), None)
-        elif what < 0.9:
-            board = state.setdefault("memory", {}).setdefault("board", {})
-            board.setdefault(chance.choice("xy"), {"list": []})["list"].append(self.count)
-        elif what < 0.95:
-            self.session.append(self.count, to="/scratch")
-        elif state.get("scratch"):
-            state["scratch"].pop()
-        else:
-            state["step"] = state.get("step", 0) + 1
 
 
 class World:
     """One session and its clients."""
 
-    def __init__(self, outcome: Outcome, place: Place, seed: str) -> None:
+    def __init__(self, outcome: Outcome, place: Place, seed: str, browsers: Browsers) -> None:
         self.outcome = outcome
         self.place = place
         self.chance = random.Random(f"clients {seed}")
         self.key = f"clients {seed}"
-        self.journal = place.folder / "journal"
+        self.browsers = browsers
         self.clients: list[Client] = []
+        self.authors: dict[Client, Author] = {}
         self.wrote: dict[str, str] = {}
         self.names = 0
 
     async def play(self, operations: int) -> None:
-        """So many operations, then quiet, then the comparison."""
-        for _ in range(self.chance.randint(2, 5)):
-            await self._open(self.chance.random() < 0.6)
+        """So many operations, by two to five clients."""
+        kinds = ["browser", "functions", *self.chance.choices(("browser", "functions", "postgres"), k=3)]
+        for kind in kinds[: self.chance.randint(2, 5)]:
+            client = self._client(kind)
+            self._begins(client)
+            await client.open()
+            self.outcome.count(f"clients: {kind}")
+            self.clients.append(client)
         for _ in range(operations):
             self.outcome.count("operations")
             client = self.chance.choice(self.clients)
             what = self.chance.random()
             if what < 0.6:
-                client.edit(self.chance, self.wrote)
+                await self._edit(client)
             elif what < 0.78:
-                await self._try(client.session.save_now)
+                await client.save()
             elif what < 0.88:
                 await self._at_once()
             elif what < 0.97:
-                await self._try(client.session.refresh)
+                await client.look()
             else:
-                await self._crash(client)
-        await self._settle()
-        await self._compare()
+                self.outcome.count("crashes")
+                await client.crash()
+                self._begins(client)
 
     async def close(self) -> None:
         """Let go of everything."""
         for client in self.clients:
             with suppress(AsYouWereError):
-                await client.stack.aclose()
+                await client.close()
 
-    async def _open(self, over_http: bool) -> None:
+    def _client(self, kind: str) -> Client:
+        name, journal = str(len(self.clients)), self.place.folder / "journal"
+        if kind == "browser":
+            return BrowserClient(self.browsers, self.outcome, self.place, self.key, name)
+        seed, over_http = f"{self.key} {name}", kind == "functions"
+        return PythonClient(self.outcome, self.place, self.key, seed, journal, over_http=over_http)
+
+    def _begins(self, client: Client) -> None:
         self.names += 1
-        name = f"{self.names}"
-        stack, weather = AsyncExitStack(), None
-        options: dict[str, Any] = {"key": self.key, "journal": self.journal, "poll": None, "debounce": 1e6}
-        options["max_wait"] = 1e6
-        if over_http:
-            weather = Weather(random.Random(f"{self.key} {name}"), self.outcome)
-            weather.is_fine = True
-            http = await stack.enter_async_context(httpx.AsyncClient(transport=weather))
-            options |= {"url": self.place.functions.url, "token": token_for(self.place.user), "http": http}
-        else:
-            said = self.place.environment["ASYOUWERE_DATABASE_URL"]
-            options |= {"url": as_url(said), "user_id": self.place.user}
-        session = await stack.enter_async_context(asyouwere.open(**options))
-        session.on("conflict", lambda event: self.outcome.count("doubts told", len(event.data["doubts"])))
-        session.on("saved", lambda event: self.outcome.count("saves"))
-        if weather is not None:
-            weather.is_fine = False
-        self.clients.append(Client(name, session, stack, weather))
+        self.authors[client] = Author(str(self.names), self.chance, self.wrote)
 
-    async def _try(self, call: Callable[[], Any]) -> None:
-        try:
-            await call()
-        except AsYouWereError as exc:
-            if not is_passing(exc):
-                raise
-            self.outcome.count("tried again")
+    async def _edit(self, client: Client) -> None:
+        edit = self.authors[client].next()
+        text = await client.edit(edit)
+        if text is not None:
+            self.wrote[edit.id] = text
 
     async def _at_once(self) -> None:
         """Several save at once, and go on editing meanwhile."""
         some = self.chance.sample(self.clients, self.chance.randint(1, len(self.clients)))
         async with anyio.create_task_group() as group:
             for client in some:
-                group.start_soon(self._try, client.session.save_now)
+                group.start_soon(client.save)
             for _ in range(3):
                 await anyio.lowlevel.checkpoint()
-                self.chance.choice(some).edit(self.chance, self.wrote)
+                await self._edit(self.chance.choice(some))
 
-    async def _crash(self, client: Client) -> None:
-        """A client is gone as by SIGKILL: its record stays, and the next one takes it over."""
-        self.outcome.count("crashes")
-        sync = client.session._sync
-        sync.look()
-        file = sync.record.journal._file
-        assert file is not None
-        file.db.execute("update record set process = null where client = ?", (sync.record.client,))
-        sync.record.close = lambda: None  # type: ignore[method-assign]
-        sync.replica.sending, sync.replica.local = None, sync.replica.base
-        sync.document.show(sync.replica.base)
-        self.clients.remove(client)
-        await client.stack.aclose()
-        await self._open(client.weather is not None)  # a journal is of one address
-
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
+        """All is saved, what was taken over in the background too; then all must be as the server is."""
         for client in self.clients:
-            if client.weather is not None:
-                client.weather.is_fine = True
-        for _ in range(3):
-            for client in self.clients:
-                await client.session.save_now()
-        # what was taken over in the background
-        for _ in range(200):
-            for client in self.clients:
-                await client.session.refresh()
-            if {message["id"] for message in self.clients[0].session.state.get("messages", ())} >= self.wrote.keys():
-                break
-            await anyio.sleep(0.05)
-        await anyio.sleep(0.05)
+            await client.fine()
+        found = ["not settled in time"]
+        with anyio.move_on_after(SETTLING_SECONDS):
+            while True:
+                for do in ("save", "save", "look"):
+                    for client in self.clients:
+                        await getattr(client, do)()
+                found = await self._differences()
+                if not found:
+                    return
+                await anyio.sleep(0.05)
+        for what in found:
+            self.outcome.count("messages lost or doubled" if what.startswith("messages") else "clients unequal")
+            self.outcome.failures.append(f"{self.key}: {what}")
+
+    async def _differences(self) -> list[str]:
+        server = self._on_server()
+        found = []
         for client in self.clients:
-            await client.session.refresh()
+            state, waiting = await client.state()
+            if state != server or waiting:
+                found.append(f"{waiting} changes wait; {json.dumps(state)}, not {json.dumps(server)}")
+        messages = sorted((message["id"], message["text"]) for message in server.get("messages", ()))
+        wanted = sorted(self.wrote.items())
+        if messages != wanted:
+            more = [message for message in messages if message not in wanted or messages.count(message) > 1]
+            less = [message for message in wanted if message not in messages]
+            found.append(f"messages: there are {more}, written were {less}")
+        return found
 
-    async def _compare(self) -> None:
-        outcome = self.outcome
-        server = await self.clients[0].session.peek()
-        for client in self.clients:
-            session = client.session
-            if session.state != server or session.status.waiting.changes:
-                outcome.count("clients unequal")
-                outcome.failures.append(f"{client.name}: {json.dumps(session.state)}, not {json.dumps(server)}")
-        found = sorted((message["id"], message["text"]) for message in server.get("messages", ()))
-        if found != sorted(self.wrote.items()):
-            outcome.count("messages lost or doubled")
-            wanted = sorted(self.wrote.items())
-            found_only = [message for message in found if message not in wanted or found.count(message) > 1]
-            written_only = [message for message in wanted if message not in found]
-            outcome.failures.append(f"{self.key}: there are {found_only}, written were {written_only}")
-
-
-def as_url(dsn: str) -> str:
-    """A connection string as an address."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    said = conninfo_to_dict(dsn)
-    return f"postgresql://{said['user']}:{said['password']}@{said['host']}:{said['port']}/{said['dbname']}"
+    def _on_server(self) -> dict[str, Any]:
+        token = {"Authorization": f"Bearer {token_for(self.place.user)}"}
+        with httpx.Client(base_url=self.place.functions.url, headers=token) as http:
+            session = http.post("sessions", json={"key": self.key}).json()["id"]
+            answer = http.post("session-snapshot-restore", json={"session_id": session}).json()
+        state: dict[str, Any] = answer["state"]
+        return state

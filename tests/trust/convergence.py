@@ -3,7 +3,7 @@
 Everything follows from the seed: who does what, which request arrives when, which is lost, doubled or comes once
 more much later, who crashes, when the clean-up runs and when the servers are killed. Requests arrive one at a
 time, so that each answer can be compared with the model's; how saves fare that run at once is what `crash`,
-`lines` and `cleanup` show.
+`lines`, `cleanup` and `clients` show; the latter, with the clients that people install, is the second half of this.
 
 A further kind of client is one more entry in CLIENTS.
 """
@@ -21,8 +21,9 @@ from tests.property.model import SaveResult, SessionModel
 from tests.property.sequences import check_answer, check_refusal, wanted_answer
 from tests.property.sql_driver import SqlDriver
 from tests.property.writing import again
+from tests.trust import clients
 from tests.trust.devices import Device, Request
-from tests.trust.place import PERSON, Place
+from tests.trust.place import PERSON, Place, folder_of_a_run
 from tests.trust.report import Outcome, Say
 
 CLIENTS: dict[str, Callable[[Place], Driver]] = {
@@ -35,6 +36,15 @@ LONG_SEEDS, LONG_OPERATIONS = 20, 5_000
 
 
 def run(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
+    """Devices that speak with the server by hand, judged by a model; then the packages' own clients."""
+    devices(outcome, folder, long, say)
+    short = outcome.short
+    with folder_of_a_run() as another:
+        clients.run(outcome, another, long, say)
+    outcome.short = (*short, "messages lost or doubled")
+
+
+def devices(outcome: Outcome, folder: Path, long: bool, say: Say) -> None:
     """All seeds, one after the other."""
     seeds, operations = (LONG_SEEDS, LONG_OPERATIONS) if long else (SHORT_SEEDS, SHORT_OPERATIONS)
     outcome.short = (
@@ -198,9 +208,7 @@ class World:
         tokens: list[str] = []
         for device in self.devices:
             told = device.told
-            assert device.count == len(told.accepted) + len(told.refused), (
-                f"{device.name} was not told of all"
-            )
+            assert device.count == len(told.accepted) + len(told.refused), f"{device.name} was not told of all"
             tokens += [request.token for request in told.accepted if request.token is not None]
             outcome.count("accepted", len(told.accepted))
             outcome.count("refused and told", len(told.refused))

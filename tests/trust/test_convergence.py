@@ -14,7 +14,7 @@ from tests.trust.report import Outcome
 
 def test_convergence__short_form(run_folder: Path) -> None:
     outcome = Outcome("convergence")
-    convergence.run(outcome, run_folder, long=False, say=lambda line: None)
+    convergence.devices(outcome, run_folder, long=False, say=lambda line: None)
     assert outcome.held, outcome.failures
     for name in (
         "refused and told",
