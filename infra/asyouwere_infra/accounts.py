@@ -15,6 +15,7 @@ from pulumi import ResourceOptions
 from pulumi_gcp import artifactregistry, projects, serviceaccount
 
 from asyouwere_infra.configuration import Configuration
+from asyouwere_infra.waits import after
 
 __all__ = ["BUILDER", "SCHEDULER", "Accounts", "member"]
 
@@ -31,21 +32,21 @@ class Accounts:
     """functions: by the function's name."""
 
     def __init__(self, configuration: Configuration, apis: Sequence[pulumi.Resource]) -> None:
-        after = ResourceOptions(depends_on=apis)
+        enabled = ResourceOptions(depends_on=apis)
         self.functions = {
             entry.name: serviceaccount.Account(
                 entry.account,
                 account_id=entry.account,
                 display_name=f"asyouwere: runs {entry.name}",
-                opts=after,
+                opts=enabled,
             )
             for entry in configuration.entry_points
         }
         self.scheduler = serviceaccount.Account(
-            SCHEDULER, account_id=SCHEDULER, display_name="asyouwere: calls the clean-up", opts=after
+            SCHEDULER, account_id=SCHEDULER, display_name="asyouwere: calls the clean-up", opts=enabled
         )
         self.builder = serviceaccount.Account(
-            BUILDER, account_id=BUILDER, display_name="asyouwere: builds the functions", opts=after
+            BUILDER, account_id=BUILDER, display_name="asyouwere: builds the functions", opts=enabled
         )
 
     def let_build(
@@ -58,7 +59,7 @@ class Accounts:
         # Cloud Functions copies the source into a bucket of this name, made on the first deployment: a grant
         # on the bucket itself would come too late, so it is the project's and names the bucket.
         sources = project_number.apply(lambda number: f"gcf-v2-sources-{number}-{configuration.region}")
-        return [
+        given: list[pulumi.Resource] = [
             projects.IAMMember(
                 "build-writes-logs",
                 project=configuration.project,
@@ -86,3 +87,4 @@ class Accounts:
                 member=member(self.builder),
             ),
         ]
+        return after("builder", given)

@@ -12,6 +12,7 @@ from pulumi_gcp import logging, monitoring
 from asyouwere_infra.configuration import Configuration
 from asyouwere_infra.entry_points import ENTRY_POINTS
 from asyouwere_infra.metrics import metric_type
+from asyouwere_infra.waits import after
 
 __all__ = ["make_policies"]
 
@@ -30,6 +31,8 @@ def make_policies(
     thresholds = configuration.thresholds
     channels: list[pulumi.Input[str]] = [*configuration.channels, *_email_channels(configuration, apis)]
 
+    known = after("metrics", list(metrics.values()))
+
     def policy(
         name: str, title: str, conditions: Sequence[Condition], what_to_do: str, severity: str
     ) -> monitoring.AlertPolicy:
@@ -46,7 +49,7 @@ def make_policies(
             alert_strategy=monitoring.AlertPolicyAlertStrategyArgs(auto_close="86400s"),
             user_labels=configuration.all_labels,
             # A policy over a metric that is not there yet is refused.
-            opts=ResourceOptions(depends_on=list(metrics.values())),
+            opts=ResourceOptions(depends_on=known),
         )
 
     return [

@@ -7,7 +7,9 @@ from typing import Final
 from pulumi import Resource
 from pulumi_gcp import projects
 
-__all__ = ["APIS", "DOMAIN_APIS", "enable"]
+from asyouwere_infra.waits import after
+
+__all__ = ["APIS", "BUDGET_APIS", "DOMAIN_APIS", "enable"]
 
 APIS: Final = (
     "artifactregistry.googleapis.com",
@@ -23,11 +25,12 @@ APIS: Final = (
 )
 #: Only for a domain of one's own.
 DOMAIN_APIS: Final = ("certificatemanager.googleapis.com", "compute.googleapis.com")
+#: Only for a budget.
+BUDGET_APIS: Final = ("billingbudgets.googleapis.com",)
 
 
-def enable(*, domain: bool) -> list[Resource]:
+def enable(*, domain: bool, budget: bool) -> list[Resource]:
     """They stay on when the stack is destroyed: other things in the project may use them."""
-    return [
-        projects.Service(name.split(".")[0], service=name, disable_on_destroy=False)
-        for name in (*APIS, *(DOMAIN_APIS if domain else ()))
-    ]
+    wanted = (*APIS, *(DOMAIN_APIS if domain else ()), *(BUDGET_APIS if budget else ()))
+    services = [projects.Service(name.split(".")[0], service=name, disable_on_destroy=False) for name in wanted]
+    return after("apis", services)

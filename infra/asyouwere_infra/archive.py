@@ -5,7 +5,7 @@ deployments of one source install the same, and nothing that was changed since i
 
 A file's time, owner and order on this machine don't count, and nothing is compressed (the fonts, which are
 most of it, are already): so two machines, or two days, make the same archive, and only a change is
-deployed.
+deployed. With telemetry it is requirements-telemetry.lock, the same and an exporter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ __all__ = ["FUNCTIONS", "archive", "files"]
 
 FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 
-_LISTED, _PINNED = Path("requirements.txt"), Path("requirements.lock")
+_LISTED: Final = Path("requirements.txt")
+_PINNED: Final = {False: Path("requirements.lock"), True: Path("requirements-telemetry.lock")}
 _LONG_AGO: Final = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can say
 
 
@@ -34,13 +35,13 @@ def files(folder: Path = FUNCTIONS) -> list[Path]:
     return sorted(kept, key=Path.as_posix)
 
 
-def archive(folder: Path = FUNCTIONS) -> tuple[bytes, str]:
-    """The zip file and the SHA-256 of it in hexadecimal."""
+def archive(folder: Path = FUNCTIONS, *, telemetry: bool = False) -> tuple[bytes, str]:
+    """The zip file and the SHA-256 of it in hexadecimal. telemetry: with OpenTelemetry's SDK and an exporter."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as target:
         for path in files(folder):
             entry = zipfile.ZipInfo(path.as_posix(), _LONG_AGO)
             entry.external_attr = 0o644 << 16
-            source = _PINNED if path == _LISTED else path
+            source = _PINNED[telemetry] if path == _LISTED else path
             target.writestr(entry, (folder / source).read_bytes())
     return packed.getvalue(), hashlib.sha256(packed.getvalue()).hexdigest()

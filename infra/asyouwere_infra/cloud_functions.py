@@ -12,7 +12,7 @@ from pulumi_gcp import artifactregistry, cloudfunctionsv2, cloudrunv2
 from asyouwere_infra.accounts import Accounts, member
 from asyouwere_infra.configuration import BUDGET_SECONDS, RUNTIME, Configuration
 from asyouwere_infra.entry_points import CLEAN_UP, EntryPoint
-from asyouwere_infra.environment import readers
+from asyouwere_infra.environment import TELEMETRY, readers
 from asyouwere_infra.secrets import StoredSecret
 from asyouwere_infra.source import Source
 
@@ -51,7 +51,11 @@ class Functions:
         }
         self.audience = self.addresses[CLEAN_UP.name]
         self.by_name = {entry.name: self._function(entry) for entry in entries}
-        self.invokers = {entry.name: self._invoker(entry) for entry in entries}
+        self.invokers = {
+            entry.name: self._invoker(entry)
+            for entry in entries
+            if configuration.invoker_check or not entry.public
+        }
 
     def _function(self, entry: EntryPoint) -> cloudfunctionsv2.Function:
         configuration, account = self._configuration, self._accounts.functions[entry.name]
@@ -106,8 +110,13 @@ class Functions:
             # True because of _invoker below and the ingress above; the token comes without its signature.
             "ASYOUWERE_SCHEDULER_BEHIND_IAM": "on",
         }
+        if configuration.telemetry:
+            # Between two requests Cloud Run takes the processor away: what waits by then would wait for the next.
+            derived["ASYOUWERE_TELEMETRY_FLUSH"] = "on"
         every = {**derived, **configuration.values}
-        return {name: every[name] for name in sorted(every) if entry.name in readers(name, configuration.mode)}
+        ours = {name: every[name] for name in sorted(every) if entry.name in readers(name, configuration.mode)}
+        others = {**(TELEMETRY if configuration.telemetry else {}), **configuration.environment}
+        return {**ours, **others}
 
     def _secret_environment(
         self, entry: EntryPoint

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 import pulumi
@@ -17,7 +17,7 @@ import pulumi
 from asyouwere_infra.entry_points import CLEAN_UP, LAYOUTS, EntryPoint, Layout, Sizing
 from asyouwere_infra.environment import CLEAN_UP_LOGIN, PLACES, Mode, config_key, of_kind, readers
 
-__all__ = ["Configuration", "ConfigurationError", "Thresholds"]
+__all__ = ["Budget", "Configuration", "ConfigurationError", "Thresholds"]
 
 RUNTIME: Final = "python313"
 #: Of one clean-up request; what it has not done by then, the next one does.
@@ -44,10 +44,21 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a month may cost before somebody is told; units: whole ones of the billing account's currency."""
+
+    billing_account: str
+    units: int
+
+
+@dataclass(frozen=True)
 class Configuration:
     """What one stack is to be. values: plain settings by variable; secrets: secret ones, never shown.
     clean_up_login: the clean-up's database address, which is none of the others'; None with PostgREST.
-    pooler_clients: how many connections the pooler takes from its clients; 200 with Supabase's smallest plans."""
+    pooler_clients: how many connections the pooler takes from its clients; 200 with Supabase's smallest plans.
+    invoker_check: whether Cloud Run asks IAM who calls, where everybody may; environment: other variables of the
+    functions, such as OTEL_…; telemetry_headers: the exporter's, secret; requests_per_minute: of one address, above
+    which the domain's load balancer refuses."""
 
     project: str
     region: str
@@ -63,6 +74,11 @@ class Configuration:
     emails: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     labels: Mapping[str, str] | None = None
+    invoker_check: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+    telemetry_headers: pulumi.Input[str] | None = None
+    requests_per_minute: int | None = None
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -73,7 +89,9 @@ class Configuration:
     def of_stack(cls) -> Configuration:
         """Read the stack's configuration. Raises ConfigurationError, or pulumi.ConfigMissingError."""
         google, ours = pulumi.Config("gcp"), pulumi.Config()
-        mode = cast(Mode, ours.get("database") or "direct")
+        # On Supabase the way that needs no login and no pooler; the fast one where somebody gave a login.
+        by_itself = "postgrest" if ours.get_secret("databaseUrl") is None else "direct"
+        mode = cast(Mode, ours.get("database") or by_itself)
         if mode not in ("direct", "postgrest"):
             raise ConfigurationError("asyouwere:database must be direct or postgrest.")
         layout = cast(Layout, ours.get("services") or "one")
@@ -104,6 +122,11 @@ class Configuration:
             emails=tuple(ours.get_object("alertEmails") or ()),
             channels=tuple(ours.get_object("notificationChannels") or ()),
             labels=ours.get_object("labels"),
+            invoker_check=ours.get_bool("invokerCheck") is not False,
+            environment={name: str(value) for name, value in (ours.get_object("environment") or {}).items()},
+            telemetry_headers=ours.get_secret("telemetryHeaders"),
+            requests_per_minute=ours.get_int("requestsPerMinute"),
+            budget=Budget(**budget) if (budget := ours.get_object("budget")) else None,
         )
 
     def seconds(self, variable: str, default: float) -> float:
@@ -124,6 +147,11 @@ class Configuration:
     def ingress(self) -> Literal["ALLOW_ALL", "ALLOW_INTERNAL_AND_GCLB"]:
         """Of the public functions: with a domain only its load balancer, so that nothing goes round it."""
         return "ALLOW_INTERNAL_AND_GCLB" if self.domain else "ALLOW_ALL"
+
+    @property
+    def telemetry(self) -> bool:
+        """Whether the functions are deployed with an exporter, and make spans and figures."""
+        return self.values.get("ASYOUWERE_TELEMETRY", "off").lower() in ("on", "true", "1")
 
     @property
     def most_connections(self) -> int:
@@ -199,6 +227,22 @@ def _problems(configuration: Configuration) -> list[str]:
     work += configuration.seconds("ASYOUWERE_POOL_TIMEOUT_SECONDS", 5)
     if BUDGET_SECONDS + work + _COLD_START_SECONDS > configuration.sizings[CLEAN_UP.name].timeout_seconds:
         found.append("The clean-up's timeout is too short for its budget, one statement and a cold start.")
+    for name in configuration.environment:
+        if name.startswith(("ASYOUWERE_", "GOOGLE_", "K_")) or not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            found.append(f"environment.{name}: asyouwere's own are settings by themselves; others are A-Z0-9_.")
+        elif re.search(r"HEADERS|KEY|TOKEN|SECRET|PASSWORD", name):
+            found.append(f"environment.{name} looks like a secret, and would be plain there: see telemetryHeaders.")
+    for name, value in configuration.environment.items():
+        if "ENDPOINT" in name and not value.startswith("https://"):
+            found.append(f"environment.{name} must start with https://: figures and a key would go there in clear.")
+    if configuration.telemetry and not any("ENDPOINT" in name for name in configuration.environment):
+        found.append("telemetry is on: say where to, environment: {OTEL_EXPORTER_OTLP_ENDPOINT: https://…}.")
+    if configuration.requests_per_minute is not None and configuration.domain is None:
+        found.append("requestsPerMinute: only the load balancer of a domain can count requests before they cost.")
+    if configuration.requests_per_minute is not None and configuration.requests_per_minute < 1:
+        found.append("requestsPerMinute must be above zero.")
+    if configuration.budget is not None and configuration.budget.units < 1:
+        found.append("budget.units must be above zero.")
     for key, value in (configuration.labels or {}).items():
         if not _LABEL.fullmatch(key) or not _LABEL.fullmatch(value):
             found.append(f"labels: {key}={value} is none: lower-case letters, digits, - and _.")

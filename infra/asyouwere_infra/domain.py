@@ -14,6 +14,7 @@ from pulumi_gcp import certificatemanager, compute
 
 from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
+from asyouwere_infra.edge import rate_rule
 from asyouwere_infra.entry_points import API
 
 __all__ = ["Domain"]
@@ -27,8 +28,10 @@ class Domain:
     ) -> None:
         after = ResourceOptions(depends_on=apis)
         address = compute.GlobalAddress("domain", name="asyouwere", opts=after)
+        rate = configuration.requests_per_minute
+        edge = rate_rule(rate, after).id if rate else None
         backends = {
-            entry.name: _backend(entry.name, configuration, functions, after)
+            entry.name: _backend(entry.name, configuration, functions, edge, after)
             for entry in configuration.entry_points
             if entry.public
         }
@@ -58,7 +61,11 @@ class Domain:
 
 
 def _backend(
-    name: str, configuration: Configuration, functions: Functions, after: ResourceOptions
+    name: str,
+    configuration: Configuration,
+    functions: Functions,
+    edge: pulumi.Output[str] | None,
+    after: ResourceOptions,
 ) -> compute.BackendService:
     group = compute.RegionNetworkEndpointGroup(
         f"domain-{name}",
@@ -75,6 +82,7 @@ def _backend(
         protocol="HTTPS",
         backends=[compute.BackendServiceBackendArgs(group=group.id)],
         enable_cdn=False,  # every answer is somebody's own
+        security_policy=edge,
     )
 
 

@@ -13,6 +13,8 @@ __all__ = [
     "CLEAN_UP_LOGIN",
     "DATABASE_URL",
     "PLACES",
+    "TELEMETRY",
+    "TELEMETRY_HEADERS",
     "Kind",
     "Mode",
     "Place",
@@ -80,6 +82,15 @@ def secret_id(variable: str) -> str:
     return re.sub("_", "-", variable).lower()
 
 
+#: What OpenTelemetry's SDK is told where telemetry is on; the stack's `environment` may say otherwise.
+TELEMETRY: Final = {
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_METRICS_EXPORTER": "otlp",
+    "OTEL_SERVICE_NAME": "asyouwere",
+    "OTEL_TRACES_EXPORTER": "otlp",
+}
+#: The exporter's headers, with the collector's key in them: the secret telemetryHeaders of the stack.
+TELEMETRY_HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
 #: The stack's setting that is the clean-up's own DATABASE_URL: it logs in as somebody else than the others.
 CLEAN_UP_LOGIN: Final = "cleanupDatabaseUrl"
 DATABASE_URL: Final = "ASYOUWERE_DATABASE_URL"

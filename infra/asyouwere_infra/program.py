@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 from pulumi_gcp import organizations
 
-from asyouwere_infra import alerts, apis, exclusions, metrics, schedule, secrets
+from asyouwere_infra import alerts, apis, budget, exclusions, metrics, schedule, secrets
 from asyouwere_infra.accounts import Accounts
 from asyouwere_infra.cloud_functions import Functions
 from asyouwere_infra.configuration import Configuration
@@ -19,7 +19,7 @@ __all__ = ["deploy", "export"]
 
 def deploy(configuration: Configuration) -> dict[str, object]:
     """Declare everything; what comes back are the stack's outputs."""
-    enabled = apis.enable(domain=configuration.domain is not None)
+    enabled = apis.enable(domain=configuration.domain is not None, budget=configuration.budget is not None)
     number = organizations.get_project_output(project_id=configuration.project).number
     accounts = Accounts(configuration, enabled)
     repository = image_repository(configuration, enabled)
@@ -34,6 +34,7 @@ def deploy(configuration: Configuration) -> dict[str, object]:
     )
     schedule.call_clean_up(configuration, accounts, functions)
     exclusions.leave_out(configuration, enabled)
+    budget.watch(configuration, number, enabled)
     alerts.make_policies(configuration, metrics.make(configuration.thresholds, enabled), enabled)
     base = _base(configuration, functions)
     outputs: dict[str, object] = {

@@ -16,7 +16,7 @@ from pulumi_gcp import secretmanager
 from asyouwere_infra.accounts import Accounts, member
 from asyouwere_infra.configuration import Configuration
 from asyouwere_infra.entry_points import CLEAN_UP
-from asyouwere_infra.environment import DATABASE_URL, readers, secret_id
+from asyouwere_infra.environment import DATABASE_URL, TELEMETRY_HEADERS, readers, secret_id
 
 __all__ = ["StoredSecret", "store"]
 
@@ -82,3 +82,6 @@ def _secrets(
             yield variable, name, configuration.clean_up_login, mine
             functions -= mine
         yield variable, secret_id(variable), value, functions
+    if configuration.telemetry_headers is not None:
+        everybody = frozenset(entry.name for entry in configuration.entry_points)
+        yield TELEMETRY_HEADERS, "asyouwere-telemetry-headers", configuration.telemetry_headers, everybody

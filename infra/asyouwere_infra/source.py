@@ -23,7 +23,7 @@ class Source:
     source is a new object, and every function is built anew; an unchanged one changes nothing."""
 
     def __init__(self, configuration: Configuration, apis: Sequence[pulumi.Resource]) -> None:
-        packed, digest = archive()
+        packed, digest = archive(telemetry=configuration.telemetry)
         BUILD.mkdir(exist_ok=True)
         path = BUILD / f"functions-{digest[:16]}.zip"
         path.write_bytes(packed)

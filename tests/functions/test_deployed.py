@@ -160,7 +160,7 @@ def test_without_settings__the_answer_is_ours_and_the_log_says_what_is_missing()
         cwd="/",
     )
     log, _, answer = done.stdout.splitlines()
-    assert "ASYOUWERE_DATABASE_URL is missing" in json.loads(log)["message"]
+    assert "Or set ASYOUWERE_DATABASE_URL" in json.loads(log)["message"]
     assert json.loads(answer)["code"] == "internal"
 
 

@@ -31,8 +31,24 @@ def test_variables__every_field_is_one_with_its_default_and_a_meaning() -> None:
     for name, variable in VARIABLES.items():
         assert name == f"ASYOUWERE_{variable.field.upper()}"
         assert len(variable.meaning) > 10, name
-        if name not in GOOD:
+        if name not in GOOD and not variable.otherwise:
             assert getattr(made, variable.field) == variable.default, name
+
+
+def test_database__is_postgrest_unless_there_is_an_address_of_postgres() -> None:
+    supabase = {"ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co", "ASYOUWERE_PUBLISHABLE_KEY": "sb_publishable_1"}
+    address = {"ASYOUWERE_DATABASE_URL": "postgresql://u@127.0.0.1/d"}
+    for given, mode in (
+        (supabase, "postgrest"),
+        ({**supabase, **address}, "direct"),
+        ({**supabase, **address, "ASYOUWERE_DATABASE": "postgrest"}, "postgrest"),
+    ):
+        made = Settings.from_environment(given)
+        assert (made.database, made.jwt_issuer) == (mode, "https://ref.supabase.co/auth/v1")
+        assert made.jwks_url == "https://ref.supabase.co/auth/v1/.well-known/jwks.json"
+    for given, named in (({}, "ASYOUWERE_DATABASE_URL"), ({**supabase, "ASYOUWERE_DATABASE": "direct"}, "DATABASE_URL is")):
+        with pytest.raises(SettingsError, match=named):
+            Settings.from_environment(given)
 
 
 def test_repr__shows_every_field_and_no_secret() -> None:

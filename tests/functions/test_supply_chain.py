@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -49,17 +50,22 @@ print(json.dumps({d.name.lower().replace("_", "-"): licence(d.metadata) for d in
 """
 
 
-def pins() -> list[tuple[Requirement, str]]:
-    """Each pin of requirements.lock, and its hashes."""
-    text = (FUNCTIONS / "requirements.lock").read_text("utf-8").replace("\\\n", " ")
+#: What is deployed, without telemetry and with it.
+LOCKS = ("requirements", "requirements-telemetry")
+
+
+def pins(lock: str) -> list[tuple[Requirement, str]]:
+    """Each pin of a lock, and its hashes."""
+    text = (FUNCTIONS / f"{lock}.lock").read_text("utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [(Requirement(line.split(" --hash")[0].strip()), line) for line in lines]
 
 
-def listed() -> list[Requirement]:
-    """What functions/requirements.txt asks for."""
-    lines = (FUNCTIONS / "requirements.txt").read_text("utf-8").splitlines()
-    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+def listed(lock: str = "requirements") -> list[Requirement]:
+    """What the text file beside a lock asks for, with what it includes."""
+    lines = (FUNCTIONS / f"{lock}.txt").read_text("utf-8").splitlines()
+    wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-r "))]
+    return wanted + [more for line in lines if line.startswith("-r ") for more in listed(line[3:].removesuffix(".txt"))]
 
 
 def required(*extras: str) -> list[Requirement]:
@@ -74,11 +80,12 @@ def required(*extras: str) -> list[Requirement]:
     return wanted
 
 
-def test_lock__pins_everything_by_version_and_hash_and_names_no_server() -> None:
-    for requirement, line in pins():
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock__pins_everything_by_version_and_hash_and_names_no_server(lock: str) -> None:
+    for requirement, line in pins(lock):
         assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), line[:80]
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", line)
-    text = (FUNCTIONS / "requirements.lock").read_text("utf-8")
+    text = (FUNCTIONS / f"{lock}.lock").read_text("utf-8")
     assert "://" not in text
     assert "--index" not in text
 
@@ -90,17 +97,23 @@ def test_requirements__are_the_client_the_functions_and_pdf_without_asyouwere_it
     assert "asyouwere" not in {requirement.name for requirement in listed()}
 
 
-def test_lock__is_of_what_requirements_lists() -> None:
-    for wanted in listed():
-        found = [pin for pin, _ in pins() if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock__is_of_what_requirements_lists(lock: str) -> None:
+    for wanted in listed(lock):
+        found = [pin for pin, _ in pins(lock) if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
         assert found, f"{wanted.name}: make lock"
         for pin in found:
             version = str(pin.specifier).removeprefix("==")
             assert wanted.specifier.contains(version), f"{wanted}: make lock"
 
 
+def test_locks__with_telemetry_it_is_the_same_and_more() -> None:
+    bare, more = ({str(pin) for pin, _ in pins(lock)} for lock in LOCKS)
+    assert bare < more
+
+
 def test_licences__allow_any_use(tmp_path: Path) -> None:
-    python = clean_environment(unpack(tmp_path) / "requirements.txt") / "python"
+    python = clean_environment(unpack(tmp_path, telemetry=True) / "requirements.txt") / "python"
     done = subprocess.run([python, "-I", "-c", _LICENCES], capture_output=True, text=True, check=True)
     licences: dict[str, str] = json.loads(done.stdout)
     assert len(licences) > 30

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -237,6 +237,41 @@ def test_nothing_of_anybodys__is_in_spans_or_metrics(
     assert "/sessions/{session_id}" in shown
     for private in (PLANTED, PLANTED.upper(), session_id, ada.id, ada.token):
         assert private not in shown
+
+
+def test_flush__comes_before_the_answer_of_the_last_request_under_way(shared: Db, collected: Collected) -> None:
+    user = str(shared.user("telemetry-ada"))
+    for flush in (False, True):
+        held = InMemorySpanExporter()  # behind a batch that nothing else sends for a minute
+        collected.tracers.add_span_processor(BatchSpanProcessor(held, schedule_delay_millis=60_000))
+        with serving(settings_for(shared.api_dsn, telemetry=True, telemetry_flush=flush)) as base_url:
+            ada = Person(base_url, user, token_for(user))
+            with ada.http:
+                assert ada.request("GET", "sessions").status_code == 200
+                assert bool(held.get_finished_spans()) is flush
+
+
+def test_flush__waits_for_no_collector_that_hangs_or_fails(
+    shared: Db, collected: Collected, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def fail(timeout: int) -> bool:
+        asked.append(timeout)
+        raise RuntimeError(PLANTED)
+
+    monkeypatch.setattr(collected.tracers, "force_flush", fail)
+    monkeypatch.setattr(collected.meters, "force_flush", fail)
+    user = str(shared.user("telemetry-ada"))
+    with serving(settings_for(shared.api_dsn, telemetry=True, telemetry_flush=True)) as base_url:
+        ada = Person(base_url, user, token_for(user))
+        with ada.http:
+            assert ada.request("GET", "sessions").status_code == 200
+    assert len(asked) == 2
+    assert all(0 < timeout <= 1000 for timeout in asked)
+    said = capsys.readouterr().out
+    assert said.count("telemetry was not handed over") == 2
+    assert PLANTED not in said
 
 
 def test_off__costs_no_import() -> None:

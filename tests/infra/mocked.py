@@ -17,7 +17,18 @@ import pulumi
 from pulumi.runtime import mocks, set_all_config, set_mocks
 
 PROJECT, NUMBER, REGION = "a-project", "123456789012", "europe-west1"
-SECRETS = ("databaseUrl", "cleanupDatabaseUrl", "serviceKey", "jwtSecret")
+SECRETS = ("databaseUrl", "cleanupDatabaseUrl", "serviceKey", "jwtSecret", "telemetryHeaders")
+
+
+class Recorded(mocks.MockMonitor):
+    """Writes down what each resource was told to wait for, by the names in the program."""
+
+    def RegisterResource(self, request: Any) -> Any:
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        for made in self.mocks.made:  # type: ignore[attr-defined]
+            if (made["type"], made["name"]) == (request.type, request.name):
+                made["after"] = sorted(urn.rsplit("::", 1)[-1] for urn in request.dependencies)
+        return answer
 
 
 class Google(mocks.Mocks):
@@ -31,7 +42,7 @@ class Google(mocks.Mocks):
         return {"number": NUMBER, "projectId": PROJECT}, []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        if not args.typ.startswith("gcp:"):
+        if args.typ.startswith("pulumi:"):
             return "", {}
         inputs = dict(args.inputs)
         self.made.append({"type": args.typ, "name": args.name, "inputs": inputs})
@@ -54,7 +65,7 @@ def declare(settings: dict[str, Any]) -> dict[str, Any]:
 
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     google = Google()
-    set_mocks(google, project="asyouwere", stack="test", preview=False)
+    set_mocks(google, project="asyouwere", stack="test", preview=False, monitor=Recorded(google))
     set_all_config(
         {
             "gcp:project": PROJECT,

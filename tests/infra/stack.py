@@ -39,12 +39,18 @@ FULL = {
     "poolSize": "4",
     "functions": {"sessions": {"min_instances": 1, "max_instances": 3, "concurrency": 2}},
     "thresholds": {"p99_ms": 500},
+    "telemetry": "on",
+    "telemetryHeaders": "x-key=planted-telemetry-key",
+    "environment": {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel.example", "OTEL_SERVICE_NAME": "chat"},
+    "requestsPerMinute": 600,
+    "budget": {"billing_account": "012345-6789AB-CDEF01", "units": 50},
 }
 
 
 @dataclass
 class Stack:
-    """made: {type, name, inputs} of every resource; refused: why there is none."""
+    """made: {type, name, inputs, after} of every resource, with the names of what it waits for; refused: why there is
+    none."""
 
     made: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +59,10 @@ class Stack:
     def of(self, kind: str) -> dict[str, dict[str, Any]]:
         """Inputs of the resources of one kind ("storage/bucket:Bucket"), by their name in the program."""
         return {item["name"]: item["inputs"] for item in self.made if item["type"] == f"gcp:{kind}"}
+
+    def after(self, kind: str) -> dict[str, list[str]]:
+        """What the resources of one kind ("gcp:storage/bucket:Bucket") wait for, by their name in the program."""
+        return {item["name"]: item["after"] for item in self.made if item["type"] == kind}
 
     @property
     def functions(self) -> dict[str, dict[str, Any]]:

@@ -144,6 +144,11 @@ def test_places__every_setting_and_secret_of_the_stack_is_in_the_example() -> No
         "functions",
         "thresholds",
         "labels",
+        "invokerCheck",
+        "environment",
+        "telemetryHeaders",
+        "requestsPerMinute",
+        "budget",
     ):
         assert f"asyouwere:{key}:" in example, key
 
@@ -153,8 +158,8 @@ def test_example__is_a_stack_that_can_be_deployed() -> None:
     settings = {
         key.removeprefix("asyouwere:"): value for key, value in example.items() if key.startswith("asyouwere:")
     }
-    (refused, stack) = run(settings, {**DIRECT, **settings})
-    assert "databaseUrl" in refused.refused  # secrets are not in files
+    (refused, stack) = run(settings, {**POSTGREST, **settings})
+    assert "serviceKey" in refused.refused  # secrets are not in files
     assert stack.functions.keys() == {"asyouwere", CLEAN_UP}
     assert environment(stack.functions["asyouwere"])["ASYOUWERE_ALLOWED_ORIGINS"] == "https://app.example.com"
 
@@ -178,13 +183,14 @@ def test_example__shows_the_defaults() -> None:
 
 def test_environment__every_plain_setting_reaches_the_functions_that_need_it() -> None:
     given = {
-        config_key(name): f"{name.lower()}.example"
+        config_key(name): f"{name.lower()}.example" if name != "ASYOUWERE_TELEMETRY" else "off"
         for name, place in PLACES.items()
         if place.kind == "setting" and not name.endswith(("_BYTES", "_SECONDS", "_SIZE"))
     }
     (stack,) = run({**POSTGREST, **given})
     seen = {name for function in stack.functions.values() for name in environment(function)}
     expected = {name for name, place in PLACES.items() if place.kind != "secret" and place.postgrest}
+    expected.remove("ASYOUWERE_TELEMETRY_FLUSH")  # only with telemetry
     optional = {name for name in expected if name.endswith(("_BYTES", "_SECONDS", "_SIZE"))}
     assert seen | optional == expected
     assert environment(stack.functions["asyouwere"])["ASYOUWERE_JWT_ISSUER"] == "asyouwere_jwt_issuer.example"
@@ -219,7 +225,8 @@ def test_environment__no_secret_is_plain(direct: Stack, postgrest: Stack, full: 
             if made["type"] != "gcp:secretmanager/secretVersion:SecretVersion":
                 assert "planted" not in str(made), made["name"]
         for function in stack.functions.values():
-            assert not {name for name in environment(function) if VARIABLES[name].secret}
+            plain = environment(function).keys() & VARIABLES.keys()
+            assert not {name for name in plain if VARIABLES[name].secret}
 
 
 def test_environment__with_postgrest_only_the_clean_up_holds_a_secret(postgrest: Stack) -> None:
@@ -248,7 +255,7 @@ def test_environment__the_clean_up_has_no_key_to_users_tokens(full: Stack) -> No
 
 #: Settings that can't be deployed, each with what the error names.
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({}, "databaseUrl"),
+    ({}, "serviceKey"),
     ({"databaseUrl": "x"}, "supabaseUrl"),
     ({"supabaseUrl": "https://x", "databaseUrl": "x"}, "cleanupDatabaseUrl"),
     ({"database": "postgrest", "supabaseUrl": "https://x"}, "serviceKey"),
@@ -266,7 +273,41 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**DIRECT, "poolSize": "50"}, "251 connections"),
     ({**DIRECT, "services": "four", "poolerClients": "72"}, "73 connections"),
     ({**DIRECT, "labels": {"Team": "Chat"}}, "labels"),
+    ({**DIRECT, "telemetry": "on"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ({**DIRECT, "environment": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel.example"}}, "https://"),
+    ({**DIRECT, "environment": {"OTEL_EXPORTER_OTLP_HEADERS": "x-key=1"}}, "telemetryHeaders"),
+    ({**DIRECT, "environment": {"ASYOUWERE_POOL_SIZE": "9"}}, "ASYOUWERE_POOL_SIZE"),
+    ({**DIRECT, "requestsPerMinute": "600"}, "requestsPerMinute"),
+    ({**DIRECT, "domain": "a.example", "requestsPerMinute": "0"}, "requestsPerMinute"),
+    ({**DIRECT, "budget": {"billing_account": "x", "units": 0}}, "budget"),
 ]
+
+
+def test_database__is_postgrest_unless_there_is_a_login() -> None:
+    by_itself = {key: value for key, value in POSTGREST.items() if key not in ("database", "databaseUrl")}
+    (postgrest, direct) = run(by_itself, DIRECT)
+    assert environment(postgrest.functions["asyouwere"])["ASYOUWERE_DATABASE"] == "postgrest"
+    assert environment(direct.functions["asyouwere"])["ASYOUWERE_DATABASE"] == "direct"
+
+
+def test_telemetry__has_an_exporter_its_key_as_a_secret_and_no_sleep_before_the_answer(full: Stack, direct: Stack) -> None:
+    (with_it,), (without,) = (stack.of("storage/bucketObject:BucketObject").values() for stack in (full, direct))
+    assert with_it["name"] != without["name"]  # another archive: its requirements.txt has the exporter
+    for function in full.functions.values():
+        variables = environment(function)
+        assert variables["ASYOUWERE_TELEMETRY_FLUSH"] == variables["ASYOUWERE_TELEMETRY"] == "on"
+        assert variables["OTEL_TRACES_EXPORTER"] == variables["OTEL_METRICS_EXPORTER"] == "otlp"
+        assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://otel.example"
+        assert variables["OTEL_SERVICE_NAME"] == "chat"  # what the stack says goes before what we say
+        assert secrets(function)["OTEL_EXPORTER_OTLP_HEADERS"] == "asyouwere-telemetry-headers"
+    for function in direct.functions.values():
+        assert not {name for name in environment(function) if name.startswith(("OTEL_", "ASYOUWERE_TELEMETRY"))}
+
+
+def test_environment__reaches_every_function() -> None:
+    (stack,) = run({**DIRECT, "environment": {"TZ": "UTC", "LOG_LEVEL": 3}})
+    for function in stack.functions.values():
+        assert (environment(function)["TZ"], environment(function)["LOG_LEVEL"]) == ("UTC", "3")
 
 
 def test_configuration__says_what_is_wrong_before_anything_is_made() -> None:

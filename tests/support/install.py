@@ -19,9 +19,9 @@ from asyouwere_infra.archive import archive
 KEPT = Path(__file__).parents[2] / ".venv" / "deployed"
 
 
-def unpack(folder: Path) -> Path:
+def unpack(folder: Path, *, telemetry: bool = False) -> Path:
     """The archive's files, in the folder."""
-    zipfile.ZipFile(io.BytesIO(archive()[0])).extractall(folder)
+    zipfile.ZipFile(io.BytesIO(archive(telemetry=telemetry)[0])).extractall(folder)
     return folder
 
 
@@ -33,9 +33,9 @@ def clean_environment(requirements: Path) -> Path:
     with (KEPT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if not (place / "complete").exists():
-            for old in KEPT.iterdir():
-                if old.is_dir():
-                    shutil.rmtree(old)
+            # What is deployed without telemetry and with it, and of one Python more.
+            for old in sorted((path for path in KEPT.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)[:-3]:
+                shutil.rmtree(old)
             _run(sys.executable, "-m", "venv", str(place))
             _run(
                 str(place / "bin" / "python"),

@@ -101,7 +101,10 @@ class Service:
         if not observing:
             return await self._respond(function, request, None)
         with self.telemetry.request(function, request.method, request.headers) as observed:
-            return await self._respond(function, request, observed)
+            response = await self._respond(function, request, observed)
+        if self.settings.telemetry_flush:
+            await self.telemetry.flush_when_idle()
+        return response
 
     async def _respond(self, function: str, request: Request, observed: Observed | None) -> Response:
         started = time.perf_counter()

@@ -2,10 +2,10 @@
 
     settings = Settings.from_environment()
 
-ASYOUWERE_DATABASE chooses the mode of the database. On hosted Supabase, direct needs ASYOUWERE_DATABASE_URL
-and ASYOUWERE_SUPABASE_URL; PostgREST needs ASYOUWERE_DATABASE=postgrest, ASYOUWERE_SUPABASE_URL and
-ASYOUWERE_PUBLISHABLE_KEY, none of them a secret. The issuer and the addresses of the public keys and of
-PostgREST follow from ASYOUWERE_SUPABASE_URL.
+On hosted Supabase, ASYOUWERE_SUPABASE_URL and ASYOUWERE_PUBLISHABLE_KEY are enough, none of them a secret: the
+functions then go by PostgREST. With ASYOUWERE_DATABASE_URL they connect to Postgres, which is faster;
+ASYOUWERE_DATABASE says which if both are there. The issuer and the addresses of the public keys and of PostgREST
+follow from ASYOUWERE_SUPABASE_URL.
 
 Each setting is declared once, as a field of ``Settings``: name, type, default, meaning, whether it is a secret, and
 which functions of a deployment get it. The reader here, the deployment (infra/asyouwere_infra/environment.py),
@@ -79,8 +79,9 @@ class Settings:
     """Typed settings. Raises SettingsError if they contradict each other."""
 
     database: str = _setting(
-        "direct",
+        "",
         "mode of the database: direct, a Postgres connection; or postgrest, HTTP with the user's own token",
+        otherwise="direct if there is ASYOUWERE_DATABASE_URL, else postgrest",
         derived=True,
     )
     database_url: str = _setting(
@@ -204,8 +205,16 @@ class Settings:
     telemetry: bool = _setting(
         False, "on or off: OpenTelemetry traces and metrics, for an SDK that is installed and configured"
     )
+    telemetry_flush: bool = _setting(
+        False,
+        "on or off: hand them over before the answer to the last request under way, for platforms that take the "
+        "processor away between requests; waits for the collector, at most a second",
+        derived=True,
+    )
 
     def __post_init__(self) -> None:
+        if not self.database:
+            object.__setattr__(self, "database", "direct" if self.database_url else "postgrest")
         if self.supabase_url:
             project = self.supabase_url.rstrip("/")
             base = project + "/auth/v1"
@@ -299,7 +308,10 @@ def _problems(settings: Settings) -> list[str]:
         except NotEncrypted as exc:
             found.append(f"ASYOUWERE_DATABASE_URL: {exc}.")
     if settings.database == "postgrest" and not settings.postgrest_url:
-        found.append("Set ASYOUWERE_SUPABASE_URL or ASYOUWERE_POSTGREST_URL: PostgREST's address is missing.")
+        found.append(
+            "Set ASYOUWERE_SUPABASE_URL or ASYOUWERE_POSTGREST_URL: PostgREST's address is missing. Or set "
+            "ASYOUWERE_DATABASE_URL, to connect to Postgres itself."
+        )
     # A clean-up that only the scheduler calls needs no keys to users' tokens.
     if not settings.jwt_secret and not settings.jwks_url and not settings.scheduler_audience:
         found.append(

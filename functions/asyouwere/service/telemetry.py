@@ -9,6 +9,7 @@ codes: never content, a token or anybody's id, and no text that a caller chose.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import time
@@ -25,11 +26,15 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 from asyouwere.errors import AsYouWereError
 from asyouwere.service.auth.caller import Caller
 from asyouwere.service.database import Argument, Database, Row
+from asyouwere.service.http.log import log_line
 
 __all__ = ["JOURNAL_AGE", "Observed", "ObservedDatabase", "Telemetry", "providers"]
 
 #: Sent by clients with a save: seconds that the oldest change in it waited in the client's journal.
 JOURNAL_AGE: Final = "asyouwere-journal-age"
+
+#: The longest that an answer waits for the collector.
+FLUSH_SECONDS: Final = 1.0
 
 _AGE: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", re.ASCII)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -76,7 +81,8 @@ class Telemetry:
     """Makes the spans and keeps the instruments of one process."""
 
     def __init__(self) -> None:
-        tracer_provider, meter_provider = providers()
+        tracer_provider, meter_provider = self._providers = providers()
+        self._under_way = 0
         self._tracer = tracer_provider.get_tracer("asyouwere")
         meter = meter_provider.get_meter("asyouwere")
         self._duration = meter.create_histogram(
@@ -109,12 +115,23 @@ class Telemetry:
         """Around a request to a function; whoever answers it fills in what is handed out."""
         method = method if method in _METHODS else "_OTHER"
         observed = Observed()
+        self._under_way += 1
+        try:
+            with self._span(function, method, header, observed):
+                yield observed
+        finally:
+            self._under_way -= 1
+
+    @contextmanager
+    def _span(
+        self, function: str, method: str, header: Mapping[str, str], observed: Observed
+    ) -> Iterator[None]:
         started = time.perf_counter()
         context = propagate.extract(header)
         with self._tracer.start_as_current_span(
             f"{method} /{function}", context, SpanKind.SERVER, record_exception=False
         ) as span:
-            yield observed
+            yield
             seconds = time.perf_counter() - started
             known: dict[str, Any] = {
                 "http.request.method": method,
@@ -129,6 +146,25 @@ class Telemetry:
             if observed.status >= 500:
                 span.set_status(Status(StatusCode.ERROR))
             self._record(seconds, known, observed, header)
+
+    async def flush_when_idle(self) -> None:
+        """Hand over what waits for the next batch, unless other requests are under way: the last of them does.
+
+        In a thread, at most FLUSH_SECONDS; a collector that does not answer costs figures and no answer of ours."""
+        if not self._under_way:
+            await asyncio.to_thread(self._flush)
+
+    def _flush(self) -> None:
+        until = time.monotonic() + FLUSH_SECONDS
+        for provider in self._providers:
+            flush = getattr(provider, "force_flush", None)  # the SDK's have it, the API's do nothing
+            left = int((until - time.monotonic()) * 1000)
+            if flush is None or left <= 0:
+                continue
+            try:
+                flush(left)
+            except Exception as exc:  # noqa: BLE001 - whatever an exporter raises
+                log_line(severity="WARNING", message="telemetry was not handed over", error=type(exc).__name__)
 
     def _record(
         self, seconds: float, known: dict[str, Any], observed: Observed, header: Mapping[str, str]
