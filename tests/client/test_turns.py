@@ -63,6 +63,32 @@ async def test_turn__one_runs_and_the_other_is_told(place: Place) -> None:
         assert two.state["messages"][-1] == {"role": "assistant", "name": "two", "content": "mine"}
 
 
+async def test_turn__that_waits_begins_behind_the_other_and_knows_its_answer(place: Place) -> None:
+    async with place.open() as one, place.open(poll=None) as two:
+        seen: list[Any] = []
+
+        async def follow_up() -> None:
+            async with two.turn(wait=30) as turn:
+                seen.extend(two.state["messages"])
+                await turn.write("second")
+
+        async with anyio.create_task_group() as group, one.turn() as turn:
+            group.start_soon(follow_up)
+            await anyio.sleep(0.5)  # so that it is refused once at least
+            assert seen == []
+            await turn.write("first")
+        assert [message["content"] for message in seen] == ["first"]
+        assert [message["content"] for message in two.state["messages"]] == ["first", "second"]
+
+
+async def test_turn__that_has_waited_in_vain_is_told(home: Place) -> None:
+    async with home.open() as one, home.open() as two, one.turn():
+        with pytest.raises(Conflicting) as refused:
+            async with two.turn(wait=0.5):
+                pass
+        assert refused.value.code == "turn_running"
+
+
 async def test_turn__that_raises_is_saved_as_failed(home: Place) -> None:
     async with home.open() as session:
 

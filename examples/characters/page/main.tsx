@@ -1,39 +1,149 @@
-import { useAutoRestore } from "asyouwere/react";
-import { StrictMode } from "react";
+import { forget } from "asyouwere/helpers";
+import { useAutoRestore, useTurn } from "asyouwere/react";
+import { StrictMode, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { signIn, token, user } from "../../signIn";
+import { chat } from "./api";
 
-interface Chat {
-  messages: { role: "user" | "assistant"; content: string }[];
+const CHARACTERS = [
+  { id: "navigator", name: "The Navigator" },
+  { id: "gardener", name: "The Gardener" },
+  { id: "librarian", name: "The Librarian" },
+];
+
+interface Message {
+  role: "user" | "assistant";
+  content: string;
+  id?: string;
+  /** The id of the message that this one is the reply to. */
+  answers?: string;
 }
 
-function Character({ url, name }: { url: string; name: string }) {
-  const { session, state } = useAutoRestore<Chat>({ url, token, person: user, key: name });
-  const say = (form: FormData) =>
-    session?.append("/messages", [{ role: "user", content: String(form.get("text")) }]);
+interface Chat {
+  messages?: Message[];
+  /** Kept by the proxy. */
+  upstream?: { session_id?: string };
+}
+
+const { url } = await signIn();
+const where = { url, token, person: user };
+
+type Opened = ReturnType<typeof useAutoRestore<Chat>>;
+
+function Conversation({ id, name, session, state, isRestored }: (typeof CHARACTERS)[number] & Opened) {
+  const { isRunning, follow } = useTurn(session);
+  const [isAsking, setAsking] = useState(false);
+  const [problem, setProblem] = useState<Error | null>(null);
+  const messages = state?.messages ?? [];
+  const last = messages.at(-1);
+  const isBusy = isAsking || isRunning;
+  const isUnanswered = last?.role === "user" && !isBusy && isRestored;
+
+  const ask = async ({ id: message = "", content }: Pick<Message, "id" | "content">) => {
+    setAsking(true);
+    setProblem(null);
+    try {
+      await session!.saveNow(); // so that the proxy finds the message, and does not add it again
+      await chat(id, state?.upstream?.session_id, message, content);
+      follow(); // sees the turn's end, and with it the reply
+    } catch (error) {
+      setProblem(error as Error);
+    } finally {
+      setAsking(false);
+    }
+  };
+  const say = (form: FormData) => {
+    const message: Message = { role: "user", id: crypto.randomUUID(), content: String(form.get("text")).trim() };
+    if (!message.content || !session) return;
+    session.append("/messages", [{ ...message }]); // on this device from now on, whatever happens
+    void ask(message);
+  };
+
+  const end = useRef<HTMLDivElement>(null);
+  useEffect(() => void end.current?.scrollIntoView({ block: "end" }), [messages.length, isBusy, problem]);
+
+  return (
+    <>
+      <div className="messages" role="log" aria-label={`Conversation with ${name}`}>
+        {messages.length === 0 && isRestored && <div className="empty">Say something to {name}.</div>}
+        {messages.map(({ role, content, id, answers }, index) => (
+          <div key={id ?? answers ?? index} data-role={role}>
+            <span className="sr">{role === "user" ? "You" : name}:</span>
+            <p className="message">{content}</p>
+          </div>
+        ))}
+        {isBusy && (
+          <div>
+            <span className="status" data-kind="busy">
+              {name} is thinking …
+            </span>
+          </div>
+        )}
+        {isUnanswered && (
+          <div>
+            <div className="note row" role="alert" data-kind={problem ? "bad" : undefined}>
+              {problem?.message ?? "There is no answer to this yet."}
+              <button onClick={() => void ask(last)}>Try again</button>
+            </div>
+          </div>
+        )}
+        <div ref={end} aria-hidden />
+      </div>
+      <form className="composer" action={say}>
+        <textarea name="text" aria-label={`Message to ${name}`} rows={1} maxLength={8000} required onKeyDown={submitOnEnter} />
+        <button className="accent" disabled={!session || isAsking}>
+          Send
+        </button>
+      </form>
+    </>
+  );
+}
+
+/** Enter sends, Shift+Enter is a new line; not while a word is composed, as in Japanese. */
+function submitOnEnter(event: React.KeyboardEvent<HTMLTextAreaElement>) {
+  if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+  event.preventDefault();
+  event.currentTarget.form?.requestSubmit();
+}
+
+function App() {
+  const [shown, setShown] = useState(CHARACTERS[0]!);
+  const [isSignedIn, setSignedIn] = useState(true);
+  // The same key as the proxy's: both see one session, and what either saves appears in the other.
+  const opened = useAutoRestore<Chat>({ ...where, key: `character:${shown.id}`, enabled: isSignedIn });
+
+  const signOut = async () => {
+    await opened.session?.close(); // what is not saved yet is; from now on it writes nothing here
+    await forget(where);
+    setSignedIn(false);
+  };
+  if (!isSignedIn)
+    return (
+      <main className="page empty">
+        <p>You are signed out, and nothing of yours is kept on this device.</p>
+        <button onClick={() => setSignedIn(true)}>Sign in</button>
+      </main>
+    );
   return (
     <main className="page">
       <header className="bar">
-        <h1>{name}</h1>
+        <h1>Characters</h1>
+        <nav className="row" aria-label="Characters">
+          {CHARACTERS.map((one) => (
+            <button key={one.id} aria-pressed={one === shown} onClick={() => setShown(one)}>
+              {one.name}
+            </button>
+          ))}
+        </nav>
+        <button onClick={() => void signOut()}>Sign out</button>
       </header>
-      <ol className="messages">
-        {state?.messages?.map(({ role, content }, index) => (
-          <li key={index} data-role={role}>
-            <p className="message">{content}</p>
-          </li>
-        ))}
-      </ol>
-      <form className="composer" action={say}>
-        <textarea name="text" aria-label="Message" required />
-        <button className="accent">Send</button>
-      </form>
+      <Conversation key={shown.id} {...shown} {...opened} />
     </main>
   );
 }
 
-const { url } = await signIn();
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
-    <Character url={url} name="Ada" />
+    <App />
   </StrictMode>,
 );

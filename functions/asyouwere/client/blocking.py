@@ -218,10 +218,11 @@ class BlockingSession:
     # -- turns and events ------------------------------------------------------------------------------------------
 
     def turn(
-        self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30
+        self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
     ) -> BlockingTurn:
         """An answer that is being made: ``with session.turn() as turn: turn.write("Hel")``."""
-        return BlockingTurn(self._portal, self._call(lambda: self._session.turn(id, message=message, lease=lease)))
+        made = self._call(lambda: self._session.turn(id, message=message, lease=lease, wait=wait))
+        return BlockingTurn(self._portal, made)
 
     def stream(self, chunks: Iterable[Any], *, message: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile."""

@@ -246,12 +246,14 @@ class Session:
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
-    def turn(self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30) -> Turn:
+    def turn(
+        self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
+    ) -> Turn:
         """An answer that is being made: ``async with session.turn() as turn: await turn.write("Hel")``. See Turn."""
         from asyouwere.client.turns import Turn
 
         self._writable()
-        return Turn(self._sync, self._group, id or str(uuid.uuid4()), message, lease)
+        return Turn(self._sync, self._group, id or str(uuid.uuid4()), message, lease, wait)
 
     def stream(self, chunks: AsyncIterator[Any], *, message: Mapping[str, Any] | None = None) -> AsyncIterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile; cut

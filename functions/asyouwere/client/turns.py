@@ -16,6 +16,7 @@ import anyio
 from asyouwere.client.background import Background
 from asyouwere.client.sync import Sync, is_passing
 from asyouwere.client.telemetry import span
+from asyouwere.client.transport import Begun
 from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Conflicting
 from asyouwere.state.exact_json import encode
@@ -26,6 +27,7 @@ _FLUSH_SECONDS: Final = 1.0
 _FLUSH_CHARACTERS: Final = 4096
 _CHUNKS: Final = 500
 _LOOK_SECONDS: Final = 0.25
+_LONGEST_LOOK_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 10.0
 
 
@@ -61,11 +63,15 @@ class Turn:
 
     lease: seconds after which it is taken for dead if nothing is heard of it; renewed by itself, 1 to 300.
 
+    wait: how many seconds to wait for another answer to end, by default none; the state is then as that one left it.
+
     Entering raises turn_running (Conflicting) if another answer is being made in this session; ``write`` and leaving
     raise turn_over if this one was taken for dead. One whose process on this machine is gone is ended first.
     """
 
-    def __init__(self, sync: Sync, group: Background, id: str, message: Mapping[str, Any] | None, lease: int) -> None:
+    def __init__(
+        self, sync: Sync, group: Background, id: str, message: Mapping[str, Any] | None, lease: int, wait: float = 0
+    ) -> None:
         self.id = id
         self.result: Any = None
         self.stop_requested = False
@@ -74,6 +80,7 @@ class Turn:
         self._group = group
         self._message = None if message is None else encode(dict(message))
         self._lease = lease
+        self._patience = wait
         self._next = 1
         self._seq = 0
         self._buffer: list[str] = []
@@ -90,9 +97,7 @@ class Turn:
         with anyio.move_on_after(_PATIENCE_SECONDS):
             for ending in list(sync.endings.values()):
                 await ending.wait()
-        begun = await _patiently(
-            lambda: sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
-        )
+        begun = await self._claimed()
         self._next = begun.next_seq
         self._seq = self._next - 1
         # no chunk: that it was begun here, for who has to end it if we are killed before the first one
@@ -103,6 +108,25 @@ class Turn:
         self._group.start_soon(self._keep)
         sync.events.tell("turn", turn=self.id, status="running", seq=self._next - 1)
         return self
+
+    async def _claimed(self) -> Begun:
+        """Begin it; behind one that is being made, when that is over."""
+        sync = self._sync
+        end, pause = time.monotonic() + self._patience, _LOOK_SECONDS
+        while True:
+            try:
+                begun: Begun = await _patiently(
+                    lambda: sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
+                )
+            except Conflicting as exc:
+                if exc.code != "turn_running" or time.monotonic() + pause > end:
+                    raise
+                await anyio.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_LOOK_SECONDS)
+            else:
+                if self._patience:
+                    await sync.catch_up()
+                return begun
 
     async def write(self, chunk: Any) -> bool:
         """Add a text, or any JSON value. Sent by itself within a second. Returns whether to go on: False once

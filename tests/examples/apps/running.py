@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import socket
 import threading
 import time
@@ -24,7 +25,9 @@ from tests.web.chromium.line import Line, serving_line
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-__all__ = ["Example", "running_example"]
+__all__ = ["Example", "check_looks", "running_example", "until"]
+
+ROOT = Path(__file__).parents[3]
 
 #: Seconds. A machine with two cores runs much else beside these tests.
 PATIENCE = 60
@@ -149,3 +152,30 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+#: What reaches over the right edge of the window; [] if nothing can be scrolled sideways.
+_CUT_OFF = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+    [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5)
+        .map((one) => one.outerHTML.slice(0, 160)).concat(String(document.documentElement.scrollWidth))"""
+
+
+def check_looks(page: Page, name: str) -> None:
+    """For everybody: nothing axe-core finds, nothing cut off, on a desk and a phone, light and dark.
+
+    With ASYOUWERE_SCREENSHOTS=folder the four pictures are kept there, to be looked at.
+    """
+    axe = (ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    pictures = os.environ.get("ASYOUWERE_SCREENSHOTS")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for place, width, height in (("desk", 1280, 800), ("phone", 360, 740)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate(axe)
+            found = page.evaluate("async () => (await axe.run(document)).violations")
+            problems = [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
+            assert problems == [], f"{scheme}, {place}: {problems}"
+            if pictures:
+                page.screenshot(path=Path(pictures) / f"{name}-{place}-{scheme}.png")
+            cut_off = page.evaluate(_CUT_OFF)
+            assert cut_off == [], f"{scheme}, {place}: {cut_off}"

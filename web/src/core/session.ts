@@ -465,17 +465,20 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     subscribe: (listener) => on("change", listener),
     getSnapshot: () => snapshot,
     on,
-    async close() {
-      await begun;
-      await quietly({ save: true, keepalive: true });
-      isOpen = false;
-      cancelSave();
-      cancelLook();
-      undo.forEach((undone) => undone?.());
-      await write();
-      peers?.close();
-      await journal?.close(id);
-    },
+    close: () => (closed ??= shut()), // a second time it would give up what the first one has kept
+  };
+
+  let closed: Promise<void> | undefined;
+  const shut = async (): Promise<void> => {
+    await begun;
+    await quietly({ save: true, keepalive: true });
+    isOpen = false;
+    cancelSave();
+    cancelLook();
+    undo.forEach((undone) => undone?.());
+    await write();
+    peers?.close();
+    await journal?.close(id);
   };
 
   publish();

@@ -89,7 +89,7 @@ export interface Session<S = State> extends Snapshot<S> {
   subscribe(listener: () => void): () => void;
   getSnapshot(): Snapshot<S>;
   on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
-  /** Saves what can be saved at once and stops. What can't stays in the journal. */
+  /** Saves what can be saved at once and stops, once. What can't stays in the journal. */
   close(): Promise<void>;
 }
 

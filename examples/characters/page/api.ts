@@ -1,0 +1,28 @@
+import { token } from "../../signIn";
+
+/** What the proxy says went wrong; detail is for people. */
+export class Problem extends Error {
+  constructor(
+    readonly code: string,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+async function post<T>(path: string, body: object, key: string, again = false): Promise<T> {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": key, Authorization: `Bearer ${await token(again)}` };
+  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => {
+    throw new Problem("network", "We cannot be reached. Your message is kept.");
+  });
+  // The token ran out on its way: another one, once.
+  if (answer.status === 401 && !again) return post(path, body, key, true);
+  if (answer.ok) return (await answer.json()) as T;
+  const { code, detail } = await answer.json().catch(() => ({ code: `http_${answer.status}`, detail: "That went wrong. Your message is kept." }));
+  throw new Problem(code, detail);
+}
+
+/** Asks for the reply to a message; with the id of one that was asked before, it is the same message. */
+export function chat(config_id: string, session_id: string | undefined, id: string, input: string): Promise<{ session_id: string; reply: string }> {
+  return post("/api/chat", { config_id, session_id, input }, id);
+}
