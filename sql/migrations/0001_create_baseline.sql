@@ -92,7 +92,9 @@ create table asyouwere.settings (
     max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0),
     max_snapshot_metadata_bytes int not null default 8192
         check (max_snapshot_metadata_bytes between 0 and 65536),
-    max_child_sessions int default 1000 check (max_child_sessions >= 0)
+    max_child_sessions int default 1000 check (max_child_sessions >= 0),
+    max_models_per_day int not null default 100 check (max_models_per_day >= 1),
+    keep_usage_for interval not null default '400 days' check (keep_usage_for between '32 days' and '300 years')
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -137,6 +139,10 @@ comment on column asyouwere.settings.max_recent_turns_per_user is
     'limit.';
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 comment on column asyouwere.settings.max_child_sessions is 'Sessions of one parent. Null: no limit.';
+comment on column asyouwere.settings.max_models_per_day is
+    'Names of models with usage of one day, of a session and of a person.';
+comment on column asyouwere.settings.keep_usage_for is
+    'How long a person''s usage is kept by day; a session''s stays with it.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;
@@ -295,7 +301,7 @@ comment on column public.free_agent_sessions.key is
     'The owner''s own name for it, for example a character''s config id; one session each.';
 comment on column public.free_agent_sessions.upstream is
     'Where the agent lives: {provider, path, url, external_id}.';
-comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expires by default.';
+comment on column public.free_agent_sessions.kind is 'agent, chat or workflow; a chat expires by default.';
 comment on column public.free_agent_sessions.status is
     'idle, running, paused, completed, error; the clean-up makes it expired.';
 comment on column public.free_agent_sessions.visibility is
@@ -405,7 +411,8 @@ declare
     v_problem text := case
         when length(p_name) > 500 then 'name has at most 500 characters'
         when length(p_model) > 200 then 'model has at most 200 characters'
-        when p_kind is null or p_kind not in ('agent', 'chat') then 'kind is agent or chat'
+        when p_kind is null or p_kind not in ('agent', 'chat', 'workflow')
+            then 'kind is agent, chat or workflow'
         when p_status is null or p_status not in ('idle', 'running', 'paused', 'completed', 'error')
             then 'status is idle, running, paused, completed or error'
         when p_visibility is null or p_visibility not in ('private', 'shared', 'public')
@@ -1878,16 +1885,12 @@ comment on function asyouwere.refuse_gaps_of_caller is
     'Raises list_gap for a list that the caller''s own changes leave with a hole.';
 revoke execute on function asyouwere.refuse_gaps_of_caller from public;
 
-create function asyouwere.refuse_clashes(
+create function asyouwere.clashes(
     p_mine asyouwere.part_change[], p_placed asyouwere.part_change[], p_theirs asyouwere.part_change[],
-    p_appended_to text[], p_latest int
-) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    p_appended_to text[]
+) returns table (path text, item int)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
-declare
-    v_count int;
-    v_addresses text[];
-begin
     -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with
     -- each.
     with theirs as materialized (
@@ -1928,16 +1931,34 @@ begin
         from unnest(p_appended_to) a (path) cross join unnest(asyouwere.path_ancestors(a.path)) above
         join theirs t on t.path = above and t.item = -1 and t.old is not null
     )
-    select (select count(*) from clashes),
-        array(select asyouwere.pointer_json(c.path, c.item) from clashes c order by c.path, c.item limit 100)
+    select c.path, c.item from clashes c
+$$;
+comment on function asyouwere.clashes is
+    'Changes of the caller''s that conflict with those of others, by the three rules at the head of this file.';
+revoke execute on function asyouwere.clashes from public;
+
+create function asyouwere.refuse_clashes(
+    p_mine asyouwere.part_change[], p_placed asyouwere.part_change[], p_theirs asyouwere.part_change[],
+    p_appended_to text[], p_latest int
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_count int;
+    v_addresses text[];
+begin
+    with found as materialized (
+        select c.path, c.item from asyouwere.clashes(p_mine, p_placed, p_theirs, p_appended_to) c
+    )
+    select (select count(*) from found),
+        array(select asyouwere.pointer_json(c.path, c.item) from found c order by c.path, c.item limit 100)
     into v_count, v_addresses;
     if v_count > 0 then
         perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_clashes is
-    'Raises conflict, by the three rules at the head of this file.';
+comment on function asyouwere.refuse_clashes is 'Raises conflict if anything clashes.';
 revoke execute on function asyouwere.refuse_clashes from public;
 
 create function asyouwere.merge_changes(
@@ -4009,6 +4030,8 @@ begin
     -- snapshot and its parts at once, and so does who deletes the session: if the snapshot is still there
     -- now, its parts were all there when they were copied.
     perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
+    insert into asyouwere.fork_origins (session_id, origin_id, origin_number, base_number)
+    values (v_fork.id, v_source.id, v_header.number, v_fork.latest_number);
     if v_header.number > 0 then
         insert into public.session_snapshots (
             session_id, number, size_bytes, changed_parts, message_count, metadata, external_id)
@@ -4034,7 +4057,8 @@ end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
+    'latest) as its number 1; merge_fork() brings back what has changed since. Whoever may read may '
+    'fork; upstream comes along for the owner and members.'
     ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, '
     'snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;
@@ -4438,6 +4462,146 @@ comment on function asyouwere.require_readable is
 revoke execute on function asyouwere.require_readable from public;
 grant execute on function asyouwere.require_readable to anon, authenticated, service_role;
 
+-- 13_usage.sql
+
+-- Usage: what answers have cost, as the app says it. Sums are kept, by model and day (UTC): of a session,
+-- for as long as it is there; of the person who owned it then, for budgets that deleting a session does not
+-- fill again. Money is numeric, never a float. The currency is the app's: one for all of its figures, which
+-- is not stored. Before the lists, which show a session's cost.
+-- Breaks running code: no.
+
+create table public.session_usage (
+    session_id uuid not null references public.free_agent_sessions (id) on delete cascade,
+    day date not null,
+    model text not null,
+    calls int not null default 0,
+    input_tokens bigint not null default 0,
+    cached_tokens bigint not null default 0,
+    output_tokens bigint not null default 0,
+    cost numeric not null default 0,
+    primary key (session_id, day, model)
+) with (fillfactor = 80); -- a sum grows with each record; the update stays on its page (HOT)
+comment on table public.session_usage is
+    'What a session has used, by day and model. Written by record_usage(), read by the owner and members.';
+comment on column public.session_usage.day is 'UTC.';
+comment on column public.session_usage.cached_tokens is
+    'Of the input tokens those that the model''s provider read from its cache.';
+comment on column public.session_usage.cost is 'In the app''s currency.';
+
+create table asyouwere.session_costs (
+    session_id uuid primary key references public.free_agent_sessions (id) on delete cascade,
+    calls int not null default 0,
+    input_tokens bigint not null default 0,
+    cached_tokens bigint not null default 0,
+    output_tokens bigint not null default 0,
+    cost numeric not null default 0,
+    budget numeric
+) with (fillfactor = 80);
+comment on table asyouwere.session_costs is
+    'Sum of a session''s usage, one row for lists to look up, and its budget. Sessions that used nothing '
+    'have none.';
+comment on column asyouwere.session_costs.budget is 'In the app''s currency; null: none.';
+
+create table public.user_usage (
+    user_id uuid not null,
+    day date not null,
+    model text not null,
+    calls int not null default 0,
+    input_tokens bigint not null default 0,
+    cached_tokens bigint not null default 0,
+    output_tokens bigint not null default 0,
+    cost numeric not null default 0,
+    primary key (user_id, day, model)
+) with (fillfactor = 80);
+comment on table public.user_usage is
+    'What a person''s sessions have used, those that are deleted or another''s by now too. Each reads the '
+    'own.';
+create index user_usage_by_day on public.user_usage (day);
+
+create table asyouwere.user_budgets (
+    user_id uuid primary key,
+    budget numeric not null,
+    period text not null check (period in ('day', 'month'))
+);
+comment on table asyouwere.user_budgets is
+    'How much each person''s sessions are to cost in a period; the service writes it.';
+
+create table asyouwere.usage_records (
+    session bigint not null,
+    key uuid not null,
+    content uuid not null,
+    recorded_at timestamptz not null default now(),
+    turn_id uuid,
+    calls int not null default 1,
+    input_tokens bigint not null,
+    cached_tokens bigint not null,
+    output_tokens bigint not null,
+    cost numeric not null,
+    primary key (session, key)
+);
+comment on table asyouwere.usage_records is
+    'What was recorded with a key or a turn, for keep_keys_for: a retry counts once, and a turn knows '
+    'what it cost.';
+comment on column asyouwere.usage_records.session is
+    'free_agent_sessions.internal_id. No foreign key: the sweep takes them, in steps.';
+comment on column asyouwere.usage_records.key is 'MD5 of the idempotency key; at random if there was none.';
+comment on column asyouwere.usage_records.content is 'MD5 of what was recorded, to tell a retry.';
+create index usage_records_by_age on asyouwere.usage_records (recorded_at);
+create index usage_records_by_turn on asyouwere.usage_records (session, turn_id) where turn_id is not null;
+
+alter table public.session_usage enable row level security;
+alter table public.user_usage enable row level security;
+alter table asyouwere.session_costs enable row level security;
+alter table asyouwere.user_budgets enable row level security; -- no policy: the functions only
+alter table asyouwere.usage_records enable row level security; -- no policy: the functions only
+revoke all on public.session_usage, public.user_usage from anon, authenticated, service_role;
+grant select on public.session_usage, public.user_usage, asyouwere.session_costs to authenticated,
+    service_role;
+
+-- What a public session costs is nobody's business but of those who work with it. The session itself is
+-- read under its own policy, so a member of one that is private again reads nothing.
+create policy "Owners and members read what a session has used"
+    on public.session_usage for select to authenticated
+    using ((
+        select s.user_id = (select auth.uid())
+            or s.id = any (array(select asyouwere.session_ids_shared_with_me()))
+        from public.free_agent_sessions s where s.id = session_usage.session_id));
+create policy "Owners and members read what a session costs"
+    on asyouwere.session_costs for select to authenticated
+    using ((
+        select s.user_id = (select auth.uid())
+            or s.id = any (array(select asyouwere.session_ids_shared_with_me()))
+        from public.free_agent_sessions s where s.id = session_costs.session_id));
+create policy "People read what their sessions have used"
+    on public.user_usage for select to authenticated using (user_id = (select auth.uid()));
+
+create function asyouwere.forget_usage(p_rows int) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set jit = off
+as $$
+declare
+    v_settings asyouwere.settings;
+    v_records int;
+    v_sums int;
+begin
+    select * into v_settings from asyouwere.settings;
+    delete from asyouwere.usage_records t where t.ctid = any (array(
+        select r.ctid from asyouwere.usage_records r
+        where r.recorded_at < now() - v_settings.keep_keys_for
+        order by r.recorded_at limit p_rows for update skip locked));
+    get diagnostics v_records = row_count;
+    delete from public.user_usage t where t.ctid = any (array(
+        select u.ctid from public.user_usage u
+        where u.day < (now() - v_settings.keep_usage_for)::date
+        order by u.day limit p_rows for update skip locked));
+    get diagnostics v_sums = row_count;
+    return v_records = p_rows or v_sums = p_rows;
+end;
+$$;
+comment on function asyouwere.forget_usage is
+    'Deletes old records of usage and old sums of people; true if there are more.';
+revoke execute on function asyouwere.forget_usage from public;
+
 -- 14_session_functions.sql
 
 -- The session itself: make, find, list, change, share, delete.
@@ -4455,7 +4619,9 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility,
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
     ) as last_saved_at,
-    asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role
+    asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role,
+    (select c.cost from asyouwere.session_costs c where c.session_id = s.id) as cost,
+    (select c.budget from asyouwere.session_costs c where c.session_id = s.id) as budget
 -- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself
 -- only
 from public.free_agent_sessions s;
@@ -4472,6 +4638,9 @@ comment on view public.sessions_list is
 comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
 comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
 comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
+comment on column public.sessions_list.cost is
+    'What it has cost, in the app''s currency; null: nothing recorded, or neither owner nor member.';
+comment on column public.sessions_list.budget is 'What it is to cost in all; null: no budget.';
 revoke all on public.sessions_list from anon, authenticated, service_role;
 grant select on public.sessions_list to authenticated, service_role;
 
@@ -4488,6 +4657,8 @@ begin
     if not asyouwere.is_insider(v_session.id, v_session.user_id) then
         v_row.upstream := null; -- where the agent lives concerns those who work with it
         v_row.parent_id := null;
+        v_row.cost := null;
+        v_row.budget := null;
     end if;
     return v_row;
 end;
@@ -4956,6 +5127,10 @@ begin
                 then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
             'parent_id', case when v.is_insider then p_session.parent_id end,
+            'usage', case when v.is_insider then (
+                select to_json(c) from (
+                    select o.calls, o.input_tokens, o.cached_tokens, o.output_tokens, o.cost, o.budget
+                    from asyouwere.session_costs o where o.session_id = p_session.id) c) end,
             'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
             'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,
@@ -5860,9 +6035,9 @@ grant execute on function public.expire_idle_sessions to service_role;
 --   the last one of an hour   keep_hourly_for   30 days
 --   the last one of a day     keep_daily_for    a year
 --   the last one of a month   keep_monthly_for  for ever
--- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are
--- UTC's. The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So
--- a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
+-- and the labelled, the newest keep_snapshots, the latest, and what a fork is merged back by, whatever their
+-- age. Hours, days and months are UTC's. The rank hangs on the next snapshot alone: one is the last of its
+-- hour if the next is of another. So a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
 -- Breaks running code: no.
 
 create type asyouwere.retention as (
@@ -6020,7 +6195,12 @@ begin
         select l.place, l.number, l.next_number, l.label, k.kept_until,
             l.label is null and k.kept_until <= now() as goes
         from listed l
-        cross join lateral (select asyouwere.kept_until(l.created_at, l.next_at, p_retention)) k (kept_until)
+        cross join lateral (
+            select case
+                when l.number = (
+                    select f.base_number from asyouwere.fork_origins f where f.session_id = v_session.id)
+                then 'infinity' else asyouwere.kept_until(l.created_at, l.next_at, p_retention) end
+        ) k (kept_until)
         where l.is_ripe and l.next_number is not null
     ), neighbours as (
         -- between which two that stay each one lies
@@ -6087,7 +6267,7 @@ comment on table asyouwere.unswept is
     'Parts to be deleted: those of a session with since > since_after and until_after < until <= '
     'until_through.';
 comment on column asyouwere.unswept.until_through is
-    'The largest int: the living as well, the session''s keys and chunks: it is gone.';
+    'The largest int: the living as well, the session''s keys, chunks and records of usage: it is gone.';
 comment on column asyouwere.unswept.freed_bytes is
     'Size of those deleted so far, to be taken off the session''s stored_bytes.';
 comment on column asyouwere.unswept.is_swept is
@@ -6112,6 +6292,7 @@ declare
     v_bytes bigint;
     v_keys int;
     v_chunks int;
+    v_records int;
 begin
     -- In the order of an index, so that the next step need not pass by what is deleted already.
     with listed as (
@@ -6148,7 +6329,10 @@ begin
             delete from asyouwere.turn_chunks t where t.ctid = any (array(
                 select c.ctid from asyouwere.turn_chunks c where c.session = p_range.session limit p_rows));
             get diagnostics v_chunks = row_count;
-            p_range.is_swept := v_keys < p_rows and v_chunks < p_rows;
+            delete from asyouwere.usage_records t where t.ctid = any (array(
+                select r.ctid from asyouwere.usage_records r where r.session = p_range.session limit p_rows));
+            get diagnostics v_records = row_count;
+            p_range.is_swept := v_keys < p_rows and v_chunks < p_rows and v_records < p_rows;
         end if;
     end if;
     update asyouwere.unswept u
@@ -6531,6 +6715,7 @@ declare
     v_call asyouwere.cleanup_runs;
     v_more_keys boolean;
     v_more_turns boolean;
+    v_more_usage boolean;
     v_swept record;
 begin
     -- definer: nobody deletes parts but through here
@@ -6550,6 +6735,7 @@ begin
     -- first what needs no session's lock
     v_more_keys := asyouwere.forget_keys(2000);
     v_more_turns := asyouwere.settle_turns(20, 5000);
+    v_more_usage := asyouwere.forget_usage(2000);
     select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024);
     v_call.parts := v_swept.parts;
     v_call.bytes := v_swept.bytes;
@@ -6561,8 +6747,8 @@ begin
     if v_call.done then
         perform asyouwere.forget_buckets(1000);
         -- a window may be left of the last session
-        v_call.done := not v_more_keys and not v_more_turns and not exists (select
-            from asyouwere.unswept u where u.retry_at <= now());
+        v_call.done := not v_more_keys and not v_more_turns and not v_more_usage and not exists (
+            select from asyouwere.unswept u where u.retry_at <= now());
     end if;
     perform asyouwere.note_run(v_call);
     return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;
@@ -7516,9 +7702,16 @@ begin
             select o.session_id from asyouwere.transfers o where o.to_user = p_user_id
             limit 1000 for update skip locked));
         get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
+        delete from public.user_usage u
+        where u.ctid = any (array(
+            select o.ctid from public.user_usage o where o.user_id = p_user_id
+            limit 1000 for update skip locked));
+        get diagnostics v_rows = row_count;
         exit when v_turns + v_changed + v_rows = 0 or clock_timestamp() > p_until;
     end loop;
     delete from asyouwere.offers o where o.user_id = p_user_id;
+    delete from asyouwere.user_budgets b where b.user_id = p_user_id;
     v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id
         and m.accepted_at is not null)
         and not exists (select from public.session_members m where m.user_id = p_user_id
@@ -7526,7 +7719,8 @@ begin
         and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
         and not exists (select from public.session_turns t where t.started_by = p_user_id)
         and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
-        and not exists (select from asyouwere.transfers t where t.to_user = p_user_id);
+        and not exists (select from asyouwere.transfers t where t.to_user = p_user_id)
+        and not exists (select from public.user_usage u where u.user_id = p_user_id);
     return v_erased;
 end;
 $$;
@@ -10143,3 +10337,836 @@ end;
 $$;
 comment on function asyouwere.lock_within is 'Locks all that belongs to a session; false if some of it is busy.';
 revoke execute on function asyouwere.lock_within from public;
+
+-- 32_recording_usage.sql
+
+-- Recording usage and asking for it. Who may save into a session records what its answers cost; the
+-- session's owner pays, as for stored bytes, whoever records. A budget refuses nothing: the money is spent
+-- when it is recorded. It says how much of it is used, and the app decides. What must not be forged is
+-- recorded by the service.
+-- Breaks running code: no.
+
+create type asyouwere.budget_state as (
+    recorded boolean, cost numeric, budget numeric, used numeric,
+    user_cost numeric, user_budget numeric, user_used numeric
+);
+comment on type asyouwere.budget_state is 'What record_usage answers.';
+
+create type asyouwere.usage_sum as (
+    calls bigint, input_tokens bigint, cached_tokens bigint, output_tokens bigint, cost numeric
+);
+comment on type asyouwere.usage_sum is 'Usage added up.';
+
+create function asyouwere.used_of(p_cost numeric, p_budget numeric) returns numeric
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+return trim_scale(round(p_cost / p_budget, 4));
+comment on function asyouwere.used_of is
+    'How much of a budget is used: 0.8 is 80 %, over 1 is over; null without one.';
+revoke execute on function asyouwere.used_of from public;
+
+create function asyouwere.refuse_amounts(
+    p_model text, p_input_tokens bigint, p_output_tokens bigint, p_cost numeric, p_cached_tokens bigint,
+        p_key text
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- NaN and infinity are above every number
+    v_problem text := case
+        when p_model is null or length(p_model) not between 1 and 200 then 'A model has 1 to 200 characters'
+        when p_input_tokens is null or p_input_tokens not between 0 and 1000000000
+            then 'input_tokens is 0 to 1,000,000,000'
+        when p_output_tokens is null or p_output_tokens not between 0 and 1000000000
+            then 'output_tokens is 0 to 1,000,000,000'
+        when p_cached_tokens is null or p_cached_tokens not between 0 and p_input_tokens
+            then 'cached_tokens is 0 to input_tokens'
+        when p_cost is null or p_cost not between 0 and 1000000000
+            then 'cost is a number from 0 to 1,000,000,000'
+        when length(p_key) not between 1 and 255 then 'An idempotency key has 1 to 255 characters' end;
+begin
+    if v_problem is not null then
+        perform asyouwere.fail('invalid_argument', v_problem || '.');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_amounts is 'Raises invalid_argument for what is no usage.';
+revoke execute on function asyouwere.refuse_amounts from public;
+
+create function asyouwere.refuse_budget(p_budget numeric) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_budget not between 0.000001 and 1000000000000 then
+        perform asyouwere.fail('invalid_argument',
+            'A budget is more than 0, at most 1,000,000,000,000; null: none.');
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_budget is 'Raises invalid_argument for what is no budget.';
+revoke execute on function asyouwere.refuse_budget from public;
+
+create function asyouwere.refuse_models(p_used bigint) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit int := (select s.max_models_per_day from asyouwere.settings s);
+begin
+    if p_used > v_limit and asyouwere.is_limited() then
+        perform asyouwere.fail('quota_exceeded', 'Too many models in one day. Nothing was recorded.',
+            format('{"quota": "models", "used": %s, "limit": %s}', p_used - 1, v_limit));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_models is
+    'Raises quota_exceeded if a day''s sums are more than a day has: what is kept does not grow with '
+    'names made up.';
+revoke execute on function asyouwere.refuse_models from public;
+
+create function asyouwere.add_usage(
+    p_session public.free_agent_sessions, p_model text, p_sum asyouwere.usage_sum
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_day date := (now() at time zone 'UTC')::date;
+    v_is_new boolean;
+begin
+    -- the order of locks: what belongs to the session, then the owner's sum, which other sessions meet at
+    insert into asyouwere.session_costs as c (session_id, calls, input_tokens, cached_tokens, output_tokens,
+        cost)
+    values (p_session.id, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens, p_sum.output_tokens,
+        p_sum.cost)
+    on conflict (session_id) do update set calls = c.calls + excluded.calls,
+        input_tokens = c.input_tokens + excluded.input_tokens,
+        cached_tokens = c.cached_tokens + excluded.cached_tokens,
+        output_tokens = c.output_tokens + excluded.output_tokens, cost = c.cost + excluded.cost;
+    insert into public.session_usage as u (session_id, day, model, calls, input_tokens, cached_tokens,
+        output_tokens,
+        cost)
+    values (p_session.id, v_day, p_model, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens,
+        p_sum.output_tokens, p_sum.cost)
+    on conflict (session_id, day, model) do update set calls = u.calls + excluded.calls,
+        input_tokens = u.input_tokens + excluded.input_tokens,
+        cached_tokens = u.cached_tokens + excluded.cached_tokens,
+        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost
+    returning u.calls = p_sum.calls into v_is_new;
+    if v_is_new then
+        perform asyouwere.refuse_models((select count(*) from public.session_usage u
+            where u.session_id = p_session.id and u.day = v_day));
+    end if;
+    insert into public.user_usage as u (user_id, day, model, calls, input_tokens, cached_tokens,
+        output_tokens, cost)
+    values (p_session.user_id, v_day, p_model, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens,
+        p_sum.output_tokens, p_sum.cost)
+    on conflict (user_id, day, model) do update set calls = u.calls + excluded.calls,
+        input_tokens = u.input_tokens + excluded.input_tokens,
+        cached_tokens = u.cached_tokens + excluded.cached_tokens,
+        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost
+    returning u.calls = p_sum.calls into v_is_new;
+    if v_is_new then
+        perform asyouwere.refuse_models((select count(*) from public.user_usage u
+            where u.user_id = p_session.user_id and u.day = v_day));
+    end if;
+end;
+$$;
+comment on function asyouwere.add_usage is
+    'Adds to the sums of a session and of its owner. Raises quota_exceeded.';
+revoke execute on function asyouwere.add_usage from public;
+
+create function asyouwere.period_start(p_period text) returns date
+language sql stable set search_path = pg_catalog, pg_temp
+return date_trunc(coalesce(p_period, 'month'), now() at time zone 'UTC')::date;
+comment on function asyouwere.period_start is
+    'Since which day (UTC) a person''s budget counts; without one, the month.';
+revoke execute on function asyouwere.period_start from public;
+
+create function asyouwere.sum_of_user(p_user_id uuid, p_since date) returns asyouwere.usage_sum
+language sql stable set search_path = pg_catalog, pg_temp
+return (
+    select (coalesce(sum(u.calls), 0), coalesce(sum(u.input_tokens), 0), coalesce(sum(u.cached_tokens), 0),
+        coalesce(sum(u.output_tokens), 0), coalesce(sum(u.cost), 0))::asyouwere.usage_sum
+    from public.user_usage u where u.user_id = p_user_id and u.day >= p_since);
+comment on function asyouwere.sum_of_user is 'What a person''s sessions have used since a day.';
+revoke execute on function asyouwere.sum_of_user from public;
+
+create function asyouwere.budgets_after(p_session public.free_agent_sessions, p_recorded boolean)
+returns asyouwere.budget_state
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_costs asyouwere.session_costs;
+    v_budget asyouwere.user_budgets;
+    v_state asyouwere.budget_state;
+begin
+    select * into v_costs from asyouwere.session_costs c where c.session_id = p_session.id;
+    v_state.recorded := p_recorded;
+    v_state.cost := coalesce(v_costs.cost, 0);
+    v_state.budget := v_costs.budget;
+    v_state.used := asyouwere.used_of(v_state.cost, v_costs.budget);
+    -- an editor is told of this session, not of all that its owner does
+    if p_session.user_id = auth.uid() or current_setting('role') = 'service_role' then
+        select * into v_budget from asyouwere.user_budgets b where b.user_id = p_session.user_id;
+        if found then
+            v_state.user_budget := v_budget.budget;
+            v_state.user_cost := (asyouwere.sum_of_user(
+                p_session.user_id, asyouwere.period_start(v_budget.period))).cost;
+            v_state.user_used := asyouwere.used_of(v_state.user_cost, v_budget.budget);
+        end if;
+    end if;
+    return v_state;
+end;
+$$;
+comment on function asyouwere.budgets_after is
+    'How much of a session''s budget, and for its owner of theirs, is used.';
+revoke execute on function asyouwere.budgets_after from public;
+
+create function asyouwere.write_usage(
+    p_session_id uuid, p_model text, p_sum asyouwere.usage_sum, p_turn_id uuid, p_idempotency_key text
+) returns asyouwere.budget_state
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions;
+    v_key uuid := coalesce(md5(p_idempotency_key)::uuid, gen_random_uuid());
+    v_content uuid;
+    v_earlier uuid;
+begin
+    -- Definer: nobody writes sums but through here. Of the session only that it stays, and whose: saves go
+    -- on meanwhile.
+    select * into v_session from public.free_agent_sessions s
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) in ('owner', 'editor')
+    for key share;
+    if not found then
+        perform asyouwere.refuse_access(p_session_id, 'editor');
+    elsif asyouwere.is_erased(v_session.user_id) then
+        perform asyouwere.fail('forbidden', 'This account is being deleted.');
+    end if;
+    perform asyouwere.refuse_amounts(
+        p_model, p_sum.input_tokens, p_sum.output_tokens, p_sum.cost, p_sum.cached_tokens, p_idempotency_key);
+    p_sum.calls := 1;
+    p_sum.cost := trim_scale(round(p_sum.cost,
+        12)); -- a millionth of a millionth: no row has a thousand digits
+    v_content := md5(concat_ws(E'\x01', p_turn_id, p_sum.input_tokens, p_sum.cached_tokens,
+        p_sum.output_tokens,
+        p_sum.cost, p_model))::uuid;
+    if p_idempotency_key is not null or p_turn_id is not null then
+        -- whoever comes second waits here for the first, and then finds it
+        insert into asyouwere.usage_records (session, key, content, turn_id, input_tokens, cached_tokens,
+            output_tokens, cost)
+        values (v_session.internal_id, v_key, v_content, p_turn_id, p_sum.input_tokens, p_sum.cached_tokens,
+            p_sum.output_tokens, p_sum.cost)
+        on conflict do nothing;
+        if not found then
+            select r.content into v_earlier from asyouwere.usage_records r
+            where r.session = v_session.internal_id and r.key = v_key;
+            if v_earlier is distinct from v_content then
+                perform asyouwere.fail('idempotency_key_reused');
+            end if;
+            return asyouwere.budgets_after(v_session, false);
+        end if;
+    end if;
+    perform asyouwere.add_usage(v_session, p_model, p_sum);
+    perform asyouwere.charge();
+    return asyouwere.budgets_after(v_session, true);
+end;
+$$;
+comment on function asyouwere.write_usage is
+    'Checks access and amounts, then records once per key. Raises session_not_found, forbidden, '
+    'invalid_argument, '
+    'idempotency_key_reused, quota_exceeded, rate_limited.';
+revoke execute on function asyouwere.write_usage from public;
+grant execute on function asyouwere.write_usage to authenticated, service_role;
+
+create function public.record_usage(
+    p_session_id uuid, p_model text, p_input_tokens bigint, p_output_tokens bigint, p_cost numeric default 0,
+    p_turn_id uuid default null, p_idempotency_key text default null, p_cached_tokens bigint default 0
+) returns setof asyouwere.budget_state
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.write_usage(p_session_id, p_model,
+        (1, p_input_tokens, p_cached_tokens, p_output_tokens, p_cost)::asyouwere.usage_sum,
+        p_turn_id, p_idempotency_key);
+end;
+$$;
+comment on function public.record_usage is
+    'Record what a call of a model used and cost, once per idempotency key. Answers what the session '
+    'costs by now and '
+    'how much of its budget, and for its owner of the owner''s, is used; refuses nothing for a budget. '
+    'Owner and '
+    'editors. Raises invalid_argument, idempotency_key_reused, quota_exceeded.';
+revoke execute on function public.record_usage from public, anon, authenticated, service_role;
+grant execute on function public.record_usage to authenticated, service_role;
+
+-- Asking
+-- ------------------------------------------------------------------------------------------------------
+create function asyouwere.session_of_insider(p_session_id uuid) returns public.free_agent_sessions
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+begin
+    if not asyouwere.is_insider(v_session.id, v_session.user_id) then
+        perform asyouwere.fail('forbidden', 'What a session costs is told to its owner and members.');
+    end if;
+    return v_session;
+end;
+$$;
+comment on function asyouwere.session_of_insider is
+    'The session''s row for its owner and members. Raises session_not_found, forbidden.';
+revoke execute on function asyouwere.session_of_insider from public;
+
+create function asyouwere.read_session_usage(p_session_id uuid, p_turn_id uuid)
+returns table (
+    calls bigint, input_tokens bigint, cached_tokens bigint, output_tokens bigint, cost numeric,
+        budget numeric,
+    used numeric
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    v_session public.free_agent_sessions := asyouwere.session_of_insider(p_session_id);
+begin
+    -- definer: access is checked once, above
+    if p_turn_id is not null then
+        return query
+        select count(*), coalesce(sum(r.input_tokens), 0)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
+            coalesce(sum(r.output_tokens), 0)::bigint, coalesce(sum(r.cost), 0), null::numeric, null::numeric
+        from asyouwere.usage_records r where r.session = v_session.internal_id and r.turn_id = p_turn_id;
+        return;
+    end if;
+    return query
+    select coalesce(c.calls, 0)::bigint, coalesce(c.input_tokens, 0), coalesce(c.cached_tokens, 0),
+        coalesce(c.output_tokens, 0), coalesce(c.cost, 0), c.budget, asyouwere.used_of(c.cost, c.budget)
+    from (select) one left join asyouwere.session_costs c on c.session_id = v_session.id;
+end;
+$$;
+comment on function asyouwere.read_session_usage is 'What a session, or one of its turns, has used.';
+revoke execute on function asyouwere.read_session_usage from public;
+grant execute on function asyouwere.read_session_usage to authenticated, service_role;
+
+create function public.get_session_usage(p_session_id uuid, p_turn_id uuid default null)
+returns table (
+    calls bigint, input_tokens bigint, cached_tokens bigint, output_tokens bigint, cost numeric,
+        budget numeric,
+    used numeric
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_session_usage(p_session_id, p_turn_id);
+end;
+$$;
+comment on function public.get_session_usage is
+    'What a session has used in all, its budget and how much of it is used; with p_turn_id what one turn '
+    'has used, '
+    'for as long as keys are kept. The owner and members. Raises session_not_found, forbidden.';
+revoke execute on function public.get_session_usage from public, anon, authenticated, service_role;
+grant execute on function public.get_session_usage to authenticated, service_role;
+
+create function asyouwere.read_usage_days(
+    p_session_id uuid, p_limit int, p_before date, p_before_model text
+) returns setof public.session_usage
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_of_insider(p_session_id);
+begin
+    -- definer: access is checked once, above
+    return query
+    select * from public.session_usage u
+    where u.session_id = v_session.id
+        and (u.day, u.model) < (coalesce(p_before, 'infinity'), coalesce(p_before_model, ''))
+    order by u.day desc, u.model desc limit least(greatest(coalesce(p_limit, 100), 0), 1000);
+end;
+$$;
+comment on function asyouwere.read_usage_days is 'A page of a session''s sums.';
+revoke execute on function asyouwere.read_usage_days from public;
+grant execute on function asyouwere.read_usage_days to authenticated, service_role;
+
+create function public.list_session_usage(
+    p_session_id uuid, p_limit int default 100, p_before date default null, p_before_model text default null
+) returns setof public.session_usage
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_usage_days(p_session_id, p_limit, p_before, p_before_model);
+end;
+$$;
+comment on function public.list_session_usage is
+    'What a session has used by day and model, newest day first, at most 1,000 a call. Next page: day and '
+    'model of '
+    'the last row. The owner and members. Raises session_not_found, forbidden.';
+revoke execute on function public.list_session_usage from public, anon, authenticated, service_role;
+grant execute on function public.list_session_usage to authenticated, service_role;
+
+create function asyouwere.read_user_usage(p_user_id uuid)
+returns table (
+    user_id uuid, period text, since date, calls bigint, input_tokens bigint, cached_tokens bigint,
+    output_tokens bigint, cost numeric, budget numeric, used numeric
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    v_person uuid := case when current_setting('role') = 'service_role' then coalesce(p_user_id, auth.uid())
+        else auth.uid() end;
+    v_budget asyouwere.user_budgets;
+    v_sum asyouwere.usage_sum;
+begin
+    -- definer: budgets are private
+    if v_person is null then
+        perform asyouwere.fail('not_signed_in', 'Sign in, or say as the service whose usage it is.');
+    elsif p_user_id <> v_person then
+        perform asyouwere.fail('forbidden', 'What others have used is told to the service only.');
+    end if;
+    select * into v_budget from asyouwere.user_budgets b where b.user_id = v_person;
+    v_budget.period := coalesce(v_budget.period, 'month');
+    v_sum := asyouwere.sum_of_user(v_person, asyouwere.period_start(v_budget.period));
+    return query select v_person, v_budget.period, asyouwere.period_start(v_budget.period),
+        v_sum.calls, v_sum.input_tokens, v_sum.cached_tokens, v_sum.output_tokens, v_sum.cost,
+            v_budget.budget,
+        asyouwere.used_of(v_sum.cost, v_budget.budget);
+end;
+$$;
+comment on function asyouwere.read_user_usage is
+    'What a person''s sessions have used in the budget''s period.';
+revoke execute on function asyouwere.read_user_usage from public;
+grant execute on function asyouwere.read_user_usage to authenticated, service_role;
+
+create function public.get_my_usage(p_user_id uuid default null)
+returns table (
+    user_id uuid, period text, since date, calls bigint, input_tokens bigint, cached_tokens bigint,
+    output_tokens bigint, cost numeric, budget numeric, used numeric
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select * from asyouwere.read_user_usage(p_user_id);
+end;
+$$;
+comment on function public.get_my_usage is
+    'What the caller''s sessions have used in this period of the caller''s budget (without one: this '
+    'month, UTC), '
+    'deleted ones too, and how much of it is used. p_user_id is for the service. By day and model: '
+    'user_usage. Raises '
+    'not_signed_in, forbidden.';
+revoke execute on function public.get_my_usage from public, anon, authenticated, service_role;
+grant execute on function public.get_my_usage to authenticated, service_role;
+
+-- Budgets
+-- -----------------------------------------------------------------------------------------------------
+create function asyouwere.write_session_budget(p_session_id uuid, p_budget numeric) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: nobody writes costs but through here
+    perform from public.free_agent_sessions s
+    where s.id = p_session_id and asyouwere.role_of(s.id, s.user_id, s.visibility) = 'owner' for key share;
+    if not found then
+        perform asyouwere.refuse_access(p_session_id, 'owner');
+    end if;
+    perform asyouwere.refuse_budget(p_budget);
+    insert into asyouwere.session_costs (session_id, budget) values (p_session_id,
+        trim_scale(round(p_budget, 12)))
+    on conflict (session_id) do update set budget = excluded.budget;
+    perform asyouwere.charge();
+end;
+$$;
+comment on function asyouwere.write_session_budget is 'Sets a session''s budget, or takes it away.';
+revoke execute on function asyouwere.write_session_budget from public;
+grant execute on function asyouwere.write_session_budget to authenticated, service_role;
+
+create function public.set_session_budget(p_session_id uuid, p_budget numeric)
+returns table (
+    calls bigint, input_tokens bigint, cached_tokens bigint, output_tokens bigint, cost numeric,
+        budget numeric,
+    used numeric
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.write_session_budget(p_session_id, p_budget);
+    return query select * from asyouwere.read_session_usage(p_session_id, null);
+end;
+$$;
+comment on function public.set_session_budget is
+    'How much a session is to cost in all; null: no budget. Answers as get_session_usage. Owner only. Raises '
+    'session_not_found, forbidden, invalid_argument.';
+revoke execute on function public.set_session_budget from public, anon, authenticated, service_role;
+grant execute on function public.set_session_budget to authenticated, service_role;
+
+create function asyouwere.write_user_budget(p_user_id uuid, p_budget numeric, p_period text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- definer: budgets are private
+    perform asyouwere.refuse_budget(p_budget);
+    if p_user_id is null or p_period is null or p_period not in ('day', 'month') then
+        perform asyouwere.fail('invalid_argument', 'Say whose budget it is; a period is day or month.');
+    elsif asyouwere.is_erased(p_user_id) then
+        perform asyouwere.fail('forbidden', 'This account is being deleted.');
+    end if;
+    if p_budget is null then
+        delete from asyouwere.user_budgets b where b.user_id = p_user_id;
+    else
+        insert into asyouwere.user_budgets (user_id, budget, period) values (p_user_id,
+            trim_scale(round(p_budget, 12)), p_period)
+        on conflict (user_id) do update set budget = excluded.budget, period = excluded.period;
+    end if;
+end;
+$$;
+comment on function asyouwere.write_user_budget is 'Sets a person''s budget, or takes it away.';
+revoke execute on function asyouwere.write_user_budget from public;
+grant execute on function asyouwere.write_user_budget to service_role;
+
+create function public.set_user_budget(p_user_id uuid, p_budget numeric, p_period text default 'month')
+returns table (
+    user_id uuid, period text, since date, calls bigint, input_tokens bigint, cached_tokens bigint,
+    output_tokens bigint, cost numeric, budget numeric, used numeric
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform asyouwere.write_user_budget(p_user_id, p_budget, p_period);
+    return query select * from asyouwere.read_user_usage(p_user_id);
+end;
+$$;
+comment on function public.set_user_budget is
+    'How much a person''s sessions are to cost in a day or month (UTC); null: no budget. Answers as '
+    'get_my_usage. Service only. Raises invalid_argument, forbidden.';
+revoke execute on function public.set_user_budget from public, anon, authenticated, service_role;
+grant execute on function public.set_user_budget to service_role;
+
+-- 33_branches.sql
+
+-- Branches: a fork remembers where it comes from and can be merged back, in one call. Three ways: the base
+-- is the fork's own number at which the two were equal last, so it needs no history of the origin's; mine
+-- is what the fork changed since, theirs how the origin differs from that base. What is a conflict is
+-- decided in 07_merging.sql.
+-- Breaks running code: no.
+
+create table asyouwere.fork_origins (
+    session_id uuid primary key references public.free_agent_sessions (id) on delete cascade,
+    origin_id uuid not null,
+    origin_number int not null,
+    base_number int not null,
+    merged_number int,
+    merged_at timestamptz
+);
+comment on table asyouwere.fork_origins is 'Where forks come from, and how far each has been merged back.';
+comment on column asyouwere.fork_origins.origin_id is
+    'No foreign key: an origin forked a million times is deleted as any. An id that was used is nobody '
+    'else''s ever.';
+comment on column asyouwere.fork_origins.origin_number is
+    'The number of the origin''s that it was forked from.';
+comment on column asyouwere.fork_origins.base_number is
+    'The fork''s own number that is in the origin by now: 1, later the one merged last. Clean-up leaves it.';
+comment on column asyouwere.fork_origins.merged_number is
+    'The origin''s number that the last merge answered.';
+alter table asyouwere.fork_origins enable row level security; -- no policy: the functions only
+
+create function asyouwere.read_fork_origin(p_session_id uuid) returns asyouwere.fork_origins
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_session public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_origin asyouwere.fork_origins;
+begin
+    -- definer: the table is private
+    if asyouwere.is_insider(v_session.id, v_session.user_id) then
+        select * into v_origin from asyouwere.fork_origins f where f.session_id = v_session.id;
+    end if;
+    return v_origin;
+end;
+$$;
+comment on function asyouwere.read_fork_origin is 'Where a fork comes from, for its owner and members.';
+revoke execute on function asyouwere.read_fork_origin from public;
+grant execute on function asyouwere.read_fork_origin to authenticated, service_role;
+
+create function public.get_fork_origin(p_session_id uuid)
+returns table (origin_id uuid, origin_number int, base_number int, merged_number int, merged_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select o.origin_id, o.origin_number, o.base_number, o.merged_number, o.merged_at
+    from asyouwere.read_fork_origin(p_session_id) o where o.session_id is not null;
+end;
+$$;
+comment on function public.get_fork_origin is
+    'The session that this one was forked from and its number then; the fork''s own number that was '
+    'merged back last '
+    '(at first 1), and when, as which number of the origin''s. No row: it is no fork, or the caller is '
+    'neither owner '
+    'nor member. Raises session_not_found.';
+revoke execute on function public.get_fork_origin from public, anon, authenticated, service_role;
+grant execute on function public.get_fork_origin to authenticated, service_role;
+
+create type asyouwere.merge_sides as (
+    mine asyouwere.part_change[], placed asyouwere.part_change[], appended asyouwere.part_change[],
+    theirs asyouwere.part_change[]
+);
+comment on type asyouwere.merge_sides is
+    'What a fork changed (placed: where it stands, appended: past the end of a list) and how its origin '
+    'differs.';
+
+create function asyouwere.sides_of_fork(
+    p_fork bigint, p_base int, p_latest int, p_origin bigint, p_number int
+) returns asyouwere.merge_sides
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+declare
+    v_sides asyouwere.merge_sides;
+begin
+    v_sides.mine := array(
+        select (coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body)::asyouwere.part_change
+        from asyouwere.parts_ended(p_fork, p_base, p_latest) b
+        full join asyouwere.parts_begun(p_fork, p_base, p_latest) l on l.path = b.path and l.item = b.item
+        where b.body is distinct from l.body
+        limit 20001);
+    v_sides.theirs := array(
+        select (coalesce(b.path, l.path), coalesce(b.item, l.item), b.body, l.body)::asyouwere.part_change
+        from asyouwere.parts_at(p_fork, p_base) b
+        full join asyouwere.parts_at(p_origin, p_number) l on l.path = b.path and l.item = b.item
+        where b.body is distinct from l.body
+        limit 20001);
+    if cardinality(v_sides.mine) > 20000 or cardinality(v_sides.theirs) > 20000 then
+        perform asyouwere.fail('too_large',
+            'Fork and origin differ in more than 20,000 parts. Restore both and save what is to be.');
+    end if;
+    select array_agg(m) filter (where m.item >= l.length is not true),
+        array_agg(m) filter (where m.item >= l.length)
+    into v_sides.placed, v_sides.appended
+    from asyouwere.each_change(v_sides.mine) m
+    left join asyouwere.lists_in_common(p_fork, p_base, v_sides.mine, v_sides.theirs) l
+        on l.path = m.path and m.item >= 0;
+    return v_sides;
+end;
+$$;
+comment on function asyouwere.sides_of_fork is
+    'Both sides of a merge, address by address. Raises too_large.';
+revoke execute on function asyouwere.sides_of_fork from public;
+
+create function asyouwere.without(
+    p_changes asyouwere.part_change[], p_paths text[], p_items int[]
+) returns asyouwere.part_change[]
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- each place is an item, or (-1) a member with all that is in it
+    select array_agg(c) from asyouwere.each_change(p_changes) c
+    where (c.path, c.item) not in (select u.path, u.item from unnest(p_paths, p_items) u (path, item))
+        and not exists (
+            select from unnest(asyouwere.path_ancestors(c.path)) above
+            where above in (select u.path from unnest(p_paths, p_items) u (path, item) where u.item = -1))
+$$;
+comment on function asyouwere.without is 'Changes without those at or inside of some places.';
+revoke execute on function asyouwere.without from public;
+
+create function asyouwere.decided_places(
+    p_sides asyouwere.merge_sides, p_prefer text, p_choices jsonb, p_latest int
+) returns table (side text, path text, item int)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_sides text[];
+    v_paths text[];
+    v_items int[];
+    v_open text[];
+begin
+    -- the longest address of p_choices that a clash is at or in; else p_prefer
+    with chosen as materialized (
+        select asyouwere.path_of_pointer(k.key) as path, k.value as side from jsonb_each_text(p_choices) k
+    )
+    select array_agg(d.side order by d.path, d.item), array_agg(d.path order by d.path, d.item),
+        array_agg(d.item order by d.path, d.item),
+        array_agg(asyouwere.pointer_json(d.path, d.item) order by d.path, d.item) filter (where d.side
+            is null)
+    into v_sides, v_paths, v_items, v_open
+    from (
+        select c.path, c.item, coalesce((
+            select h.side from chosen h
+            where starts_with(case when c.item >= 0 then c.path || c.item || '/' else c.path end, h.path)
+            order by length(h.path) desc limit 1), p_prefer) as side
+        from asyouwere.clashes(p_sides.mine, p_sides.placed, p_sides.theirs, '{}') c
+    ) d;
+    if v_open is not null then
+        perform asyouwere.refuse_conflict(v_open, cardinality(v_open), p_latest);
+    end if;
+    -- How far a decision reaches: to the topmost member that the origin has removed or replaced, if the
+    -- fork's is to be there; and a list that either has made shorter is decided as a whole.
+    return query
+    select distinct w.side, coalesce(w.above, w.path), case when w.above is not null or w.is_cut then -1
+        else w.item end
+    from (
+        select c.side, c.path, c.item, (
+            select min(above collate "C") from unnest(asyouwere.path_ancestors(c.path)) above
+            where c.side = 'fork' and above in (
+                select t.path from asyouwere.each_change(p_sides.theirs) t where t.item = -1)) as above,
+            c.item >= 0 and c.path in (
+                select m.path from asyouwere.each_change(p_sides.mine) m where m.item >= 0 and m.new is null
+                union all
+                select t.path from asyouwere.each_change(p_sides.theirs) t where t.item >= 0 and t.new is null
+            ) as is_cut
+        from unnest(v_sides, v_paths, v_items) c (side, path, item)
+    ) w;
+end;
+$$;
+comment on function asyouwere.decided_places is
+    'For each clash whose side stands, and how far that reaches. Raises conflict with those that nobody '
+    'decided.';
+revoke execute on function asyouwere.decided_places from public;
+
+create function asyouwere.rows_of_merge(
+    p_fork public.free_agent_sessions, p_base int, p_origin public.free_agent_sessions, p_prefer text,
+        p_choices jsonb
+) returns asyouwere.change_rows
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+declare
+    v_sides asyouwere.merge_sides := asyouwere.sides_of_fork(
+        p_fork.internal_id, p_base, p_fork.latest_number, p_origin.internal_id, p_origin.latest_number);
+    v_paths text[];
+    v_items int[];
+    v_fork_paths text[];
+    v_fork_items int[];
+    v_rows asyouwere.change_rows;
+begin
+    select array_agg(d.path), array_agg(d.item), array_agg(d.path) filter (where d.side = 'fork'),
+        array_agg(d.item) filter (where d.side = 'fork')
+    into v_paths, v_items, v_fork_paths, v_fork_items
+    from asyouwere.decided_places(v_sides, p_prefer, p_choices, p_origin.latest_number) d;
+    if v_paths is not null then
+        v_sides.mine := asyouwere.without(v_sides.mine, v_paths, v_items);
+        v_sides.placed := asyouwere.without(v_sides.placed, v_paths, v_items);
+        v_sides.appended := asyouwere.without(v_sides.appended, v_paths, v_items);
+    end if;
+    perform asyouwere.refuse_gaps_of_caller(p_fork.internal_id, p_base, v_sides.placed, v_sides.appended);
+    with merged as (
+        select case when m.new is null then 'drop' else 'put' end as op, m.path, m.item, m.new as body,
+            m.item as place
+        from asyouwere.each_change(v_sides.placed) m
+        left join asyouwere.each_change(v_sides.theirs) t on t.path = m.path and t.item = m.item
+        where t.path is null or m.new is distinct from t.new
+        union all
+        select 'append', m.path, null, m.new, m.item from asyouwere.each_change(v_sides.appended) m
+        union all
+        -- where the fork's stands, all of it as in the fork
+        select case when f.path is null then 'drop' else 'put' end, coalesce(f.path, o.path),
+            coalesce(f.item, o.item), f.body, coalesce(f.item, o.item)
+        from (
+            select p.path, p.item, p.body from asyouwere.parts_at(p_fork.internal_id, p_fork.latest_number) p
+            where v_fork_paths is not null
+        ) f
+        full join (
+            select p.path, p.item, p.body from asyouwere.parts_at(p_origin.internal_id,
+                p_origin.latest_number) p
+            where v_fork_paths is not null
+        ) o on o.path = f.path and o.item = f.item
+        where f.body is distinct from o.body and (
+            (coalesce(f.path, o.path), coalesce(f.item, o.item)) in (
+                select u.path, u.item from unnest(v_fork_paths, v_fork_items) u (path, item))
+            or exists (
+                select from unnest(asyouwere.path_ancestors(coalesce(f.path, o.path))) above
+                where above in (
+                    select u.path from unnest(v_fork_paths, v_fork_items) u (path, item) where u.item = -1)))
+    )
+    select array_agg(op order by path, place), array_agg(path order by path, place),
+        array_agg(item order by path, place), array_agg(body order by path, place)
+    into v_rows.ops, v_rows.paths, v_rows.items, v_rows.bodies
+    from merged;
+    return v_rows;
+end;
+$$;
+comment on function asyouwere.rows_of_merge is
+    'What merging a fork writes into its origin, as change rows. Raises conflict, list_gap, too_large.';
+revoke execute on function asyouwere.rows_of_merge from public;
+
+create function asyouwere.merge_back(
+    p_session_id uuid, p_prefer text, p_choices jsonb, p_idempotency_key text, p_label text
+) returns asyouwere.save_result
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+declare
+    v_fork public.free_agent_sessions := asyouwere.session_to_read(p_session_id);
+    v_origin public.free_agent_sessions;
+    v_from asyouwere.fork_origins;
+    v_rows asyouwere.change_rows;
+    v_result asyouwere.save_result;
+    v_key uuid := md5(p_idempotency_key)::uuid;
+    v_content uuid := md5(concat_ws(E'\x01', 'merge', p_session_id, p_prefer, p_choices, p_label))::uuid;
+    v_earlier asyouwere.save_keys;
+begin
+    -- definer: nobody writes parts but through here
+    if p_prefer not in ('fork', 'origin') or jsonb_typeof(p_choices) is distinct from 'object'
+        or (select count(*) > 1000 or bool_or(k.value is null or k.value not in ('fork', 'origin'))
+            from jsonb_each_text(case jsonb_typeof(p_choices) when 'object' then p_choices else '{}' end) k)
+    then
+        perform asyouwere.fail('invalid_argument',
+            'A side is fork or origin; p_choices has at most 1,000 addresses with a side each.');
+    elsif length(p_idempotency_key) not between 1 and 255 or length(p_label) not between 1 and 200 then
+        perform asyouwere.fail('invalid_argument',
+            'An idempotency key has 1 to 255 characters, a label 1 to 200.');
+    end if;
+    perform asyouwere.path_of_pointer(k.key) from jsonb_each_text(p_choices) k;
+    select * into v_from from asyouwere.fork_origins f where f.session_id = v_fork.id;
+    if not found then
+        perform asyouwere.fail('invalid_argument', 'This session is no fork of another.');
+    end if;
+    -- The fork is only read, at the number it has now: its own saves go on. Two merges of it meet at this
+    -- lock.
+    v_origin := asyouwere.session_to_write(v_from.origin_id);
+    select * into v_earlier from asyouwere.save_keys k
+    where k.session = v_origin.internal_id and k.key = v_key;
+    if found then
+        return asyouwere.replay_save(v_origin, v_earlier, v_content, null);
+    end if;
+    select * into v_from from asyouwere.fork_origins f where f.session_id = v_fork.id;
+    if greatest(v_fork.size_bytes, v_origin.size_bytes) > 1024 * 1024 then
+        perform asyouwere.refuse_second_large(); -- both are read whole
+    end if;
+    v_fork := asyouwere.session_to_read(p_session_id);
+    perform asyouwere.find_snapshot(v_fork, v_from.base_number, null);
+    v_rows := asyouwere.rows_of_merge(v_fork, v_from.base_number, v_origin, p_prefer, p_choices);
+    v_result := asyouwere.write_snapshot(v_origin, v_rows, true, p_label, v_key, v_content);
+    update asyouwere.fork_origins f
+    set base_number = v_fork.latest_number, merged_number = v_result.number, merged_at = now()
+    where f.session_id = v_fork.id;
+    return v_result;
+end;
+$$;
+comment on function asyouwere.merge_back is
+    'Checks access to both sessions, then writes what the fork has changed into its origin.';
+revoke execute on function asyouwere.merge_back from public;
+grant execute on function asyouwere.merge_back to authenticated, service_role;
+
+create function public.merge_fork(
+    p_session_id uuid, p_prefer text default null, p_choices jsonb default '{}',
+    p_idempotency_key text default null, p_label text default null
+) returns setof asyouwere.save_result
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return next asyouwere.merge_back(p_session_id, p_prefer, p_choices, p_idempotency_key, p_label);
+end;
+$$;
+comment on function public.merge_fork is
+    'Merge what a fork has changed since it was forked, or merged last, into its origin, as one snapshot '
+    'there. '
+    'Conflicts are named and nothing is written, unless p_choices {pointer: "fork" or "origin"} or '
+    'p_prefer decide '
+    'each. Whoever reads the fork and may save into the origin. Answers as create_session_snapshot, of '
+    'the origin. '
+    'Raises conflict, snapshot_gone, too_large, invalid_argument.';
+revoke execute on function public.merge_fork from public, anon, authenticated, service_role;
+grant execute on function public.merge_fork to authenticated, service_role;

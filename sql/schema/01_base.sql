@@ -87,7 +87,9 @@ create table asyouwere.settings (
     max_recent_turns_per_user int default 500 check (max_recent_turns_per_user >= 0),
     max_snapshot_metadata_bytes int not null default 8192
         check (max_snapshot_metadata_bytes between 0 and 65536),
-    max_child_sessions int default 1000 check (max_child_sessions >= 0)
+    max_child_sessions int default 1000 check (max_child_sessions >= 0),
+    max_models_per_day int not null default 100 check (max_models_per_day >= 1),
+    keep_usage_for interval not null default '400 days' check (keep_usage_for between '32 days' and '300 years')
 );
 comment on table asyouwere.settings is
     'One row of limits and defaults for this database. Change it with update; takes effect at once.';
@@ -132,6 +134,10 @@ comment on column asyouwere.settings.max_recent_turns_per_user is
     'limit.';
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 comment on column asyouwere.settings.max_child_sessions is 'Sessions of one parent. Null: no limit.';
+comment on column asyouwere.settings.max_models_per_day is
+    'Names of models with usage of one day, of a session and of a person.';
+comment on column asyouwere.settings.keep_usage_for is
+    'How long a person''s usage is kept by day; a session''s stays with it.';
 insert into asyouwere.settings default values;
 alter table asyouwere.settings enable row level security;
 grant select on asyouwere.settings to service_role;

@@ -44,7 +44,7 @@ comment on column public.free_agent_sessions.key is
     'The owner''s own name for it, for example a character''s config id; one session each.';
 comment on column public.free_agent_sessions.upstream is
     'Where the agent lives: {provider, path, url, external_id}.';
-comment on column public.free_agent_sessions.kind is 'agent or chat; a chat expires by default.';
+comment on column public.free_agent_sessions.kind is 'agent, chat or workflow; a chat expires by default.';
 comment on column public.free_agent_sessions.status is
     'idle, running, paused, completed, error; the clean-up makes it expired.';
 comment on column public.free_agent_sessions.visibility is
@@ -154,7 +154,8 @@ declare
     v_problem text := case
         when length(p_name) > 500 then 'name has at most 500 characters'
         when length(p_model) > 200 then 'model has at most 200 characters'
-        when p_kind is null or p_kind not in ('agent', 'chat') then 'kind is agent or chat'
+        when p_kind is null or p_kind not in ('agent', 'chat', 'workflow')
+            then 'kind is agent, chat or workflow'
         when p_status is null or p_status not in ('idle', 'running', 'paused', 'completed', 'error')
             then 'status is idle, running, paused, completed or error'
         when p_visibility is null or p_visibility not in ('private', 'shared', 'public')

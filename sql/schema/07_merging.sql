@@ -163,16 +163,12 @@ comment on function asyouwere.refuse_gaps_of_caller is
     'Raises list_gap for a list that the caller''s own changes leave with a hole.';
 revoke execute on function asyouwere.refuse_gaps_of_caller from public;
 
-create function asyouwere.refuse_clashes(
+create function asyouwere.clashes(
     p_mine asyouwere.part_change[], p_placed asyouwere.part_change[], p_theirs asyouwere.part_change[],
-    p_appended_to text[], p_latest int
-) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    p_appended_to text[]
+) returns table (path text, item int)
+language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
-declare
-    v_count int;
-    v_addresses text[];
-begin
     -- Equal keys all of them, so that thousands of changes on both sides are hashed and not tried each with
     -- each.
     with theirs as materialized (
@@ -213,16 +209,34 @@ begin
         from unnest(p_appended_to) a (path) cross join unnest(asyouwere.path_ancestors(a.path)) above
         join theirs t on t.path = above and t.item = -1 and t.old is not null
     )
-    select (select count(*) from clashes),
-        array(select asyouwere.pointer_json(c.path, c.item) from clashes c order by c.path, c.item limit 100)
+    select c.path, c.item from clashes c
+$$;
+comment on function asyouwere.clashes is
+    'Changes of the caller''s that conflict with those of others, by the three rules at the head of this file.';
+revoke execute on function asyouwere.clashes from public;
+
+create function asyouwere.refuse_clashes(
+    p_mine asyouwere.part_change[], p_placed asyouwere.part_change[], p_theirs asyouwere.part_change[],
+    p_appended_to text[], p_latest int
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_count int;
+    v_addresses text[];
+begin
+    with found as materialized (
+        select c.path, c.item from asyouwere.clashes(p_mine, p_placed, p_theirs, p_appended_to) c
+    )
+    select (select count(*) from found),
+        array(select asyouwere.pointer_json(c.path, c.item) from found c order by c.path, c.item limit 100)
     into v_count, v_addresses;
     if v_count > 0 then
         perform asyouwere.refuse_conflict(v_addresses, v_count, p_latest);
     end if;
 end;
 $$;
-comment on function asyouwere.refuse_clashes is
-    'Raises conflict, by the three rules at the head of this file.';
+comment on function asyouwere.refuse_clashes is 'Raises conflict if anything clashes.';
 revoke execute on function asyouwere.refuse_clashes from public;
 
 create function asyouwere.merge_changes(

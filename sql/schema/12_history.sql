@@ -196,6 +196,8 @@ begin
     -- snapshot and its parts at once, and so does who deletes the session: if the snapshot is still there
     -- now, its parts were all there when they were copied.
     perform asyouwere.find_snapshot(asyouwere.session_to_read(p_session_id), v_header.number, null);
+    insert into asyouwere.fork_origins (session_id, origin_id, origin_number, base_number)
+    values (v_fork.id, v_source.id, v_header.number, v_fork.latest_number);
     if v_header.number > 0 then
         insert into public.session_snapshots (
             session_id, number, size_bytes, changed_parts, message_count, metadata, external_id)
@@ -221,7 +223,8 @@ end;
 $$;
 comment on function public.fork_session is
     'A new session of the caller''s own, private, that starts with the content of a snapshot (default: the '
-    'latest) as its number 1. Whoever may read may fork; upstream comes along for the owner and members.'
+    'latest) as its number 1; merge_fork() brings back what has changed since. Whoever may read may '
+    'fork; upstream comes along for the owner and members.'
     ' p_key gives it a key, p_parent_id a parent: see get_or_create_session. Raises session_not_found, '
     'snapshot_not_found, snapshot_gone, key_taken.';
 revoke execute on function public.fork_session from public, anon, authenticated, service_role;

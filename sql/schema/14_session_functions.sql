@@ -13,7 +13,9 @@ select s.id, s.user_id, s.name, s.model, s.kind, s.status, s.visibility,
         select n.created_at from public.session_snapshots n
         where n.session_id = s.id and n.number = s.latest_number
     ) as last_saved_at,
-    asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role
+    asyouwere.role_of(s.id, s.user_id, s.visibility) as my_role,
+    (select c.cost from asyouwere.session_costs c where c.session_id = s.id) as cost,
+    (select c.budget from asyouwere.session_costs c where c.session_id = s.id) as budget
 -- sub-selects, not joins: Postgres puts them off till after the sort, so that a page looks them up for itself
 -- only
 from public.free_agent_sessions s;
@@ -30,6 +32,9 @@ comment on view public.sessions_list is
 comment on column public.sessions_list.last_message is 'First 140 characters of what the last message says.';
 comment on column public.sessions_list.last_saved_at is 'Time of the latest snapshot.';
 comment on column public.sessions_list.my_role is 'owner, editor or viewer.';
+comment on column public.sessions_list.cost is
+    'What it has cost, in the app''s currency; null: nothing recorded, or neither owner nor member.';
+comment on column public.sessions_list.budget is 'What it is to cost in all; null: no budget.';
 revoke all on public.sessions_list from anon, authenticated, service_role;
 grant select on public.sessions_list to authenticated, service_role;
 
@@ -46,6 +51,8 @@ begin
     if not asyouwere.is_insider(v_session.id, v_session.user_id) then
         v_row.upstream := null; -- where the agent lives concerns those who work with it
         v_row.parent_id := null;
+        v_row.cost := null;
+        v_row.budget := null;
     end if;
     return v_row;
 end;

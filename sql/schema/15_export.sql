@@ -63,6 +63,10 @@ begin
                 then p_session.key end,
             'upstream', case when v.is_insider then p_session.upstream end,
             'parent_id', case when v.is_insider then p_session.parent_id end,
+            'usage', case when v.is_insider then (
+                select to_json(c) from (
+                    select o.calls, o.input_tokens, o.cached_tokens, o.output_tokens, o.cost, o.budget
+                    from asyouwere.session_costs o where o.session_id = p_session.id) c) end,
             'metadata', p_session.metadata,
             'expires_after_seconds', extract(epoch from p_session.expires_after)::bigint,
             'archived_at', p_session.archived_at, 'expired_at', p_session.expired_at,

@@ -3,9 +3,9 @@
 --   the last one of an hour   keep_hourly_for   30 days
 --   the last one of a day     keep_daily_for    a year
 --   the last one of a month   keep_monthly_for  for ever
--- and the labelled, the newest keep_snapshots and the latest whatever their age. Hours, days and months are
--- UTC's. The rank hangs on the next snapshot alone: one is the last of its hour if the next is of another. So
--- a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
+-- and the labelled, the newest keep_snapshots, the latest, and what a fork is merged back by, whatever their
+-- age. Hours, days and months are UTC's. The rank hangs on the next snapshot alone: one is the last of its
+-- hour if the next is of another. So a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
 -- Breaks running code: no.
 
 create type asyouwere.retention as (
@@ -163,7 +163,12 @@ begin
         select l.place, l.number, l.next_number, l.label, k.kept_until,
             l.label is null and k.kept_until <= now() as goes
         from listed l
-        cross join lateral (select asyouwere.kept_until(l.created_at, l.next_at, p_retention)) k (kept_until)
+        cross join lateral (
+            select case
+                when l.number = (
+                    select f.base_number from asyouwere.fork_origins f where f.session_id = v_session.id)
+                then 'infinity' else asyouwere.kept_until(l.created_at, l.next_at, p_retention) end
+        ) k (kept_until)
         where l.is_ripe and l.next_number is not null
     ), neighbours as (
         -- between which two that stay each one lies

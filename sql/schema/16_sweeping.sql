@@ -17,7 +17,7 @@ comment on table asyouwere.unswept is
     'Parts to be deleted: those of a session with since > since_after and until_after < until <= '
     'until_through.';
 comment on column asyouwere.unswept.until_through is
-    'The largest int: the living as well, the session''s keys and chunks: it is gone.';
+    'The largest int: the living as well, the session''s keys, chunks and records of usage: it is gone.';
 comment on column asyouwere.unswept.freed_bytes is
     'Size of those deleted so far, to be taken off the session''s stored_bytes.';
 comment on column asyouwere.unswept.is_swept is
@@ -42,6 +42,7 @@ declare
     v_bytes bigint;
     v_keys int;
     v_chunks int;
+    v_records int;
 begin
     -- In the order of an index, so that the next step need not pass by what is deleted already.
     with listed as (
@@ -78,7 +79,10 @@ begin
             delete from asyouwere.turn_chunks t where t.ctid = any (array(
                 select c.ctid from asyouwere.turn_chunks c where c.session = p_range.session limit p_rows));
             get diagnostics v_chunks = row_count;
-            p_range.is_swept := v_keys < p_rows and v_chunks < p_rows;
+            delete from asyouwere.usage_records t where t.ctid = any (array(
+                select r.ctid from asyouwere.usage_records r where r.session = p_range.session limit p_rows));
+            get diagnostics v_records = row_count;
+            p_range.is_swept := v_keys < p_rows and v_chunks < p_rows and v_records < p_rows;
         end if;
     end if;
     update asyouwere.unswept u

@@ -62,6 +62,7 @@ declare
     v_call asyouwere.cleanup_runs;
     v_more_keys boolean;
     v_more_turns boolean;
+    v_more_usage boolean;
     v_swept record;
 begin
     -- definer: nobody deletes parts but through here
@@ -81,6 +82,7 @@ begin
     -- first what needs no session's lock
     v_more_keys := asyouwere.forget_keys(2000);
     v_more_turns := asyouwere.settle_turns(20, 5000);
+    v_more_usage := asyouwere.forget_usage(2000);
     select * into v_swept from asyouwere.sweep(5000, 16 * 1024 * 1024);
     v_call.parts := v_swept.parts;
     v_call.bytes := v_swept.bytes;
@@ -92,8 +94,8 @@ begin
     if v_call.done then
         perform asyouwere.forget_buckets(1000);
         -- a window may be left of the last session
-        v_call.done := not v_more_keys and not v_more_turns and not exists (select
-            from asyouwere.unswept u where u.retry_at <= now());
+        v_call.done := not v_more_keys and not v_more_turns and not v_more_usage and not exists (
+            select from asyouwere.unswept u where u.retry_at <= now());
     end if;
     perform asyouwere.note_run(v_call);
     return query select v_call.sessions, v_call.snapshots, v_call.parts::int, v_call.bytes, v_call.done;

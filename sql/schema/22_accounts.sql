@@ -140,9 +140,16 @@ begin
             select o.session_id from asyouwere.transfers o where o.to_user = p_user_id
             limit 1000 for update skip locked));
         get diagnostics v_rows = row_count;
+        v_changed := v_changed + v_rows;
+        delete from public.user_usage u
+        where u.ctid = any (array(
+            select o.ctid from public.user_usage o where o.user_id = p_user_id
+            limit 1000 for update skip locked));
+        get diagnostics v_rows = row_count;
         exit when v_turns + v_changed + v_rows = 0 or clock_timestamp() > p_until;
     end loop;
     delete from asyouwere.offers o where o.user_id = p_user_id;
+    delete from asyouwere.user_budgets b where b.user_id = p_user_id;
     v_erased.done := not exists (select from public.session_members m where m.user_id = p_user_id
         and m.accepted_at is not null)
         and not exists (select from public.session_members m where m.user_id = p_user_id
@@ -150,7 +157,8 @@ begin
         and not exists (select from public.session_snapshots n where n.created_by = p_user_id)
         and not exists (select from public.session_turns t where t.started_by = p_user_id)
         and not exists (select from asyouwere.used_ids u where u.user_id = p_user_id)
-        and not exists (select from asyouwere.transfers t where t.to_user = p_user_id);
+        and not exists (select from asyouwere.transfers t where t.to_user = p_user_id)
+        and not exists (select from public.user_usage u where u.user_id = p_user_id);
     return v_erased;
 end;
 $$;

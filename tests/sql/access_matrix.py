@@ -60,6 +60,8 @@ READ = "read"  # whoever reads the session, signed in or not
 READ_SIGNED_IN = "read, signed in"  # the same, but the role anon may not even call it
 SAVE = "save"  # owner and editors
 OWN = "own"  # the owner
+INSIDE = "inside"  # the owner and members; a mere reader of a public session is refused
+NO_FORK = "no fork"  # what is refused for not being one, but to whoever reads it only
 COPY = "copy"  # whoever reads the session and has an account to keep the copy
 INVITATION = "invitation"  # whoever has an open invitation, or is a member by now
 TRANSFER = "transfer"  # whom the session was offered to: in the scene nobody
@@ -88,6 +90,10 @@ def answer(kind: str, caller: str, visibility: str) -> str:
         return "ok" if invited else "invitation_not_found"
     if role is None:
         return "session_not_found"
+    if kind == NO_FORK:
+        return "invalid_argument"
+    if kind == INSIDE:
+        return "ok" if caller in (OWNER, EDITOR, VIEWER, SERVICE) else "forbidden"
     if kind == COPY:
         return "ok" if signed_in else "not_signed_in"
     needed = {READ: ("viewer", "editor", "owner"), READ_SIGNED_IN: ("viewer", "editor", "owner")}
@@ -179,11 +185,20 @@ FUNCTIONS: dict[str, Call] = {
     "public.diff_snapshots": Call(READ, with_session(p_from=1, p_to=2)),
     "public.list_snapshots": Call(READ),
     "public.list_messages": Call(READ),
+    # usage
+    "public.record_usage": Call(SAVE, with_session(p_model="m", p_input_tokens=1, p_output_tokens=1)),
+    "public.get_session_usage": Call(INSIDE),
+    "public.list_session_usage": Call(INSIDE),
+    "public.set_session_budget": Call(OWN, with_session(p_budget=1)),
+    "public.get_my_usage": Call(MINE, lambda scene, session: {}, but={SERVICE: "not_signed_in"}),
+    "public.set_user_budget": Call(SERVICE_ONLY, lambda scene, session: {"p_user_id": uuid4(), "p_budget": 1}),
     # forgetting
     "public.delete_snapshots": Call(OWN, with_session(p_numbers=[1])),
     "public.forget_session_parts": Call(OWN, with_session(p_addresses=["/n"])),
     # taking along
     "public.fork_session": Call(COPY),
+    "public.merge_fork": Call(NO_FORK),
+    "public.get_fork_origin": Call(READ_SIGNED_IN),
     "public.export_session": Call(READ),
     "public.export_session_page": Call(READ),
     "public.import_session": Call(MINE, lambda scene, session: EMPTY_IMPORT, but=NOT_FOR_THE_SERVICE),
@@ -237,6 +252,20 @@ FUNCTIONS: dict[str, Call] = {
     "asyouwere.revert": Call(SAVE, with_session(p_number=1, p_idempotency_key=None)),
     "asyouwere.label": Call(SAVE, with_session(p_number=2, p_label="new")),
     "asyouwere.fork": Call(COPY, with_session(p_number=None, p_name=None, p_key=None)),
+    "asyouwere.merge_back": Call(
+        NO_FORK, with_session(p_prefer=None, p_choices={}, p_idempotency_key=None, p_label=None)
+    ),
+    "asyouwere.read_fork_origin": Call(READ_SIGNED_IN),
+    "asyouwere.write_usage": Call(
+        SAVE, with_session(p_model="m", p_sum="(1,1,0,1,0)", p_turn_id=None, p_idempotency_key=None)
+    ),
+    "asyouwere.read_session_usage": Call(INSIDE, with_session(p_turn_id=None)),
+    "asyouwere.read_usage_days": Call(INSIDE, with_session(p_limit=1, p_before=None, p_before_model=None)),
+    "asyouwere.read_user_usage": Call(MINE, lambda scene, session: {"p_user_id": None}, but={SERVICE: "not_signed_in"}),
+    "asyouwere.write_session_budget": Call(OWN, with_session(p_budget=1)),
+    "asyouwere.write_user_budget": Call(
+        SERVICE_ONLY, lambda scene, session: {"p_user_id": uuid4(), "p_budget": 1, "p_period": "day"}
+    ),
     "asyouwere.read_snapshot": Call(READ, with_session(p_number=None, p_label=None)),
     "asyouwere.read_session": Call(READ),
     "asyouwere.read_snapshots": Call(READ, with_session(p_limit=10, p_before=None)),
@@ -373,6 +402,12 @@ RELATIONS: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "public.session_turns": {"SELECT": {"service_role": None, "anon": TURN_OF_USERS, "authenticated": TURN_OF_USERS}},
     "public.session_turns_internal_id_seq": {},
     "asyouwere.turn_chunks": {},
+    "public.session_usage": {"SELECT": dict.fromkeys(WRITERS)},
+    "public.user_usage": {"SELECT": dict.fromkeys(WRITERS)},
+    "asyouwere.session_costs": {"SELECT": dict.fromkeys(WRITERS)},
+    "asyouwere.user_budgets": {},
+    "asyouwere.usage_records": {},
+    "asyouwere.fork_origins": {},
     "asyouwere.described_sessions": {"SELECT": dict.fromkeys(WRITERS)},
     "asyouwere.parts": {"SELECT": dict.fromkeys(READERS)},
     "asyouwere.live_parts": {"SELECT": dict.fromkeys(READERS)},
@@ -417,6 +452,11 @@ def rows_seen(relation: str, caller: str, visibility: str) -> int | str:
         everybody = {OWNER: 3, SERVICE: 3}
         own = {EDITOR: 1, VIEWER: 1, INVITED: 1} if reads else {}
         return "denied" if anonymous else (everybody | own).get(caller, 0)
+    if relation in ("public.session_usage", "asyouwere.session_costs"):
+        inside = caller in (OWNER, SERVICE) or (caller in (EDITOR, VIEWER) and visibility != "private")
+        return "denied" if anonymous else int(inside)
+    if relation == "public.user_usage":
+        return "denied" if anonymous else int(caller in (OWNER, SERVICE))  # all of ada's sessions in one row
     if relation in ("asyouwere.settings", "asyouwere.cleanup_runs"):
         return 1 if caller == SERVICE else "denied"
     if relation == "asyouwere.cleanup_failures":

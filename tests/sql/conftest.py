@@ -43,6 +43,8 @@ def scene(shared: Db) -> Scene:
             shared.one("update_session", p_session_id=session_id, p_changes={"visibility": visibility})
             shared.save(session_id, {"messages": ["a", "b"], "n": 1}, p_label="first", p_idempotency_key="k")
             change(shared, session_id, {"set": {"/n": 2}})
+            usage = {"p_session_id": session_id, "p_model": "m", "p_input_tokens": 1, "p_output_tokens": 1}
+            shared.one("record_usage", **usage)
             turn = {"p_session_id": session_id, "p_turn_id": TURN}
             shared.one("begin_turn", **turn, p_lease_seconds=300)
             shared.one("append_turn_chunks", **turn, p_from_seq=1, p_chunks=["so far"])

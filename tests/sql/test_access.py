@@ -166,7 +166,10 @@ def test_tables_answer_alike_too(scene: Scene, caller: str) -> None:
 
 # those that are not of a session
 KEYLESS = dict.fromkeys(
-    ("asyouwere.settings", "asyouwere.cleanup_runs", "asyouwere.rate_buckets", "asyouwere.erasures", "asyouwere.offers"),
+    (
+        *("asyouwere.settings", "asyouwere.cleanup_runs", "asyouwere.rate_buckets", "asyouwere.erasures"),
+        *("asyouwere.offers", "public.user_usage", "asyouwere.user_budgets"),
+    ),
 ) | {"asyouwere.used_ids": "id"}
 
 
@@ -188,6 +191,7 @@ def test_relation_grants(shared: Db, relation: str) -> None:
 def test_relation_rows(scene: Scene, relation: str, visibility: str) -> None:
     session_id = scene.sessions[visibility]
     by_internal_id = ("parts", "save_keys", "thinned", "unswept", "cleanup_failures", "turn_chunks")
+    by_internal_id += ("usage_records",)
     key = "session" if relation.endswith(by_internal_id) else None
     if relation in ("public.free_agent_sessions", "asyouwere.described_sessions", "public.sessions_list"):
         key = "id"

@@ -15,6 +15,15 @@ from tests.support.database import Connection, Db
 
 ROUNDS = 6
 
+
+
+def merge_own(db: Db, connection: Connection, session_id: UUID) -> None:
+    """A branch of a session, in it, merged back."""
+    (fork,) = db.call("fork_session", on=connection, p_session_id=session_id, p_parent_id=session_id)
+    db.call("create_session_snapshot", on=connection, p_session_id=fork["id"], p_changes={"set": {"/m": random.random()}})
+    db.call("merge_fork", on=connection, p_session_id=fork["id"], p_prefer="fork")
+
+
 #: Everything that writes, by whom; `s` are the sessions that the three own or share, all of ada's.
 Work = Callable[[Db, Connection, list[UUID]], object]
 WRITERS: dict[str, tuple[str, Work]] = {
@@ -110,6 +119,19 @@ WRITERS: dict[str, tuple[str, Work]] = {
     ),
     "stop": ("ada", lambda db, c, s: db.call("stop_turn", on=c, p_session_id=(i := random.choice(s)), p_turn_id=i)),
     "settle": ("ada", lambda db, c, s: db.call("get_turn", on=c, p_session_id=random.choice(s))),
+    "record": (
+        "bob",
+        lambda db, c, s: db.call(
+            "record_usage",
+            on=c,
+            p_session_id=random.choice(s),
+            p_model=random.choice("mn"),
+            p_input_tokens=1,
+            p_output_tokens=1,
+            p_idempotency_key=random.choice("kl"),
+        ),
+    ),
+    "merge": ("ada", lambda db, c, s: merge_own(db, c, random.choice(s))),
     "make viewers": ("ada", lambda db, c, s: c.execute("update public.session_members set role = 'viewer'")),
     "prune": ("service", lambda db, c, s: db.call("cleanup_old_snapshots", on=c, p_keep=1, p_older_than="0")),
     "expire": ("service", lambda db, c, s: db.call("expire_idle_sessions", on=c)),

@@ -42,7 +42,7 @@ def short(text: str) -> str:
 
 
 def test_readme__is_short_enough_to_be_read() -> None:
-    assert len(README.splitlines()) < 900
+    assert len(README.splitlines()) < 1020
 
 
 def test_readme__each_function_has_its_section(shared: Db) -> None:
@@ -158,13 +158,13 @@ def test_grants__are_as_documented(shared: Db) -> None:
     table = README.split("| object | may be called")[1].split("\n\n")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     documented: dict[str, list[str]] = {}
-    for names, readers, _ in rows[:3]:
-        for name in names.removeprefix("functions that read: ").split(", "):
+    for names, readers, _ in rows[:4]:
+        for name in names.removeprefix("functions that read: ").removeprefix("but not: ").split(", "):
             matching = [each for each in actual if each.startswith("get_") and each != "get_or_create_session"]
             for each in matching if name == "get_…" else [name]:
                 documented[each] = readers.split(", ")
-    assert rows[3][0] == "all other functions"
-    assert actual == {name: documented.get(name, rows[3][1].split(", ")) for name in actual}
+    assert rows[4][0] == "all other functions"
+    assert actual == {name: documented.get(name, rows[4][1].split(", ")) for name in actual}
 
 
 MIGRATIONS = sorted((ROOT / "sql" / "migrations").iterdir())

@@ -44,7 +44,7 @@ def open(
     api_key: str | None = None,
     name: str | None = None,
     model: str | None = None,
-    kind: Literal["agent", "chat"] | None = None,
+    kind: Literal["agent", "chat", "workflow"] | None = None,
     metadata: Mapping[str, Any] | None = None,
     expires_after_seconds: int | None = None,
     debounce: float = 5.0,

@@ -62,7 +62,7 @@ _UUID_SCHEMA = WithJsonSchema({"type": "string", "format": "uuid"})
 SessionId = Annotated[str, StringConstraints(pattern=_UUID), _UUID_SCHEMA]
 UserId = Annotated[str, StringConstraints(pattern=_UUID), _UUID_SCHEMA]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-Kind = Annotated[Literal["chat", "agent"], _component("Kind")]
+Kind = Annotated[Literal["chat", "agent", "workflow"], _component("Kind")]
 Status = Annotated[
     Literal["idle", "running", "paused", "completed", "error", "expired"], _component("Status")
 ]

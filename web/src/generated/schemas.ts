@@ -55,6 +55,12 @@ export interface BegunTurn {
   created: boolean;
 }
 
+/** How much a session is to cost in all. */
+export interface BudgetRequest {
+  /** In the app's currency; null: no budget. */
+  budget: number | null;
+}
+
 /** Changes to a state. Addresses are JSON Pointers (RFC 6901) such as /memory/topic. 'add', 'append_once', 'expect' and 'expect_absent' look at what is stored when the save is done, whatever its base. */
 export interface Changes {
   /** New values by address. */
@@ -278,6 +284,19 @@ export interface Forgotten {
   done: boolean;
 }
 
+/** The session that a fork comes from, and how far it was merged back. */
+export interface ForkOrigin {
+  /** Null: it is no fork. */
+  origin_id?: string | null;
+  /** The number of the origin's that it was forked from. */
+  origin_number?: number | null;
+  /** The fork's own number that was merged last; at first 1. */
+  base_number?: number | null;
+  /** The number of the origin's that this made. */
+  merged_number?: number | null;
+  merged_at?: string | null;
+}
+
 /** What to branch off from: a number, by default the latest. */
 export interface ForkRequest {
   number?: number | null;
@@ -310,7 +329,7 @@ export interface InvitationPage {
 /** Any JSON object. */
 export type JsonObject = Record<string, unknown>;
 
-export type Kind = "chat" | "agent";
+export type Kind = "chat" | "agent" | "workflow";
 
 /** A name for a snapshot. */
 export interface LabelRequest {
@@ -351,6 +370,10 @@ export interface ListedSession {
   last_saved_at: string | null;
   /** What the caller may do. */
   my_role: "owner" | "editor" | "viewer";
+  /** What it has cost, in the app's currency; null: nothing recorded. For the owner and members. */
+  cost: number | null;
+  /** What it is to cost in all; null: no budget. */
+  budget: number | null;
 }
 
 /** Somebody besides the owner who may see a shared session. */
@@ -371,6 +394,17 @@ export interface MemberList {
 /** What the member may do: look, or save too. */
 export interface MemberRequest {
   role: "viewer" | "editor";
+}
+
+/** What stands where the fork and the session it comes from have both changed the same. */
+export interface MergeRequest {
+  /** Whose stands where choices say nothing; without it a conflict is refused (conflict). */
+  prefer?: "fork" | "origin" | null;
+  /** Whose stands at an address and in it; of several the longest. By default {}. */
+  choices?: Record<string, "fork" | "origin">;
+  /** A name for the number that it makes. */
+  label?: string | null;
+  idempotency_key?: string | null;
 }
 
 /** A message of the state's list ``messages``. */
@@ -479,6 +513,22 @@ export interface Problem {
   turn_status?: string;
   /** How much of the quota is used. With quota_exceeded. */
   used?: number;
+}
+
+/** What a session costs by now. A budget refuses nothing: the app decides. */
+export interface Recorded {
+  /** False: it was recorded before, with the same key. */
+  recorded: boolean;
+  cost: number;
+  budget: number | null;
+  /** How much of the budget is used: 0.8 is 80 %; null: there is none. */
+  used: number | null;
+  /** What the owner's sessions cost in the budget's period. */
+  user_cost: number | null;
+  /** The owner's; told to the owner and the service. */
+  user_budget: number | null;
+  /** How much of the budget is used: 0.8 is 80 %; null: there is none. */
+  user_used: number | null;
 }
 
 /** Which snapshot: the latest (default), one number, label or external id; or 'since' for the changes only. */
@@ -618,6 +668,18 @@ export interface SessionPage {
   next: string | null;
 }
 
+/** What a session has used in all, or one answer of it. */
+export interface SessionUsage {
+  calls: number;
+  input_tokens: number;
+  cached_tokens: number;
+  output_tokens: number;
+  cost: number;
+  budget: number | null;
+  /** How much of the budget is used: 0.8 is 80 %; null: there is none. */
+  used: number | null;
+}
+
 /** A numbered version, without its content. */
 export interface Snapshot {
   session_id: string;
@@ -731,6 +793,62 @@ export interface UpdateSession {
   expires_after_seconds?: number | null;
   metadata?: JsonObject | null;
   upstream?: JsonObject | null;
+}
+
+/** What a session has used of a model in a day (UTC). */
+export interface UsageDay {
+  calls: number;
+  input_tokens: number;
+  cached_tokens: number;
+  output_tokens: number;
+  cost: number;
+  day: string;
+  model: string;
+}
+
+/** A page of sums, newest day first. */
+export interface UsageDayPage {
+  days: UsageDay[];
+  /** Cursor of the next page; null if this is the last. */
+  next: string | null;
+}
+
+/** A call of a model that was made. */
+export interface UsageRequest {
+  model: string;
+  input_tokens: number;
+  output_tokens: number;
+  /** Of the input tokens those read from the provider's cache. By default 0. */
+  cached_tokens?: number;
+  /** In the app's currency, to twelve decimals. By default 0. */
+  cost?: number;
+  /** The answer that it was made for. */
+  turn_id?: string | null;
+  idempotency_key?: string | null;
+}
+
+/** How much a person's sessions are to cost in a period. */
+export interface UserBudgetRequest {
+  /** In the app's currency; null: no budget. */
+  budget: number | null;
+  /** Days and months are UTC's. By default "month". */
+  period?: "day" | "month";
+}
+
+/** What a person's sessions have used in this period, deleted ones too. */
+export interface UserUsage {
+  calls: number;
+  input_tokens: number;
+  cached_tokens: number;
+  output_tokens: number;
+  cost: number;
+  user_id: string;
+  period: "day" | "month";
+  /** First day of the period (UTC). */
+  since: string;
+  budget: number | null;
+  /** How much of the budget is used: 0.8 is 80 %; null: there is none. */
+  used: number | null;
 }
 
 /** Who reads it: private: the owner; shared: its members too; public: everybody. */

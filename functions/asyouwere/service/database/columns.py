@@ -14,8 +14,8 @@ __all__ = ["JSON_ARGUMENTS", "SELECT"]
 #: text with JSON in it, since PostgREST reads no half of a character, and a stream is cut anywhere.
 JSON_ARGUMENTS: Final = frozenset(
     {
-        "p_addresses", "p_changes", "p_message", "p_messages", "p_metadata", "p_page", "p_snapshots", "p_state",
-        "p_upstream",
+        "p_addresses", "p_changes", "p_choices", "p_message", "p_messages", "p_metadata", "p_page", "p_snapshots",
+        "p_state", "p_upstream",
     }
 )
 
@@ -28,7 +28,7 @@ _SESSION: Final = (
     "metadata::text", "expires_after", "archived_at", "created_at", "updated_at", "last_activity_at",
     "expired_at", "latest_number", "size_bytes", "message_count", "last_message", "parent_id",
 )  # fmt: skip
-_LISTED: Final = (*_SESSION, "last_saved_at", "my_role")
+_LISTED: Final = (*_SESSION, "last_saved_at", "my_role", "cost", "budget")
 _SNAPSHOT: Final = (
     "session_id", "number", "label", "size_bytes", "changed_parts", "message_count", "created_by", "created_at",
     "external_id", "parent_number", "metadata::text",
@@ -38,6 +38,7 @@ _SNAPSHOT: Final = (
 SELECT: Final[dict[str, tuple[str, ...]]] = {
     "save_session_parts": _SAVED,
     "revert_session": _SAVED,
+    "merge_fork": _SAVED,
     "finish_turn": _SAVED,
     "get_turn": (
         "id", "status", "started_by", "lease_until", "stop_requested", "first_seq", "chunks::text", "next_seq",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 from pydantic import Field
 
@@ -11,7 +12,7 @@ from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.idempotency import IdempotencyKey, Label, idempotency_key
 from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.save import Saved
-from asyouwere.service.handlers.session_models import CreatedSession, Difference, Snapshot
+from asyouwere.service.handlers.session_models import CreatedSession, Difference, ForkOrigin, Snapshot
 from asyouwere.service.handlers.sessions import Key, Name, metadata_filter
 from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model, validated
@@ -23,12 +24,15 @@ __all__ = [
     "DiffQuery",
     "ForkRequest",
     "LabelRequest",
+    "MergeRequest",
     "RevertRequest",
     "SnapshotsQuery",
     "diff_snapshots",
     "fork_session",
+    "get_origin",
     "label_snapshot",
     "list_snapshots",
+    "merge_fork",
     "remove_label",
     "revert_session",
 ]
@@ -73,6 +77,19 @@ class ForkRequest(RequestModel):
     name: Name | None = Field(None, description="Name of the new session; default: the same.")
     key: Key | None = Field(None, description="Key of the new session.")
     parent_id: SessionId | None = Field(None, description="A session of the caller's that it is to belong to.")
+
+
+class MergeRequest(RequestModel):
+    """What stands where the fork and the session it comes from have both changed the same."""
+
+    prefer: Literal["fork", "origin"] | None = Field(
+        None, description="Whose stands where choices say nothing; without it a conflict is refused (conflict)."
+    )
+    choices: dict[Text, Literal["fork", "origin"]] = Field(
+        {}, max_length=1000, description="Whose stands at an address and in it; of several the longest."
+    )
+    label: Label | None = Field(None, description="A name for the number that it makes.")
+    idempotency_key: IdempotencyKey | None = None
 
 
 async def list_snapshots(call: Call) -> ApiResponse:
@@ -177,3 +194,30 @@ async def fork_session(call: Call) -> ApiResponse:
         },
     )
     return json_response(CreatedSession(**rows[0], created=True).json_text(), 201)
+
+
+async def get_origin(call: Call) -> ApiResponse:
+    """For the owner and members; to all others, and of what is no fork, all is null."""
+    arguments = {"p_session_id": call.path["session_id"]}
+    rows = await call.database.rows(call.caller, "get_fork_origin", arguments, repeatable=True)
+    return json_response(ForkOrigin(**rows[0] if rows else {}).json_text())
+
+
+async def merge_fork(call: Call) -> ApiResponse:
+    """Into the origin, as one snapshot, or not at all: conflicts are named. The answer is that of a save there."""
+    request = read_model(MergeRequest, call.body)
+    key = idempotency_key(request.idempotency_key, call.header)
+    rows = await call.database.rows(
+        call.caller,
+        "merge_fork",
+        {
+            "p_session_id": call.path["session_id"],
+            "p_prefer": request.prefer,
+            "p_choices": json.dumps(request.choices),
+            "p_label": request.label,
+            "p_idempotency_key": key,
+        },
+        repeatable=key is not None,
+    )
+    saved = Saved(**rows[0])
+    return json_response(saved.json_text(), **saved.figures)

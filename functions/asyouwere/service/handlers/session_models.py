@@ -31,6 +31,7 @@ __all__ = [
     "Difference",
     "DifferenceList",
     "Forgotten",
+    "ForkOrigin",
     "Invitation",
     "InvitationPage",
     "ListedSession",
@@ -101,6 +102,20 @@ class ListedSession(Session):
     last_message: str | None = Field(description="The beginning of the last message, at most 140 characters.")
     last_saved_at: Time | None
     my_role: Literal["owner", "editor", "viewer"] = Field(description="What the caller may do.")
+    cost: float | None = Field(
+        description="What it has cost, in the app's currency; null: nothing recorded. For the owner and members."
+    )
+    budget: float | None = Field(description="What it is to cost in all; null: no budget.")
+
+
+class ForkOrigin(ResponseModel):
+    """The session that a fork comes from, and how far it was merged back."""
+
+    origin_id: SessionId | None = Field(None, description="Null: it is no fork.")
+    origin_number: int | None = Field(None, description="The number of the origin's that it was forked from.")
+    base_number: int | None = Field(None, description="The fork's own number that was merged last; at first 1.")
+    merged_number: int | None = Field(None, description="The number of the origin's that this made.")
+    merged_at: Time | None = None
 
 
 class SessionPage(ResponseModel):

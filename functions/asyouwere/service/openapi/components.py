@@ -169,7 +169,7 @@ COMPONENTS: Final[dict[str, dict[str, Any]]] = {
         "description": "Any JSON object.",
         "additionalProperties": True,
     },
-    "Kind": {"type": "string", "enum": ["chat", "agent"]},
+    "Kind": {"type": "string", "enum": ["chat", "agent", "workflow"]},
     "Status": {"type": "string", "enum": ["idle", "running", "paused", "completed", "error", "expired"]},
     "Visibility": {
         "type": "string",
