@@ -4,7 +4,7 @@
 // one message into a session of 1 MB sends.
 
 import { apply, diff } from "../dist/core/index.js";
-import { sizeOf } from "./size.mjs";
+import { sizes } from "./size.mjs";
 
 const median = (job, times = 200) => {
   const found = Array.from({ length: times }, () => {
@@ -21,10 +21,11 @@ const changed = apply(before, { set: { "/messages/500": { ...message(500), conte
 const copied = structuredClone(changed);
 const sent = diff(before, apply(before, { append: { "/messages": [message(1_000)] } }));
 
+const { core, react, supabase } = sizes();
 const rows = [
-  ["core, gzip", `${sizeOf("core")} bytes`],
-  ["with React hooks, gzip", `${sizeOf("react")} bytes`],
-  ["asyouwere/supabase with what it needs of the core, gzip", `${sizeOf("supabase")} bytes`],
+  ["core, gzip", `${core} bytes`],
+  ["with React hooks, gzip", `${react} bytes`],
+  ["asyouwere/supabase with what it needs of the core, gzip", `${supabase} bytes`],
   ["the state's JSON", `${JSON.stringify(before).length} bytes`],
   ["comparing, with shared references", `${median(() => diff(before, changed)).toFixed(3)} ms`],
   ["comparing, without any", `${median(() => diff(before, copied)).toFixed(2)} ms`],

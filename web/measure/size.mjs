@@ -1,11 +1,13 @@
-// How large code is on its way to a browser: bundled and minified by esbuild, gzip -9. As a program: the package's
-// own entries as JSON.
+// How large code is on its way to a browser: what is published, bundled and minified by the app's esbuild, gzip -9. As
+// a program: the package's own entries as JSON.
 
 import { buildSync } from "esbuild";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-
-const SOURCE = fileURLToPath(new URL("../src", import.meta.url));
+import { bundle, ENTRIES } from "../build.mjs";
 
 /** Bytes of what `code` exports, its imports found from `folder`. React is the app's own. */
 export const size = (code, folder) => {
@@ -20,10 +22,15 @@ export const size = (code, folder) => {
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 };
 
-/** Of one of the package's entries, with all it needs. */
-export const sizeOf = (entry) => size(`export * from "./${entry}/index.js"`, SOURCE);
+/** Of each of the package's entries, with all it needs. */
+export const sizes = () => {
+  const folder = mkdtempSync(join(tmpdir(), "asyouwere-size-"));
+  try {
+    bundle(folder);
+    return Object.fromEntries(ENTRIES.map((entry) => [entry, size(`export * from "./${entry}/index.js"`, folder)]));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+};
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const entries = ["core", "react", "supabase", "crypto", "helpers"];
-  console.log(JSON.stringify(Object.fromEntries(entries.map((entry) => [entry, sizeOf(entry)]))));
-}
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(sizes()));

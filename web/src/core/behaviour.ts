@@ -38,9 +38,9 @@ export interface Found {
   /** The tabs of this browser that have it open. */
   channel(id: string): Channel;
   /** Make it if it is not there: under the key, or anew. */
-  make?: { key?: string };
+  _make?: { key?: string };
   /** The id is another one from now on. */
-  moved?(id: string): void;
+  _moved?(id: string): void;
 }
 
 /** What a session is made of. */
@@ -48,7 +48,7 @@ export interface SessionParts<S> extends Behaviour<S> {
   environment: Environment;
   transport: Transport;
   /** Called once. */
-  find: Promise<Found>;
+  _find: Promise<Found>;
   /** The id, if it is known before. */
   id?: string;
 }

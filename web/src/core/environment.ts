@@ -15,27 +15,20 @@ export const defaultEnvironment = (): Environment =>
 function browserEnvironment(): Environment {
   const memory = memoryEnvironment();
   const page = browserPage();
-  const channel = (name: string) => tabChannel(name, page);
-  const journals = new Map<string, Journal>();
+  const journals: { [name: string]: Journal } = {};
   const journal = (person: string): Journal => {
     const name = `asyouwere ${person}`;
-    let made = journals.get(person);
-    if (!made) {
-      const { clock, uuid } = memory;
-      const parts = { name, clock, page, uuid, channel: channel(name), locks: navigator.locks };
-      made = indexedDbJournal({ ...parts, factory: indexedDB });
-      journals.set(person, made);
-    }
-    return made;
+    return (journals[name] ??= indexedDbJournal(name, world));
   };
-  return {
+  const world: Environment = {
     ...memory,
     ...(allowed(() => indexedDB) && { journal }),
     fetch: browserFetch,
     page,
-    channel,
+    channel: (name) => tabChannel(name, page),
     tab: allowed(() => sessionStorage) ?? memory.tab,
   };
+  return world;
 }
 
 /** What may be touched, or undefined: storage that a page is refused throws. */

@@ -4,7 +4,7 @@
  * the same keys, and the store says whose the record is when it wakes up.
  */
 
-import type { Channel, Clock, Locks, Page, RecordName } from "./types.js";
+import type { Channel, Environment, Locks, RecordName } from "./types.js";
 
 /** How often the others are asked whether they live, and how often they may stay silent: dead after 12 s. */
 const BEAT = 4_000;
@@ -13,35 +13,29 @@ const MISSED = 3;
 /** Somebody writes for the first time; are you there; I am. */
 type Message = [kind: "hello", name: RecordName] | [kind: "ping" | "pong", id: string];
 
-export interface HolderParts {
-  name: string;
-  clock: Clock;
-  page: Page;
-  channel: Channel;
-  locks: Locks | undefined;
-}
-
 export interface Holders {
-  isOwn(name: RecordName): boolean;
+  _isOwn(name: RecordName): boolean;
   /** Resolves when this page holds a record, its own or one that it took. */
-  own(name: RecordName): Promise<unknown>;
+  _own(name: RecordName): Promise<unknown>;
   /** True if it could be had: nobody who lives holds it. */
-  take(name: RecordName): Promise<boolean>;
+  _take(name: RecordName): Promise<boolean>;
   /** Lets go of a record that was taken from another. */
-  release(name: RecordName): void;
+  _release(name: RecordName): void;
   /** Calls back, holding it, with each record of this session whose client is gone from now on. */
-  watch(session: string, gone: (name: RecordName) => void): void;
+  _watch(session: string, gone: (name: RecordName) => void): void;
   /** Holds nothing of this session any more. */
-  leave(session: string): void;
+  _leave(session: string): void;
 }
 
-export function holdersOf({ name: journal, clock, page, channel, locks }: HolderParts): Holders {
+/** Who holds the records of a journal of this name. */
+export function holdersOf(journal: string, { clock, page }: Environment, channel: Channel): Holders {
+  const locks = navigator.locks as Locks | undefined;
   /** What lets go of a lock that this page has. */
   const held = new Map<string, () => void>();
   /** This page's own records, each with what resolves when it is held for the first time. */
-  const mine = new Map<string, { name: RecordName; first: Promise<unknown> }>();
-  /** Others that live: how many pings each has missed, and what ends the waiting for its lock. */
-  const others = new Map<string, { name: RecordName; missed: number; stop: AbortController }>();
+  const mine = new Map<string, { name: RecordName; _first: Promise<unknown> }>();
+  /** Others that live: how many pings each has missed. */
+  const others = new Map<string, { name: RecordName; _missed: number }>();
   const watched = new Map<string, (name: RecordName) => void>();
   let isBeating = false;
 
@@ -53,7 +47,8 @@ export function holdersOf({ name: journal, clock, page, channel, locks }: Holder
     held.delete(id);
   };
 
-  const request = (id: string, options: Parameters<Locks["request"]>[1]): Promise<boolean> =>
+  /** Whether a lock was had; one that nobody wants any more when it comes is let go. */
+  const request = (id: string, options: Parameters<Locks["request"]>[1], isWanted = () => true): Promise<boolean> =>
     new Promise((resolve) => {
       if (!locks) {
         if (!options.ifAvailable) held.set(id, () => {});
@@ -62,32 +57,34 @@ export function holdersOf({ name: journal, clock, page, channel, locks }: Holder
       let hold: (() => void) | undefined;
       locks
         .request(id, options, (lock) => {
-          resolve(!!lock);
-          return lock ? new Promise<void>((release) => held.set(id, (hold = release))) : Promise.resolve();
+          const isHad = !!lock && isWanted();
+          resolve(isHad);
+          return new Promise<void>((release) => (isHad ? held.set(id, (hold = release)) : release()));
         })
         .catch(() => {
-          // robbed; or it waits no longer, since another request of this page has robbed the holder
+          // robbed, maybe by another request of this page
           if (hold && held.get(id) === hold) held.delete(id);
           resolve(false);
         });
     });
 
+  /** Gets a lock of another, when it is free or by force; then what it stands for is this page's. */
+  const inherit = async (id: string, options: Parameters<Locks["request"]>[1]): Promise<void> => {
+    const isHad = await request(id, options, () => options.steal || others.has(id));
+    const other = others.get(id);
+    if (!isHad || !other) return;
+    others.delete(id);
+    const gone = watched.get(other.name.session);
+    if (gone) gone(other.name);
+    else letGo(id);
+  };
+
   const watch = (name: RecordName): void => {
     const id = idOf(name);
     if (others.has(id) || mine.has(id)) return;
-    const stop = new AbortController();
-    others.set(id, { name, missed: 0, stop });
-    if (locks) void request(id, { signal: stop.signal }).then((got) => got && inherit(id));
+    others.set(id, { name, _missed: 0 });
+    if (locks) void inherit(id, {});
     if (!isBeating) beat();
-  };
-
-  /** A lock of another is this page's now. */
-  const inherit = (id: string): void => {
-    const other = others.get(id);
-    if (!other) return;
-    others.delete(id);
-    other.stop.abort();
-    (watched.get(other.name.session) ?? (() => letGo(id)))(other.name);
   };
 
   const beat = (): void => {
@@ -96,8 +93,8 @@ export function holdersOf({ name: journal, clock, page, channel, locks }: Holder
     // the timers of a hidden page are no clock
     if (!page.hidden())
       others.forEach((other, id) => {
-        if (other.missed++ < MISSED) post(["ping", id]);
-        else void request(id, { steal: true }).then((got) => got && inherit(id));
+        if (other._missed++ < MISSED) post(["ping", id]);
+        else void inherit(id, { steal: true });
       });
   };
 
@@ -109,7 +106,7 @@ export function holdersOf({ name: journal, clock, page, channel, locks }: Holder
       if (mine.has(what)) post(["pong", what]);
     } else {
       const other = others.get(what);
-      if (other) other.missed = 0;
+      if (other) other._missed = 0;
     }
   });
   page.listen((event) => {
@@ -119,33 +116,40 @@ export function holdersOf({ name: journal, clock, page, channel, locks }: Holder
   });
 
   return {
-    isOwn: (name) => mine.has(idOf(name)),
-    async own(name) {
+    _isOwn: (name) => mine.has(idOf(name)),
+    async _own(name) {
       const id = idOf(name);
       if (held.has(id)) return;
-      if (!mine.has(id)) {
+      let own = mine.get(id);
+      if (!own) {
         const { session, client } = name;
-        const first = request(id, {}).then(() => post(["hello", { session, client }]));
-        mine.set(id, { name, first });
+        const said: RecordName = { session, client };
+        own = { name: said, _first: request(id, {}).then(() => post(["hello", said])) };
+        mine.set(id, own);
       }
-      await mine.get(id)!.first;
+      await own._first;
     },
-    async take(name) {
+    async _take(name) {
       const id = idOf(name);
       if (held.has(id)) return false;
-      const got = await request(id, { ifAvailable: true });
-      if (!got) watch(name);
-      return got;
+      const isHad = await request(id, { ifAvailable: true });
+      if (!isHad) watch(name);
+      return isHad;
     },
-    release(name) {
+    _release(name) {
       const id = idOf(name);
       if (!mine.has(id)) letGo(id);
     },
-    watch: (session, gone) => void watched.set(session, gone),
-    leave(session) {
+    _watch: (session, gone) => void watched.set(session, gone),
+    _leave(session) {
       watched.delete(session);
-      others.forEach(({ name, stop }, id) => name.session === session && (others.delete(id), stop.abort()));
-      mine.forEach(({ name }, id) => name.session === session && (mine.delete(id), letGo(id)));
+      for (const those of [others, mine] as Map<string, { name: RecordName }>[])
+        those.forEach(({ name }, id) => {
+          if (name.session === session) {
+            those.delete(id);
+            letGo(id);
+          }
+        });
     },
   };
 }

@@ -83,7 +83,7 @@ async function find({ environment, person }: Connection, { session, key, tab }: 
     else if (tab !== undefined) tabs.setItem(name, to);
   };
   if (!kept) moved(id);
-  return { id, journal, channel, moved, make: key === undefined ? {} : { key } };
+  return { id, journal, channel, _moved: moved, _make: key === undefined ? {} : { key } };
 }
 
 /** Opens a session. Returns at once; `session.ready` resolves when there is a state to show. */
@@ -93,7 +93,7 @@ export function open<S = State>(options: OpenOptions<S>): Session<S> {
     ...options,
     environment: connection.environment,
     transport: connection.transport,
-    find: find(connection, options),
+    _find: find(connection, options),
     ...(options.session && { id: options.session }),
   } as Parameters<typeof createSession<S>>[0]);
 }

@@ -26,11 +26,11 @@ interface Word {
 /** What a session needs of it. */
 export interface Peers {
   /** Tells the others how it is here, and what led there, if that is new. */
-  tell(since?: number, news?: Changes | Delta): void;
+  _tell(since?: number, news?: Changes | Delta): void;
   /** A state with what the other tabs have not saved yet. */
-  over(local: State): State;
+  _over(local: State): State;
   /** A tab is gone, and what it had not saved is on the server. */
-  forget(client: string): void;
+  _forget(client: string): void;
   close(): void;
 }
 
@@ -76,14 +76,14 @@ export function peersOf(
   post({ hello: true });
 
   return {
-    tell: (since, news) => post({ since, news }),
-    over(local) {
+    _tell: (since, news) => post({ since, news }),
+    _over(local) {
       for (const word of [...held.values()]) take(word);
       let state = local;
       for (const { base, mine } of shown.values()) state = rebase(base, state, mine).state;
       return state;
     },
-    forget: (gone) => void (shown.delete(gone), held.delete(gone)),
+    _forget: (gone) => void (shown.delete(gone), held.delete(gone)),
     close() {
       post({ bye: true });
       channel.close();

@@ -16,16 +16,16 @@ export interface Place {
   url: string;
   token?: Token | undefined;
   /** The token of the last request. */
-  last?: string | null | undefined;
+  _last?: string | null | undefined;
   headers?: Record<string, string>;
   /** Makes problem details of a refusal that is none. */
-  problem?(body: Record<string, string>): Record<string, Json>;
+  _problem?(body: Record<string, string>): Record<string, Json>;
   /** How long an answer may take to begin, in ms; ten times that for all of it. */
   timeout: number;
 }
 
 /** A refusal as problem details, or whatever else stands for one. */
-async function refusal(response: Response, problem: Place["problem"]): Promise<Refused> {
+async function refusal(response: Response, problem: Place["_problem"]): Promise<Refused> {
   const { status, headers } = response;
   const said = (await response.json().catch(() => null)) ?? {};
   const { code, detail, ...more } = (problem ? problem(said) : said) as Record<string, string>;
@@ -57,7 +57,7 @@ export async function request<T>(
   };
   const attempt = async (again: boolean): Promise<T> => {
     // a page that is going can't wait for a token
-    const bearer = typeof token !== "function" ? token : (keepalive && place.last) || (place.last = await token(again));
+    const bearer = typeof token !== "function" ? token : (keepalive && place._last) || (place._last = await token(again));
     const response = await environment.fetch(url + path + (isGet ? "?" + new URLSearchParams(body as Record<string, string>) : ""), {
       method,
       keepalive,
@@ -67,7 +67,7 @@ export async function request<T>(
     });
     if (response.status === 401 && !again && typeof token === "function") return attempt(true);
     allow(timeout * 10);
-    if (!response.ok) throw await refusal(response, place.problem);
+    if (!response.ok) throw await refusal(response, place._problem);
     return read(response);
   };
   signal?.addEventListener("abort", abort, { once: true });

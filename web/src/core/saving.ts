@@ -8,14 +8,15 @@ import type { CallOptions, Changes, Delta, Transport } from "./types.js";
 
 /** A copy on its way to the server. */
 export interface Errand {
-  session: string;
-  copy: Copy;
+  /** The session's. */
+  id: string;
+  _copy: Copy;
   transport: Transport;
-  key(): string;
+  uuid(): string;
   /** Writes the copy down; before anything is sent. False: it was another's to send, and is another copy now. */
   write(): Promise<boolean>;
   /** Told after each answer that was folded in: what was not plain, and what led there from the number before. */
-  settled(doubts: Doubt[], since: number, changes?: Changes | Delta): void;
+  _settled(doubts: Doubt[], since: number, changes?: Changes | Delta): void;
 }
 
 /** Whether asking again later can help. */
@@ -35,21 +36,21 @@ const STALE = ["conflict", "unknown_base", "snapshot_gone"];
  * With `keepalive` the page is going, and nothing is waited for or begun: the record has the key as that of the next save.
  */
 export async function save(errand: Errand, options: CallOptions = {}): Promise<boolean> {
-  const { copy, transport, session } = errand;
+  const { _copy: copy, transport, id: session_id, uuid } = errand;
   for (let tries = 1; ; tries++) {
-    const sending = compose(copy, errand.key);
+    const sending = compose(copy, uuid);
     if (!sending) return false;
     const { key, changes } = sending;
     const base = copy.number;
     if (!options.keepalive && !(await errand.write())) continue;
     try {
-      const answer = await transport.call("save", { session_id: session, changes, base, idempotency_key: key }, {
+      const answer = await transport.call("save", { session_id, changes, base, idempotency_key: key }, {
         ...options,
-        state: copy.sent,
+        state: copy._sent,
       });
       if (copy.sending !== sending) return true; // this page was frozen, and another has sent it
       const theirs = theirsOf(copy, answer);
-      if (theirs) errand.settled(settle(copy, theirs, answer.number), base, answer.others ?? changes);
+      if (theirs) errand._settled(settle(copy, theirs, answer.number), base, answer.others ?? changes);
       else await catchUp(errand, true); // an old answer, whose number is not kept any more
       return true;
     } catch (error) {
@@ -60,7 +61,7 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
         return true;
       }
       const isStale = STALE.includes(refused.code);
-      const { base: from, sent, next } = copy;
+      const { base: from, _sent: sent, next } = copy;
       if (isStale || !isPassing(refused)) giveUp(copy);
       if (!isStale || tries > 5) throw error;
       await catchUp(errand);
@@ -71,8 +72,8 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
 }
 
 /** Takes in what others have saved: the changes since, or all of it. Not while a save is under way that has no answer. */
-export async function catchUp(errand: Errand, isWhole = !errand.copy.number): Promise<void> {
-  const { copy, transport, session: session_id, settled } = errand;
+export async function catchUp(errand: Errand, isWhole = !errand._copy.number): Promise<void> {
+  const { _copy: copy, transport, id: session_id, _settled: settled } = errand;
   const { number: since, sending } = copy;
   const answer = isWhole ? await transport.call("restore", { session_id }) : await transport.call("changes", { session_id, since });
   // another tab may have told meanwhile, or a page that is going have saved

@@ -11,6 +11,7 @@ import { Refused } from "./refused.js";
 import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
 import type { Events, Session, Snapshot, Status } from "./surface.js";
 import { turnsOf } from "./turns.js";
+import { isList } from "./values.js";
 import type { Changes, Delta, Journal, Json, JournalRecord, Pointer, RecordName, State } from "./types.js";
 
 const VERSION = "schemaVersion";
@@ -21,19 +22,18 @@ const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
 export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const { environment, transport, debounce = 5_000, maxWait = 30_000, poll = 3_000, version, onExpired = "stop" } = parts;
   const { clock, page, uuid } = environment;
+  const initial = (parts.initial ?? {}) as State;
+  const copy: Copy = copyOf(initial, uuid());
   let client = uuid();
-
-  let id = parts.id ?? "";
   let journal: Journal | undefined;
   let found: Found | undefined;
   let peers: Peers | undefined;
-  const copy: Copy = copyOf((parts.initial ?? {}) as State, 0, uuid());
-  let make: Found["make"];
+  let make: Found["_make"];
   let isOpen = true; // not closed, and not gone
   let isMet = false; // the server has said what it has
   let failures = 0; // one after the other
   let stuck: Refused | null = null; // why a save was refused that asking again can't help
-  let view = copy.local;
+  let view = initial;
   let isSaving = false;
   let saveCount = 0;
   let lastSaved: number | null = null;
@@ -41,8 +41,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   let isRestored = false;
   let isPartial = false;
 
-  let settleReady: [() => void, (error: unknown) => void];
-  const ready = new Promise<void>((resolve, reject) => (settleReady = [resolve, reject]));
+  let settleReady: [resolve: () => void, reject: (error: unknown) => void];
+  const ready = new Promise<void>((...both) => (settleReady = both));
   ready.catch(() => {});
 
   // -- telling the app -------------------------------------------------------------------------------------------
@@ -58,10 +58,10 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   let snapshot: Snapshot<S>;
 
   /** Saved by a newer version of the app. */
-  const isReadOnly = (): boolean => Number(copy.local[VERSION]) > version!;
+  const isReadOnly = (): boolean => Number(copy._local[VERSION]) > version!;
 
   const publish = (): void => {
-    view = peers?.over(copy.local) ?? copy.local;
+    view = peers?._over(copy._local) ?? copy._local;
     const status: Status = {
       isSaving,
       lastSaved,
@@ -74,7 +74,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       isPartial,
       isReadOnly: isReadOnly(),
     };
-    snapshot = { id, state: view as S, number: copy.number, status };
+    snapshot = { id: self.id, state: view as S, number: copy.number, status };
     Object.assign(session, snapshot);
     emit("change", {});
   };
@@ -86,20 +86,20 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   // -- writing down ----------------------------------------------------------------------------------------------
 
-  const record = (name: RecordName = { session: id, client }, of = copy): JournalRecord => recordOf(of, name, clock.now());
+  const record = (name: RecordName = { session: self.id, client }, of = copy): JournalRecord => recordOf(of, name, clock.now());
   let writing: Promise<boolean> | undefined;
   let isWritten = true;
 
   /** Writes the copy down; edits that come meanwhile go into one more record. Resolves when this one is durable. */
-  const write = (): Promise<boolean> => {
-    if (!journal) return Promise.resolve(true);
+  const write = async (): Promise<boolean> => {
+    if (!journal) return true;
     isWritten = false;
-    writing ??= (async () => {
+    return (writing ??= (async () => {
       let isOurs = true;
       while (!isWritten) {
         isWritten = true;
-        copy.written[1] = copy.local;
-        if (await journal.write(record())) copy.written.shift();
+        copy._written[1] = copy._local;
+        if (await journal.write(record())) copy._written.shift();
         else {
           // this page was frozen, and another has taken what it had
           isOurs = isWritten = false;
@@ -111,17 +111,16 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       }
       writing = undefined;
       return isOurs;
-    })();
-    return writing;
+    })());
   };
 
   // -- asking the server -----------------------------------------------------------------------------------------
 
-  const settled: Errand["settled"] = (doubts, since, changes) => {
+  const settled: Errand["_settled"] = (doubts, since, changes) => {
     if (isPartial) doubts = []; // of what is not here yet
     for (const doubt of doubts) {
       const value = parts.resolve?.(doubt);
-      if (value !== undefined) copy.local = apply(copy.local, { set: { [doubt.address]: value } });
+      if (value !== undefined) copy._local = apply(copy._local, { set: { [doubt.address]: value } });
     }
     changed(doubts, since, changes);
   };
@@ -129,66 +128,62 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const changed = (doubts: Doubt[], since?: number, changes?: Changes | Delta): void => {
     if (doubts.length) emit("conflict", { doubts });
     void write();
-    peers?.tell(since, changes);
+    peers?._tell(since, changes);
     publish();
   };
-  const errand = (): Errand => ({ session: id, copy, transport, key: uuid, write, settled });
+  const self: Errand = { id: parts.id ?? "", _copy: copy, transport, uuid, write, _settled: settled };
 
   const ask = <O extends keyof Operations>(operation: O, args: Omit<Operations[O]["args"], "session_id">) =>
-    transport.call(operation, { session_id: id, ...args } as Operations[O]["args"]);
-
-  /** What goes over the line goes one after the other, and after the journal was looked into. */
-  let start: () => void;
-  let last: Promise<unknown> = new Promise<void>((resolve) => (start = resolve));
-  const next = (job: () => Promise<void>): Promise<void> => {
-    const result = last.then(job);
-    last = result.catch(() => {});
-    return result;
-  };
+    transport.call(operation, { session_id: self.id, ...args } as Operations[O]["args"]);
 
   /** The memory and the last messages, to be shown until all is there. */
   const glimpse = async (): Promise<void> => {
     const { parts } = await ask("parts", { addresses: GLIMPSE });
     const seen = Object.fromEntries(parts.filter(({ present }) => present).map(({ address, value }) => [address.slice(1), value as Json]));
-    copy.local = rebase(copy.sent, seen, copy.local).state;
-    copy.sent = seen;
+    copy._local = rebase(copy._sent, seen, copy._local).state;
+    copy._sent = seen;
     isPartial = true;
     publish();
     shown("server");
   };
 
-  /** Goes on in another session, with the edits that there are; the record moves along. */
-  const moveTo = async (to: string): Promise<void> => {
-    const before = id;
-    id = to;
-    found!.moved?.(id);
+  /** It is another session from now on. */
+  const rename = (id: string): void => {
+    self.id = id;
+    found!._moved?.(id);
     publish();
-    await journal!.write(record(), [{ session: before, client }]);
+  };
+
+  /** Goes on in another session, with the edits that there are; the record moves along. */
+  const moveTo = async (id: string): Promise<void> => {
+    const before = { session: self.id, client };
+    rename(id);
+    await journal!.write(record(), [before]);
   };
 
   /** The first word with the server: the session is made or found, and its state is here. */
   const meet = async (): Promise<void> => {
     if (make && !copy.number) {
-      const { initial, fields } = parts;
-      const made = await transport.call("create", { ...fields, ...make, id, ...(initial && { state: initial as State }) });
+      const { id } = self;
+      const made = await transport.call("create", { ...parts.fields, ...make, id, ...(parts.initial && { state: initial }) });
       if (made.id !== id) await moveTo(made.id);
       if (made.created) {
         if (copy.sending) giveUp(copy); // it was never sent there
-        settled(settle(copy, (initial ?? {}) as State, made.latest_number), 0);
-      } else if (!copy.sending) await catchUp(errand());
+        settled(settle(copy, initial, made.latest_number), 0);
+      } else if (!copy.sending) await catchUp(self);
     } else if (!copy.sending) {
-      if (!copy.number && !Object.keys(copy.sent).length) await glimpse().catch(() => {});
-      await catchUp(errand());
+      if (!copy.number && !Object.keys(copy._sent).length) await glimpse().catch(() => {});
+      await catchUp(self);
     }
     isMet = isRestored = true;
     isPartial = false;
     publish();
     void write();
     shown("server");
-    const from = Number(copy.local[VERSION] ?? 1);
+    const from = Number(copy._local[VERSION] ?? 1);
     if (version && parts.migrate && from < version && copy.number) {
       await ask("label", { number: copy.number, label: `before version ${version}` }).catch(() => {}); // or it has it
-      change(parts.migrate(copy.local as S, from) as State);
+      change(parts.migrate(copy._local as S, from) as State);
       alarm(0);
     }
   };
@@ -197,29 +192,26 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const replace = async (): Promise<boolean> => {
     giveUp(copy);
     await write();
-    if (make && !isRestored) settle(copy, {}, 0); // an id that was remembered too long
-    else {
-      emit("expired", { session: id });
+    isMet = false;
+    if (make && !isRestored) {
+      settle(copy, {}, 0); // an id that was remembered too long
+      await moveTo(uuid());
+    } else {
+      emit("expired", { session: self.id });
       if (onExpired === "stop") return false;
-      const { messages } = copy.local;
-      const initial = (parts.initial ?? {}) as State;
-      const carries = onExpired !== "new" && Array.isArray(messages) && messages.length;
+      const { messages } = copy._local;
+      const carries = onExpired !== "new" && isList(messages) && messages.length;
       const local = carries ? { ...initial, messages: lastMessages(messages, onExpired.carry) } : initial;
       peers?.close();
-      await journal!.close(id); // what is written down of it stays
+      await journal!.close(self.id); // what is written down of it stays
       client = uuid();
-      Object.assign(copy, copyOf(initial, 0, uuid()), { local });
+      Object.assign(copy, copyOf(initial, uuid()), { _local: local } satisfies Partial<Copy>);
       make ??= {};
-      isMet = false;
-      id = uuid();
-      found!.moved?.(id);
+      rename(uuid());
       peers = talk();
       publish();
       void write();
-      return true;
     }
-    isMet = false;
-    await moveTo(uuid());
     return true;
   };
 
@@ -235,19 +227,22 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     emit("saved", { number: copy.number });
   };
 
+  /** What goes over the line goes one after the other, and after the journal was looked into. */
+  let last: Promise<unknown>;
+
   /** All that there is to do: meet, save, look. */
-  const work = (what: { save?: boolean; look?: boolean; keepalive?: boolean }): Promise<void> =>
-    next(async () => {
+  const work = (what: { save?: boolean; _look?: boolean; keepalive?: boolean }): Promise<void> => {
+    const result = last.then(async () => {
       if (!isOpen) return;
       try {
         if (!isMet) await meet();
-        while ((what.save || copy.sending) && !isReadOnly() && copy.local !== copy.base) {
+        while ((what.save || copy.sending) && !isReadOnly() && copy._local !== copy.base) {
           isSaving = true;
           publish();
-          if (!(await save(errand(), what))) break;
+          if (!(await save(self, what))) break;
           saved();
         }
-        if (what.look && !copy.sending) await catchUp(errand());
+        if (what._look && !copy.sending) await catchUp(self);
         if (failures) emit("reconnected", {});
         failures = 0;
         if (isSaving || error !== stuck) {
@@ -273,8 +268,11 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         throw error;
       }
     });
+    last = result.catch(() => {});
+    return result;
+  };
 
-  const quietly = (what: Parameters<typeof work>[0]): Promise<void> => work(what).catch(() => {});
+  const quietly = (what: Parameters<typeof work>[0]): Promise<unknown> => (void work(what), last);
 
   // -- when ------------------------------------------------------------------------------------------------------
 
@@ -297,18 +295,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     cancelLook();
     if (!poll || !isOpen) return;
     const wait = page.hidden() ? Math.min(rhythm * 2 ** ++quietLooks, 60_000) : rhythm;
-    cancelLook = clock.after(now ? 0 : Math.max(failures && patience(), wait), () => void quietly({ look: true }).then(() => look()));
+    cancelLook = clock.after(now ? 0 : Math.max(failures && patience(), wait), () => void quietly({ _look: true }).then(() => look()));
   };
-
-  const listen = (): (() => void) | undefined =>
-    transport.listen?.(id, (news) => {
-      if (news.kind === "turn") emit("turn", news);
-      else {
-        // a look at once also when it begins: what was said before nobody heard
-        rhythm = 30_000;
-        if (news.kind === "ready" || news.number > copy.number) look(true);
-      }
-    });
 
   // -- what the app does -----------------------------------------------------------------------------------------
 
@@ -317,15 +305,15 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     if (isReadOnly()) throw new Refused("read_only");
     const newer = version && to[VERSION] !== version ? { ...to, [VERSION]: version } : to;
     // what other tabs have made and not saved is in the view, and not ours to save
-    const { state, doubts } = rebase(view, copy.local, newer, {}, true);
-    copy.local = state;
+    const { state, doubts } = rebase(view, copy._local, newer, {}, true);
+    copy._local = state;
     changed(doubts);
     firstUnsaved ||= clock.now();
     if (!failures && found) alarm(Math.max(0, Math.min(debounce, firstUnsaved + maxWait - clock.now())));
   }
 
   const saveNow = async (): Promise<void> => {
-    await parts.find;
+    await parts._find;
     cancelSave();
     firstUnsaved = 0;
     await work({ save: true });
@@ -338,8 +326,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
    * in a way that outlives the page: it has its key.
    */
   const depart = (): void => {
-    if (!isMet || !isOpen || isReadOnly() || copy.local === copy.base || (departed && copy.sending === departed)) return;
-    void save(errand(), { keepalive: true }).then((sent) => sent && saved(), () => {}).finally(() => quietly({ save: true }));
+    if (!isMet || !isOpen || isReadOnly() || copy._local === copy.base || (departed && copy.sending === departed)) return;
+    void save(self, { keepalive: true }).then((sent) => sent && saved(), () => {}).finally(() => quietly({ save: true }));
     departed = copy.sending;
   };
 
@@ -351,8 +339,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     // the other may have sent it as it was closed: asked for under its key, before anything is folded into it
     if (isMine && (from.number || !Object.keys(from.base).length)) compose(found, uuid);
     if (isMine && !(await journal!.write(record(undefined, found), [from]))) return false;
-    const local = rebase(copy.sent, found.local, copy.local).state;
-    Object.assign(copy, found, { local });
+    const local = rebase(copy._sent, found._local, copy._local).state;
+    Object.assign(copy, found, { _local: local } satisfies Partial<Copy>);
     return true;
   };
 
@@ -366,12 +354,12 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     while (isOpen) {
       try {
         await work({});
-        const errands = { ...errand(), copy: theirs, write, settled: () => {} };
+        const errands: Errand = { ...self, _copy: theirs, write, _settled: () => {} };
         if (!theirs.number && !theirs.sending) await catchUp(errands);
         while (await save(errands));
         await write();
-        await work({ look: true });
-        peers?.forget(orphan.client);
+        await work({ _look: true });
+        peers?._forget(orphan.client);
         return publish();
       } catch (error) {
         if ((error as Refused).code === TAKEN) return;
@@ -383,7 +371,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   const talk = (): Peers =>
     peersOf(
-      found!.channel(id),
+      found!.channel(self.id),
       client,
       () => (isPartial ? null : copy),
       (since, number, news) => {
@@ -394,9 +382,12 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   const undo: ((() => void) | undefined)[] = [];
 
-  const begin = async (): Promise<void> => {
-    found = await parts.find;
-    ({ journal, id, make } = found);
+  /** Looks into the journal; what it goes on from. */
+  const prepare = async (): Promise<[JournalRecord | null, orphans: JournalRecord[]]> => {
+    found = await parts._find;
+    ({ journal, _make: make } = found);
+    const { id } = found;
+    self.id = id;
     undo.push(
       journal.listen((_, error) => {
         publish();
@@ -409,8 +400,12 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       from = await journal.load(id);
       if (from) await take(from, false);
     }
-    if (copy.local !== copy.sent) void write();
-    start();
+    if (copy._local !== copy._sent) void write();
+    return [from, orphans];
+  };
+
+  const begin = async (): Promise<void> => {
+    const [from, orphans] = await prepared;
     orphans.forEach((orphan) => void finish(orphan));
     peers = talk();
     publish();
@@ -421,13 +416,22 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         if (event === "hidden" || event === "leaving") depart();
         else if (event !== "offline") {
           quietLooks = failures = 0;
-          void quietly({ save: true, look: true });
+          void quietly({ save: true, _look: true });
           look();
         }
       }),
     );
-    await quietly({ save: copy.local !== copy.base });
-    undo.push(listen());
+    await quietly({ save: copy._local !== copy.base });
+    undo.push(
+      transport.listen?.(self.id, (news) => {
+        if (news.kind === "turn") emit("turn", news);
+        else {
+          // a look at once also when it begins: what was said before nobody heard
+          rhythm = 30_000;
+          if (news.kind === "ready" || news.number > copy.number) look(true);
+        }
+      }),
+    );
     look();
   };
 
@@ -448,7 +452,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       await saveNow();
       const number = "number" in which ? which.number : (await ask("restore", which)).number;
       await ask("revert", { number, idempotency_key: uuid() });
-      await work({ look: true });
+      await work({ _look: true });
     },
     peek: async (which = {}) => (await ask("restore", which)).state as S,
     history: (of = {}) => ask("snapshots", of),
@@ -461,7 +465,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       await saveNow();
       return ask("fork", options);
     },
-    turn: turnsOf({ environment, transport, id: () => id, before: saveNow, after: () => work({ look: true }), emit }),
+    turn: turnsOf({ environment, transport, id: () => self.id, _before: saveNow, _after: () => work({ _look: true }), _emit: emit }),
     subscribe: (listener) => on("change", listener),
     getSnapshot: () => snapshot,
     on,
@@ -478,15 +482,16 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     undo.forEach((undone) => undone?.());
     await write();
     peers?.close();
-    await journal?.close(id);
+    await journal?.close(self.id);
   };
 
   publish();
-  const begun = begin().catch((error: unknown) => {
+  const prepared = prepare();
+  last = prepared.catch((error: unknown) => {
     isOpen = false;
     settleReady[1](error);
-    start();
   });
+  const begun = begin().catch(() => {});
 
   return session as Session<S>;
 }

@@ -15,11 +15,11 @@ export type Work<T> = (records: IDBObjectStore, parts: IDBObjectStore) => Promis
 /** Runs a transaction, all or nothing; rejects with what the browser says. */
 export type Run = <T>(mode: IDBTransactionMode, work: Work<T>) => Promise<T>;
 
-export function storeOf(name: string, factory: IDBFactory): Run {
+export function storeOf(name: string): Run {
   let opened: Promise<IDBDatabase> | undefined;
 
   const connect = async (version?: number): Promise<IDBDatabase> => {
-    const request = factory.open(name, version);
+    const request = indexedDB.open(name, version);
     request.onupgradeneeded = () => {
       for (const store of STORES)
         if (!request.result.objectStoreNames.contains(store)) request.result.createObjectStore(store);

@@ -11,10 +11,10 @@ export interface TurnParts {
   transport: Transport;
   id(): string;
   /** What is waiting is saved before a turn begins, so that a question stands before its answer. */
-  before(): Promise<void>;
+  _before(): Promise<void>;
   /** The state has changed by a turn's end. */
-  after(): Promise<unknown>;
-  emit(event: "turn", detail: Events["turn"]): void;
+  _after(): Promise<unknown>;
+  _emit(event: "turn", detail: Events["turn"]): void;
 }
 
 const FLUSH_AFTER = 1_000; // ms
@@ -22,7 +22,7 @@ const FLUSH_AT = 4_096; // characters
 const STOP = new Refused("stopped");
 
 /** The turns of a session. */
-export function turnsOf({ environment, transport, id, before, after, emit }: TurnParts): Turns {
+export function turnsOf({ environment, transport, id, _before: before, _after: after, _emit: emit }: TurnParts): Turns {
   const { clock, page } = environment;
   let current: string | undefined;
 

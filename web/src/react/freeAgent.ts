@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "./hooks.js";
 import type { OpenOptions } from "../core/open.js";
 import type { Session } from "../core/surface.js";
 import type { Json, State } from "../core/types.js";

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "./hooks.js";
 import type { Behaviour } from "../core/behaviour.js";
 import { open, type ConnectOptions, type OpenOptions, type WhichSession } from "../core/open.js";
 import type { Session, Snapshot, Version } from "../core/surface.js";

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef } from "react";
+import { useCallback, useEffect, useRef } from "./hooks.js";
 import type { Session, Status } from "../core/surface.js";
 import { useSnapshot } from "./opening.js";
 

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "./hooks.js";
 import type { ListedSession, UpdateSession } from "../generated/schemas.js";
 import { connect, type ConnectOptions } from "../core/open.js";
 import { currentToken, useLatest } from "./opening.js";

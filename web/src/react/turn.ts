@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "./hooks.js";
 import type { Refused } from "../core/refused.js";
 import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
 import { needed, useSnapshot } from "./opening.js";

@@ -61,7 +61,7 @@ const next = (rows: Rows, { limit = 50 }: Arguments, cursor: (last: Rows[0]) => 
   rows.length === limit ? cursor(rows.at(-1)!) : null;
 
 /** Our code is the hint of an error that SQL raised. */
-const problem: NonNullable<Place["problem"]> = ({ code = "", hint, message = "", details }) =>
+const problem: NonNullable<Place["_problem"]> = ({ code = "", hint, message = "", details }) =>
   code.startsWith("PT") && hint ? { ...(JSON.parse(details || "{}") as object), code: hint, detail: message } : { detail: message };
 
 /** A transport to the PostgREST at a URL such as `https://PROJECT.supabase.co/rest/v1`. */
@@ -75,7 +75,7 @@ export function postgrestTransport(place: Place): Transport {
         const rows = Array.isArray(answer) ? answer : [answer];
         return (ANSWERS[operation]?.(rows, args as Arguments) ?? rows[0]) as never;
       };
-      return request({ ...place, problem }, "POST", "/rpc/" + FUNCTIONS[operation], body, read, options);
+      return request({ ...place, _problem: problem }, "POST", "/rpc/" + FUNCTIONS[operation], body, read, options);
     },
   };
 }

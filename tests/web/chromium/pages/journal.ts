@@ -1,32 +1,16 @@
 /** The browser's journal by itself, for tests that look into it: `journal` and what a test needs beside it. */
 
 import { indexedDbJournal } from "../../../../web/src/core/indexeddb.js";
-import { browserPage, tabChannel } from "../../../../web/src/core/page.js";
-import type { Clock, Json, JournalRecord, State } from "../../../../web/src/core/types.js";
+import { defaultEnvironment } from "../../../../web/src/core/environment.js";
+import type { Json, JournalRecord, State } from "../../../../web/src/core/types.js";
 
 import { apply, diff } from "../../../../web/src/core/changes.js";
 
-const clock: Clock = {
-  now: () => Date.now(),
-  after(milliseconds, callback) {
-    const timer = setTimeout(callback, milliseconds);
-    return () => clearTimeout(timer);
-  },
-};
-const page = browserPage();
 const client = crypto.randomUUID();
 const told: { health: string; code: string | undefined }[] = [];
 const later: JournalRecord[] = [];
 
-const journal = indexedDbJournal({
-  name: "asyouwere test",
-  factory: indexedDB,
-  clock,
-  page,
-  uuid: () => crypto.randomUUID(),
-  channel: tabChannel("asyouwere test", page),
-  locks: navigator.locks as never,
-});
+const journal = indexedDbJournal("asyouwere test", defaultEnvironment());
 journal.listen((health, error) => told.push({ health, code: (error as { code?: string } | undefined)?.code }));
 
 const record = (session: string, base: State, more: Partial<JournalRecord> = {}): JournalRecord => ({
