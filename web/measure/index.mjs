@@ -21,7 +21,7 @@ const changed = apply(before, { set: { "/messages/500": { ...message(500), conte
 const copied = structuredClone(changed);
 const sent = diff(before, apply(before, { append: { "/messages": [message(1_000)] } }));
 
-const { core, react, supabase } = sizes();
+const { core, react, supabase } = await sizes();
 const rows = [
   ["core, gzip", `${core} bytes`],
   ["with React hooks, gzip", `${react} bytes`],

@@ -23,14 +23,14 @@ export const size = (code, folder) => {
 };
 
 /** Of each of the package's entries, with all it needs. */
-export const sizes = () => {
+export const sizes = async () => {
   const folder = mkdtempSync(join(tmpdir(), "asyouwere-size-"));
   try {
-    bundle(folder);
+    await bundle(folder);
     return Object.fromEntries(ENTRIES.map((entry) => [entry, size(`export * from "./${entry}/index.js"`, folder)]));
   } finally {
     rmSync(folder, { recursive: true });
   }
 };
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(sizes()));
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(await sizes()));
