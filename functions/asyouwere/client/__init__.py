@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import httpx
 
     from asyouwere.client.encryption import Encryption
+    from asyouwere.client.realtime import Realtime
 
 __all__ = ["Event", "Opening", "Session", "Statistics", "Status", "format_time_ago", "open"]
 
@@ -59,6 +60,7 @@ def open(
     timeout: float = 30.0,
     close_timeout: float = 10.0,
     http: httpx.AsyncClient | None = None,
+    realtime: Realtime | None = None,
 ) -> Opening:
     """Open a session, made if there is none: ``async with asyouwere.open(…) as session:``, or ``with`` where nothing
     is async.
@@ -86,6 +88,9 @@ def open(
     extra ``encryption``). The journal on this machine is not sealed.
 
     timeout, close_timeout: seconds for a request, and for saving at the end. http: your own httpx.AsyncClient.
+
+    realtime: supabase-py's AsyncClient, signed in as the same user: what others do comes in at once, and looks become
+    seldom. With ``async with`` alone, on the loop of that client.
     """
     given: dict[str, Any] = {"name": name, "model": model, "kind": kind, "metadata": metadata}
     given |= {"expires_after_seconds": expires_after_seconds}
@@ -108,5 +113,6 @@ def open(
             timeout=timeout,
             close_timeout=close_timeout,
             http=http,
+            realtime=realtime,
         )
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from asyouwere.client.blocking import BlockingSession
     from asyouwere.client.encryption import Encryption
+    from asyouwere.client.realtime import Realtime
 
 __all__ = ["Opening", "Options"]
 
@@ -67,6 +68,7 @@ class Options:
     timeout: float = 30.0
     close_timeout: float = 10.0
     http: httpx.AsyncClient | None = field(default=None, repr=False)
+    realtime: Realtime | None = field(default=None, repr=False)
 
 
 class Opening:
@@ -94,6 +96,8 @@ class Opening:
         """Open it without a block, as a notebook does; ``close()`` or the end of the program closes it."""
         from asyouwere.client.blocking import opened
 
+        if self._options.realtime is not None:
+            raise TypeError("realtime=… belongs to a loop: async with asyouwere.open(…)")
         asked_to_stop()
         return opened(self)
 
@@ -172,7 +176,7 @@ class Opening:
             group.start_soon(end_for, sync, turn, chunks)
         for client in journal.unreadable:
             events.tell("error", code="journal_record", record=client)
-        await sync.run(group)
+        await sync.run(group, options.realtime)
         group.start_soon(events.release)  # once the app has had a moment to listen
         return session
 

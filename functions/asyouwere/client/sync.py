@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.lowlevel
@@ -34,6 +34,9 @@ from asyouwere.state.rebasing import Doubt
 from asyouwere.state.rows import open_state
 from asyouwere.state.tree import Tree, flatten, render, tree_of_rows
 
+if TYPE_CHECKING:
+    from asyouwere.client.realtime import Realtime
+
 __all__ = ["VERSION", "Rhythm", "Sync", "is_passing", "tree_of_text"]
 
 #: Where a state says which version of the app wrote it.
@@ -44,6 +47,8 @@ _JOURNAL_SECONDS: Final = 0.02
 _CONFLICTS: Final = 20
 #: Parts that one save seals anew.
 _RESEALED: Final = 200
+#: Between two looks while realtime tells what is new.
+_HEARING_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,9 @@ class Sync:
         self._refused = False
         self._wake: Wake | None = None
         self._keep: Wake | None = None
+        self._look: Wake | None = None
+        self._is_hearing = False
+        self._moved = anyio.Event()
 
     # -- the app's changes -----------------------------------------------------------------------------------------
 
@@ -360,6 +368,8 @@ class Sync:
         """Go on with another session, which is empty; the old record stays as it is in the journal."""
         self.record.close()
         self.session, self.record, self.replica = session, record, replica
+        self._moved, moved = anyio.Event(), self._moved
+        moved.set()
         self.is_expired, self.error = False, None
         self.document.show({})
         replica.local = self.document.tree()
@@ -397,15 +407,17 @@ class Sync:
 
     # -- in the background -----------------------------------------------------------------------------------------
 
-    async def run(self, group: Background) -> None:
+    async def run(self, group: Background, realtime: Realtime | None = None) -> None:
         """Start what goes on until the group is closed."""
-        self._wake, self._keep = Wake(), Wake()
+        self._wake, self._keep, self._look = Wake(), Wake(), Wake()
         self.document.on_touch = self.touched
         self.record.flush()
         group.start_soon(self._journal_changes)
         group.start_soon(self._save_in_time)
-        if self._rhythm.poll is not None:
-            group.start_soon(self._poll, self._rhythm.poll)
+        if realtime is not None:
+            group.start_soon(self._listen, realtime)
+        if realtime is not None or self._rhythm.poll is not None:
+            group.start_soon(self._poll)
         if self.has_changes:
             self._changed()
             self._keep.set()
@@ -444,13 +456,44 @@ class Sync:
         due = min(self._last_change + self._rhythm.debounce, self._first_change + self._rhythm.max_wait)
         return due - time.monotonic()
 
-    async def _poll(self, seconds: float) -> None:
+    async def _poll(self) -> None:
+        assert self._look is not None
         while True:
-            wait = seconds if not self.failures else max(seconds, backoff(self.failures))
-            await anyio.sleep(wait)
+            wait = self._rhythm.poll
+            if wait is not None and self._is_hearing:
+                wait = max(wait, _HEARING_SECONDS)
+            if self.failures:
+                wait = max(wait or 0.0, backoff(self.failures))
+            if await self._look.wait(wait) and self.failures:
+                await anyio.sleep(backoff(self.failures))
             if not self.is_expired:
                 with suppress(AsYouWereError):
                     await self.catch_up()
+
+    async def _listen(self, realtime: Realtime) -> None:
+        from asyouwere.client.realtime import listen
+
+        assert self._look is not None
+        look = self._look
+
+        def state(is_hearing: bool) -> None:
+            self._is_hearing = is_hearing
+            look.set()  # for what was told before, or is told no more
+
+        def snapshot(number: int) -> None:
+            if number > self.replica.number:
+                look.set()
+
+        def turn(turn: str, seq: int) -> None:
+            if turn not in self.turns:  # of our own the app is told anyway
+                self.events.tell("turn", turn=turn, seq=seq)
+
+        while True:
+            moved = self._moved
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen, realtime, self.session, state, snapshot, turn)
+                await moved.wait()
+                group.cancel_scope.cancel()
 
 
 def _value(tree: Tree | None) -> Any:
