@@ -103,7 +103,7 @@ function Conversation({ id, name, session, state, isRestored }: (typeof CHARACTE
 function submitOnEnter(event: React.KeyboardEvent<HTMLTextAreaElement>) {
   if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
   event.preventDefault();
-  event.currentTarget.form?.requestSubmit();
+  event.currentTarget.form!.querySelector("button")!.click(); // which does nothing while it is disabled
 }
 
 function App() {

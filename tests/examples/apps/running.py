@@ -89,6 +89,22 @@ class Example:
             assert self._thread is not None
             self._thread.join(PATIENCE)
 
+    @contextlib.contextmanager
+    def set(self, **options: Any) -> Iterator[None]:
+        """The example's server made anew with other settings, and as it was afterwards."""
+        before = dict(self.stack.options)
+        self._restart(before | options)
+        try:
+            yield
+        finally:
+            self._restart(before)
+
+    def _restart(self, options: dict[str, Any]) -> None:
+        self.stop()
+        self.stack.options.clear()
+        self.stack.options.update(options)
+        self.start()
+
     def close(self) -> None:
         """The end of all of it."""
         self.stop()
@@ -132,7 +148,7 @@ def running_example(name: str, dist: Path, db: Db, folder: Path, options: dict[s
 
     def sign(user: str | None, seconds: float) -> str:
         if user is None:
-            return token_for(None, "service_role")
+            return token_for("scheduler", "service_role")
         return token_for(str(db.user(user)), exp=int(time.time() + seconds))
 
     origins = frozenset({"http://127.0.0.1:*"})

@@ -213,18 +213,11 @@ def test_chat__upstream_that_fails__is_told__and_the_message_is_there_for_anothe
 def test_chat__upstream_that_takes_too_long__is_told(
     example: Example, context: BrowserContext, user: str, upstream: Upstream
 ) -> None:
-    example.stack.options["upstream_seconds"] = 0.5
-    example.stop()
-    example.start()
-    try:
+    with example.set(upstream_seconds=0.5):
         page = example.open(context, user)
         upstream.line.delay = 5
         say(page, "Take your time")
         page.get_by_role("alert").filter(has_text="takes too long").wait_for()
-    finally:
-        example.stack.options.update(OPTIONS)
-        example.stop()
-        example.start()
 
 
 def test_chat__upstream_that_forgot__is_told_the_story__and_the_message_is_not_lost(
