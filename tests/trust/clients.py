@@ -23,7 +23,7 @@ from asyouwere.errors import AsYouWereError
 from tests.functions.api import token_for
 from tests.trust.browser_client import BrowserClient, Browsers, bundle
 from tests.trust.edits import Author, Edit
-from tests.trust.place import Place
+from tests.trust.place import Place, Surroundings
 from tests.trust.python_client import PythonClient
 from tests.trust.report import Outcome, Say
 
@@ -43,6 +43,8 @@ class Client(Protocol):
     async def save(self) -> None: ...
 
     async def look(self) -> None: ...
+
+    async def answer(self, name: str, pieces: list[str], *, is_cut: bool) -> bool: ...
 
     async def fine(self) -> None: ...
 
@@ -75,7 +77,8 @@ async def play(outcome: Outcome, place: Place, seed: str, operations: int, progr
     try:
         async with AsyncExitStack() as stack:
             browsers = await stack.enter_async_context(Browsers.running(outcome, place, program))
-            world = World(outcome, place, seed, browsers)
+            kinds = ["browser", "functions", "browser", "functions", "postgres"]
+            world = World(outcome, place, seed, kinds, browsers)
             stack.push_async_callback(world.close)
             await world.play(operations)
             await world.settle()
@@ -86,11 +89,14 @@ async def play(outcome: Outcome, place: Place, seed: str, operations: int, progr
 class World:
     """One session and its clients."""
 
-    def __init__(self, outcome: Outcome, place: Place, seed: str, browsers: Browsers) -> None:
+    def __init__(
+        self, outcome: Outcome, place: Surroundings, seed: str, kinds: list[str], browsers: Browsers | None = None
+    ) -> None:
         self.outcome = outcome
         self.place = place
         self.chance = random.Random(f"clients {seed}")
         self.key = f"clients {seed}"
+        self.kinds = kinds
         self.browsers = browsers
         self.clients: list[Client] = []
         self.authors: dict[Client, Author] = {}
@@ -99,8 +105,8 @@ class World:
 
     async def play(self, operations: int) -> None:
         """So many operations, by two to five clients."""
-        kinds = ["browser", "functions", *self.chance.choices(("browser", "functions", "postgres"), k=3)]
-        for kind in kinds[: self.chance.randint(2, 5)]:
+        kinds = [*self.kinds[:2], *self.chance.sample(self.kinds[2:], self.chance.randint(0, len(self.kinds) - 2))]
+        for kind in kinds:
             client = self._client(kind)
             self._begins(client)
             await client.open()
@@ -116,8 +122,12 @@ class World:
                 await client.save()
             elif what < 0.88:
                 await self._at_once()
-            elif what < 0.97:
+            elif what < 0.94:
                 await client.look()
+            elif what < 0.96:
+                await self._answer(client)
+            elif what < 0.97:
+                self._prune()
             else:
                 self.outcome.count("crashes")
                 await client.crash()
@@ -132,6 +142,7 @@ class World:
     def _client(self, kind: str) -> Client:
         name, journal = str(len(self.clients)), self.place.folder / "journal"
         if kind == "browser":
+            assert self.browsers is not None
             return BrowserClient(self.browsers, self.outcome, self.place, self.key, name)
         seed, over_http = f"{self.key} {name}", kind == "functions"
         return PythonClient(self.outcome, self.place, self.key, seed, journal, over_http=over_http)
@@ -145,6 +156,21 @@ class World:
         text = await client.edit(edit)
         if text is not None:
             self.wrote[edit.id] = text
+
+    async def _answer(self, client: Client) -> None:
+        author, is_cut = self.authors[client], self.chance.random() < 0.3
+        name, pieces = author.new_id(), [f"{number} " for number in range(self.chance.randint(1, 9))]
+        if await client.answer(name, pieces, is_cut=is_cut):
+            self.wrote[name] = "".join(pieces)
+        if is_cut:
+            self._begins(client)
+
+    def _prune(self) -> None:
+        """All but the latest snapshots go."""
+        self.outcome.count("prunes")
+        with self._http("service_role") as http:
+            asked = {"keep": 1, "older_than_seconds": 0, "max_sessions": 10_000}
+            http.post("cleanup-old-snapshots", json=asked).raise_for_status()
 
     async def _at_once(self) -> None:
         """Several save at once, and go on editing meanwhile."""
@@ -160,6 +186,10 @@ class World:
         """All is saved, what was taken over in the background too; then all must be as the server is."""
         for client in self.clients:
             await client.fine()
+            if isinstance(client, PythonClient):  # a turn that could not be ended is by the next one that opens it
+                await client.close()
+                await client.open()
+                await client.fine()
         found = ["not settled in time"]
         with anyio.move_on_after(SETTLING_SECONDS):
             while True:
@@ -181,7 +211,10 @@ class World:
             state, waiting = await client.state()
             if state != server or waiting:
                 found.append(f"{waiting} changes wait; {json.dumps(state)}, not {json.dumps(server)}")
-        messages = sorted((message["id"], message["text"]) for message in server.get("messages", ()))
+        messages = sorted(
+            (message["id"], message["text"] if "text" in message else message["content"])
+            for message in server.get("messages", ())
+        )
         wanted = sorted(self.wrote.items())
         if messages != wanted:
             more = [message for message in messages if message not in wanted or messages.count(message) > 1]
@@ -190,9 +223,12 @@ class World:
         return found
 
     def _on_server(self) -> dict[str, Any]:
-        token = {"Authorization": f"Bearer {token_for(self.place.user)}"}
-        with httpx.Client(base_url=self.place.functions.url, headers=token) as http:
+        with self._http() as http:
             session = http.post("sessions", json={"key": self.key}).json()["id"]
             answer = http.post("session-snapshot-restore", json={"session_id": session}).json()
         state: dict[str, Any] = answer["state"]
         return state
+
+    def _http(self, role: str = "authenticated") -> httpx.Client:
+        token = {"Authorization": f"Bearer {token_for(self.place.user, role)}"}
+        return httpx.Client(base_url=self.place.functions.url, headers=token, timeout=60)

@@ -36,14 +36,18 @@ class Author:
         self._count = 0
         self._open: str | None = None
 
+    def new_id(self) -> str:
+        """For a message that nobody else makes."""
+        self._count += 1
+        return f"{self.name} {self._count}"
+
     def next(self) -> Edit:
         """Any edit; a message that is appended counts as written."""
         chance, what = self._chance, self._chance.random()
         if what < 0.35 and self._open is not None:
             return Edit("grow", id=self._open, piece=chance.choice(PIECES))
         if what < 0.6:
-            self._count += 1
-            self._open = f"{self.name} {self._count}"
+            self._open = self.new_id()
             self.wrote[self._open] = self._open
             return Edit("append", id=self._open, by_call=chance.random() < 0.5)
         if what < 0.75:

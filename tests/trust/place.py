@@ -38,6 +38,26 @@ class CanClose(Protocol):
 Closing = TypeVar("Closing", bound=CanClose)
 
 
+class Functions(Protocol):
+    """Where the functions are."""
+
+    @property
+    def url(self) -> str: ...
+
+
+class Surroundings(Protocol):
+    """As much of a Place as a session needs."""
+
+    user: str
+    folder: Path
+
+    @property
+    def functions(self) -> Functions: ...
+
+    @property
+    def environment(self) -> dict[str, str]: ...
+
+
 class Place:
     """Durable (fsync on) unless the settings say otherwise; ports stay the same over a restart.
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 
 import asyouwere
@@ -15,27 +16,34 @@ from asyouwere.client.sync import is_passing
 from asyouwere.errors import AsYouWereError
 from tests.functions.api import token_for
 from tests.trust.edits import Edit
-from tests.trust.place import Place
+from tests.trust.place import Surroundings
 from tests.trust.report import Outcome
 
 
 class Weather(httpx.AsyncHTTPTransport):
-    """The network of one client: requests and answers get lost, or requests arrive twice."""
+    """The network of one client: requests and answers get lost, are late, or arrive twice, at once or much later."""
 
     def __init__(self, chance: random.Random, outcome: Outcome) -> None:
         super().__init__()
         self.chance = chance
         self.outcome = outcome
         self.is_fine = False
+        self._before: httpx.Request | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        fates = [100, 0, 0, 0] if self.is_fine else [82, 6, 6, 6]
-        fate = self.chance.choices(["well", "request lost", "twice", "answer lost"], fates)[0]
+        fates = [100, 0, 0, 0, 0, 0] if self.is_fine else [74, 6, 6, 6, 5, 3]
+        names = ["well", "request lost", "twice", "answer lost", "late", "twice, later"]
+        fate = self.chance.choices(names, fates)[0]
         if fate != "well":
             self.outcome.count(fate)
         if fate == "request lost":
             raise httpx.ConnectError(fate)
+        if fate == "late":
+            await anyio.sleep(self.chance.random() * 0.02)
+        if fate == "twice, later" and self._before is not None:
+            await (await super().handle_async_request(self._before)).aread()
         response = await super().handle_async_request(request)
+        self._before = request
         if fate in ("twice", "answer lost"):
             await response.aread()
             if fate == "answer lost":
@@ -51,7 +59,7 @@ class PythonClient:
     _stack: AsyncExitStack
 
     def __init__(
-        self, outcome: Outcome, place: Place, key: str, seed: str, journal: Path, *, over_http: bool
+        self, outcome: Outcome, place: Surroundings, key: str, seed: str, journal: Path, *, over_http: bool
     ) -> None:
         self._outcome = outcome
         self._place = place
@@ -122,6 +130,25 @@ class PythonClient:
                 raise
             self._outcome.count("tried again")
 
+    async def answer(self, name: str, pieces: list[str], *, is_cut: bool) -> bool:
+        """Make one in a turn; cut: it is gone in the middle. Whether it was begun: another may be under way."""
+        turn = self.session.turn(message={"role": "assistant", "id": name})
+        try:
+            await turn.__aenter__()
+        except AsYouWereError as exc:
+            if exc.code != "turn_running" and not is_passing(exc):
+                raise
+            self._outcome.count("turns not begun")
+            return False
+        self._outcome.count("turns cut off" if is_cut else "turns")
+        for piece in pieces:
+            await turn.write(piece)
+        if is_cut:
+            await self.crash()
+        else:
+            await self._try(turn.__aexit__(None, None, None))
+        return True
+
     async def fine(self) -> None:
         """From now on nothing gets lost."""
         if self._weather is not None:
@@ -138,6 +165,9 @@ class PythonClient:
         file = sync.record.journal._file
         assert file is not None
         file.db.execute("update record set process = null where client = ?", (sync.record.client,))
+        for turn in sync.turns:
+            file.db.execute("update chunk set process = null where turn = ?", (turn,))
+        sync.turns.clear()
         sync.record.close = lambda: None  # type: ignore[method-assign]
         sync.replica.sending, sync.replica.local = None, sync.replica.base
         sync.document.show(sync.replica.base)

@@ -28,7 +28,7 @@ async def test_settle__notices_what_differs(run_folder: Path, monkeypatch: pytes
     outcome = Outcome("clients")
     with Place(run_folder) as place:
         async with Browsers.running(outcome, place, bundle(run_folder)) as browsers:
-            world = World(outcome, place, "0.0", browsers)
+            world = World(outcome, place, "0.0", ["browser", "functions", "postgres"], browsers)
             await world.play(20)
             await world.settle()
             assert outcome.held, outcome.failures
