@@ -8,7 +8,7 @@ QUICK = tests/unit tests/sql tests/functions tests/examples
 TRUST_RUNS = crash lines convergence faults cleanup turns clients killed tokens oracles fuzz bombs privacy neighbours
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo example check test bench figures lint generate lock audit clean $(TRUST_RUNS)
+.PHONY: help run demo example check test bench figures sequences lint generate lock audit clean $(TRUST_RUNS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ figures: ## the browser package's numbers in web/README.md, measured here, in Ch
 	@scripts/setup test
 	@.venv/bin/python -m tests.web.figures $(FIGURES)
 
+sequences: ## browser clients at random: 20,000 sequences of edits, turns, losses; SEQUENCES="--seed 7"
+	@scripts/setup test
+	@.venv/bin/python -m tests.web.sequences $(SEQUENCES)
+
 lint: ## linters and types alone
 	@scripts/setup test
 	.venv/bin/ruff check --quiet
@@ -65,7 +69,7 @@ convergence: ## clients on a bad network end with what the server has; LONG=1: 1
 faults: ## full disks, locks, restarts, a standby: refused clearly, nothing lost
 cleanup: ## clean-up at once with everything else; LONG=1: 10,000 interleavings
 turns: ## answers in the making while runners, functions and Postgres are killed; LONG=1: 1,000 of them
-clients: ## Python clients and browsers on a bad network end equal, each message once; LONG=1: 100,000 operations
+clients: ## Python clients and browsers on a bad network end equal, a message once; LONG=1: 100,000 operations
 killed: ## Python clients killed while they edit and stream: all is there once; LONG=1: 200 times
 tokens: ## bad tokens, all answered alike; a key server that is slow, away or lies; LONG=1: every address
 oracles: ## missing, deleted and foreign answer alike, in time too; no role leaks; LONG=1: more often

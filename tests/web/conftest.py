@@ -34,6 +34,11 @@ class Run:
     coverage: dict[str, dict[str, Any]]
 
 
+def node_environment(more: dict[str, str]) -> dict[str, str]:
+    """What a Node program of web/ gets to know of the machine, and more."""
+    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "NO_COLOR": "1", **more}
+
+
 def run_node(
     arguments: list[str], environment: dict[str, str], timeout: int = 900
 ) -> subprocess.CompletedProcess[str]:
@@ -46,7 +51,7 @@ def run_node(
         text=True,
         timeout=timeout,
         cwd=WEB,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "NO_COLOR": "1", **environment},
+        env=node_environment(environment),
     )
 
 

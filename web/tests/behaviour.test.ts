@@ -2,26 +2,12 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { claimSessions, draftOf, forget, offerSessions, sessionFromUrl } from "../src/helpers/index.js";
 import { open } from "../src/core/open.js";
-import type { Channel, PageEvent } from "../src/core/types.js";
+import type { PageEvent } from "../src/core/types.js";
 import { storeOf } from "./journal.js";
-import { hurriedClock, lossy, standingClock, until } from "./lines.js";
+import { hurriedClock, lossy, standingClock, tabs, until } from "./lines.js";
 import { FUNCTIONS, ask, line, opened, over, person, stateOf, tokenFor, ways, world } from "./server.js";
 
 type Chat = { messages?: string[]; step?: number; memory?: Record<string, unknown>; schemaVersion?: number; topic?: string };
-
-/** The tabs of a browser: what one says all others hear. */
-function tabs(): (name: string) => Channel {
-  const open = new Set<{ name: string; hear?: (message: unknown) => void }>();
-  return (name) => {
-    const me: { name: string; hear?: (message: unknown) => void } = { name };
-    open.add(me);
-    return {
-      post: (message) => open.forEach((one) => one !== me && one.name === name && queueMicrotask(() => one.hear?.(structuredClone(message)))),
-      listen: (hear) => void (me.hear = hear),
-      close: () => void open.delete(me),
-    };
-  };
-}
 
 describe.each(ways)("over %s", (way) => {
   test("saves 5 s after the last change, at the latest 30 s after the first, only if something differs", async () => {
@@ -130,6 +116,36 @@ describe.each(ways)("over %s", (way) => {
     session.append("/messages", ["after"]);
     await saving;
     expect(late).toEqual([409]);
+    expect(await stateOf(token, id)).toEqual({ messages: ["once", "after"], topic: "mine" });
+    await session.close();
+  });
+
+  test("a refused save that comes once more before its client could catch up is no second save either", async () => {
+    const token = person();
+    const { id } = await ask(token, "POST", "/sessions", { state: { topic: "old" } });
+    let refused: [string, RequestInit] | undefined;
+    let isDead = false;
+    const fetch: typeof line = async (url, init) => {
+      if (isDead) throw new TypeError("the line is dead");
+      const answer = await line(url, init);
+      if (answer.status === 409) {
+        refused ??= [url, { ...init, signal: null }];
+        isDead = true;
+      }
+      return answer;
+    };
+    const session = opened<Chat>(way, { token, session: id, environment: world({ fetch, clock: standingClock() }) });
+    await session.saveNow();
+    const theirs = (topic: string): Promise<unknown> => ask(token, "POST", "/session-snapshot-save", { session_id: id, state: { topic } });
+    await theirs("theirs");
+    session.append("/messages", ["once"]);
+    session.set("/topic", "mine");
+    await expect(session.saveNow()).rejects.toMatchObject({ code: "network" });
+    await theirs("mine"); // now it would be accepted
+    expect((await line(...refused!)).status).toBe(200);
+    isDead = false;
+    session.append("/messages", ["after"]);
+    await session.saveNow();
     expect(await stateOf(token, id)).toEqual({ messages: ["once", "after"], topic: "mine" });
     await session.close();
   });

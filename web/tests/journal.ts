@@ -9,6 +9,11 @@ export interface Store {
   page(): Journal & { kill(): void; freeze(): void };
 }
 
+/** A page load, and the clients that were it. */
+interface Me {
+  own: Set<string>;
+}
+
 const copied = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
 export function storeOf(): Store {
@@ -16,24 +21,27 @@ export function storeOf(): Store {
   const values = new Map<string, Json>();
   const owners = new Map<string, object>(); // who holds a client's record
   const dead = new Set<object>();
-  const hopes: { me: object; session: string; later(record: JournalRecord): void }[] = [];
+  const hopes: { me: Me; session: string; later(record: JournalRecord): void }[] = [];
   const isWaiting = ({ sending, pending }: JournalRecord): boolean => Boolean(sending ?? pending);
 
-  const orphans = (session: string, me: object): JournalRecord[] =>
+  const orphans = (session: string, me: Me): JournalRecord[] =>
     [...records.values()]
       .filter((record) => record.session === session && isWaiting(record) && dead.has(owners.get(record.client)!))
+      // nobody adopts what was its own: it goes on from what it has of it, until it hears that another has taken it
+      .filter(({ client }) => !me.own.has(client))
       .sort((a, b) => b.at - a.at)
       .map((record) => (owners.set(record.client, me), copied(record)));
 
   return {
     records,
     page() {
-      const me = {};
+      const me: Me = { own: new Set() };
       let isDead = false;
       const die = (): void => {
         dead.add(me);
-        const heir = hopes.find((hope) => !dead.has(hope.me));
-        if (heir) for (const record of orphans(heir.session, heir.me)) heir.later(record);
+        for (const heir of hopes.filter((hope) => !dead.has(hope.me))) {
+          for (const record of orphans(heir.session, heir.me)) heir.later(record);
+        }
       };
       return {
         kill() {
@@ -53,6 +61,7 @@ export function storeOf(): Store {
           dead.delete(me); // one that was frozen is awake again
           const named = [record, ...instead].map(({ client }) => client);
           if (named.some((client) => owners.has(client) && owners.get(client) !== me)) return false;
+          if (!owners.has(record.client)) me.own.add(record.client);
           for (const { client } of instead) records.delete(client);
           records.set(record.client, copied(record));
           owners.set(record.client, me);

@@ -1,7 +1,12 @@
-/** Lines that lose what goes over them, clocks that wait for nobody. */
+/** Lines that lose what goes over them, clocks that wait for nobody, the tabs of a browser. */
 
-import type { Clock, Fetch } from "../src/core/types.js";
+import type { Channel, Clock, Fetch } from "../src/core/types.js";
 import { line } from "./server.js";
+
+const isStream = (answer: Response): boolean => !!answer.headers.get("Content-Type")?.startsWith("text/event-stream");
+
+/** Reads an answer that nobody is given; of an event stream, which goes on, nothing. */
+const drop = async (answer: Response): Promise<unknown> => (isStream(answer) ? answer.body!.cancel() : answer.arrayBuffer());
 
 /** A line that does to each request what `fate` says: lose it, lose its answer, or send it twice. */
 export const lossy =
@@ -10,13 +15,35 @@ export const lossy =
     const what = fate(url, init);
     if (what === "lost") throw new TypeError("the line is dead");
     const answer = await fetch(url, init);
+    if (what === "pass") return answer;
+    await drop(answer);
     if (what === "twice") return fetch(url, init);
-    if (what === "unanswered") {
-      await answer.arrayBuffer();
-      throw new TypeError("the answer was lost");
-    }
-    return answer;
+    throw new TypeError("the answer was lost");
   };
+
+/** An answer that breaks off after so many pieces of an event stream; any other as it is. */
+export function cut(answer: Response, pieces: number): Response {
+  if (!isStream(answer)) return answer;
+  let left = pieces;
+  const shears = new TransformStream<Uint8Array, Uint8Array>({
+    transform: (piece, out) => (left-- > 0 ? out.enqueue(piece) : out.error(new TypeError("the line broke"))),
+  });
+  return new Response(answer.body!.pipeThrough(shears), { status: answer.status, headers: answer.headers });
+}
+
+/** The tabs of a browser: what one says all others hear, as soon as a message gets there. */
+export function tabs(): (name: string) => Channel {
+  const open = new Set<{ name: string; hear?: (message: unknown) => void }>();
+  return (name) => {
+    const me: { name: string; hear?: (message: unknown) => void } = { name };
+    open.add(me);
+    return {
+      post: (message) => open.forEach((one) => one !== me && one.name === name && queueMicrotask(() => one.hear?.(structuredClone(message)))),
+      listen: (hear) => void (me.hear = hear),
+      close: () => void open.delete(me),
+    };
+  };
+}
 
 /** A clock that stands until it is told to go on; what is due then happens in order. */
 export function standingClock(): Clock & { pass(milliseconds: number): Promise<void> } {
@@ -55,7 +82,7 @@ export const hurriedClock: Clock = {
 };
 
 /** Waits until something holds. */
-export async function until(holds: () => boolean | Promise<boolean>, milliseconds = 10_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, milliseconds = 30_000): Promise<void> {
   const end = Date.now() + milliseconds;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`did not come about: ${holds}`);

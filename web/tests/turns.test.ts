@@ -93,6 +93,55 @@ describe.each(ways)("turns over %s", (way) => {
     await session.close();
   });
 
+  test("an end whose answer is lost is asked for again as it was, though somebody stops it meanwhile", async () => {
+    const token = person();
+    const ends: unknown[] = [];
+    let stop = async (): Promise<void> => {};
+    const fetch: typeof line = async (url, init) => {
+      const answer = await line(url, init);
+      if (!/\/finish$|finish_turn/.test(url)) return answer;
+      ends.push(JSON.parse(String(init.body)));
+      if (ends.length > 1) return answer;
+      await stop();
+      throw new TypeError("the answer was lost");
+    };
+    const session = opened<Chat>(way, { token, environment: world({ fetch }) });
+    const turn = await session.turn.start({ lease: 1 });
+    const told: number[] = [];
+    session.on("turn", ({ seq }) => told.push(seq));
+    turn.write("whole");
+    // a flush that comes behind the end is refused: the turn is over
+    stop = async () => {
+      turn.write("x".repeat(5_000));
+      await until(() => turn.signal.aborted);
+    };
+    await turn.finish();
+    expect(ends).toHaveLength(2);
+    expect(ends[1]).toEqual(ends[0]);
+    expect((await stateOf(token, session.id))["messages"]).toEqual([{ role: "assistant", content: "whole" }]);
+    expect(told.at(-1)).toBe(1); // the last chunk's number
+    await session.close();
+  });
+
+  test("an end is an end, also if the look for its message fails", async () => {
+    const token = person();
+    let dead = 0;
+    const fetch = lossy((url, init) => {
+      if (/\/finish$|finish_turn/.test(url)) dead = 2;
+      return /"(p_)?since"/.test(String(init.body)) && dead-- > 0 ? "lost" : "pass";
+    });
+    const session = opened<Chat>(way, { token, environment: world({ fetch }) });
+    await session.saveNow();
+    const turn = await session.turn.start();
+    const other = opened<Chat>(way, { token, session: session.id });
+    await other.ready;
+    const following = all(session.turn.follow(turn.id));
+    turn.write("whole");
+    await Promise.all([turn.finish(), following]);
+    expect(session.state.messages).toEqual([{ role: "assistant", content: "whole" }]);
+    await Promise.all([session.close(), other.close()]);
+  });
+
   test("without a turn there is nothing to follow; whoever stops listening is let go", async () => {
     const token = person();
     const session = opened<Chat>(way, { token });

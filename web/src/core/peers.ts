@@ -29,18 +29,19 @@ export interface Peers {
   _tell(since?: number, news?: Changes | Delta): void;
   /** A state with what the other tabs have not saved yet. */
   _over(local: State): State;
-  /** A tab is gone, and what it had not saved is on the server. */
+  /** A client is gone, and what it had not saved is here or on the server: nobody shows it any more. */
   _forget(client: string): void;
   close(): void;
 }
 
 /**
- * Begins to talk. `copy`: what is here now; null as long as nothing is known. `heard`: called with what another tab
- * has learnt, to be folded in if nothing is under way. `changed`: what is shown may have changed.
+ * Begins to talk. `client`: who this is, by now. `copy`: what is here now; null as long as nothing is known. `heard`:
+ * called with what another tab has learnt, to be folded in if nothing is under way. `changed`: what is shown may have
+ * changed.
  */
 export function peersOf(
   channel: Channel,
-  client: string,
+  client: () => string,
   copy: () => Copy | null,
   heard: (since: number, number: number, news: Changes | Delta) => void,
   changed: () => void,
@@ -51,7 +52,7 @@ export function peersOf(
 
   const post = (word: Partial<Word>): void => {
     const mine = copy();
-    channel.post({ from: client, number: mine?.number ?? 0, changes: mine && unsaved(mine), ...word });
+    channel.post({ from: client(), number: mine?.number ?? 0, changes: mine && unsaved(mine), ...word });
   };
 
   /** Shows what a tab has not saved, if it is of the number that is here. */
@@ -83,7 +84,11 @@ export function peersOf(
       for (const { base, mine } of shown.values()) state = rebase(base, state, mine).state;
       return state;
     },
-    _forget: (gone) => void (shown.delete(gone), held.delete(gone)),
+    _forget(gone) {
+      shown.delete(gone);
+      held.delete(gone);
+      post({ from: gone, bye: true });
+    },
     close() {
       post({ bye: true });
       channel.close();

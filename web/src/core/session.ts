@@ -103,9 +103,11 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         else {
           // this page was frozen, and another has taken what it had
           isOurs = isWritten = false;
+          peers?._forget(client);
           client = uuid();
           copy.next = uuid();
           letGo(copy);
+          peers?._tell();
           publish();
         }
       }
@@ -149,8 +151,10 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   /** It is another session from now on. */
   const rename = (id: string): void => {
+    peers?.close();
     self.id = id;
     found!._moved?.(id);
+    peers = talk();
     publish();
   };
 
@@ -202,14 +206,12 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       const { messages } = copy._local;
       const carries = onExpired !== "new" && isList(messages) && messages.length;
       const local = carries ? { ...initial, messages: lastMessages(messages, onExpired.carry) } : initial;
-      peers?.close();
       await journal!.close(self.id); // what is written down of it stays
+      peers?._forget(client);
       client = uuid();
       Object.assign(copy, copyOf(initial, uuid()), { _local: local } satisfies Partial<Copy>);
       make ??= {};
       rename(uuid());
-      peers = talk();
-      publish();
       void write();
     }
     return true;
@@ -357,8 +359,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         const errands: Errand = { ...self, _copy: theirs, write, _settled: () => {} };
         if (!theirs.number && !theirs.sending) await catchUp(errands);
         while (await save(errands));
+        await work({ _look: true }); // the other tabs hear of it before the record is gone by which another could go on
         await write();
-        await work({ _look: true });
         peers?._forget(orphan.client);
         return publish();
       } catch (error) {
@@ -372,7 +374,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const talk = (): Peers =>
     peersOf(
       found!.channel(self.id),
-      client,
+      () => client,
       () => (isPartial ? null : copy),
       (since, number, news) => {
         if (since === copy.number && !copy.sending && isMet) settled(settle(copy, apply(copy.base, news), number), since);
@@ -381,6 +383,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     );
 
   const undo: ((() => void) | undefined)[] = [];
+
+  /** In whose place this client is. */
+  let gone: string | undefined;
 
   /** Looks into the journal; what it goes on from. */
   const prepare = async (): Promise<[JournalRecord | null, orphans: JournalRecord[]]> => {
@@ -395,6 +400,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       }),
     );
     const orphans = await journal.adopt(id, (orphan) => void finish(orphan));
+    gone = orphans[0]?.client;
     let from: JournalRecord | null = orphans.shift() ?? null;
     if (!from || !(await take(from, true))) {
       from = await journal.load(id);
@@ -408,6 +414,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     const [from, orphans] = await prepared;
     orphans.forEach((orphan) => void finish(orphan));
     peers = talk();
+    if (gone) peers._forget(gone);
     publish();
     if (from) shown("copy");
     else if (make) settleReady[0]();
@@ -416,6 +423,11 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
         if (event === "hidden" || event === "leaving") depart();
         else if (event !== "offline") {
           quietLooks = failures = 0;
+          if (event === "back") {
+            // what the others have said meanwhile nobody heard
+            peers!.close();
+            peers = talk();
+          }
           void quietly({ save: true, _look: true });
           look();
         }

@@ -28,18 +28,22 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
 
   const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => void clock.after(milliseconds, resolve));
 
-  /** Asks until answered: none of a turn's calls does harm twice. */
-  const insist = async <T>(call: () => Promise<T>): Promise<T> => {
+  /** Asks until answered: none of a turn's calls does harm twice. For a good token it waits so many ms. */
+  const insist = async <T>(call: () => Promise<T>, patience = 0): Promise<T> => {
+    const end = clock.now() + patience;
     for (let wait = 250; ; wait = Math.min(wait * 2, 5_000)) {
       try {
         return await call();
       } catch (error) {
         const refused = error as Refused;
-        if (!isPassing(refused) || refused.status === 401) throw error;
+        if (!isPassing(refused) || (refused.status === 401 && clock.now() >= end)) throw error;
         await pause(refused.retryAfter ?? wait);
       }
     }
   };
+
+  /** The turn is over, whatever becomes of the look for its message. */
+  const settled = (): Promise<unknown> => insist(after).catch(() => {});
 
   const run = (turn: string, seq: number, lease: number): RunningTurn => {
     const over = new AbortController();
@@ -65,7 +69,7 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
           const chunks = waiting;
           waiting = [];
           size = 0;
-          const { next_seq, stop } = await insist(() => transport.call("chunks", { ...of, from_seq: seq, chunks }));
+          const { next_seq, stop } = await insist(() => transport.call("chunks", { ...of, from_seq: seq, chunks }), lease * 1_000);
           seq = next_seq;
           emit("turn", { turn, seq: seq - 1 });
           if (stop) over.abort(STOP);
@@ -89,10 +93,12 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
         await flush(true);
         cancel();
         if (isOver()) throw over.signal.reason;
-        await insist(() => transport.call("finish", { ...of, status: over.signal.aborted ? "stopped" : "done", ...options }));
+        // the same however often it is asked for
+        const end = { ...of, status: over.signal.aborted ? "stopped" : "done", ...options } as const;
+        await insist(() => transport.call("finish", end), lease * 1_000);
         over.abort();
-        emit("turn", { turn, seq });
-        await after();
+        emit("turn", { turn, seq: seq - 1 });
+        await settled();
       },
     };
   };
@@ -135,7 +141,7 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
           await pause(FLUSH_AFTER); // a line that broke, or a server that is busy
         }
       }
-      if (status !== "running") await after();
+      if (status !== "running") await settled();
     },
   };
 }
