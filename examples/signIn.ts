@@ -28,5 +28,8 @@ export async function signIn(refresh = false): Promise<SignedIn> {
   return (signedIn = ask());
 }
 
+/** Nobody is signed in any more. */
+export const signOut = (): void => void (signedIn = null);
+
 /** For `open({ token })`. */
 export const token = async (refresh?: boolean): Promise<string> => (await signIn(refresh)).token;

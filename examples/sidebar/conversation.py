@@ -46,12 +46,12 @@ class Conversations:
                 except AsYouWereError as exc:
                     if exc.code not in GONE or not session_id:
                         raise
-                    which = {"key": f"after:{session_id}"}  # cleared: there is nothing to take over
+                    which = {"key": f"sidebar:after:{session_id}"}  # cleared: there is nothing to take over
                     continue
                 if session.info.get("expired_at") is None or self.on_ended == "revive":
                     break  # the next save revives it
                 carried = {"messages": session.context(last=CARRIED), "posts": list(session.get("/posts", []))[-1:]}
-                which = {"key": f"after:{session.id}"}
+                which = {"key": f"sidebar:after:{session.id}"}
             turn = await stack.enter_async_context(session.turn(wait=WAIT_SECONDS))
             if carried and "messages" not in session.state:
                 session.update(carried)

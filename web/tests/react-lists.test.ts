@@ -119,6 +119,14 @@ describe("useSessions", () => {
     expect(result.current.sessions).toEqual([]);
   });
 
+  test("lists those of one app, by the beginning of their keys", async () => {
+    const token = person();
+    for (const key of ["notes:1", "notes:2", "chat:1"]) await ask(token, "POST", "/sessions", { key });
+    const { result } = listed(quiet({ token }), { keyPrefix: "notes:" });
+    await settled(() => result.current.sessions.length === 2);
+    expect(result.current.sessions.map(({ key }) => key)).toEqual(["notes:2", "notes:1"]);
+  });
+
   test("what did not change stays the same object", async () => {
     const token = person();
     for (const name of ["a", "b"]) await ask(token, "POST", "/sessions", { name });

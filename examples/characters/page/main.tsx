@@ -1,8 +1,8 @@
 import { forget } from "asyouwere/helpers";
 import { useAutoRestore, useTurn } from "asyouwere/react";
-import { StrictMode, useEffect, useRef, useState } from "react";
+import { StrictMode, useCallback, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { signIn, token, user } from "../../signIn";
+import { signIn, signOut, token, user } from "../../signIn";
 import { chat } from "./api";
 
 const CHARACTERS = [
@@ -27,6 +27,7 @@ interface Chat {
 
 const { url } = await signIn();
 const where = { url, token, person: user };
+const otherTabs = new BroadcastChannel(`signed out ${user}`);
 
 type Opened = ReturnType<typeof useAutoRestore<Chat>>;
 
@@ -112,11 +113,14 @@ function App() {
   // The same key as the proxy's: both see one session, and what either saves appears in the other.
   const opened = useAutoRestore<Chat>({ ...where, key: `character:${shown.id}`, enabled: isSignedIn });
 
-  const signOut = async () => {
-    await opened.session?.close(); // what is not saved yet is; from now on it writes nothing here
+  const { session } = opened;
+  const leave = useCallback(async () => {
+    await session?.close(); // what is not saved yet is; from now on it writes nothing here
     await forget(where);
+    signOut();
     setSignedIn(false);
-  };
+  }, [session]);
+  useEffect(() => void (otherTabs.onmessage = () => void leave()), [leave]);
   if (!isSignedIn)
     return (
       <main className="page empty">
@@ -135,7 +139,7 @@ function App() {
             </button>
           ))}
         </nav>
-        <button onClick={() => void signOut()}>Sign out</button>
+        <button onClick={() => (otherTabs.postMessage(null), void leave())}>Sign out</button>
       </header>
       <Conversation key={shown.id} {...shown} {...opened} />
     </main>

@@ -57,7 +57,7 @@ function useSending(answered: (sessionId: string) => void) {
 }
 
 function App() {
-  const list = useSessions({ ...where, poll: 5_000 });
+  const list = useSessions({ ...where, keyPrefix: "sidebar:", poll: 5_000 });
   // Which conversation: the one that was chosen, "" for a new one; else the last one, on whatever device it was.
   const [chosen, choose] = useState<string | null>(null);
   const current = chosen ?? list.sessions[0]?.id ?? "";

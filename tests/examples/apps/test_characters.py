@@ -147,12 +147,14 @@ def test_characters__strangers_have_conversations_of_their_own(
 def test_characters__signing_out_leaves_nothing_on_the_device(
     example: Example, context: BrowserContext, user: str
 ) -> None:
-    page = example.open(context, user)
+    page, tab = example.open(context, user), example.open(context, user)
     say(page, "Between us")
-    wait_for_reply(page, "entry 1")
+    for one in (page, tab):
+        wait_for_reply(one, "entry 1")
 
     page.get_by_role("button", name="Sign out").click()
-    page.get_by_text("nothing of yours is kept").wait_for()
+    for one in (page, tab):
+        one.get_by_text("nothing of yours is kept").wait_for()
 
     assert "Between us" not in page.evaluate(EVERYTHING_STORED)
     page.get_by_role("button", name="Sign in").click()
@@ -298,7 +300,7 @@ def test_sessions__asked_for_eight_times_at_once__are_one(example: Example, user
 
 def test_chat__asked_again_under_its_key__is_one_message(example: Example, user: str, upstream: Upstream) -> None:
     ask = asking(example, user)
-    body = {"config_id": "librarian", "session_id": None, "input": "A book, please"}
+    body = {"config_id": "librarian", "session_id": "made up", "input": "A book, please"}
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: ask("/api/chat", body, **{"Idempotency-Key": "one"}), range(4)))

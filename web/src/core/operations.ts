@@ -43,7 +43,10 @@ export interface Operations {
   create: { args: CreateSession; answer: CreatedSession };
   get: { args: Of; answer: ListedSession };
   change: { args: Of & UpdateSession; answer: unknown };
-  list: { args: PageOf & { search?: string; status?: string; archived?: "true" | "false" | "all" }; answer: SessionPage };
+  list: {
+    args: PageOf & { search?: string; status?: string; archived?: "true" | "false" | "all"; key_prefix?: string };
+    answer: SessionPage;
+  };
   remove: { args: Of; answer: DeletedSession };
   save: {
     args: Of & { changes: Changes; base: number; idempotency_key: string; label?: string };

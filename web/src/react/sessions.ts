@@ -7,6 +7,8 @@ export interface SessionsOptions extends ConnectOptions {
   /** Only those in which this is found: in names and messages. */
   search?: string;
   archived?: "true" | "false" | "all";
+  /** Only one's own whose key begins with this: those of one app, or of one part of it. */
+  keyPrefix?: string;
   /** How many at most; `loadMore` gets as many again. By default 50. */
   limit?: number;
   /** Milliseconds between two looks while the page is seen. By default 10,000; 0: never. */
@@ -31,7 +33,7 @@ const MOST = 200;
 
 /** The person's sessions, as they are and become: a list for a sidebar. */
 export function useSessions(options: SessionsOptions): Sessions {
-  const { search = "", archived = "false", limit = 50, poll = 10_000, url, person } = options;
+  const { search = "", archived = "false", keyPrefix = "", limit = 50, poll = 10_000, url, person } = options;
   const latest = useLatest(options);
   // Another server or another person is another connection; another render is not.
   const connection = useMemo(() => connect({ ...latest.current, ...currentToken(latest) }), [url, person, latest]);
@@ -40,7 +42,7 @@ export function useSessions(options: SessionsOptions): Sessions {
 
   const refresh = useCallback(async (): Promise<void> => {
     try {
-      const args = { limit: wanted, archived, ...(search && { search }) };
+      const args = { limit: wanted, archived, ...(search && { search }), ...(keyPrefix && { key_prefix: keyPrefix }) };
       const { sessions, next } = await connection.transport.call("list", args);
       setSeen((before) => ({
         of: connection,
@@ -51,7 +53,7 @@ export function useSessions(options: SessionsOptions): Sessions {
     } catch (error) {
       setSeen((before) => ({ of: connection, sessions: before?.of === connection ? before.sessions : [], hasMore: false, error }));
     }
-  }, [connection, search, archived, wanted]);
+  }, [connection, search, archived, keyPrefix, wanted]);
 
   useEffect(() => {
     const { clock, page } = connection.environment;
