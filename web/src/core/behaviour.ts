@@ -43,12 +43,8 @@ export interface Found {
   _moved?(id: string): void;
 }
 
-/** What a session is made of. */
-export interface SessionParts<S> extends Behaviour<S> {
+/** What a session runs in, and whom it asks. */
+export interface Surroundings {
   environment: Environment;
   transport: Transport;
-  /** Called once. */
-  _find: Promise<Found>;
-  /** The id, if it is known before. */
-  id?: string;
 }

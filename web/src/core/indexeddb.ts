@@ -59,7 +59,7 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
 
   const bounded = <T>(promise: Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      const cancel = clock.after(TIMEOUT, () => reject(new Error("IndexedDB does not answer")));
+      const cancel = clock.after(TIMEOUT, () => reject(new Refused("journal_timeout")));
       promise.then(resolve, reject).finally(cancel);
     });
   /** What is done in a transaction; undefined, and said, if the store fails. */
@@ -72,16 +72,16 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
   };
 
   /** The keys and rows of a session, or of all. */
-  const rowsOf = async (records: IDBObjectStore, session?: string): Promise<[Key, Row][]> => {
-    const range = session === undefined ? IDBKeyRange.lowerBound([]) : from(session);
+  const rowsOf = async (records: IDBObjectStore, ...session: string[]): Promise<[Key, Row][]> => {
+    const range = from(...session);
     const keys = (await done(records.getAllKeys(range))) as Key[];
     const rows = await done<Row[]>(records.getAll(range));
     return keys.map((key, i) => [key, rows[i]!]);
   };
 
   /** Deletes what others left to paint from, which is older than a record. */
-  const tidy = async ({ client, at }: JournalRecord, records: IDBObjectStore, parts: IDBObjectStore, session?: string) => {
-    for (const [key, row] of await rowsOf(records, session))
+  const tidy = async ({ client, at }: JournalRecord, records: IDBObjectStore, parts: IDBObjectStore, ...session: string[]) => {
+    for (const [key, row] of await rowsOf(records, ...session))
       if (key[1] !== client && !isWaiting(row) && row.at <= at) forget(key, records, parts);
   };
 
@@ -247,6 +247,6 @@ function joined([[, rest, lengths], ...pieces]: [Piece, ...Piece[]]): State {
   const append: Record<string, Json[]> = {};
   for (const [pointer, items] of pieces) (append[pointer] ??= []).push(...(items as Json[]));
   for (const pointer in { ...lengths, ...append })
-    if (append[pointer]?.length !== lengths![pointer]) throw new Error("not whole");
+    if (append[pointer]?.length !== lengths![pointer]) throw lengths;
   return apply(rest as State, { append });
 }

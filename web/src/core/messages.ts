@@ -1,12 +1,14 @@
 /** Choosing messages to go on with. */
 
-import { isList, isObject, type Maybe } from "./values.js";
+import type { Json } from "./types.js";
+import { isList, type Maybe } from "./values.js";
 
-const roleOf = (message: Maybe): Maybe => (isObject(message) ? message["role"] : undefined);
+/** As far as it is one: any value may stand among messages. */
+type Message = { role?: string; content?: Json; type?: string } | null | undefined;
 
-const isToolResult = (message: Maybe): boolean => {
-  const content = isObject(message) && message["content"];
-  return roleOf(message) === "tool" || (isList(content) && content.some((block) => isObject(block) && block["type"] === "tool_result"));
+const isToolResult = (message: Message): boolean => {
+  const content = message?.content;
+  return message?.role === "tool" || (isList(content) && content.some((block) => (block as Message)?.type === "tool_result"));
 };
 
 /**
@@ -14,9 +16,9 @@ const isToolResult = (message: Maybe): boolean => {
  * (OpenAI's role `tool`, Anthropic's `tool_result`) stands without its call: as the Python client does.
  */
 export function lastMessages<M extends Maybe>(messages: M[], last: number): M[] {
-  let instructions = messages.findIndex((message) => !["system", "developer"].includes(roleOf(message) as string));
-  if (instructions < 0) instructions = messages.length;
+  let instructions = 0;
+  while (["system", "developer"].includes((messages[instructions] as Message)?.role!)) instructions++;
   let begin = Math.max(instructions, messages.length - Math.max(last, 0));
-  while (begin > instructions && begin < messages.length && isToolResult(messages[begin])) begin--;
+  while (begin > instructions && isToolResult(messages[begin] as Message)) begin--;
   return [...messages.slice(0, instructions), ...messages.slice(begin)];
 }

@@ -1,8 +1,9 @@
 /** Opening: which server, which person, which session. */
 
-import type { Behaviour, Found } from "./behaviour.js";
+import type { Behaviour, Found, Surroundings } from "./behaviour.js";
 import { defaultEnvironment } from "./environment.js";
 import { httpsTransport } from "./https.js";
+import { Refused } from "./refused.js";
 import type { Token } from "./requests.js";
 import { createSession } from "./session.js";
 import type { Session } from "./surface.js";
@@ -40,9 +41,7 @@ export interface WhichSession {
 export type OpenOptions<S = State> = ConnectOptions & WhichSession & Behaviour<S>;
 
 /** A server and a person. */
-export interface Connection {
-  environment: Environment;
-  transport: Transport;
+export interface Connection extends Surroundings {
   /** Whose; resolves when it is known. */
   person(): Promise<string>;
 }
@@ -59,7 +58,7 @@ function subjectOf(token: string | null | undefined): string {
 /** What the options name. */
 export function connect({ url, token, timeout = 30_000, transport, listen, person, environment }: ConnectOptions): Connection {
   const world = { ...defaultEnvironment(), ...environment };
-  if (!transport && !url) throw new TypeError("no url and no transport");
+  if (!transport && !url) throw new Refused("no_url");
   const made = transport ?? httpsTransport({ environment: world, token, timeout, url: url!.replace(/\/$/, "") });
   return {
     environment: world,
@@ -89,11 +88,5 @@ async function find({ environment, person }: Connection, { session, key, tab }: 
 /** Opens a session. Returns at once; `session.ready` resolves when there is a state to show. */
 export function open<S = State>(options: OpenOptions<S>): Session<S> {
   const connection = connect(options);
-  return createSession<S>({
-    ...options,
-    environment: connection.environment,
-    transport: connection.transport,
-    _find: find(connection, options),
-    ...(options.session && { id: options.session }),
-  } as Parameters<typeof createSession<S>>[0]);
+  return createSession<S>(options, connection, find(connection, options));
 }

@@ -2,24 +2,28 @@
 
 import type { Channel, Fetch, Page, PageEvent } from "./types.js";
 
-/** No `unload`: it keeps a page out of the back/forward cache, and is not fired where it matters. */
-const HEARD = ["visibilitychange", "pagehide", "pageshow", "online", "offline"];
+/**
+ * What the browser's events say, by their types. No `unload`: it keeps a page out of the back/forward cache, and is not
+ * fired where it matters.
+ */
+const said = (event?: PageTransitionEvent): { [type: string]: string | false | undefined } => ({
+  visibilitychange: document.visibilityState,
+  pagehide: "leaving",
+  pageshow: event?.persisted && "back",
+  online: "online",
+  offline: "offline",
+});
 
 export const browserPage = (): Page => ({
   hidden: () => document.visibilityState === "hidden",
   listen(listener) {
     const listening = new AbortController();
     const hear = (event: Event): void => {
-      const names: Record<string, string | false> = {
-        visibilitychange: document.visibilityState,
-        pagehide: "leaving",
-        pageshow: (event as PageTransitionEvent).persisted && "back",
-      };
-      const name = names[event.type] ?? event.type;
+      const name = said(event as PageTransitionEvent)[event.type];
       if (name) listener(name as PageEvent);
     };
     // what is told to the document comes to the window as well
-    for (const type of HEARD) addEventListener(type, hear, listening);
+    for (const type in said()) addEventListener(type, hear, listening);
     return () => listening.abort();
   },
 });
@@ -57,9 +61,8 @@ let underway = 0;
  * arrive; what it says is in the journal, and is asked again under its key when the page is opened next.
  */
 export const browserFetch: Fetch = (url, init) => {
-  const bytes = init.keepalive ? new Blob([init.body as string]).size : 0;
-  const keepalive = bytes > 0 && underway + bytes <= KEEPALIVE_BYTES;
-  if (!keepalive) return fetch(url, { ...init, keepalive });
+  let bytes = init.keepalive ? new Blob([init.body as string]).size : 0;
+  if (underway + bytes > KEEPALIVE_BYTES) bytes = 0;
   underway += bytes;
-  return fetch(url, init).finally(() => (underway -= bytes));
+  return fetch(url, { ...init, keepalive: bytes > 0 }).finally(() => (underway -= bytes));
 };

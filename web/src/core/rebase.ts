@@ -54,10 +54,11 @@ export function rebase(
   const values = (was: Maybe, their: Maybe, my: Maybe, at: Pointer, depth: number): Maybe => {
     if (my === was) return their;
     if (their === was) return my;
-    const isOpened = depth < OPENED_DEPTH;
-    if (isOpened && isYetToCome && their === undefined) their = isObject(was) ? {} : isList(was) ? [] : their;
-    if (isOpened && isObject(their) && isObject(my)) return objects(isObject(was) ? was : {}, their, my, at, depth);
-    if (isOpened && isList(their) && isList(my)) return lists(isList(was) ? was : [], their, my, at);
+    if (depth < OPENED_DEPTH) {
+      if (isYetToCome && their === undefined) their = isObject(was) ? {} : isList(was) ? [] : their;
+      if (isObject(their) && isObject(my)) return objects(isObject(was) ? was : {}, their, my, at, depth);
+      if (isList(their) && isList(my)) return lists(isList(was) ? was : [], their, my, at);
+    }
     if (isSame(their, my)) return my;
     if (isSame(my, was)) return their;
     if (!isSame(their, was)) doubt(at, was, my, their);

@@ -1,6 +1,6 @@
 /** A session: what the app changes, what the server has, and when they meet. */
 
-import type { Found, SessionParts } from "./behaviour.js";
+import type { Behaviour, Found, Surroundings } from "./behaviour.js";
 import { apply } from "./changes.js";
 import { compose, copyFrom, copyOf, giveUp, letGo, recordOf, settle, unsaved, waitingOf, type Copy } from "./copy.js";
 import { lastMessages } from "./messages.js";
@@ -19,10 +19,14 @@ const TAKEN = "taken_over";
 const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
 
 /** Opens a session. Everything it does afterwards it does by itself, until it is closed. */
-export function createSession<S>(parts: SessionParts<S>): Session<S> {
-  const { environment, transport, debounce = 5_000, maxWait = 30_000, poll = 3_000, version, onExpired = "stop" } = parts;
+export function createSession<S>(
+  options: Behaviour<S> & { session?: string | undefined },
+  { environment, transport }: Surroundings,
+  finding: Promise<Found>,
+): Session<S> {
+  const { debounce = 5_000, maxWait = 30_000, poll = 3_000, version, onExpired = "stop" } = options;
   const { clock, page, uuid } = environment;
-  const initial = (parts.initial ?? {}) as State;
+  const initial = (options.initial ?? {}) as State;
   const copy: Copy = copyOf(initial, uuid());
   let client = uuid();
   let journal: Journal | undefined;
@@ -121,7 +125,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const settled: Errand["_settled"] = (doubts, since, changes) => {
     if (isPartial) doubts = []; // of what is not here yet
     for (const doubt of doubts) {
-      const value = parts.resolve?.(doubt);
+      const value = options.resolve?.(doubt);
       if (value !== undefined) copy._local = apply(copy._local, { set: { [doubt.address]: value } });
     }
     changed(doubts, since, changes);
@@ -133,7 +137,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     peers?._tell(since, changes);
     publish();
   };
-  const self: Errand = { id: parts.id ?? "", _copy: copy, transport, uuid, write, _settled: settled };
+  const self: Errand = { id: options.session ?? "", _copy: copy, transport, uuid, write, _settled: settled };
 
   const ask = <O extends keyof Operations>(operation: O, args: Omit<Operations[O]["args"], "session_id">) =>
     transport.call(operation, { session_id: self.id, ...args } as Operations[O]["args"]);
@@ -141,7 +145,8 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   /** The memory and the last messages, to be shown until all is there. */
   const glimpse = async (): Promise<void> => {
     const { parts } = await ask("parts", { addresses: GLIMPSE });
-    const seen = Object.fromEntries(parts.filter(({ present }) => present).map(({ address, value }) => [address.slice(1), value as Json]));
+    const seen: State = {};
+    for (const { present, address, value } of parts) if (present) seen[address.slice(1)] = value as Json;
     copy._local = rebase(copy._sent, seen, copy._local).state;
     copy._sent = seen;
     isPartial = true;
@@ -169,7 +174,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
   const meet = async (): Promise<void> => {
     if (make && !copy.number) {
       const { id } = self;
-      const made = await transport.call("create", { ...parts.fields, ...make, id, ...(parts.initial && { state: initial }) });
+      const made = await transport.call("create", { ...options.fields, ...make, id, ...(options.initial && { state: initial }) });
       if (made.id !== id) await moveTo(made.id);
       if (made.created) {
         if (copy.sending) giveUp(copy); // it was never sent there
@@ -185,9 +190,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     void write();
     shown("server");
     const from = Number(copy._local[VERSION] ?? 1);
-    if (version && parts.migrate && from < version && copy.number) {
+    if (version && options.migrate && from < version && copy.number) {
       await ask("label", { number: copy.number, label: `before version ${version}` }).catch(() => {}); // or it has it
-      change(parts.migrate(copy._local as S, from) as State);
+      change(options.migrate(copy._local as S, from) as State);
       alarm(0);
     }
   };
@@ -311,11 +316,11 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
     copy._local = state;
     changed(doubts);
     firstUnsaved ||= clock.now();
-    if (!failures && found) alarm(Math.max(0, Math.min(debounce, firstUnsaved + maxWait - clock.now())));
+    if (!failures && found) alarm(Math.min(debounce, firstUnsaved + maxWait - clock.now()));
   }
 
   const saveNow = async (): Promise<void> => {
-    await parts._find;
+    await finding;
     cancelSave();
     firstUnsaved = 0;
     await work({ save: true });
@@ -389,7 +394,7 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
 
   /** Looks into the journal; what it goes on from. */
   const prepare = async (): Promise<[JournalRecord | null, orphans: JournalRecord[]]> => {
-    found = await parts._find;
+    found = await finding;
     ({ journal, _make: make } = found);
     const { id } = found;
     self.id = id;
@@ -473,9 +478,9 @@ export function createSession<S>(parts: SessionParts<S>): Session<S> {
       await saveNow();
       await ask("label", { label, number: number ?? copy.number });
     },
-    async fork(options = {}) {
+    async fork(of = {}) {
       await saveNow();
-      return ask("fork", options);
+      return ask("fork", of);
     },
     turn: turnsOf({ environment, transport, id: () => self.id, _before: saveNow, _after: () => work({ _look: true }), _emit: emit }),
     subscribe: (listener) => on("change", listener),

@@ -2,7 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "./hooks.js";
 import type { OpenOptions } from "../core/open.js";
 import type { Session } from "../core/surface.js";
 import type { Json, State } from "../core/types.js";
-import { needed, useOpener, useReadyFailure, useSnapshot } from "./opening.js";
+import { needed, useOpener, useSessionRestore, useSnapshot } from "./opening.js";
 
 /** A message as the session keeps it; whatever else an app puts into it stays. */
 export type AgentMessage = { role: string; content: Json; id?: string; [more: string]: Json | undefined };
@@ -85,7 +85,7 @@ export function useFreeAgentSession(options: OpenOptions): FreeAgentSession {
   const { session, current, show } = useOpener<State>({ initial: EMPTY, ...options }, !!(options.session ?? options.key ?? options.tab));
   const snapshot = useSnapshot(session);
   const [running, setRunning] = useState<Session | null>(null);
-  const failure = useReadyFailure(session);
+  const { isRestoring, isRestored, error } = useSessionRestore(session);
   const gone = useRef<AbortController>(null);
   useEffect(() => {
     const leaving = (gone.current = new AbortController());
@@ -128,15 +128,15 @@ export function useFreeAgentSession(options: OpenOptions): FreeAgentSession {
     [current, show],
   );
 
-  const { state, status, id } = snapshot ?? {};
+  const { state, id } = snapshot ?? {};
   const isRunning = running !== null && running === session;
   return {
     session,
     sessionId: id || null,
     sessionState: useMemo(() => agentState(state, isRunning), [state, isRunning]),
-    isLoading: status !== undefined && !status.isRestored && !failure,
-    isRestored: !!status?.isRestored,
-    error: failure ?? status?.error ?? null,
+    isLoading: isRestoring,
+    isRestored,
+    error,
     ...actions,
   };
 }

@@ -95,35 +95,45 @@ export interface Restoring {
   metadata: { number: number; from: "copy" | "server" | null; version: Version | null } | null;
 }
 
-/** Why there will be no state to show; undefined: there is one, or it is not known yet. */
-export function useReadyFailure<S>(session: Session<S> | null): unknown {
-  const [failure, setFailure] = useState<{ session: Session<S>; error: unknown }>();
-  useEffect(() => void session?.ready.catch((error: unknown) => setFailure({ session, error })), [session]);
-  return failure && failure.session === session ? failure.error : undefined;
+/** What is known of a session's restoring, beside its snapshot. */
+interface Known<S> {
+  session?: Session<S> | null;
+  from?: "copy" | "server";
+  version?: Version;
+  error?: unknown;
+  isBusy?: boolean;
+  /** Why there will be no state to show. */
+  failure?: unknown;
 }
 
 /** How a session is being restored; and brings older versions to the front. */
 export function useSessionRestore<S>(session: Session<S> | null): Restoring {
   const snapshot = useSnapshot(session);
-  const failure = useReadyFailure(session);
-  const [done, setDone] = useState<{ session?: Session<S> | null; from?: "copy" | "server"; version?: Version; error?: unknown; busy?: boolean }>({});
-  const { from = null, version = null, error, busy = false } = done.session === session ? done : {};
+  const [known, setKnown] = useState<Known<S>>({});
+  const { from = null, version = null, error, failure, isBusy = false } = known.session === session ? known : {};
 
+  // What comes late of another session says nothing about this one.
   const note = useCallback(
-    (more: typeof done) => setDone((before) => ({ ...(before.session === session && before), ...more, session })),
+    (more: Known<S>) => setKnown((before) => (before.session === session ? { ...before, ...more } : before)),
     [session],
   );
-  useEffect(() => session?.on("restored", note), [session, note]);
+  useEffect(() => {
+    setKnown({ session });
+    session?.ready.catch((failure: unknown) => note({ failure }));
+    return session?.on("restored", note);
+  }, [session, note]);
   const restore = useCallback(
     async (version: Version) => {
       const opened = needed(session);
-      note({ busy: true, error: undefined });
+      note({ isBusy: true, error: undefined });
       try {
         await opened.restore(version as { number: number });
-        note({ busy: false, version });
+        note({ version });
       } catch (error) {
-        note({ busy: false, error });
+        note({ error });
         throw error;
+      } finally {
+        note({ isBusy: false });
       }
     },
     [session, note],
@@ -132,7 +142,7 @@ export function useSessionRestore<S>(session: Session<S> | null): Restoring {
   const isRestored = !!snapshot?.status.isRestored;
   return {
     restore,
-    isRestoring: busy || (snapshot !== null && !isRestored && !failure),
+    isRestoring: isBusy || (snapshot !== null && !isRestored && !failure),
     isRestored,
     error: error ?? failure ?? snapshot?.status.error ?? null,
     metadata: snapshot && { number: snapshot.number, from, version },

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useState } from "./hooks.js";
 import type { ListedSession, UpdateSession } from "../generated/schemas.js";
+import { isSame } from "../core/values.js";
 import { connect, type ConnectOptions } from "../core/open.js";
 import { currentToken, useLatest } from "./opening.js";
 
@@ -46,7 +47,7 @@ export function useSessions(options: SessionsOptions): Sessions {
       const { sessions, next } = await connection.transport.call("list", args);
       setSeen((before) => ({
         of: connection,
-        sessions: sessions.map((one) => before?.sessions.find((was) => was.id === one.id && JSON.stringify(was) === JSON.stringify(one)) ?? one),
+        sessions: sessions.map((one) => before?.sessions.find((was) => was.id === one.id && isSame(was as never, one as never)) ?? one),
         hasMore: next !== null,
         error: null,
       }));

@@ -7,10 +7,9 @@ const UNITS = { year: 31_557_600, month: 2_629_800, day: 86_400, hour: 3_600, mi
  * @param now ms since 1970
  */
 export function formatTimeAgo(then: number | string | Date | null | undefined, now = Date.now(), locale?: string): string {
-  const seconds = then == null ? NaN : (now - +new Date(then)) / 1000;
-  if (Number.isNaN(seconds)) return "never";
-  // A clock that is a little ahead is no future.
-  if (seconds < 5) return "just now";
+  const seconds = (now - +new Date(then ?? NaN)) / 1000;
+  // A clock that is a little ahead is no future; and what is no time is neither before nor after.
+  if (!(seconds >= 5)) return seconds < 5 ? "just now" : "never";
   const [unit, size] = Object.entries(UNITS).find(([, size]) => seconds >= size)!;
   return new Intl.RelativeTimeFormat(locale).format(-Math.floor(seconds / size), unit as Intl.RelativeTimeFormatUnit);
 }
