@@ -9,7 +9,7 @@ import pytest
 from tests.web.conftest import run_node
 
 # Bytes, minified and gzipped. What they shall be is in tests/web/figures/measures.py (LIMITS): until then not larger.
-CEILINGS = {"core": 11_776, "react": 14_336}
+CEILINGS = {"core": 11_520, "react": 13_824}
 
 
 @pytest.mark.parametrize("entry", CEILINGS)

@@ -3,7 +3,6 @@
 import type { Behaviour, Found, Surroundings } from "./behaviour.js";
 import { defaultEnvironment } from "./environment.js";
 import { httpsTransport } from "./https.js";
-import { Refused } from "./refused.js";
 import type { Token } from "./requests.js";
 import { createSession } from "./session.js";
 import type { Session } from "./surface.js";
@@ -58,7 +57,7 @@ function subjectOf(token: string | null | undefined): string {
 /** What the options name. */
 export function connect({ url, token, timeout = 30_000, transport, listen, person, environment }: ConnectOptions): Connection {
   const world = { ...defaultEnvironment(), ...environment };
-  if (!transport && !url) throw new Refused("no_url");
+  if (!transport && !url) throw new TypeError("no url");
   const made = transport ?? httpsTransport({ environment: world, token, timeout, url: url!.replace(/\/$/, "") });
   return {
     environment: world,
