@@ -163,7 +163,8 @@ async def _turns(place: Place, folder: Path) -> Figure:
                 for piece in pieces:
                     await turn.write(piece)
 
-        compared = await _compare(client, bare, place.rounds(400, 100))
+        # of one person's turns 500 are kept
+        compared = await _compare(client, bare, place.rounds(200, 100))
     detail = "begin, chunks and finish, three requests by httpx.AsyncClient"
     return compared.figure(GROUP, f"a turn of {CHUNKS} chunks, over HTTP", None, detail)
 
