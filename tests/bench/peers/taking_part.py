@@ -15,16 +15,17 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.bench.peers.environment import peers_python
 from tests.bench.peers.process import SideProcess
 from tests.bench.place import USER, Connection, Place
+from tests.trust.python_client import as_url
 
-ASYOUWERE, OVER_HTTP, FLOOR, DOCUMENT = "asyouwere", "asyouwere over HTTP", "bare insert", "JSONB document"
+ASYOUWERE, OVER_HTTP, CLIENT = "asyouwere", "asyouwere over HTTP", "asyouwere's Python client"
+FLOOR, DOCUMENT = "bare insert", "JSONB document"
 PLAIN, DELTA = "LangGraph", "LangGraph, delta channel"
 DELTA_OF_MESSAGES = "LangGraph, delta channel of message objects"
 PLAIN_AS_IT_COMES = "LangGraph, default durability"
 DELTA_AS_IT_COMES = "LangGraph, delta channel, default durability"
 OPENAI, ADK = "OpenAI Agents", "Google ADK"
 
-OURS = (ASYOUWERE, OVER_HTTP)
-"""The Python client package takes its place here once it exists: a side of its own, like these."""
+OURS = (ASYOUWERE, OVER_HTTP, CLIENT)
 FLOORS = (FLOOR, DOCUMENT)
 LANGGRAPH = (PLAIN, DELTA, DELTA_OF_MESSAGES, PLAIN_AS_IT_COMES, DELTA_AS_IT_COMES)
 PEERS = (*LANGGRAPH, OPENAI, ADK)
@@ -91,6 +92,10 @@ def _participant(place: Place, name: str, python: str, folder: Path) -> Iterator
         elif name == OVER_HTTP:
             dsn, admin = "", place.superuser
             options = {"port": place.stack.functions.port, "token": place.stack.token(USER)}
+        elif name == CLIENT:
+            elsewhere = stack.enter_context(place.fresh())
+            dsn, admin = elsewhere.api_dsn, elsewhere.superuser
+            options = {"url": as_url(dsn), "user_id": str(elsewhere.user_id)}
         else:
             database = stack.enter_context(
                 _database(place, f"side_{''.join(filter(str.isalnum, name)).lower()}")

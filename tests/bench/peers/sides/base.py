@@ -15,6 +15,7 @@ CLIENTS = 16
 MODULES = {
     "asyouwere": "asyouwere_sql:AsYouWereSql",
     "asyouwere over HTTP": "asyouwere_http:AsYouWereHttp",
+    "asyouwere's Python client": "asyouwere_client:AsYouWereClient",
     "bare insert": "floors:BareInsert",
     "JSONB document": "floors:JsonbDocument",
     "LangGraph": "langgraph_saver:Plain",
