@@ -8,8 +8,7 @@ import re
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import NamedTuple, cast
 from urllib.parse import urljoin, urlsplit
 
 from playwright.async_api import Browser as Chromium
@@ -32,11 +31,10 @@ class Trouble(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One of the agent's transcript."""
+class Entry(NamedTuple):
+    """One of the agent's transcript. author: user or agent; busy: still being written."""
 
-    author: Literal["user", "agent"]
+    author: str
     text: str
     busy: bool
 
@@ -54,7 +52,6 @@ class Browser:
 
     def __init__(self, settings: Settings, program: str, logins: Logins) -> None:
         self.settings = settings
-        self.starts = 0
         self._program = program
         self._logins = logins
         self._lock = asyncio.Lock()
@@ -77,7 +74,6 @@ class Browser:
                     handle_sigterm=False,
                     handle_sighup=False,
                 )
-                self.starts += 1
             if user not in self._contexts:
                 self._contexts[user] = await self._chromium.new_context(
                     storage_state=self._logins.read(user), viewport=_VIEW
@@ -87,14 +83,6 @@ class Browser:
     def beginning(self, user: str) -> asyncio.Lock:
         """Held by who makes a new agent for a user: one at a time."""
         return self._beginning.setdefault(user, asyncio.Lock())
-
-    async def close_tab(self, user: str, tab: Tab) -> None:
-        """Close it, and with the user's last one the context."""
-        async with self._lock:
-            with suppress(Error):
-                await tab.close()
-                if not self._contexts[user].pages:
-                    await self._contexts.pop(user).close()
 
     async def keep_login(self, user: str) -> None:
         """After something that may have changed it."""
@@ -141,7 +129,9 @@ class Tab:
     async def show(self, path: str) -> bool:
         """Go to an agent's page; False: it is not there any more. Raises Trouble."""
         self.shown = None
-        answer = await self._page.goto(urljoin(self._start, path), wait_until="domcontentloaded")
+        # The path alone: whoever may write it could else send this browser anywhere in our network, and watch.
+        address = urljoin(self._start, "/" + urlsplit(path).path.lstrip("/"))
+        answer = await self._page.goto(address, wait_until="domcontentloaded")
         if await self._page.locator(self._settings.login_password).count():
             raise Trouble("login_needed", "The agent's site asks who you are.")
         status = 200 if answer is None else answer.status
@@ -225,7 +215,7 @@ class Tab:
         found = await self._page.locator(self._settings.entry).evaluate_all(
             "all => all.map((one) => [one.dataset.author, one.innerText.trim(), one.ariaBusy === 'true'])"
         )
-        return [Entry(*cast(Any, one)) for one in found]
+        return [Entry(*one) for one in found]
 
     async def picture(self) -> bytes | None:
         """The page as it looks now, a JPEG; None if it is too large however bad."""
@@ -236,5 +226,6 @@ class Tab:
         return None
 
     async def close(self) -> None:
-        """Close it."""
-        await self._page.close()
+        """Close it, if it is there."""
+        with suppress(Error):
+            await self._page.close()

@@ -29,7 +29,8 @@ from examples.studio.browser import Browser, Error, Tab, Trouble
 __all__ = ["Conversation"]
 
 _LOG = logging.getLogger("studio")
-_PASSING = {"site_failed", "site_unreachable", "offline"}  # tried again by itself; all else when the person says so
+# After these it is tried again by itself; after all else when the person says so.
+_PASSING = {"site_failed", "site_unreachable", "offline", "agent_lost"}
 _GONE = {"session_not_found", "session_expired"}
 
 
@@ -50,13 +51,13 @@ class Conversation:
             "upstream": None,  # where the agent is: provider, path, url, external_id
             "trouble": None,  # why a message waits: code, text
             "number": 0,  # of the session's snapshot that has what was read
-            "token_wanted": False,  # the token ends soon, or was refused
+            "tokens_wanted": 0,  # grows when the token ends soon, or was refused
         }
         self._stack = stack
         self._browser = browser
         self._start = start
         self._settings = browser.settings
-        self._token = ""
+        self._token = self._used = ""
         self._wake = asyncio.Event()
         self._held = False  # the person has to do something first
         self._login: tuple[str, str] | None = None
@@ -70,7 +71,6 @@ class Conversation:
     def renew(self, token: str) -> None:
         """A new token of the person's."""
         self._token = token
-        self._tell(token_wanted=False)
 
     def send_message(self) -> None:
         """There is something new to send, or what could not be sent is to be tried again."""
@@ -112,11 +112,13 @@ class Conversation:
             for page in self.pages:
                 page.set()
             if self._tab is not None:
-                await self._browser.close_tab(self.user, self._tab)
+                await self._tab.close()
 
     def _asked(self) -> str:
-        """The token; asked for again before it ends, or when it was refused: then the pages are."""
-        self._tell(token_wanted=self.news["number"] > 0)
+        """The token. Whoever asks again for the same one needs another: it ends soon, or was refused."""
+        if self._used == self._token:
+            self._tell(tokens_wanted=self.news["tokens_wanted"] + 1)
+        self._used = self._token
         return self._token
 
     async def _work(self, session: asyouwere.Session) -> None:
@@ -167,26 +169,30 @@ class Conversation:
             self._tab = await self._browser.tab(self.user, self._start)
         return self._tab
 
-    async def _shown(self, agent: dict[str, Any] | None) -> Tab | None:
+    async def _shown(self, agent: str | None) -> Tab | None:
         """The tab, at the agent's page; None: there is no agent, or not any more."""
         tab = await self._opened()
-        if agent is None or not (tab.shown == agent["path"] or await tab.show(agent["path"])):
-            return None
-        return tab
+        return tab if agent is not None and (tab.shown == agent or await tab.show(agent)) else None
+
+    def _agent(self, session: asyouwere.Session) -> str | None:
+        """The path of the agent's page. It is the person's to change, so it is no more than that: see Tab.show."""
+        upstream = session.info["upstream"] or {}
+        return str(upstream.get("path")) if upstream.get("provider") == self._settings.provider else None
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
     async def _send(self, session: asyouwere.Session, message: dict[str, Any]) -> None:
         """Hand a message to the agent; to a new one if there is none, or if it is gone. Raises Trouble."""
-        self._tell(stage="sending", trouble=None)
+        self._tell(stage="sending")
         if not await self._say(session, message):
             await self._begin(session, message)
         await _note(session, message, {"status": "sent"})
 
     async def _say(self, session: asyouwere.Session, message: dict[str, Any]) -> bool:
         """In the agent's transcript. False: there is no agent, or not any more."""
-        tab = await self._shown(agent := session.info["upstream"])
-        if tab is None:
+        agent = self._agent(session)
+        tab = await self._shown(agent)
+        if agent is None or tab is None:
             return False
         await tab.ready()
         said, begun = await tab.said(), _delivery(session, message)
@@ -197,7 +203,7 @@ class Conversation:
         await tab.submit()
         if await tab.until_said(said + 1):
             return True
-        if not await tab.show(agent["path"]):
+        if not await tab.show(agent):
             return False
         if await tab.until_said(said + 1):
             return True
@@ -205,7 +211,7 @@ class Conversation:
 
     async def _begin(self, session: asyouwere.Session, message: dict[str, Any]) -> None:
         """As the first prompt, which makes the agent. Where that is is kept before anything else is done."""
-        tab, before = await self._opened(), session.info["upstream"]
+        tab, before = await self._opened(), self._agent(session)
         async with self._browser.beginning(self.user):  # so that a new one that is listed is this one
             agents, begun = await tab.agents(), _delivery(session, message)
             await self._browser.keep_login(self.user)  # with another cookie the new agent would be somebody else's
@@ -215,8 +221,8 @@ class Conversation:
                 await tab.submit()
                 if not await tab.until_agent():
                     raise Trouble("not_confirmed", "The agent's site has not begun a session with your message.")
-            agent = {"provider": self._settings.provider, "path": tab.shown, "url": tab.url, "external_id": tab.agent}
-            await session.change(upstream=agent)
+            made = {"provider": self._settings.provider, "path": tab.shown, "url": tab.url, "external_id": tab.agent}
+            await session.change(upstream=made)
         session.set("/read", {"agent": tab.agent, "entries": 0})
         if before is not None:
             text = "The agent had lost this conversation. A new one goes on, which knows what is said from here."
@@ -236,31 +242,33 @@ class Conversation:
 
     async def _read(self, session: asyouwere.Session) -> None:
         """Append what the agent has said since."""
-        agent, entries, done = session.info["upstream"], [], []
-        if agent is not None and agent["path"] != self._missing:
+        agent, entries, done = self._agent(session), [], []
+        if agent is not None:
+            if agent == self._missing:
+                return
             tab = await self._shown(agent)
             if tab is None:
-                self._missing = agent["path"]
+                self._missing = agent
                 raise Trouble("agent_lost", "The agent is gone from its site. Your next message begins a new one.")
             entries = await tab.entries()
             done = list(takewhile(lambda entry: not entry.busy, entries))
             read = session.get("/read", {})
-            first = read["entries"] if read.get("agent") == agent["external_id"] else 0
+            first = read["entries"] if read.get("agent") == tab.agent else 0
             if len(done) > first:
                 answers = [
-                    {"id": f"{agent['external_id']}:{place}", "role": "assistant", "content": entry.text}
+                    {"id": f"{tab.agent}:{place}", "role": "assistant", "content": entry.text}
                     for place, entry in enumerate(done)
                     if place >= first and entry.author == "agent"
                 ]
 
                 def take(state: dict[str, Any]) -> None:
                     # Together, so they are saved together: an answer that is here was read, and is not read again.
-                    state["messages"].extend(answers)
-                    state["read"] = {"agent": agent["external_id"], "entries": len(done)}
+                    state.setdefault("messages", []).extend(answers)
+                    state["read"] = {"agent": tab.agent, "entries": len(done)}
 
                 session.update(take)
                 await session.save_now()
-        self._tell(number=session.number, upstream=agent)
+        self._tell(number=session.number, upstream=session.info["upstream"])
         if not self._held:
             self._tell(stage="answering" if len(done) < len(entries) else "ready", trouble=None)
 
@@ -292,6 +300,8 @@ async def _note(session: asyouwere.Session, message: dict[str, Any], delivery: d
 def _next(session: asyouwere.Session) -> dict[str, Any] | None:
     """The first message that the agent has not got."""
     for message in session.state.get("messages", []):
-        if message.get("role") == "user" and _delivery(session, message).get("status") != "sent":
-            return dict(message)
+        match message:  # others may write here, too
+            case {"role": "user", "id": str(), "content": str()}:
+                if _delivery(session, message).get("status") != "sent":
+                    return dict(message)
     return None

@@ -4,7 +4,7 @@ A page says {"action": …}:
     hello (token, session; again with a new token when one is wanted), send_message (there is one in the session; or:
     try again), log_in (name, password), watch, unwatch
 and is told {"event": …}:
-    agent (stage, upstream, trouble, number, token_wanted: see Conversation.news), refused (code)
+    agent (stage, upstream, trouble, number, tokens_wanted: see Conversation.news), refused (code)
 Pictures of the agent's page are binary messages, JPEG.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -45,16 +45,12 @@ def create(stack: Stack) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        try:
-            if settings.site is not None:
-                proxy.start = settings.site
+        with nullcontext(settings.site) if settings.site else serving_standin(standin) as proxy.start:
+            try:
                 yield
-            else:
-                with serving_standin(standin) as proxy.start:
-                    yield
-        finally:
-            await proxy.close()
-            only_one.release()
+            finally:
+                await proxy.close()
+                only_one.release()
 
     async def home(request: Request) -> Response:
         return RedirectResponse(f"/home?{request.url.query}")

@@ -9,11 +9,12 @@ export interface Agent {
   /** Why a message waits. */
   trouble: { code: string; text: string } | null;
   number: number;
-  token_wanted: boolean;
+  /** Grows when the proxy needs a new token. */
+  tokens_wanted: number;
 }
 
 type Told = NonNullable<Parameters<NonNullable<Transport["listen"]>>[1]>;
-const CONNECTING: Agent = { stage: "connecting", upstream: null, trouble: null, number: 0, token_wanted: false };
+const CONNECTING: Agent = { stage: "connecting", upstream: null, trouble: null, number: 0, tokens_wanted: 0 };
 /** It is of no use to ask again. */
 const FINAL = ["session_not_found", "session_expired", "forbidden"];
 
@@ -49,7 +50,7 @@ class Live {
       const { event, ...said } = JSON.parse(data) as { event: string; code: string } & Agent;
       if (event === "refused") return void (isFinal = FINAL.includes(said.code));
       this.#failures = 0;
-      if (said.token_wanted && !this.agent.token_wanted) void hello(true);
+      if (said.tokens_wanted > this.agent.tokens_wanted) void hello(true);
       if (said.number > this.agent.number) this.#told.forEach((told) => told({ kind: "snapshot", number: said.number }));
       this.#show({ agent: said });
     };

@@ -363,6 +363,24 @@ def test_proxy__drives_for_the_owner_alone(example: Example, context: BrowserCon
     assert hello(example, example.api(ben).token, session)["code"] == "forbidden"
 
 
+def test_proxy__an_agents_address_leads_nowhere_but_to_the_site(
+    example: Example, context: BrowserContext, site: StandIn
+) -> None:
+    ada = example.person()
+    page = begin(example, context, "a tea house", ada)
+    answered(page, "a tea house")
+    forged = {"provider": "stand-in", "path": f"{example.url}agent/x"}  # in our own network, say
+    session = row(example, ada)["id"]
+    example.stop()
+    example.api(ada).http.patch(f"/functions/v1/sessions/{session}", json={"upstream": forged}).raise_for_status()
+    example.start()
+    site = example.app.state.standin
+    send(page, "with cups")
+    answered(page, "with cups")
+    (agent,) = [id for id, one in site.agents.items() if one["said"][0]["text"] == "with cups"]
+    assert row(example, ada)["upstream"]["path"] == f"/agent/{agent}"
+
+
 def test_studio__without_the_server__and_with_a_token_that_ends(
     example: Example, context: BrowserContext, site: StandIn
 ) -> None:
@@ -374,10 +392,10 @@ def test_studio__without_the_server__and_with_a_token_that_ends(
     answered(page, "a tea house")
     assert len(site.agents) == 1
 
-    deploy(example, token_seconds=4)
+    deploy(example, token_seconds=-15)  # with the 30 that clocks may differ: good for fifteen
     page = begin(example, context, "a boat")
     for text in ("with sails", "with oars", "with a flag"):
-        page.wait_for_timeout(2_000)
+        page.wait_for_timeout(8_000)
         send(page, text)
         answered(page, text)
     del example.stack.options["token_seconds"]
