@@ -50,6 +50,39 @@ describe.each(ways)("over %s", (way) => {
     await Promise.all([a.close(), b.close()]);
   });
 
+  test("begun while the server is away, and opened again by its id", async () => {
+    const token = person();
+    const store = storeOf();
+    const first = store.page();
+    const away = async (): Promise<never> => {
+      throw new TypeError("away");
+    };
+    const session = opened<Chat>(way, { token, environment: world({ fetch: away, journal: () => first }), fields: { name: "Tea" } });
+    await session.ready;
+    session.append("/messages", ["hello"]);
+    const { id } = session;
+    await until(() => [...store.records.values()].some(({ pending }) => pending));
+    first.kill();
+
+    const again = opened<Chat>(way, { token, session: id, environment: world({ journal: () => store.page() }) });
+    await again.ready;
+    expect(again.state.messages).toEqual(["hello"]);
+    await again.saveNow();
+    expect(await stateOf(token, id)).toEqual({ messages: ["hello"] });
+    await again.close();
+  });
+
+  test.each(["somebody else's", "none"])("an id that is %s gets no session by an edit", async (whose) => {
+    const { id } = whose === "none" ? { id: "no-such-id" } : await ask(person(), "POST", "/sessions", {});
+    const token = person();
+    const session = opened<Chat>(way, { token, session: id });
+    session.append("/messages", ["hello"]);
+    await expect(session.saveNow()).rejects.toMatchObject({ status: expect.any(Number) });
+    expect(session.id).toBe(id);
+    expect((await ask(token, "GET", "/sessions")).sessions).toEqual([]);
+    await session.close();
+  });
+
   test("what both changed: the app is told, mine stands or what it decides, theirs is in the history", async () => {
     const token = person();
     const { id } = await ask(token, "POST", "/sessions", { state: { topic: "old" } });

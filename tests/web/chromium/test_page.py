@@ -208,6 +208,29 @@ def test_page__killed_while_offline_has_what_was_said(
     assert len(messages(second)) == 3
 
 
+def test_page__killed_before_the_server_has_heard_of_the_session(
+    chromium: Chromium, visit: Callable[..., Page], page_url: str
+) -> None:
+    first = visit(chromium.context)
+    first.route("**/functions/v1/**", lambda route: route.abort())
+    say(first, "the first word of all")
+    first.wait_for_url("**/generate?session=*")
+    first.locator(".message", has_text="the first word of all").wait_for()
+    address = first.url.removeprefix(page_url)
+    first.wait_for_timeout(1_000)  # what is on the screen is written down within moments
+
+    chromium.kill()
+    second = visit(chromium.start().context, address)
+
+    second.locator(".message", has_text="the first word of all").wait_for()
+    second.get_by_text(re.compile("Saved|Up to date")).wait_for()
+    second.get_by_role("button", name="Answer this").click()
+    second.locator(".message[data-role=assistant]:not([aria-busy])").wait_for()
+    second.reload()
+    second.locator(".message[data-role=assistant]").wait_for()
+    assert len(messages(second)) == 2
+
+
 def test_page__an_unsent_text_is_there_after_a_reload(page: Page) -> None:
     new_session(page, "hello")
     page.get_by_label("Message").fill("half a thought")

@@ -202,7 +202,8 @@ export function createSession<S>(
     giveUp(copy);
     await write();
     isMet = false;
-    if (make && !isRestored) {
+    if (!make && !copy.number && copy._local !== copy.base) make = {}; // begun while the server was away, maybe
+    else if (found!._make && !isRestored) {
       settle(copy, {}, 0); // an id that was remembered too long
       await moveTo(uuid());
     } else {
