@@ -45,8 +45,13 @@ export async function passphraseKey(
 export const newKey = async (name = "k1"): Promise<Key> =>
   named(name, (await crypto.subtle.generateKey(AES, false, ["encrypt", "decrypt"])) as CryptoKey);
 
+/** ms. A page that was left, and frozen, while it made the database lets no other one in. */
+const TIMEOUT = 5_000;
+
 function store<T>(mode: IDBTransactionMode, ask: (keys: IDBObjectStore) => IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
+  let timer: ReturnType<typeof setTimeout>;
+  return new Promise<T>((resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("IndexedDB does not answer")), TIMEOUT);
     const opening = indexedDB.open("asyouwere keys");
     opening.onupgradeneeded = () => opening.result.createObjectStore("keys");
     opening.onerror = () => reject(opening.error);
@@ -59,7 +64,7 @@ function store<T>(mode: IDBTransactionMode, ask: (keys: IDBObjectStore) => IDBRe
       transaction.addEventListener("complete", () => database.close());
       transaction.addEventListener("abort", () => database.close());
     };
-  });
+  }).finally(() => clearTimeout(timer));
 }
 
 /** Keeps a key in this browser, by a place of your own naming (such as the user's id). */
