@@ -31,8 +31,8 @@ function browserEnvironment(): Environment {
   return world;
 }
 
-/** What may be touched, or undefined: storage that a page is refused throws. */
-function allowed<T>(get: () => T): T | undefined {
+/** What may be touched, or undefined: storage that a page is refused throws, and so does a full one. */
+export function allowed<T>(get: () => T): T | undefined {
   try {
     return get();
   } catch {

@@ -1,7 +1,7 @@
 /** Opening: which server, which person, which session. */
 
 import type { Behaviour, Found, Surroundings } from "./behaviour.js";
-import { defaultEnvironment } from "./environment.js";
+import { allowed, defaultEnvironment } from "./environment.js";
 import { httpsTransport } from "./https.js";
 import type { Token } from "./requests.js";
 import { createSession } from "./session.js";
@@ -45,12 +45,12 @@ export interface Connection extends Surroundings {
   person(): Promise<string>;
 }
 
-/** The subject of a token; "" of none. */
-function subjectOf(token: string | null | undefined): string {
+/** What a token says; nothing if it can't be read. */
+export function claimsOf(token: string | null | undefined): { sub?: string; exp?: number } {
   try {
-    return String((JSON.parse(atob(token!.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"))) as { sub: string }).sub);
+    return JSON.parse(atob(token!.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"))) as { sub: string };
   } catch {
-    return "";
+    return {};
   }
 }
 
@@ -62,7 +62,7 @@ export function connect({ url, token, timeout = 30_000, transport, listen, perso
   return {
     environment: world,
     transport: listen ? { ...made, listen } : made,
-    person: async () => person ?? subjectOf(typeof token === "function" ? await token(false) : token),
+    person: async () => person ?? claimsOf(typeof token === "function" ? await token(false) : token).sub ?? "",
   };
 }
 
@@ -78,7 +78,7 @@ async function find({ environment, person }: Connection, { session, key, tab }: 
   const id = (kept as string) || uuid();
   const moved = (to: string): void => {
     if (key !== undefined) void journal.put("key " + key, to);
-    else if (tab !== undefined) tabs.setItem(name, to);
+    else if (tab !== undefined) allowed(() => tabs.setItem(name, to));
   };
   if (!kept) moved(id);
   return { id, journal, channel, _moved: moved, _make: key === undefined ? {} : { key } };

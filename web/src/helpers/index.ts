@@ -2,6 +2,10 @@
 
 import { connect, type ConnectOptions } from "../core/open.js";
 
+export { statisticsOf, type Statistics, type StatisticsOptions } from "./statistics.js";
+export { onlyTab } from "./tabs.js";
+export { freshToken, type FreshToken, type FreshTokenOptions } from "./tokens.js";
+
 /** The session id in a URL, by default of this page: `?session=…`. Undefined: none, or there is no page. */
 export function sessionFromUrl(name = "session", href = globalThis.location?.href): string | undefined {
   return (href && new URL(href).searchParams.get(name)) || undefined;
