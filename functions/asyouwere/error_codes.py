@@ -61,7 +61,7 @@ CODES: Final[dict[str, Code]] = {
     "turn_not_found": Code(
         404,
         "No such turn",
-        "The session has no turn of that id, or none at all.",
+        "The session has no turn of that id.",
     ),
     "user_not_found": Code(
         404,

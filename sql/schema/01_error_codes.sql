@@ -22,7 +22,7 @@ as $$
         ('invitation_not_found', 404,
             'No open invitation to this session for you. It may have been taken back, or the session made private.'),
         ('turn_not_found', 404,
-            'The session has no turn of that id, or none at all.'),
+            'The session has no turn of that id.'),
         ('user_not_found', 404,
             'No user has this id. Ask the person for theirs: sub in their token, once signed up.'),
         ('offer_not_found', 404,

@@ -168,6 +168,11 @@ begin
         order by t.session_id, t.internal_id desc limit 1;
     end if;
     if v_turn.id is null then
+        if p_turn_id is null and exists (select from public.free_agent_sessions s where s.id = p_session_id
+            and asyouwere.role_of(s.id, s.user_id, s.visibility) is not null)
+        then
+            return null;
+        end if;
         perform asyouwere.refuse_turn(p_session_id, null, 'viewer');
     end if;
     if v_turn.status = 'running' and v_turn.lease_until <= clock_timestamp()
@@ -217,7 +222,7 @@ begin
 end;
 $$;
 comment on function asyouwere.look_at_turn is
-    'A turn and its chunks after a number; settles one whose lease ran out.';
+    'A turn and its chunks after a number; null: the session has none. Settles one whose lease ran out.';
 revoke execute on function asyouwere.look_at_turn from public;
 
 create function asyouwere.read_turn(p_session_id uuid, p_turn_id uuid,
@@ -257,13 +262,17 @@ create function public.get_turn(p_session_id uuid, p_turn_id uuid default null, 
 returns setof asyouwere.turn_state
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_state asyouwere.turn_state := asyouwere.read_turn(p_session_id, p_turn_id, p_after_seq);
 begin
-    return next asyouwere.read_turn(p_session_id, p_turn_id, p_after_seq);
+    if v_state.id is not null then
+        return next v_state;
+    end if;
 end;
 $$;
 comment on function public.get_turn is
-    'A turn (null: the running or the latest one) and its chunks after p_after_seq, from first_seq on up to'
-    ' about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. '
+    'A turn (null: the running or the latest one; no row if there is none) and its chunks after p_after_seq, '
+    'from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. '
     'Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
 revoke execute on function public.get_turn from public, anon, authenticated, service_role;
 grant execute on function public.get_turn to anon, authenticated, service_role;

@@ -44,6 +44,11 @@ async def test_turn__written_followed_and_saved(place: Place) -> None:
         assert again[-1].status == "done"
 
 
+async def test_follow__there_never_was_a_turn(place: Place) -> None:
+    async with place.open() as session:
+        assert [progress async for progress in session.follow()] == []
+
+
 async def test_turn__one_runs_and_the_other_is_told(place: Place) -> None:
     async with place.open() as one, place.open() as two:
         async with one.turn() as turn:

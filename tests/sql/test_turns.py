@@ -136,9 +136,11 @@ def test_get_turn__comes_in_pages(db: Db, session_id: UUID) -> None:
 
 
 def test_get_turn__none_there(db: Db, session_id: UUID) -> None:
-    for turn in (None, uuid4()):
-        with db.refuses("turn_not_found"):
-            look(db, session_id, turn)
+    assert db.call("get_turn", p_session_id=session_id) == []
+    with db.refuses("turn_not_found"):
+        look(db, session_id, uuid4())
+    with db.acting_as("eve"), db.refuses("session_not_found"):
+        db.call("get_turn", p_session_id=session_id)
 
 
 # -- once ----------------------------------------------------------------------------------------------------------

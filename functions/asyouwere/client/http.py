@@ -127,9 +127,13 @@ class HttpTransport:
     async def stop_turn(self, session: str, turn: str) -> None:
         await self._requests.send("POST", f"/sessions/{session}/turns/{turn}/stop")
 
-    async def look(self, session: str, turn: str | None, after: int) -> TurnLook:
-        path = f"/sessions/{session}/turns/{turn or 'latest'}"
+    async def look(self, session: str, turn: str, after: int) -> TurnLook:
+        path = f"/sessions/{session}/turns/{turn}"
         return turn_look(exact(await self._requests.send("GET", path, query={"after": after})))
+
+    async def latest(self, session: str, after: int) -> TurnLook | None:
+        answer = await self._requests.send("GET", f"/sessions/{session}/turns/latest", query={"after": after})
+        return None if answer == b"null" else turn_look(exact(answer))
 
     async def follow(self, session: str, turn: str, after: int) -> AsyncIterator[TurnLook]:
         """The event stream, connected again where it broke off or came to the end of its five minutes."""

@@ -134,8 +134,12 @@ class RpcTransport:
     async def stop_turn(self, session: str, turn: str) -> None:
         await self._row("stop_turn", session_id=session, turn_id=turn)
 
-    async def look(self, session: str, turn: str | None, after: int) -> TurnLook:
+    async def look(self, session: str, turn: str, after: int) -> TurnLook:
         return turn_look(await self._row("get_turn", session_id=session, turn_id=turn, after_seq=after))
+
+    async def latest(self, session: str, after: int) -> TurnLook | None:
+        rows = await self._caller.rows("get_turn", {"p_session_id": session, "p_after_seq": after})
+        return turn_look(rows[0]) if rows else None
 
     def follow(self, session: str, turn: str, after: int) -> AsyncIterator[TurnLook] | None:
         return None

@@ -201,8 +201,12 @@ class SealingTransport:
     async def stop_turn(self, session: str, turn: str) -> None:
         await self._inner.stop_turn(session, turn)
 
-    async def look(self, session: str, turn: str | None, after: int) -> TurnLook:
+    async def look(self, session: str, turn: str, after: int) -> TurnLook:
         return self._opened_look(session, await self._inner.look(session, turn, after))
+
+    async def latest(self, session: str, after: int) -> TurnLook | None:
+        look = await self._inner.latest(session, after)
+        return None if look is None else self._opened_look(session, look)
 
     def follow(self, session: str, turn: str, after: int) -> AsyncIterator[TurnLook] | None:
         looks = self._inner.follow(session, turn, after)

@@ -264,8 +264,8 @@ class Session:
         return passed_through(self.turn(message=message), chunks)
 
     def follow(self, turn: str | None = None, *, after: int = 0) -> AsyncIterator[Progress]:
-        """An answer that is made elsewhere, as it is made: by default the running or the latest one. Begins behind a
-        chunk's number, ends with the turn."""
+        """An answer that is made elsewhere, as it is made: by default the running or the latest one (nothing if there
+        never was one). Begins behind a chunk's number, ends with the turn."""
         from asyouwere.client.turns import followed
 
         self._open()

@@ -112,7 +112,10 @@ class Transport(Protocol):
 
     async def stop_turn(self, session: str, turn: str) -> None: ...
 
-    async def look(self, session: str, turn: str | None, after: int) -> TurnLook: ...
+    async def look(self, session: str, turn: str, after: int) -> TurnLook: ...
+
+    async def latest(self, session: str, after: int) -> TurnLook | None:
+        """The running turn, or the one that began last; None: there never was one."""
 
     def follow(self, session: str, turn: str, after: int) -> AsyncIterator[TurnLook] | None:
         """Looks as they come, where the server can push them; None where it can't."""

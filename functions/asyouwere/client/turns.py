@@ -253,10 +253,12 @@ async def _patiently(call: Any) -> Any:
 
 
 async def followed(sync: Sync, turn: str | None, after: int) -> AsyncIterator[Progress]:
-    """Looks at a turn until it is over: pushed where the server can, else four a second."""
+    """Looks at a turn, if there is one, until it is over: pushed where the server can, else four a second."""
     failures = 0
     if turn is None:
-        first = await sync.transport.look(sync.session, None, after)
+        first = await sync.transport.latest(sync.session, after)
+        if first is None:
+            return
         yield _progress(first)
         turn, after = first.id, first.next_seq - 1
         if first.status != "running" and not first.more:

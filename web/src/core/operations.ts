@@ -65,7 +65,7 @@ export interface Operations {
   finish: { args: OfTurn & With<FinishRequest, { changes?: Changes }>; answer: Saved };
   stop: { args: OfTurn; answer: Stopped };
   turn: { args: OfTurn & { after: number }; answer: With<Turn, { chunks: Json[] }> };
-  latest: { args: Of & { after: number }; answer: With<Turn, { chunks: Json[] }> };
+  latest: { args: Of & { after: number }; answer: With<Turn, { chunks: Json[] }> | null };
   offer: { args: object; answer: Offer };
   claim: { args: { code: string }; answer: Claimed };
 }

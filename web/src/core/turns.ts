@@ -116,7 +116,8 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
       if (turn) await transport.call("stop", { session_id: id(), turn_id: turn });
     },
     async *follow(which, { after: seq = 0, signal = new AbortController().signal } = {}) {
-      const turn = which ?? (await insist(() => transport.call("latest", { session_id: id(), after: seq }))).id;
+      const turn = which ?? (await insist(() => transport.call("latest", { session_id: id(), after: seq })))?.id;
+      if (!turn) return;
       const look = (): Promise<Look> => transport.call("turn", { session_id: id(), turn_id: turn, after: seq });
       current = turn;
       let text = "";

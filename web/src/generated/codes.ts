@@ -18,7 +18,7 @@ export type Code =
   | "snapshot_not_found"
   /** 404: No open invitation to this session for you. It may have been taken back, or the session made private. */
   | "invitation_not_found"
-  /** 404: The session has no turn of that id, or none at all. */
+  /** 404: The session has no turn of that id. */
   | "turn_not_found"
   /** 404: No user has this id. Ask the person for theirs: sub in their token, once signed up. */
   | "user_not_found"

@@ -1,5 +1,4 @@
 import { useCallback, useEffect, useRef, useState } from "./hooks.js";
-import type { Refused } from "../core/refused.js";
 import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
 import { needed, useSnapshot } from "./opening.js";
 
@@ -40,7 +39,7 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
           see({ ...progress, chunks });
         }
       } catch (error) {
-        see(null, (error as Refused).code === "turn_not_found" ? null : error);
+        see(null, error);
       }
     })();
     return () => gone.abort();

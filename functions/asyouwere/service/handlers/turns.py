@@ -186,20 +186,20 @@ async def get_turn(call: Call) -> ApiResponse:
     query = validated(TurnQuery, parse_ints(call.query, "after"))
     if "text/event-stream" in call.header.get("accept", ""):
         return await follow(call, _last_event(call.header.get("last-event-id"), query.after))
-    row = await _look(call, query.after)
+    (row,) = await _looks(call, query.after)
     return json_response(Turn(**row).json_text())
 
 
 async def get_latest_turn(call: Call) -> ApiResponse:
-    """What somebody who has just come asks: does one run, and which?"""
+    """What somebody who has just come asks: does one run, and which? `null` if the session never had one."""
     query = validated(TurnQuery, parse_ints(call.query, "after"))
-    return json_response(Turn(**await _look(call, query.after)).json_text())
+    rows = await _looks(call, query.after)
+    return json_response(Turn(**rows[0]).json_text() if rows else "null")
 
 
-async def _look(call: Call, after: int) -> Row:
+async def _looks(call: Call, after: int) -> list[Row]:
     turn = {"p_session_id": call.path["session_id"], "p_turn_id": call.path.get("turn_id"), "p_after_seq": after}
-    (row,) = await call.database.rows(call.caller, "get_turn", turn, repeatable=True)
-    return row
+    return await call.database.rows(call.caller, "get_turn", turn, repeatable=True)
 
 
 def _turn(call: Call) -> dict[str, Any]:

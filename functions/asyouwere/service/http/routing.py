@@ -53,10 +53,10 @@ class Route:
     """One method at one address.
 
     pattern: "" or "/{session_id}/..." below the function; body, query, response, other_responses: the models that
-    say what is expected and what comes back; body_optional: an empty one will do; media_types: the media types of
-    a response that is no model, each with its schema; status: of a success; status_if_there: of one that
-    found what was to be made; errors: the codes it can give besides those that every route can; audience: whose
-    tokens it accepts; limit: the setting that limits its body.
+    say what is expected and what comes back; or_null: or `null`, if there is none; body_optional: an empty one will
+    do; media_types: the media types of a response that is no model, each with its schema; status: of a success;
+    status_if_there: of one that found what was to be made; errors: the codes it can give besides those that every
+    route can; audience: whose tokens it accepts; limit: the setting that limits its body.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -68,6 +68,7 @@ class Route:
     query: type[RequestModel] | None = None
     response: type[ResponseModel] | None = None
     other_responses: Sequence[type[ResponseModel]] = ()
+    or_null: bool = False
     media_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     status: int = 200
     status_if_there: int | None = None

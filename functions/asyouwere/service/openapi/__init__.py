@@ -227,6 +227,8 @@ def _success(route: Route, schemas: Schemas, shown: list[Example], status: int) 
         if route.other_responses:
             others = [schemas.of(other, "serialization") for other in route.other_responses]
             schema = {"anyOf": [schema, *others]}
+        if route.or_null:
+            schema = {"anyOf": [schema, {"type": "null"}]}
         content["application/json"] = {"schema": schema}
     for media_type, other in route.media_types.items():
         content[media_type] = {"schema": dict(other)}
@@ -234,6 +236,8 @@ def _success(route: Route, schemas: Schemas, shown: list[Example], status: int) 
     if got and "application/json" in content:
         content["application/json"]["examples"] = got
     description = " ".join((route.response.__doc__ or "").split()) if route.response else "Done."
+    if route.or_null:
+        description += " Null: there is none."
     return {"description": description, "headers": _HEADERS, **({"content": content} if content else {})}
 
 

@@ -382,7 +382,8 @@ ROUTES: Final = (
         "Get the running turn and its chunks, or those of the turn that began last",
         query=turns.TurnQuery,
         response=turns.Turn,
-        errors=TURN,
+        or_null=True,
+        errors=SESSION,
     ),
     Route(
         "GET",
