@@ -8,7 +8,7 @@ QUICK = tests/unit tests/sql tests/functions tests/examples
 TRUST_RUNS = crash lines convergence faults cleanup turns clients killed tokens oracles fuzz bombs privacy neighbours
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo example check test bench figures sequences lint generate lock audit clean $(TRUST_RUNS)
+.PHONY: help run demo example check test apps bench figures sequences lint generate lock audit clean $(TRUST_RUNS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ check: lint ## linters, types and the quick tests, for everyday work: under thre
 
 test: lint ## linters, types and all tests
 	$(PYTEST)
+
+apps: ## the browser package, packed, in Next.js's and Vite's templates of today, used in Chromium; minutes, 470 MB
+	@scripts/setup test
+	ASYOUWERE_TEST_APPS=1 .venv/bin/python -m pytest -q tests/web/apps
 
 bench: ## the numbers in docs/benchmarks.md, measured here; make bench BENCH=--quick takes some minutes
 	@scripts/setup test
