@@ -126,13 +126,37 @@ $$;
 comment on function asyouwere.unmasked_rows is 'Change rows that were opened from masked_json().';
 revoke execute on function asyouwere.unmasked_rows from public;
 
+create function asyouwere.json_inside(p_text json) returns json
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_inside json;
+begin
+    v_inside := p_text #>> '{}';
+    return v_inside;
+exception
+    when invalid_text_representation or untranslatable_character then
+        perform asyouwere.fail('invalid_json', 'The text is not JSON.');
+        return null;
+    when statement_too_complex then
+        perform asyouwere.fail('nesting_too_deep');
+        return null;
+end;
+$$;
+comment on function asyouwere.json_inside is
+    'The JSON that a JSON string says: what PostgREST reads no JSON with, \u0000 or half a character, comes to us '
+    'in a text. Raises invalid_json, nesting_too_deep.';
+revoke execute on function asyouwere.json_inside from public;
+
 create function asyouwere.open_state(p_state json) returns asyouwere.change_rows
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows asyouwere.change_rows;
 begin
-    if json_typeof(p_state) is distinct from 'object' then
+    if json_typeof(p_state) = 'string' then
+        return asyouwere.open_state(asyouwere.json_inside(p_state));
+    elsif json_typeof(p_state) is distinct from 'object' then
         perform asyouwere.fail('invalid_state');
     end if;
     select array_agg(case when o.path = '/' then 'set' else 'in' end),
@@ -266,6 +290,9 @@ declare
     v_rows asyouwere.change_rows;
     v_pointer text; -- that stands twice
 begin
+    if json_typeof(p_changes) = 'string' then
+        return asyouwere.open_changes(asyouwere.json_inside(p_changes));
+    end if;
     v_changes := asyouwere.changes_members(p_changes);
     if strpos(p_changes::text, '""') > 0 then -- the pointer of the state
         perform asyouwere.refuse_root(v_changes);

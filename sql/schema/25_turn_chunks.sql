@@ -23,26 +23,6 @@ comment on function asyouwere.charge_flush is
     'A token for every 16 flushes of a turn and for every MB. Raises rate_limited, too_large.';
 revoke execute on function asyouwere.charge_flush from public;
 
-create function asyouwere.json_inside(p_text json) returns json
-language plpgsql immutable set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_inside json;
-begin
-    v_inside := p_text #>> '{}';
-    return v_inside;
-exception
-    when invalid_text_representation or untranslatable_character then
-        perform asyouwere.fail('invalid_json', 'The text is not JSON.');
-        return null;
-    when statement_too_complex then
-        perform asyouwere.fail('nesting_too_deep');
-        return null;
-end;
-$$;
-comment on function asyouwere.json_inside is 'The JSON that a JSON string says. Raises invalid_json, nesting_too_deep.';
-revoke execute on function asyouwere.json_inside from public;
-
 create function asyouwere.append_chunks(
     p_session_id uuid, p_turn_id uuid, p_from_seq int, p_chunks json, out next_seq int, out stop boolean
 )

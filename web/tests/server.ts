@@ -46,17 +46,19 @@ export const world = (changes: Partial<Environment> = {}): Environment => ({ ...
 export const opened = <S = State>(way: Way, options: OpenOptions<S>): Session<S> =>
   open<S>(over(way, { poll: 0, debounce: 3_600_000, maxWait: 3_600_000, environment: world(), ...options }));
 
-/** Asks the functions, besides any client; again while they are busy. */
-export async function ask(token: string, method: string, path: string, body?: unknown): Promise<any> {
+/** Asks the functions, besides any client; again while they are busy, or the machine is too busy for a connection. */
+export async function ask(token: string, method: string, path: string, body?: unknown, tries = 5): Promise<any> {
   const response = await fetch(FUNCTIONS + path, {
     method,
-    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json", Connection: "close" },
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
     ...(body !== undefined && { body: JSON.stringify(body) }),
+  }).catch((error: unknown) => {
+    if (!tries) throw error;
   });
-  if (response.status !== 429) return response.status === 204 ? null : response.json();
-  await response.arrayBuffer();
+  if (response && response.status !== 429) return response.status === 204 ? null : response.json();
+  await response?.arrayBuffer();
   await new Promise((resolve) => setTimeout(resolve, 50));
-  return ask(token, method, path, body);
+  return ask(token, method, path, body, response ? tries : tries - 1);
 }
 
 /** The state that the server has. */

@@ -45,6 +45,18 @@ const ARGUMENTS: Partial<Record<Operation, (args: Arguments) => Arguments>> = {
   }),
 };
 
+/**
+ * Arguments that may hold what people write. PostgREST reads no JSON with NUL or half a character in it, which a stream
+ * may be cut in; then they go as a text with the JSON in it.
+ */
+const WRITTEN: Partial<Record<Operation, string>> = { save: "changes", create: "state", chunks: "chunks", finish: "changes" };
+const UNREADABLE = /\\u(0000|d[89a-f])/;
+
+const readable = (value: unknown): unknown => {
+  const text = JSON.stringify(value);
+  return UNREADABLE.test(text) ? text : value;
+};
+
 /** The functions' answer, made of rows; by default the one row there is. */
 const ANSWERS: Partial<Record<Operation, (rows: Rows, args: Arguments) => unknown>> = {
   parts: (parts) => ({ number: parts[0]?.["number"], parts }),
@@ -60,16 +72,24 @@ const ANSWERS: Partial<Record<Operation, (rows: Rows, args: Arguments) => unknow
 const next = (rows: Rows, { limit = 50 }: Arguments, cursor: (last: Rows[0]) => string): string | null =>
   rows.length === limit ? cursor(rows.at(-1)!) : null;
 
+/** What PostgREST and Postgres say of JSON that they can't read: such text has no place in the other arguments. */
+const NOT_REPRESENTABLE = /^(PGRST102|22P0[25])$/;
+
 /** Our code is the hint of an error that SQL raised. */
 const problem: NonNullable<Place["_problem"]> = ({ code = "", hint, message = "", details }) =>
-  code.startsWith("PT") && hint ? { ...(JSON.parse(details || "{}") as object), code: hint, detail: message } : { detail: message };
+  code.startsWith("PT") && hint
+    ? { ...(JSON.parse(details || "{}") as object), code: hint, detail: message }
+    : { detail: message, ...(NOT_REPRESENTABLE.test(code) && { code: "not_representable" }) };
 
 /** A transport to the PostgREST at a URL such as `https://PROJECT.supabase.co/rest/v1`. */
 export function postgrestTransport(place: Place): Transport {
   return {
     call(operation, args, options) {
       const given = ARGUMENTS[operation]?.(args as Arguments) ?? args;
-      const body = Object.fromEntries(Object.entries(given).map(([name, value]) => ["p_" + name, value]));
+      const written = WRITTEN[operation];
+      const body = Object.fromEntries(
+        Object.entries(given).map(([name, value]) => ["p_" + name, name === written ? readable(value) : value]),
+      );
       const read = async (response: Response): Promise<never> => {
         const answer = (await response.json()) as Rows | Rows[0];
         const rows = Array.isArray(answer) ? answer : [answer];
