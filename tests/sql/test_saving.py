@@ -204,7 +204,7 @@ def test_save__argument_wrong(db: Db, session_id) -> None:
     for arguments in refused:
         with db.refuses("invalid_argument"):
             db.save(session_id, **arguments)
-    for state in ("[]", "1", '"x"', "null"):
+    for state in ("[]", "1", '"[]"', "null"):
         with db.refuses("invalid_state"):
             db.save(session_id, state)
     assert db.save(session_id, {}, p_label="x" * 200, p_idempotency_key="x" * 255)["number"] == 1
