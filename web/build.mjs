@@ -12,12 +12,13 @@ import { minify } from "terser";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
+/** What a page may import; "node" is for processes. */
 export const ENTRIES = ["core", "react", "helpers", "supabase", "crypto"];
 
 /** The code of all entries, in a folder. */
 export async function bundle(folder) {
   const { outputFiles } = buildSync({
-    entryPoints: ENTRIES.map((entry) => here(`src/${entry}/index.ts`)),
+    entryPoints: [...ENTRIES, "node"].map((entry) => here(`src/${entry}/index.ts`)),
     outbase: here("src"),
     outdir: folder,
     chunkNames: "chunks/[hash]",
@@ -25,7 +26,7 @@ export async function bundle(folder) {
     splitting: true,
     format: "esm",
     target: "es2022",
-    external: ["react"],
+    external: ["react", "node:*"],
     mangleProps: /^_[a-z]/,
     sourcemap: "external",
     write: false,
