@@ -1,0 +1,12 @@
+import type { ConnectOptions } from "asyouwere";
+import { signIn, token, user } from "../../signIn";
+
+const { url } = await signIn();
+
+/** Where, and as whom. */
+export const options: ConnectOptions = { url, token, person: user };
+
+/** The workflow of an id; without one it is the person's own, one by its key. */
+export const wanted = new URLSearchParams(location.search).get("session");
+
+export const linkTo = (id: string): string => `?user=${encodeURIComponent(user)}&session=${encodeURIComponent(id)}`;
