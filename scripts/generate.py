@@ -4,7 +4,8 @@ Facts flow one way: spec/errors.json -> Python's codes, SQL's codes, the table i
 functions/asyouwere/service/settings.py -> docs/settings.md, infra/Pulumi.example.yaml;
 sql/schema -> sql/migrations/0001_create_baseline.sql -> sql/catalog.json;
 the functions' routes and models -> spec/openapi.json;
-spec/errors.json, spec/openapi.json -> web/src/generated.
+spec/errors.json, spec/openapi.json, spec/prices.json -> web/src/generated;
+spec/prices.json -> the Python client's prices.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import price_tables
 import settings_pages
 import typescript_types
 
@@ -40,6 +42,8 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     f"sql/migrations/{schema.BASELINE}": schema.baseline_text,
     "sql/catalog.json": schema.catalog_of_migrations,
     "spec/openapi.json": openapi_document,
+    "functions/asyouwere/client/price_table.py": price_tables.python_table,
+    "web/src/generated/prices.ts": price_tables.typescript_table,
     "web/src/generated/codes.ts": typescript_types.codes_module,
     "web/src/generated/schemas.ts": typescript_types.schemas_module,
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asyouwere.version import __version__
 
 if TYPE_CHECKING:
-    from asyouwere.client import Session, format_time_ago, open
+    from asyouwere.client import Session, cost_of, format_time_ago, open
     from asyouwere.client.blocking import BlockingSession
     from asyouwere.client.encryption import Encryption, Key
     from asyouwere.errors import AsYouWereError
@@ -25,6 +25,7 @@ __all__ = [
     "Key",
     "Session",
     "__version__",
+    "cost_of",
     "format_time_ago",
     "open",
 ]
@@ -36,6 +37,7 @@ _PLACES = {
     "Encryption": "asyouwere.client.encryption",
     "Key": "asyouwere.client.encryption",
     "Session": "asyouwere.client",
+    "cost_of": "asyouwere.client.prices",
     "format_time_ago": "asyouwere.client",
     "open": "asyouwere.client",
 }

@@ -10798,7 +10798,7 @@ comment on function asyouwere.write_session_budget is 'Sets a session''s budget,
 revoke execute on function asyouwere.write_session_budget from public;
 grant execute on function asyouwere.write_session_budget to authenticated, service_role;
 
-create function public.set_session_budget(p_session_id uuid, p_budget numeric)
+create function public.set_session_budget(p_session_id uuid, p_budget numeric default null)
 returns table (
     calls bigint, input_tokens bigint, cached_tokens bigint, output_tokens bigint, cost numeric,
         budget numeric,

@@ -10,7 +10,8 @@ How it is made, from the inside out:
 - ``journal``: the same on disk;
 - ``transport`` and ``http``, ``postgrest``, ``postgres``: the three ways to the database;
 - ``sync``: when to send, what an answer means, what to do without one;
-- ``session``: what the app calls; ``turns``, ``events``, ``opening``, ``blocking`` belong to it.
+- ``session``: what the app calls; ``turns``, ``events``, ``opening``, ``blocking`` belong to it;
+- ``prices``, ``budgets``: what calls of models cost, and when a budget comes to its end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asyouwere.client.events import Event, Statistics, Status, format_time_ago
 from asyouwere.client.opening import Opening, Options
+from asyouwere.client.prices import cost_of
 from asyouwere.client.session import Session
 from asyouwere.client.sync import Rhythm
 from asyouwere.client.tokens import Token
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from asyouwere.client.encryption import Encryption
     from asyouwere.client.realtime import Realtime
 
-__all__ = ["Event", "Opening", "Session", "Statistics", "Status", "format_time_ago", "open"]
+__all__ = ["Event", "Opening", "Session", "Statistics", "Status", "cost_of", "format_time_ago", "open"]
 
 
 def open(

@@ -21,6 +21,8 @@ from asyouwere.client.tracked import TrackedDict
 from asyouwere.client.turns import Progress, Turn, text_of_event
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from asyouwere.client.events import Event, EventName, Statistics, Status
     from asyouwere.client.transport import Row
 
@@ -206,6 +208,32 @@ class BlockingSession:
     def fork(self, number: int | None = None, *, name: str | None = None, key: str | None = None) -> str:
         """A new session that begins with a number of this one."""
         return str(self._call(self._session.fork, number, name=name, key=key))
+
+    def origin(self) -> Row:
+        """Where it was forked from."""
+        row: Row = self._call(self._session.origin)
+        return row
+
+    def merge(self, **how: Any) -> int:
+        """Merge what this fork has changed into the session it was forked from."""
+        return int(self._call(self._session.merge, **how))
+
+    def record_usage(
+        self, model: str, input_tokens: int, output_tokens: int, cost: Decimal | float = 0, **more: Any
+    ) -> Row:
+        """Record what a call of a model used and cost."""
+        row: Row = self._call(self._session.record_usage, model, input_tokens, output_tokens, cost, **more)
+        return row
+
+    def usage(self, turn: str | None = None) -> Row:
+        """What it has used in all, or a turn of it."""
+        row: Row = self._call(self._session.usage, turn)
+        return row
+
+    def set_budget(self, budget: Decimal | float | None) -> Row:
+        """Say how much it is to cost in all."""
+        row: Row = self._call(self._session.set_budget, budget)
+        return row
 
     def reseal(self) -> int:
         """Seal all parts with the key of today."""

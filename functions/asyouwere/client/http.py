@@ -94,6 +94,23 @@ class HttpTransport:
         text = encode({name: value for name, value in given.items() if value is not None})
         return self._row(await self._requests.send("POST", f"/sessions/{session}/fork", text=text))
 
+    async def origin(self, session: str) -> Row:
+        return self._row(await self._requests.send("GET", f"/sessions/{session}/origin"))
+
+    async def merge(self, session: str, merging: Row) -> Saved:
+        return saved(await self._requests.send("POST", f"/sessions/{session}/merge", text=encode(merging)))
+
+    async def record_usage(self, session: str, usage: Row) -> Row:
+        return self._row(await self._requests.send("POST", f"/sessions/{session}/usage", text=encode(usage)))
+
+    async def usage(self, session: str, turn: str | None) -> Row:
+        query = {} if turn is None else {"turn_id": turn}
+        return self._row(await self._requests.send("GET", f"/sessions/{session}/usage", query=query))
+
+    async def set_budget(self, session: str, budget: float | None) -> Row:
+        text = encode({"budget": budget})
+        return self._row(await self._requests.send("PUT", f"/sessions/{session}/budget", text=text))
+
     async def export(self, session: str, format: str) -> bytes:
         return await self._requests.send("GET", f"/sessions/{session}/export", query={"format": format})
 

@@ -34,7 +34,7 @@ _ACT_AS: Final = (
     b"set_config('statement_timeout', $2, true)"
 )
 _JSON_TYPES: Final = frozenset({114, 3802})  # json, jsonb
-_BARE_TYPES: Final = frozenset({20, 21, 23})  # whole numbers
+_BARE_TYPES: Final = frozenset({20, 21, 23, 1700})  # whole numbers, and numeric, of which nothing here is NaN
 _MOMENT: Final = 1184  # timestamptz
 
 

@@ -13,7 +13,7 @@ __all__ = ["PostgrestTransport"]
 
 _NESTING: Final = 1_000
 #: Arguments of the type json: their text goes in as it is. (Arrays of texts carry bodies.)
-_JSON: Final = frozenset({"p_message", "p_chunks", "p_changes", "p_metadata"})
+_JSON: Final = frozenset({"p_message", "p_chunks", "p_changes", "p_choices", "p_metadata"})
 
 
 class PostgrestTransport(RpcTransport):

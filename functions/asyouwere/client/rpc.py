@@ -94,6 +94,25 @@ class RpcTransport:
     async def fork(self, session: str, number: int | None, name: str | None, key: str | None) -> Row:
         return _values(await self._row("fork_session", session_id=session, number=number, name=name, key=key))
 
+    async def origin(self, session: str) -> Row:
+        rows = await self._caller.rows("get_fork_origin", {"p_session_id": session})
+        return _values(rows[0]) if rows else {"origin_id": None}
+
+    async def merge(self, session: str, merging: Row) -> Saved:
+        given = {**merging, "choices": encode(merging["choices"])}
+        return _saved(await self._row("merge_fork", session_id=session, **given))
+
+    async def record_usage(self, session: str, usage: Row) -> Row:
+        given = {**usage, "cost": str(usage["cost"])}
+        return _values(await self._row("record_usage", session_id=session, **given))
+
+    async def usage(self, session: str, turn: str | None) -> Row:
+        return _values(await self._row("get_session_usage", session_id=session, turn_id=turn))
+
+    async def set_budget(self, session: str, budget: float | None) -> Row:
+        given = None if budget is None else str(budget)
+        return _values(await self._row("set_session_budget", session_id=session, budget=given))
+
     async def export(self, session: str, format: str) -> bytes:
         if format != "json":
             raise AsYouWereError("internal", "Without the functions an export is JSON; ask them for another format.")

@@ -178,6 +178,21 @@ class SealingTransport:
     async def fork(self, session: str, number: int | None, name: str | None, key: str | None) -> Row:
         return await self._inner.fork(session, number, name, key)
 
+    async def origin(self, session: str) -> Row:
+        return await self._inner.origin(session)
+
+    async def merge(self, session: str, merging: Row) -> Saved:
+        return await self._inner.merge(session, merging)
+
+    async def record_usage(self, session: str, usage: Row) -> Row:
+        return await self._inner.record_usage(session, usage)
+
+    async def usage(self, session: str, turn: str | None) -> Row:
+        return await self._inner.usage(session, turn)
+
+    async def set_budget(self, session: str, budget: float | None) -> Row:
+        return await self._inner.set_budget(session, budget)
+
     async def export(self, session: str, format: str) -> bytes:
         return await self._inner.export(session, format)
 

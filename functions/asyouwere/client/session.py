@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyouwere.client.background import Background
+from asyouwere.client.budgets import Budgets
 from asyouwere.client.context import last_messages
 from asyouwere.client.deltas import changed_parts
 from asyouwere.client.document import Document
@@ -22,6 +23,8 @@ from asyouwere.errors import AsYouWereError
 from asyouwere.state.tree import render
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from asyouwere.client.tokens import Tokens
     from asyouwere.client.turns import Progress, Turn
 
@@ -40,6 +43,7 @@ class Session:
         self._row = row
         self._group = group
         self._tokens = tokens
+        self._budgets = Budgets(sync.events)
         self._opened = time.monotonic()
         self._is_closed = False
 
@@ -230,6 +234,64 @@ class Session:
             await self._sync.save()
         row = await self._transport.fork(self.id, number, name, key)
         return str(row["id"])
+
+    async def origin(self) -> Row:
+        """Where it was forked from: ``origin_id`` (None: nowhere) and ``origin_number``; ``base_number``, the own
+        number that was merged back last, ``merged_number``, which it made there, and ``merged_at``."""
+        self._open()
+        return await self._transport.origin(self.id)
+
+    async def merge(
+        self,
+        *,
+        choices: Mapping[str, Literal["fork", "origin"]] | None = None,
+        prefer: Literal["fork", "origin"] | None = None,
+        label: str | None = None,
+    ) -> int:
+        """Save, then merge what this fork has changed into the session it was forked from. Returns the number there.
+        Raises conflict, naming the addresses, where both changed the same and neither choices (by address, for all
+        that is in it too) nor prefer say whose stands; nothing is written then."""
+        self._writable()
+        await self._sync.save()
+        merging = {"choices": dict(choices or {}), "prefer": prefer, "label": label}
+        merging["idempotency_key"] = str(uuid.uuid4())
+        return (await self._transport.merge(self.id, merging)).number
+
+    # -- what it costs ---------------------------------------------------------------------------------------------
+
+    async def record_usage(
+        self,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        cost: Decimal | float = 0,
+        *,
+        cached_tokens: int = 0,
+        turn: Turn | str | None = None,
+        key: str | None = None,
+    ) -> Row:
+        """Record what a call of a model used and cost, in the app's currency; ``asyouwere.cost_of`` computes it. Once
+        per key, so keep one to try again after a failure. Returns recorded, cost, budget, used (0.8 is 80 %) of the
+        session, and user_cost, user_budget, user_used to its owner. Tells the event ``budget`` at 80 % and at the
+        end of one."""
+        self._open()
+        usage: Row = {"model": model, "input_tokens": input_tokens, "output_tokens": output_tokens}
+        usage |= {"cached_tokens": cached_tokens, "cost": float(cost), "idempotency_key": key or str(uuid.uuid4())}
+        usage["turn_id"] = turn if turn is None or isinstance(turn, str) else turn.id
+        return self._budgets.heard(await self._transport.record_usage(self.id, usage))
+
+    async def usage(self, turn: str | None = None) -> Row:
+        """What it has used in all, or a turn of it: calls, input_tokens, cached_tokens, output_tokens, cost, budget,
+        used."""
+        self._open()
+        row = await self._transport.usage(self.id, turn)
+        return row if turn is not None else self._budgets.heard(row)
+
+    async def set_budget(self, budget: Decimal | float | None) -> Row:
+        """Say how much it is to cost in all (None: no budget), as its owner. Returns what ``usage`` does."""
+        self._open()
+        amount = None if budget is None else float(budget)
+        return self._budgets.heard(await self._transport.set_budget(self.id, amount))
 
     async def reseal(self) -> int:
         """Seal all parts with the key of today, after keys were changed. Returns how many. History keeps the values

@@ -447,3 +447,25 @@ def test_page__by_keyboard_alone(page: Page) -> None:
     page.keyboard.type("b")
 
     assert page.get_by_label("Message").input_value() == "a\nb"
+
+
+# -- what it cost -------------------------------------------------------------------------------------------------
+
+
+def test_cost__is_shown_with_a_bar_to_its_budget_and_a_warning(page: Page) -> None:
+    say(page, "What can you do?")
+    cost = page.get_by_role("button", name=re.compile(r"Cost: \$"))
+    page.wait_for_function("() => /[1-9]/.test(document.querySelector('.cost')?.textContent ?? '')")
+    page.get_by_role("button", name="Stop").wait_for(state="hidden")
+    spent = float(cost.inner_text().split("$")[1])
+    assert cost.get_attribute("data-level") == "fine"
+    cost.click()
+    page.get_by_label("Budget in dollars").fill(f"{spent / 0.85:.2f}")
+    page.get_by_role("button", name="Set budget").click()
+    page.locator(".cost[data-level=warning] meter").wait_for()
+    page.get_by_text(re.compile(r"8\d % of this session's budget of \$")).wait_for()
+    page.reload()  # the bar is the server's, not this page's
+    page.locator(".cost[data-level=warning] meter").wait_for()
+    say(page, "Primes in Python")
+    page.locator(".cost[data-level=over]").wait_for()
+    page.get_by_text(re.compile("All of this session's budget")).wait_for()

@@ -4,6 +4,7 @@ import { formatTimeAgo, useSnapshot, useTurn, type AgentMessage } from "asyouwer
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { api } from "./api";
 import { Composer } from "./Composer";
+import { Cost } from "./Cost";
 import { Message, Writing } from "./Messages";
 import type { Person } from "./people";
 import { Share } from "./Share";
@@ -138,6 +139,7 @@ export function Chat(props: {
         </button>
         <h1>{props.name ?? ""}</h1>
         <SaveStatus snapshot={snapshot} />
+        <Cost session={session} number={snapshot.number} isOwner={props.isOwner} />
         <button
           className="button plain"
           aria-pressed={timeline}

@@ -4,8 +4,8 @@ import { Refused } from "./refused.js";
 import { request, type Place } from "./requests.js";
 import type { Look, Transport } from "./types.js";
 
-/** Where each operation is asked, with what its address takes of the arguments; if it is not `POST` and its name. */
-const WAYS: { [operation: string]: string } = {
+/** Where each operation is asked, with what its address takes of the arguments; if it is not `POST` and its name; an entry that few pages use adds its own. */
+export const WAYS: { [operation: string]: string } = {
   create: "POST /sessions",
   list: "GET /sessions",
   get: "GET /sessions/:session_id",

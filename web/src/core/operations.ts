@@ -5,6 +5,7 @@ import type {
   ChangesSince,
   ChunksRequest,
   BeginRequest,
+  BudgetRequest,
   Claimed,
   CreateSession,
   CreatedSession,
@@ -12,18 +13,23 @@ import type {
   DifferenceList,
   FinishRequest,
   Flushed,
+  ForkOrigin,
   ForkRequest,
   ListedSession,
+  MergeRequest,
   Offer,
+  Recorded,
   Restored,
   Saved,
   SessionPage,
+  SessionUsage,
   Snapshot,
   SnapshotPage,
   SomeParts,
   Stopped,
   Turn,
   UpdateSession,
+  UsageRequest,
 } from "../generated/schemas.js";
 import type { Changes, Delta, Json, State } from "./types.js";
 
@@ -66,6 +72,11 @@ export interface Operations {
   stop: { args: OfTurn; answer: Stopped };
   turn: { args: OfTurn & { after: number }; answer: With<Turn, { chunks: Json[] }> };
   latest: { args: Of & { after: number }; answer: With<Turn, { chunks: Json[] }> | null };
+  merge: { args: Of & MergeRequest; answer: Saved };
+  origin: { args: Of; answer: ForkOrigin };
+  record: { args: Of & UsageRequest; answer: Recorded };
+  usage: { args: Of & { turn_id?: string }; answer: SessionUsage };
+  budget: { args: Of & BudgetRequest; answer: SessionUsage };
   offer: { args: object; answer: Offer };
   claim: { args: { code: string }; answer: Claimed };
 }

@@ -400,8 +400,8 @@ export interface MemberRequest {
 export interface MergeRequest {
   /** Whose stands where choices say nothing; without it a conflict is refused (conflict). */
   prefer?: "fork" | "origin" | null;
-  /** Whose stands at an address and in it; of several the longest. By default {}. */
-  choices?: Record<string, "fork" | "origin">;
+  /** By address, 'fork' or 'origin': whose stands there and in it; of several the longest. */
+  choices?: JsonObject | null;
   /** A name for the number that it makes. */
   label?: string | null;
   idempotency_key?: string | null;

@@ -5,6 +5,8 @@ import { connect, type ConnectOptions } from "../core/open.js";
 export { statisticsOf, type Statistics, type StatisticsOptions } from "./statistics.js";
 export { onlyTab } from "./tabs.js";
 export { freshToken, type FreshToken, type FreshTokenOptions } from "./tokens.js";
+export { branchesOf, mergeFork, originOf, type Merged, type Side } from "./branches.js";
+export { costOf, PRICES, usageOf, type BudgetEvent, type Call, type Price, type Tokens, type Usage } from "./usage.js";
 
 /** The session id in a URL, by default of this page: `?session=…`. Undefined: none, or there is no page. */
 export function sessionFromUrl(name = "session", href = globalThis.location?.href): string | undefined {

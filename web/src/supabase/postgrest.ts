@@ -25,6 +25,11 @@ const FUNCTIONS: Record<Operation, string> = {
   stop: "stop_turn",
   turn: "get_turn",
   latest: "get_turn",
+  merge: "merge_fork",
+  origin: "get_fork_origin",
+  record: "record_usage",
+  usage: "get_session_usage",
+  budget: "set_session_budget",
   offer: "offer_my_sessions",
   claim: "claim_sessions",
 };
@@ -59,6 +64,7 @@ const readable = (value: unknown): unknown => {
 
 /** The functions' answer, made of rows; by default the one row there is. */
 const ANSWERS: Partial<Record<Operation, (rows: Rows, args: Arguments) => unknown>> = {
+  origin: ([origin]) => origin ?? { origin_id: null },
   parts: (parts) => ({ number: parts[0]?.["number"], parts }),
   diff: (differences) => ({ differences }),
   snapshots: (snapshots, args) => ({ snapshots, next: next(snapshots, args, (last) => String(last["number"])) }),

@@ -18,6 +18,7 @@ import httpx
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from asyouwere.client.prices import PRICES, cost_of
 from asyouwere.local.page.answers import compose, spoken
 from asyouwere.local.page.model import Model, ModelFailed, stream_answer
 
@@ -26,6 +27,7 @@ __all__ = ["Agent"]
 _READ_MESSAGES: Final = 50
 _FLUSH_SECONDS: Final = 0.25
 _LEASE_SECONDS: Final = 10
+_CHARACTERS_OF_A_TOKEN: Final = 4
 #: Answers under way at once; a page on this machine is one person's.
 _MOST_AT_ONCE: Final = 20
 
@@ -80,6 +82,7 @@ class _Runner:
     address: str
     turn: str
     seq: int = 1
+    read_characters: int = 0
     text: list[str] = field(default_factory=list)
     tools: list[dict[str, Any]] = field(default_factory=list)
     waiting: list[Any] = field(default_factory=list)
@@ -101,6 +104,8 @@ class _Runner:
             status, error = "failed", str(exc)
         except _Over:
             return  # another one has taken over, or the session is gone: nothing more is ours to write
+        with suppress(_Over):
+            await self._record("local-demo" if model is None else model.name)
         await self._finish(status, learned if status == "done" else {}, error)
 
     async def _pieces(self, model: Model | None) -> tuple[Any, dict[str, str]]:
@@ -108,6 +113,7 @@ class _Runner:
         read = await self._post("/session-snapshot-restore", {"session_id": self.session, "addresses": wanted})
         found = {part["address"]: part.get("value") for part in read["parts"]}
         messages, memory = found.get("/messages") or [], found.get("/memory") or {}
+        self.read_characters = sum(len(str(message)) for message in messages)
         if model is not None:
             return stream_answer(model, messages), {}
         composed = compose(messages, memory if isinstance(memory, dict) else {})
@@ -131,6 +137,14 @@ class _Runner:
         flushed = await self._post(f"{self.address}/chunks", {"from_seq": self.seq, "chunks": self.waiting})
         self.seq, self.waiting, self.flushed_at = flushed["next_seq"], [], time.monotonic()
         return not flushed["stop"]
+
+    async def _record(self, model: str) -> None:
+        """What the answer cost, before it is finished: whoever sees it can see its cost. Tokens are guessed."""
+        tokens = [count // _CHARACTERS_OF_A_TOKEN + 1 for count in (self.read_characters, len("".join(self.text)))]
+        usage: dict[str, Any] = {"model": model, "input_tokens": tokens[0], "output_tokens": tokens[1]}
+        usage["cost"] = float(cost_of(model, *tokens)) if model in PRICES else 0
+        body = {**usage, "turn_id": self.turn, "idempotency_key": self.turn}
+        await self._post(f"/sessions/{quote(self.session, safe='')}/usage", body)
 
     async def _finish(self, status: str, learned: dict[str, str], error: str | None) -> None:
         message: dict[str, Any] = {"role": "assistant", "id": self.turn, "content": "".join(self.text)}

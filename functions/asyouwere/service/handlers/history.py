@@ -18,7 +18,7 @@ from asyouwere.service.http.admission import large_reads, reads
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
-from asyouwere.service.models import RequestModel, SessionId, Text
+from asyouwere.service.models import JsonObject, RequestModel, SessionId, Text
 
 __all__ = [
     "DiffQuery",
@@ -85,8 +85,9 @@ class MergeRequest(RequestModel):
     prefer: Literal["fork", "origin"] | None = Field(
         None, description="Whose stands where choices say nothing; without it a conflict is refused (conflict)."
     )
-    choices: dict[Text, Literal["fork", "origin"]] = Field(
-        {}, max_length=1000, description="Whose stands at an address and in it; of several the longest."
+    choices: JsonObject | None = Field(
+        None,
+        description="By address, 'fork' or 'origin': whose stands there and in it; of several the longest.",
     )
     label: Label | None = Field(None, description="A name for the number that it makes.")
     idempotency_key: IdempotencyKey | None = None
@@ -213,7 +214,7 @@ async def merge_fork(call: Call) -> ApiResponse:
         {
             "p_session_id": call.path["session_id"],
             "p_prefer": request.prefer,
-            "p_choices": json.dumps(request.choices),
+            "p_choices": request.choices or "{}",
             "p_label": request.label,
             "p_idempotency_key": key,
         },

@@ -6,10 +6,12 @@ Money is numeric in the database and is added up there; a JSON number here, in t
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from asyouwere.errors import Invalid
 from asyouwere.service.database import Row
 from asyouwere.service.handlers.cursors import pack, unpack
 from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_key
@@ -30,9 +32,9 @@ __all__ = [
     "UsageRequest",
     "UserBudgetRequest",
     "UserUsage",
-    "UserUsageQuery",
     "get_session_usage",
     "get_usage",
+    "get_user_usage",
     "list_usage_days",
     "record_usage",
     "set_session_budget",
@@ -82,12 +84,6 @@ class UsageDaysQuery(RequestModel):
 
     limit: int = Field(100, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500, description="'next' of the page before.")
-
-
-class UserUsageQuery(RequestModel):
-    """Whose."""
-
-    user_id: UserId | None = Field(None, description="For the service; a person asks about themself.")
 
 
 class Recorded(ResponseModel):
@@ -180,7 +176,7 @@ async def get_session_usage(call: Call) -> ApiResponse:
 async def list_usage_days(call: Call) -> ApiResponse:
     """By day and model, by keyset."""
     query = validated(UsageDaysQuery, parse_ints(call.query, "limit"))
-    day, model = unpack(query.cursor, str, str) if query.cursor is not None else (None, None)
+    day, model = _place(query.cursor) if query.cursor is not None else (None, None)
     rows = await call.database.rows(
         call.caller,
         "list_session_usage",
@@ -211,9 +207,16 @@ async def set_session_budget(call: Call) -> ApiResponse:
 
 
 async def get_usage(call: Call) -> ApiResponse:
-    """A person's own; the service says whose."""
-    query = validated(UserUsageQuery, dict(call.query))
-    rows = await call.database.rows(call.caller, "get_my_usage", {"p_user_id": query.user_id}, repeatable=True)
+    """A person's own."""
+    rows = await call.database.rows(call.caller, "get_my_usage", {}, repeatable=True)
+    return json_response(_user_usage(rows[0]))
+
+
+async def get_user_usage(call: Call) -> ApiResponse:
+    """For the service, which says whose."""
+    rows = await call.database.rows(
+        call.caller, "get_my_usage", {"p_user_id": call.path["user_id"]}, repeatable=True
+    )
     return json_response(_user_usage(rows[0]))
 
 
@@ -231,6 +234,18 @@ async def set_user_budget(call: Call) -> ApiResponse:
         repeatable=True,
     )
     return json_response(_user_usage(rows[0]))
+
+
+def _place(cursor: str) -> tuple[str, str]:
+    """Day and model where a page ended. Raises invalid_request."""
+    day, model = unpack(cursor, str, str)
+    try:
+        is_place = date.fromisoformat(day).isoformat() == day and without_nul(model).encode()
+    except ValueError:  # no date, or what no database text can hold
+        is_place = False
+    if not is_place:
+        raise Invalid("invalid_request", "That cursor does not come from this list.")
+    return day, model
 
 
 def _amount(value: float | None) -> str | None:

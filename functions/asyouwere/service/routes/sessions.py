@@ -113,9 +113,16 @@ ROUTES: Final = (
         "/usage",
         usage.get_usage,
         "Get what the caller's sessions have used in this period, and how much of a budget that is",
-        query=usage.UserUsageQuery,
+        response=usage.UserUsage,
+    ),
+    Route(
+        "GET",
+        "/budgets/{user_id}",
+        usage.get_user_usage,
+        "Get what a person's sessions have used in this period, and how much of a budget that is",
         response=usage.UserUsage,
         errors=("forbidden",),
+        audience="service",
     ),
     Route(
         "PUT",
