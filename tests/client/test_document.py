@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import heapq
 import json
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -272,3 +274,37 @@ def test_pointers__get_and_set() -> None:
         document.set("", [])
     with pytest.raises(ValueError, match="pointer"):
         document.set("x", 1)
+
+
+def test_tree__a_list_that_is_changed_past_its_methods_and_then_appended_to__is_as_it_is() -> None:
+    document = Document()
+    document.root["scores"] = [5, 7, 9]
+    document.tree()
+    heapq.heappush(document.root["scores"], 1)  # speaks with the list's memory
+    document.root["scores"].append(11)
+    assert render(document.tree()) == json.dumps({"scores": list(document.root["scores"])}, separators=(",", ":"))
+    assert document.root["scores"][0] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda items: items.insert(0, 1),
+        lambda items: items.reverse(),
+        lambda items: items.sort(key=str),
+        lambda items: items.__setitem__(0, True),
+        lambda items: items.__setitem__(1, 1.0),
+        lambda items: items.__delitem__(0),
+        lambda items: items.pop(0),
+        lambda items: items.remove(True),
+        lambda items: items.clear(),
+        lambda items: items.__imul__(2),
+    ],
+)
+def test_tree__equal_values_that_are_spelled_otherwise_are_told_apart(change: Callable[[Any], object]) -> None:
+    document = Document()
+    document.root["items"] = [1, True, {"a": 1}, 1.0]
+    document.tree()
+    change(document.root["items"])
+    document.root["items"].append("one more")
+    assert render(document.tree()) == json.dumps({"items": document.root["items"].copy()}, separators=(",", ":"))

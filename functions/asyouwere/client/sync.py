@@ -119,6 +119,7 @@ class Sync:
         self._refused = False
         self._wake: Wake | None = None
         self._keep: Wake | None = None
+        self._owe: Wake | None = None
         self._look: Wake | None = None
         self._is_hearing = False
         self._moved = anyio.Event()
@@ -337,8 +338,8 @@ class Sync:
         self.document.show(replica.local)
         self.record.answered(replica.number, self._base, replica.base, changed_parts(replica.base, replica.local))
         self._base, self._journaled = replica.base, replica.local
-        if self._keep is not None:
-            self._keep.set()
+        if self._owe is not None:
+            self._owe.set()
         if replica.is_waiting and self._first_change is None:
             self._changed()
         if doubts:
@@ -409,10 +410,11 @@ class Sync:
 
     async def run(self, group: Background, realtime: Realtime | None = None) -> None:
         """Start what goes on until the group is closed."""
-        self._wake, self._keep, self._look = Wake(), Wake(), Wake()
+        self._wake, self._keep, self._owe, self._look = Wake(), Wake(), Wake(), Wake()
         self.document.on_touch = self.touched
         self.record.flush()
         group.start_soon(self._journal_changes)
+        group.start_soon(self._journal_answers)
         group.start_soon(self._save_in_time)
         if realtime is not None:
             group.start_soon(self._listen, realtime)
@@ -432,8 +434,13 @@ class Sync:
                 self.look()
             except Exception as exc:  # noqa: BLE001 - what is no JSON, put in by ways that are not watched
                 _LOG.error("a session's state can't be saved: %s", type(exc).__name__)
-            self.record.flush()
             self._wake.set()
+
+    async def _journal_answers(self) -> None:
+        assert self._owe is not None
+        while True:
+            await self._owe.wait()  # so it is done when the app waits for something anyway
+            self.record.flush()
 
     async def _save_in_time(self) -> None:
         assert self._wake is not None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from operator import is_
 from threading import RLock
 from typing import Any, Final, Protocol, SupportsIndex, TypeAlias
 
@@ -128,7 +127,7 @@ class TrackedList(list[Any]):
     _parent: Tracked | None
     _level: int
     _clean: bool
-    _deep: bool  # whether anything in an item has changed
+    _deep: bool  # whether anything else than appending has happened, to it or in an item
     _tree: Tree | None
     _seen: list[Any] | None
 
@@ -138,12 +137,12 @@ class TrackedList(list[Any]):
                 list.__setitem__(self, at, [_taken_in(item, self) for item in value])
             elif list.__getitem__(self, at) is not value or not isinstance(value, TrackedDict | TrackedList):
                 list.__setitem__(self, at, _taken_in(value, self))
-            _touch(self)
+            _touch_deep(self)
 
     def __delitem__(self, at: Any) -> None:
         with self._host.lock:
             list.__delitem__(self, at)
-            _touch(self)
+            _touch_deep(self)
 
     def append(self, value: Any) -> None:
         with self._host.lock:
@@ -158,33 +157,33 @@ class TrackedList(list[Any]):
     def insert(self, at: SupportsIndex, value: Any) -> None:
         with self._host.lock:
             list.insert(self, at, _taken_in(value, self))
-            _touch(self)
+            _touch_deep(self)
 
     def pop(self, at: SupportsIndex = -1) -> Any:
         with self._host.lock:
             value = list.pop(self, at)
-            _touch(self)
+            _touch_deep(self)
             return value
 
     def remove(self, value: Any) -> None:
         with self._host.lock:
             list.remove(self, value)
-            _touch(self)
+            _touch_deep(self)
 
     def clear(self) -> None:
         with self._host.lock:
             list.clear(self)
-            _touch(self)
+            _touch_deep(self)
 
     def reverse(self) -> None:
         with self._host.lock:
             list.reverse(self)
-            _touch(self)
+            _touch_deep(self)
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         with self._host.lock:
             list.sort(self, key=key, reverse=reverse)
-            _touch(self)
+            _touch_deep(self)
 
     def __iadd__(self, values: Iterable[Any]) -> TrackedList:  # type: ignore[misc]
         self.extend(values)
@@ -242,6 +241,11 @@ def _touch(node: Tracked) -> None:
         above._clean = False
         above = above._parent
     node._host.touched()
+
+
+def _touch_deep(node: TrackedList) -> None:
+    node._deep = True
+    _touch(node)
 
 
 def _checked_key(key: Any) -> str:
@@ -358,7 +362,7 @@ def _bodies_of_list(node: TrackedList) -> list[str]:
     seen, before = node._seen or [], node._tree if isinstance(node._tree, list) else []
     known = min(len(seen), len(before))
     bodies: list[str] = []
-    if not node._deep and known <= len(node) and all(map(is_, seen, node)):
+    if not node._deep and seen == node[:known]:  # looked at, for what goes past our methods, as heapq does
         bodies = before[:known]  # the everyday case: something was appended
     node._deep = False
     for item, value in enumerate(node[len(bodies) :] if bodies else node, len(bodies)):
