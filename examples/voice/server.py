@@ -72,9 +72,13 @@ def create(stack: Stack) -> Starlette:
         body = await request.body()
         if len(body) > MOST_BYTES:
             return JSONResponse({"code": "too_large"}, 413)
+        try:
+            offer = dict(json.loads(body))
+        except (ValueError, TypeError):
+            return JSONResponse({"code": "invalid_request"}, 400)
         settings = {name: value for name, value in stack.options.items() if name.endswith("_seconds")}
         settings.pop("token_seconds", None)
-        answer = await agent.answer({**json.loads(body), "settings": settings})
+        answer = await agent.answer({**offer, "settings": settings})
         return JSONResponse(answer) if answer else JSONResponse({"code": "unavailable"}, 503)
 
     app = Starlette(routes=[Route("/call", call, methods=["POST"])], lifespan=lifespan)

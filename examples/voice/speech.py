@@ -41,7 +41,8 @@ async def think(context: list[Message], seconds: float) -> AsyncIterator[str]:
     await asyncio.sleep(seconds)
     last = context[-1]
     begun = last["content"].split() if last["role"] == "assistant" else []
-    said = [" ".join(message["content"].split()[:8]) for message in context if message["role"] == "user"]
+    told = (message["content"] for message in context if message["role"] == "user")
+    said = [" ".join(content.split()[:8]).rstrip(".?!") for content in told]
     answer = f"You said: {said[-1]}." if said else "Hello."
     if len(said) > 1:
         known = len(context) - bool(begun)
