@@ -315,7 +315,7 @@ describe.each(ways)("over %s", (way) => {
         expect(session.id).not.toBe(id);
         expect(await stateOf(token, session.id)).toEqual({ ...expected, memory: { topic: "rain" } });
         expect(doubts).toEqual([]);
-      }
+      } else await expect(session.saveNow()).rejects.toMatchObject({ code: "session_not_found" }); // nor is it saved later
       await session.close();
       const kept = [...store.records.values()].filter((record) => record.session === id);
       expect(kept.map(({ pending }) => pending)).toEqual([{ append: { "/messages": ["4"] } }]);

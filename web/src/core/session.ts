@@ -241,7 +241,10 @@ export function createSession<S>(
   /** All that there is to do: meet, save, look. */
   const work = (what: { save?: boolean; _look?: boolean; keepalive?: boolean }): Promise<void> => {
     const result = last.then(async () => {
-      if (!isOpen) return;
+      if (!isOpen) {
+        if (what.save && error) throw error; // it is not saved, and will not be
+        return;
+      }
       try {
         if (!isMet) await meet();
         while ((what.save || copy.sending) && !isReadOnly() && copy._local !== copy.base) {
