@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { Environment, PageEvent } from "../src/core/types.js";
 import { storeOf, type Store } from "./journal.js";
-import { lossy, tabs, until } from "./lines.js";
+import { hurriedClock, lossy, tabs, until } from "./lines.js";
 import { ask, opened, person, stateOf, ways, world } from "./server.js";
 
 type Chat = { messages?: string[] };
@@ -11,14 +11,14 @@ type Chat = { messages?: string[] };
 /** A tab with a journal, in a browser; `isDead` cuts its line. */
 const tabIn = (store: Store, channel: Environment["channel"]) => {
   const journal = store.page();
-  const tab = { isDead: false, isDeaf: false, journal, fire: (_: PageEvent): void => {} };
+  const tab = { isDead: false, lost: 0, isDeaf: false, journal, fire: (_: PageEvent): void => {} };
   const environment = world({
     journal: () => journal,
     channel: (name) => {
       const { post, listen, close } = channel(name);
       return { post: (word) => tab.isDead || tab.isDeaf || post(word), listen: (hear) => listen((word) => tab.isDead || tab.isDeaf || hear(word)), close };
     },
-    fetch: lossy(() => (tab.isDead ? "lost" : "pass")),
+    fetch: lossy(() => (tab.isDead ? (tab.lost++, "lost") : "pass")),
     page: { hidden: () => false, listen: (hear) => ((tab.fire = hear), () => {}) },
   });
   return Object.assign(tab, { environment, kill: () => ((tab.isDead = true), journal.kill()) });
@@ -105,6 +105,37 @@ describe.each(ways)("tabs over %s", (way) => {
     a.append("/messages", ["unsaved"]);
     await until(() => b.state.messages?.length === 1);
     await Promise.all([a.close(), b.close()]);
+  });
+
+  test("what a killed tab had not saved in a session that is gone does not get into the one that comes after it", async () => {
+    const token = person();
+    const { id } = await ask(token, "POST", "/sessions", { state: { messages: ["0"] } });
+    const [store, channel] = [storeOf(), tabs()];
+    const load = () => {
+      const tab = tabIn(store, channel);
+      const environment = { ...tab.environment, clock: hurriedClock };
+      return { tab, session: opened<Chat>(way, { token, session: id, onExpired: "new", initial: { messages: [] }, environment }) };
+    };
+    const [a, b] = [load(), load()];
+    await Promise.all([a.session.saveNow(), b.session.saveNow()]);
+    b.session.append("/messages", ["of the old one"]);
+    await until(() => a.session.state.messages?.length === 2);
+    a.tab.isDead = true;
+    b.tab.isDead = true;
+    b.tab.kill(); // a would finish it, and can't
+    await until(() => a.tab.lost > 0);
+    await ask(token, "DELETE", `/sessions/${id}`);
+    a.tab.isDead = false;
+    a.tab.fire("visible");
+    await until(() => a.session.id !== id && a.session.status.isRestored);
+    a.session.append("/messages", ["new"]);
+    await until(async () => (await a.session.saveNow(), !a.session.status.waiting.changes));
+    await new Promise((resolve) => setTimeout(resolve, 400)); // whoever would finish it asks at least every 300 ms
+    expect(await stateOf(token, a.session.id)).toEqual({ messages: ["new"] });
+    expect(a.session.state).toEqual({ messages: ["new"] });
+    const kept = [...store.records.values()].filter(({ session, pending, sending }) => session === id && (pending ?? sending));
+    expect(kept.map((record) => (record.pending ?? record.sending!.changes).append)).toEqual([{ "/messages": ["of the old one"] }]);
+    await a.session.close();
   });
 
   test("out of the back/forward cache a tab shows what the others have by now, not what they had", async () => {

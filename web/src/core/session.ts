@@ -35,6 +35,7 @@ export function createSession<S>(
   let make: Found["_make"];
   let isOpen = true; // not closed, and not gone
   let isMet = false; // the server has said what it has
+  let lives = 0; // how many sessions were gone
   let failures = 0; // one after the other
   let stuck: Refused | null = null; // why a save was refused that asking again can't help
   let view = initial;
@@ -217,6 +218,7 @@ export function createSession<S>(
       client = uuid();
       Object.assign(copy, copyOf(initial, uuid()), { _local: local } satisfies Partial<Copy>);
       make ??= {};
+      lives++;
       rename(uuid());
       void write();
     }
@@ -358,6 +360,7 @@ export function createSession<S>(
   /** Finishes what a client that is gone had begun, in its name. */
   const finish = async (orphan: JournalRecord): Promise<void> => {
     const theirs = copyFrom(orphan);
+    const life = lives;
     const write = async (): Promise<boolean> => {
       if (!(await journal!.write(record(orphan, theirs)))) throw new Refused(TAKEN);
       return true;
@@ -365,6 +368,7 @@ export function createSession<S>(
     while (isOpen) {
       try {
         await work({});
+        if (life !== lives) return; // its session is gone: it stays written down, as all that was not saved there
         const errands: Errand = { ...self, _copy: theirs, write, _settled: () => {} };
         if (!theirs.number && !theirs.sending) await catchUp(errands);
         while (await save(errands));
