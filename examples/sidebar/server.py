@@ -3,8 +3,8 @@
     POST /api/chat {"messages", "context"?, "sessionId"?} -> {"reply", "imageUrl"?, "sessionId"}
     GET  /api/sessions/{id}/export?format=json|pdf
 
-idle_seconds, on_ended: see conversation.py. cleanup_seconds: between two clean-ups, by default 300. rate: messages a
-minute and person, by default 20.
+idle_seconds, on_ended: see conversation.py. cleanup_seconds: between two clean-ups, by default 300. rate, and
+rate_seconds: so many messages of a person in so many seconds, by default 20 in 60.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ class Refused(Exception):
 
 
 class Limiter:
-    """So many messages a minute for each person, in this process. asyouwere's own limits hold for all of them."""
+    """So many messages of a person in so many seconds, in this process. asyouwere's own limits hold for all."""
 
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
+    def __init__(self, rate: int, seconds: float) -> None:
+        self.rate, self.seconds = rate, seconds
         self._times: dict[str, deque[float]] = defaultdict(deque)
 
     def take(self, person: str) -> None:
         """Count one. Raises Refused."""
         now, times = time.monotonic(), self._times[person]
-        while times and times[0] < now - 60:
+        while times and times[0] < now - self.seconds:
             times.popleft()
         if len(times) >= self.rate:
-            wait = int(times[0] + 60 - now) + 1
+            wait = int(times[0] + self.seconds - now) + 1
             raise Refused(429, "rate_limited", f"That was a lot at once. Try again in {wait} s.", wait)
         times.append(now)
 
@@ -80,7 +80,7 @@ def create(stack: Stack) -> Starlette:
     conversations = Conversations(
         stack.url, int(options.get("idle_seconds", 1800)), options.get("on_ended", "new")
     )
-    limiter = Limiter(int(options.get("rate", 20)))
+    limiter = Limiter(int(options.get("rate", 20)), float(options.get("rate_seconds", 60)))
 
     async def chat(request: Request) -> Response:
         asked = Chat.model_validate_json(await body_of(request))

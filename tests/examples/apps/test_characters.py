@@ -69,6 +69,7 @@ def user(example: Example, upstream: Upstream) -> str:
 
 def say(page: Page, text: str) -> None:
     page.get_by_role("textbox").fill(text)
+    page.locator("button.accent:enabled").wait_for()  # the answer before is seen a moment before it has arrived
     page.keyboard.press("Enter")
 
 

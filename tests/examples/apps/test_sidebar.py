@@ -57,6 +57,7 @@ class Program:
 
 def say(page: Page, text: str) -> None:
     page.get_by_role("textbox").fill(text)
+    page.locator("button.accent:enabled").wait_for()  # the answer before is seen a moment before it has arrived
     page.keyboard.press("Enter")
 
 
@@ -285,7 +286,7 @@ def test_sidebar__two_tabs_at_once__are_both_answered(example: Example, context:
 
 
 def test_chat__too_many_in_a_minute__are_told_to_wait(example: Example, context: BrowserContext, user: str) -> None:
-    with example.set(rate=2):
+    with example.set(rate=2, rate_seconds=3600):
         page = example.open(context, user)
         for topic in ("tea", "rain"):
             say(page, f"Write a post about {topic}")
@@ -295,7 +296,7 @@ def test_chat__too_many_in_a_minute__are_told_to_wait(example: Example, context:
 
         answer = Program(example, user).post({"messages": [{"role": "user", "content": "More"}]})
         assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-        assert 0 < int(answer.headers["retry-after"]) <= 61
+        assert 0 < int(answer.headers["retry-after"]) <= 3601
         Program(example, example.person()).say("Somebody else is not held up")
 
     page.get_by_role("button", name="Try again").click()
