@@ -129,6 +129,14 @@ def test_page__reloaded_in_the_middle_of_an_answer_goes_on(page: Page) -> None:
     assert shown[1].count("The night train from Osaka") == shown[1].count(END) == 1
 
 
+def test_page__an_answer_that_is_over_is_asked_for_no_more(page: Page) -> None:
+    new_session(page, "hello")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.extend([request.url] if "/turns/" in request.url else []))
+    page.wait_for_timeout(5_000)  # time for hundreds
+    assert len(asked) < 10
+
+
 def test_page__the_browser_killed_in_the_middle_of_an_answer(
     chromium: Chromium, visit: Callable[..., Page], page_url: str
 ) -> None:

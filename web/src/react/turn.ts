@@ -50,6 +50,7 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
   const isRunning = mine?.turn?.status === "running";
   const number = useSnapshot(session)?.number;
   const met = useRef(number);
+  const told = useRef("");
   useEffect(() => {
     if (isRunning || !session) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -58,7 +59,10 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
       timer = setTimeout(follow, SOON); // a question is saved before its answer begins
     }
     met.current = number;
-    const undo = session.on("turn", ({ turn }) => follow(turn));
+    // what is followed is told of, too: each is followed once by that
+    const undo = session.on("turn", ({ turn }) => {
+      if (told.current !== turn) follow((told.current = turn));
+    });
     return () => {
       clearTimeout(timer);
       undo();
