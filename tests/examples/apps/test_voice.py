@@ -308,6 +308,27 @@ def test_voice__with_full_storage_it_works_and_says_so(example: Example, context
     saved(page)
 
 
+def test_voice__keys_that_another_page_keeps_shut_are_not_waited_for(
+    example: Example, context: BrowserContext
+) -> None:
+    other = context.new_page()
+    other.goto(example.url + "assets/none")
+    other.evaluate(  # as a page does that is frozen while it makes the database
+        """() => new Promise((made) => {
+            const opening = indexedDB.open("asyouwere keys");
+            opening.onupgradeneeded = () => {
+                const keys = opening.result.createObjectStore("keys");
+                const on = () => void (keys.get("none").onsuccess = on); // its transaction never ends
+                on();
+                made();
+            };
+        })"""
+    )
+    page = entered(example, context, example.person())
+    say(page, "all the same")
+    hears(page, "You said: all the same.")
+
+
 def test_voice__each_tab_has_a_conversation_of_its_own(example: Example, context: BrowserContext) -> None:
     user = example.person()
     first = entered(example, context, user)
