@@ -42,7 +42,7 @@ class Conversations:
         async with AsyncExitStack() as stack:
             while True:
                 try:
-                    session = await stack.enter_async_context(self._open(token, **which))
+                    session = await stack.enter_async_context(self.open(token, **which))
                 except AsYouWereError as exc:
                     if exc.code not in GONE or not session_id:
                         raise
@@ -57,11 +57,8 @@ class Conversations:
                 session.update(carried)
             yield session, turn
 
-    def opened(self, token: str, session_id: str) -> asyouwere.Opening:
-        """A session that is there."""
-        return self._open(token, session=session_id)
-
-    def _open(self, token: str, **which: str) -> asyouwere.Opening:
+    def open(self, token: str, **which: str) -> asyouwere.Opening:
+        """A session by its id (session=…), or by its key, made if there is none."""
         return asyouwere.open(
             self.url,
             token=token,

@@ -102,7 +102,7 @@ def create(stack: Stack) -> Starlette:
 
     async def export(request: Request) -> Response:
         format: Literal["json", "pdf"] = "pdf" if request.query_params.get("format") == "pdf" else "json"
-        async with conversations.opened(token_of(request), str(request.path_params["id"])) as session:
+        async with conversations.open(token_of(request), session=str(request.path_params["id"])) as session:
             content = await session.export(format)
         name = {"Content-Disposition": f'attachment; filename="conversation.{format}"'}
         return Response(content, headers=name, media_type=f"application/{format}")

@@ -36,7 +36,7 @@ function useSending(answered: (sessionId: string) => void) {
   const [pending, setPending] = useState<Outgoing | null>(null);
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
-  useEffect(() => void outgoing.read().then((text) => text && setPending(JSON.parse(text))), []);
+  useEffect(() => void outgoing.read().then((text) => text && setPending((now) => now ?? JSON.parse(text))), []);
 
   const send = async (message: Outgoing) => {
     setPending(message);
@@ -53,7 +53,11 @@ function useSending(answered: (sessionId: string) => void) {
       setSending(false);
     }
   };
-  return { pending, isSending, problem, send };
+  const drop = () => {
+    setPending(null);
+    void outgoing.write("");
+  };
+  return { pending, isSending, problem, send, drop };
 }
 
 function App() {
@@ -63,19 +67,20 @@ function App() {
   const current = chosen ?? list.sessions[0]?.id ?? "";
   const { session, state } = useAutoRestore<Conversation>({ ...where, session: current, enabled: !!current });
   const { isRunning, follow } = useTurn(session);
-  const { pending, isSending, problem, send } = useSending((sessionId) => {
+  const { pending, isSending, problem, send, drop } = useSending((sessionId) => {
     choose(sessionId);
     follow(); // sees the turn's end, and with it the reply
     void list.refresh();
   });
-  const isEnded = (id: string) => !!list.sessions.find((one) => one.id === id)?.expired_at;
-  const active = list.sessions.filter((one) => !one.expired_at);
   const ended = list.sessions.filter((one) => one.expired_at);
 
   const messages = (current && state?.messages) || [];
   const posts = (current && state?.posts) || [];
   const unseen = pending && !messages.some((one) => one.id === pending.id) ? pending : null;
   const isBusy = isSending || isRunning;
+  // The page was reloaded while the answer was on its way, and it has come all the same.
+  const isAnswered = !isSending && !!pending && messages.some((one) => one.answers === pending.id);
+  useEffect(() => void (isAnswered && drop()), [isAnswered]);
   const say = (form: FormData) => {
     const content = String(form.get("text")).trim();
     if (content) void send({ id: crypto.randomUUID(), content, sessionId: current || undefined });
@@ -111,7 +116,7 @@ function App() {
         </header>
         <details>
           <summary className="small">
-            {active.length} active, {ended.length} ended
+            {list.sessions.length - ended.length} active, {ended.length} ended
           </summary>
           <ul>
             {list.sessions.map(({ id, last_message, expired_at }) => (
@@ -156,10 +161,11 @@ function App() {
               <div className="note row" role="alert" data-kind="bad">
                 {problem ?? "There is no answer to this yet."}
                 <button onClick={() => void send(pending)}>Try again</button>
+                <button onClick={drop}>Discard</button>
               </div>
             </div>
           )}
-          {isEnded(current) && !isBusy && (
+          {ended.some(({ id }) => id === current) && !isBusy && (
             <div>
               <span className="small quiet">This conversation has ended. Say something, and it goes on.</span>
             </div>

@@ -320,6 +320,41 @@ def test_chat__store_that_is_away__keeps_the_message_through_a_reload(
     assert sessions(example, user)[0]["message_count"] == 2
 
 
+def test_chat__page_reloaded_while_it_is_answered__has_the_answer_and_goes_on(
+    example: Example, context: BrowserContext, user: str
+) -> None:
+    page = example.open(context, user)
+    page.get_by_text("Ask for a post").wait_for()
+    example.line.delay = 0.5  # each of the server's own requests, so that the answer takes a while
+    say(page, "Write a post about rain.")
+    until(lambda: bool(sessions(example, user)), "no session was made")
+
+    page.reload()
+    wait_for_reply(page, DRAFT)
+    page.get_by_role("alert").wait_for(state="hidden")
+    say(page, "Regenerate the previous post")
+
+    wait_for_reply(page, SECOND)
+    assert sessions(example, user)[0]["message_count"] == 4
+
+
+def test_chat__message_that_cannot_be_sent__can_be_discarded(
+    example: Example, context: BrowserContext, user: str
+) -> None:
+    page = example.open(context, user)
+    page.get_by_text("Ask for a post").wait_for()
+    context.set_offline(True)
+    say(page, "Never mind")
+    page.get_by_role("button", name="Discard").click()
+
+    context.set_offline(False)
+    page.reload()
+    say(page, "Write a post about rain.")
+
+    wait_for_reply(page, DRAFT)
+    assert sessions(example, user)[0]["message_count"] == 2
+
+
 def test_chat__server_that_is_away__keeps_the_message(example: Example, context: BrowserContext, user: str) -> None:
     page = example.open(context, user)
     page.get_by_text("Ask for a post").wait_for()
