@@ -76,7 +76,8 @@ def test_rebase__into_a_copy_that_moved_on(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_rebase__every_appended_item_is_there_once(data: st.DataObject) -> None:
-    """Streamed as answers are: appended, saved, grown meanwhile; while others make the list, append, or cut."""
+    """Streamed as answers are: appended, saved, grown meanwhile; while others make the list, append, or cut, and append
+    once more before anybody looks (an answer that was lost is followed by a look at the newest)."""
     lists = st.integers(0, 3)
     base: dict[str, Tree] = data.draw(st.sampled_from([{}, {"messages": []}, {"messages": ['"b0"', '"b1"', '"b2"']}]))
     had = list(items(base))
@@ -84,6 +85,7 @@ def test_rebase__every_appended_item_is_there_once(data: st.DataObject) -> None:
     others = [f'"t{number}"' for number in range(data.draw(lists))]
     own = [f'"m{number}"' for number in range(data.draw(lists))]
     later = [f'"n{number}"' for number in range(data.draw(lists))]
+    after = [f'"a{number}"' for number in range(data.draw(lists))]
     theirs: dict[str, Tree] = {"messages": had[:cut] + others} if had or others else base
     sent: dict[str, Tree] = {"messages": had + own} if had or own else base
     merged = merge(dict(flatten(base)), dict(flatten(theirs)), dict(flatten(sent))).parts
@@ -91,7 +93,9 @@ def test_rebase__every_appended_item_is_there_once(data: st.DataObject) -> None:
     grown = [body[:-1] + '..."' if data.draw(st.booleans()) else body for body in own]
     mine: dict[str, Tree] = {"messages": had + grown + later} if had or own or later else base
     answer = tree_of_parts(merged)
+    if after:
+        answer = {"messages": [*items(answer), *after]}
     tree, doubts = rebase(sent, answer, mine, moves(base, sent, answer))
-    assert list(items(tree)) == had[:cut] + others + grown + later
+    assert list(items(tree)) == had[:cut] + others + grown + after + later
     assert doubts == []
     assert Counter(items(tree)).most_common(1)[0][1] == 1 if tree.get("messages") else True

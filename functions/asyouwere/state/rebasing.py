@@ -66,7 +66,8 @@ def rebase(
 def moves(base: dict[str, Tree], sent: dict[str, Tree], theirs: dict[str, Tree]) -> dict[str, tuple[int, int]]:
     """Where the items that a save appended stand elsewhere than it had them.
 
-    base: what the save was made from; sent: with it; theirs: what the server made of both, its answer.
+    base: what the save was made from; sent: with it; theirs: what the server has since. Found by value from the end,
+    so it holds for a later state of the server, too, in which others have appended behind them.
     """
     found: dict[str, tuple[int, int]] = {}
     _find_moves(base, sent, theirs, "/", found)
@@ -83,8 +84,14 @@ def _find_moves(
         for key, value in sent.items():
             _find_moves(inside.get(key), value, theirs.get(key), f"{path}{key}/", found)
     elif isinstance(sent, list) and isinstance(theirs, list):
-        first, shift = len(base) if isinstance(base, list) else 0, len(theirs) - len(sent)
-        if shift and len(sent) > first:
+        first, last = len(base) if isinstance(base, list) else 0, len(theirs) - len(sent)
+        appended = sent[first:]
+        if not appended:
+            return
+        places = range(last, -first - 1, -1)
+        here = (by for by in places if theirs[first + by : len(sent) + by] == appended)
+        shift = next(here, last)  # where others have changed them since, the end is as good a place as any
+        if shift:
             found[pointer_of(path)] = first, shift
 
 
