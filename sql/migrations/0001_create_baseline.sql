@@ -10615,8 +10615,11 @@ comment on function public.record_usage is
 revoke execute on function public.record_usage from public, anon, authenticated, service_role;
 grant execute on function public.record_usage to authenticated, service_role;
 
--- Asking
--- ------------------------------------------------------------------------------------------------------
+-- 32_usage_asking.sql
+
+-- Asking for usage: of a session, in all, by day and model; of a person.
+-- Breaks running code: no.
+
 create function asyouwere.session_of_insider(p_session_id uuid) returns public.free_agent_sessions
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -10775,8 +10778,11 @@ comment on function public.get_my_usage is
 revoke execute on function public.get_my_usage from public, anon, authenticated, service_role;
 grant execute on function public.get_my_usage to authenticated, service_role;
 
--- Budgets
--- -----------------------------------------------------------------------------------------------------
+-- 32_usage_budgets.sql
+
+-- Budgets: set and taken away. What they do is in 32_recording_usage.sql: they tell, and refuse nothing.
+-- Breaks running code: no.
+
 create function asyouwere.write_session_budget(p_session_id uuid, p_budget numeric) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
