@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import json
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,10 +77,12 @@ def serve(name: str, settings: dict[str, Any]) -> None:
         own.mkdir(parents=True, exist_ok=True)
         stack = Stack(url, own, sign, options=settings)
         app = complete(importlib.import_module(f"examples.{name}.server").create(stack), dist, stack)
-        port = free_port(PORT)
-        print(f"http://{LOOPBACK}:{port}/", flush=True)
-        say(f"the example {name} is running; Ctrl-C stops it, the data stay in {folder}")
-        uvicorn.run(app, host=LOOPBACK, port=port, log_level="warning", timeout_graceful_shutdown=3)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
+        # listens before its address is told, so that nobody asks too early
+        with socket.create_server((LOOPBACK, free_port(PORT))) as listener:
+            print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/", flush=True)
+            say(f"the example {name} is running; Ctrl-C stops it, the data stay in {folder}")
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -30,14 +30,17 @@ def test_example__prints_the_address__answers__and_ends_with_all_it_started() ->
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         started = psutil.Process(process.pid).children(recursive=True)
-        with httpx.Client(base_url=address, trust_env=False, timeout=60) as http:
-            page = http.get("/")
-            told = http.post("/sign-in", json={"user": "ada"}).json()
-            stranger = http.post("/sign-in", json={"user": "eve"})
-            elsewhere = http.post("/sign-in", json={"user": "ada"}, headers={"Origin": "https://evil.example"})
-            mine = http.get(f"{told['url']}/sessions", headers={"Authorization": f"Bearer {told['token']}"})
-        process.send_signal(signal.SIGINT)
-        code = process.wait(60)
+        try:
+            with httpx.Client(base_url=address, trust_env=False, timeout=60) as http:
+                page = http.get("/")
+                told = http.post("/sign-in", json={"user": "ada"}).json()
+                stranger = http.post("/sign-in", json={"user": "eve"})
+                elsewhere = http.post("/sign-in", json={"user": "ada"}, headers={"Origin": "https://evil.example"})
+                mine = http.get(f"{told['url']}/sessions", headers={"Authorization": f"Bearer {told['token']}"})
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+        finally:
+            process.terminate()  # where it did not come to the end of this: nothing happens to one that has ended
     shutil.rmtree(data, ignore_errors=True)
 
     assert "unsafe" not in page.headers["content-security-policy"]
