@@ -31,7 +31,7 @@ check: lint ## linters, types and the quick tests, for everyday work: under thre
 test: lint ## linters, types and all tests
 	$(PYTEST)
 
-apps: ## the browser package, packed, in Next.js's and Vite's templates of today, used in Chromium; minutes, 470 MB
+apps: ## the browser package, packed, in apps by Next.js's and Vite's templates, in Chromium; minutes, 470 MB
 	@scripts/setup test
 	ASYOUWERE_TEST_APPS=1 .venv/bin/python -m pytest -q tests/web/apps
 

@@ -95,7 +95,7 @@ def test_settings__scheduler_is_known_by_audience_and_email_together() -> None:
 
 
 def test_settings__say_everything_that_is_missing() -> None:
-    with pytest.raises(SettingsError, match="ASYOUWERE_DATABASE_URL is missing"):
+    with pytest.raises(SettingsError, match="Or set ASYOUWERE_DATABASE_URL"):
         Settings.from_environment({})
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({"ASYOUWERE_DATABASE_URL": "postgresql://x", "ASYOUWERE_JWT_SECRET": "short"})

@@ -139,6 +139,7 @@ class People:
         turn = {"p_session_id": session_id, "p_turn_id": str(TURN)}
         owner.done("begin_turn", **turn, p_lease_seconds=300)
         owner.done("append_turn_chunks", **turn, p_from_seq=1, p_chunks=["x"])
+        owner.done("record_usage", p_session_id=session_id, p_model="m", p_input_tokens=1, p_output_tokens=1, p_cost=0.5)
         invited = self.by_name[INVITED].user_id
         owner.done("set_session_member", p_session_id=session_id, p_user_id=invited, p_role="viewer")
         owner.done("update_session", p_session_id=session_id, p_changes={"visibility": visibility})

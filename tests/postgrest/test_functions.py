@@ -19,7 +19,7 @@ NOWHERE = str(uuid.UUID(int=7))
 
 #: What the matrix answers -> the HTTP status; "denied" is 401 for whom nobody knows, as signing in may help.
 STATUS = {"ok": 200, "session_not_found": 404, "forbidden": 403, "not_signed_in": 401, "denied": 403}
-STATUS |= {"invitation_not_found": 404, "offer_not_found": 404}
+STATUS |= {"invitation_not_found": 404, "offer_not_found": 404, "invalid_argument": 422}
 
 
 def plain(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -98,6 +98,7 @@ class SessionModel:
     def __init__(self) -> None:
         self.states: dict[int, State] = {0: {}}
         self.latest = 0
+        self.fork_base = 0  # of a fork: the number that it is merged back by, which the clean-up keeps
         self.labels: dict[int, str] = {}
         self.changed: dict[int, int] = {}
         self.keys: dict[str, Key] = {}
@@ -296,7 +297,8 @@ class SessionModel:
 
     def prune(self, keep: int) -> int:
         """Drop what the clean-up should; how many snapshots that are."""
-        gone = [n for n in self.kept if n <= self.latest - keep and n not in self.labels]
+        stay = {*self.labels, self.fork_base}
+        gone = [n for n in self.kept if n <= self.latest - keep and n not in stay]
         for number in gone:
             del self.states[number]
         return len(gone)
@@ -305,7 +307,7 @@ class SessionModel:
         """The session that a fork makes."""
         other = SessionModel()
         if number > 0:
-            other.latest = 1
+            other.latest = other.fork_base = 1
             other.states[1] = copy(self.states[number])
             other.changed[1] = len(parts_of(other.states[1]))
         return other

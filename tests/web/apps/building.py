@@ -43,7 +43,7 @@ def packed(folder: Path) -> Path:
     """The package as `npm publish` would send it, made from a copy of its sources."""
     source = folder / "source"
     shutil.copytree(WEB / "src", source / "src")
-    for name in ("package.json", "README.md", "tsconfig.json", "tsconfig.build.json"):
+    for name in ("package.json", "README.md", "tsconfig.json", "tsconfig.build.json", "build.mjs"):
         shutil.copy(WEB / name, source)
     (source / "node_modules").symlink_to(WEB / "node_modules")
     npm(source, "pack", "--silent", "--pack-destination", str(folder))
