@@ -6064,7 +6064,8 @@ grant execute on function public.expire_idle_sessions to service_role;
 --   the last one of a month   keep_monthly_for  for ever
 -- and the labelled, the newest keep_snapshots, the latest, and what a fork is merged back by, whatever their
 -- age. Hours, days and months are UTC's. The rank hangs on the next snapshot alone: one is the last of its
--- hour if the next is of another. So a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
+-- hour if the next is of another. So a pass reads a session's snapshots in order, once; what it keeps tells
+-- when to come back.
 -- Breaks running code: no.
 
 create type asyouwere.retention as (
@@ -8943,7 +8944,8 @@ end;
 $$;
 comment on function public.get_turn is
     'A turn (null: the running or the latest one; no row if there is none) and its chunks after p_after_seq, '
-    'from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. '
+    'from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of '
+    'the finished message. '
     'Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
 revoke execute on function public.get_turn from public, anon, authenticated, service_role;
 grant execute on function public.get_turn to anon, authenticated, service_role;
@@ -11153,7 +11155,12 @@ begin
     if found then
         return asyouwere.replay_save(v_origin, v_earlier, v_content, null);
     end if;
-    select * into v_from from asyouwere.fork_origins f where f.session_id = v_fork.id;
+    -- Who holds this row is deleting the fork, and may wait for the origin: not waited for.
+    select * into v_from from asyouwere.fork_origins f where f.session_id = v_fork.id
+    for update skip locked;
+    if not found then
+        perform asyouwere.fail('session_not_found');
+    end if;
     if greatest(v_fork.size_bytes, v_origin.size_bytes) > 1024 * 1024 then
         perform asyouwere.refuse_second_large(); -- both are read whole
     end if;

@@ -5,7 +5,8 @@
 --   the last one of a month   keep_monthly_for  for ever
 -- and the labelled, the newest keep_snapshots, the latest, and what a fork is merged back by, whatever their
 -- age. Hours, days and months are UTC's. The rank hangs on the next snapshot alone: one is the last of its
--- hour if the next is of another. So a pass reads a session's snapshots in order, once; what it keeps tells when to come back.
+-- hour if the next is of another. So a pass reads a session's snapshots in order, once; what it keeps tells
+-- when to come back.
 -- Breaks running code: no.
 
 create type asyouwere.retention as (

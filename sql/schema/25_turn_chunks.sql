@@ -252,7 +252,8 @@ end;
 $$;
 comment on function public.get_turn is
     'A turn (null: the running or the latest one; no row if there is none) and its chunks after p_after_seq, '
-    'from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of the finished message. '
+    'from first_seq on up to about 1 MB; more: ask again after next_seq - 1. number and position tell of '
+    'the finished message. '
     'Cheap enough to ask four times a second. Raises turn_not_found, session_not_found.';
 revoke execute on function public.get_turn from public, anon, authenticated, service_role;
 grant execute on function public.get_turn to anon, authenticated, service_role;

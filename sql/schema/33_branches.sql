@@ -284,7 +284,12 @@ begin
     if found then
         return asyouwere.replay_save(v_origin, v_earlier, v_content, null);
     end if;
-    select * into v_from from asyouwere.fork_origins f where f.session_id = v_fork.id;
+    -- Who holds this row is deleting the fork, and may wait for the origin: not waited for.
+    select * into v_from from asyouwere.fork_origins f where f.session_id = v_fork.id
+    for update skip locked;
+    if not found then
+        perform asyouwere.fail('session_not_found');
+    end if;
     if greatest(v_fork.size_bytes, v_origin.size_bytes) > 1024 * 1024 then
         perform asyouwere.refuse_second_large(); -- both are read whole
     end if;

@@ -1,7 +1,7 @@
 import { open } from "asyouwere";
 import { useAutoRestore } from "asyouwere/react";
 import { useState } from "react";
-import { forget, link, message, options, remembered, type Studio } from "./remembered";
+import { forget, link, message, options, remember, remembered, type Studio } from "./remembered";
 
 const SECONDS_TO_SAVE = 3;
 
@@ -17,6 +17,7 @@ export function Home() {
     session.append("/messages", [message(String(form.get("prompt")))]);
     // It is on this device; where the server can't be reached, the next page sends it.
     await Promise.race([session.saveNow().catch(() => {}), new Promise((done) => setTimeout(done, SECONDS_TO_SAVE * 1000))]);
+    remember(name); // a tab that is closed before the next page has run is found again
     location.assign(link("/generate", name));
   }
 

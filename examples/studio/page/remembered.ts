@@ -20,12 +20,12 @@ export interface Studio {
 }
 
 const KEPT = "studio conversation";
-const { remember } = (await (await fetch("/settings.json")).json()) as { remember: "tab" | "device" };
+const { remember: place } = (await (await fetch("/settings.json")).json()) as { remember: "tab" | "device" };
 
 /** Storage may be refused to a page, or be full. */
 function storage<T>(use: (storage: Storage) => T): T | null {
   try {
-    return use(remember === "tab" ? sessionStorage : localStorage);
+    return use(place === "tab" ? sessionStorage : localStorage);
   } catch {
     return null;
   }
@@ -33,7 +33,8 @@ function storage<T>(use: (storage: Storage) => T): T | null {
 
 /** The name of the conversation; null: none was begun. */
 export const remembered = new URLSearchParams(location.search).get("chat") ?? storage((kept) => kept.getItem(KEPT));
-if (remembered) storage((kept) => kept.setItem(KEPT, remembered));
+export const remember = (name: string): void => void storage((kept) => kept.setItem(KEPT, name));
+if (remembered) remember(remembered);
 
 export const forget = (): void => {
   storage((kept) => kept.removeItem(KEPT));
