@@ -10,7 +10,7 @@ export default defineConfig({
     // The package from its sources in this clone. In an app of your own: `npm install asyouwere`, and nothing here.
     alias: [
       { find: /^asyouwere$/, replacement: here("../web/src/core/index.ts") },
-      { find: /^asyouwere\/(react|helpers|crypto|supabase)$/, replacement: here("../web/src/$1/index.ts") },
+      { find: /^asyouwere\/(turns|react|react\/turns|helpers|crypto|supabase)$/, replacement: here("../web/src/$1/index.ts") },
       // The package's sources look for React beside them, where only its tests have one.
       { find: /^(react|react-dom)$/, replacement: here("node_modules/$1") },
     ],

@@ -13,7 +13,7 @@ import { minify } from "terser";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /** What a page may import; "node" is for processes. */
-export const ENTRIES = ["core", "react", "helpers", "supabase", "crypto"];
+export const ENTRIES = ["core", "turns", "react", "react/turns", "helpers", "supabase", "crypto"];
 
 /** The code of all entries, in a folder. */
 export async function bundle(folder) {

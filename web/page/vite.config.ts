@@ -10,7 +10,7 @@ export default defineConfig({
     // The package itself, from its sources in this clone: what the page shows is what is published.
     alias: [
       { find: /^asyouwere$/, replacement: source("core/index.ts") },
-      { find: /^asyouwere\/(react|helpers)$/, replacement: source("$1/index.ts") },
+      { find: /^asyouwere\/(react|react\/turns|helpers)$/, replacement: source("$1/index.ts") },
     ],
     dedupe: ["react", "react-dom"],
   },

@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import { Refused } from "../src/core/refused.js";
-import type { RunningTurn } from "../src/core/surface.js";
+import { turnsOf, type RunningTurn } from "../src/turns/index.js";
 import type { Json, State } from "../src/core/types.js";
 import type { Page } from "./pages.js";
 import { ask } from "./server.js";
@@ -86,7 +86,7 @@ export function answersOf(random: () => number, log: (entry: string) => void): A
   const follow = (reader: Followed): void => {
     followed.push(reader);
     void (async () => {
-      for await (const { chunks, seq, status } of reader.page.session.turn.follow(reader.turn, { after: reader.seq })) {
+      for await (const { chunks, seq, status } of turnsOf(reader.page.session).follow(reader.turn, { after: reader.seq })) {
         reader.chunks.push(...chunks);
         reader.seq = seq;
         reader.isOver = status !== "running";
@@ -101,7 +101,7 @@ export function answersOf(random: () => number, log: (entry: string) => void): A
     begin(page) {
       const one: Made = { id: randomUUID(), page, end: "running", said: [], known: 0 };
       page.session.on("turn", ({ turn, seq }) => turn === one.id && one.end === "running" && !page.isDead() && (one.known = Math.max(one.known, seq)));
-      page.session.turn.start({ id: one.id, message: { role: "assistant", turn: one.id } }).then(
+      turnsOf(page.session).start({ id: one.id, message: { role: "assistant", turn: one.id } }).then(
         (running) => {
           one.running = running;
           if (isEnding) finish(one);
@@ -124,7 +124,7 @@ export function answersOf(random: () => number, log: (entry: string) => void): A
     },
     stop(page) {
       const one = oneOf(made);
-      if (one) page.session.turn.stop(one.id).catch(() => {}); // the line, or it never began
+      if (one) turnsOf(page.session).stop(one.id).catch(() => {}); // the line, or it never began
     },
     follow(page) {
       const one = oneOf(made.filter(({ running, end }) => running ?? end !== "running"));

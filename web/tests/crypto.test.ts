@@ -7,6 +7,7 @@ import { associated, seal, unseal, type Kind } from "../src/crypto/tokens.js";
 import { sealChanges, within } from "../src/crypto/values.js";
 import { cases } from "./cases.js";
 import { ask, over, person, stateOf, ways, world } from "./server.js";
+import { turnsOf } from "../src/turns/index.js";
 
 interface Case {
   does: "seal" | "refuse" | "walk" | "walk_changes" | "derive";
@@ -222,7 +223,7 @@ describe.each(ways)("a session over %s", (way) => {
     const key = await newKey();
     const { token, id } = await made({ key });
     const session = open(options(token, { key }, { session: id }));
-    const turn = await session.turn.start();
+    const turn = await turnsOf(session).start();
     turn.write("the answer ");
     turn.write("is secret");
     await turn.finish();
@@ -232,7 +233,7 @@ describe.each(ways)("a session over %s", (way) => {
     const reader = open(options(token, { key }, { session: id }));
     await reader.ready;
     let text = "";
-    for await (const progress of reader.turn.follow(turn.id)) text = progress.text;
+    for await (const progress of turnsOf(reader).follow(turn.id)) text = progress.text;
     expect(text).toBe("the answer is secret");
     await reader.saveNow();
     expect((reader.state["messages"] as Json[]).at(-1)).toEqual({ role: "assistant", content: "the answer is secret" });

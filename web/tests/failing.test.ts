@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { lossy, standingClock, until } from "./lines.js";
 import { ask, line, opened, stateOf, tokenFor, ways, world } from "./server.js";
+import { turnsOf } from "../src/turns/index.js";
 
 type Chat = { messages?: string[] };
 
@@ -53,7 +54,7 @@ describe.each(ways)("over %s", (way) => {
   test.each(["stale", "fails"] as const)("a token is over in the middle of an answer, the refresh %s, then works: it is whole", async (refresh) => {
     const auth = new Auth();
     const session = opened<Chat>(way, { token: auth.token, person: "ada" });
-    const turn = await session.turn.start();
+    const turn = await turnsOf(session).start();
     turn.write("one ".padEnd(5_000, "x"));
     const kept = async (): Promise<string[]> => (await ask(auth.good(), "GET", `/sessions/${session.id}/turns/${turn.id}?after=0`)).chunks;
     await until(async () => (await kept()).length === 1);

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { Json } from "../src/core/types.js";
 import { ask, opened, person, stateOf, ways } from "./server.js";
+import { turnsOf } from "../src/turns/index.js";
 
 type Odd = { memory?: Json; step?: number; messages?: Json[] };
 
@@ -40,14 +41,14 @@ describe.each(ways)("over %s", (way) => {
   test("an answer that is cut in the middle of a character is whole, for whoever follows and as a message", async () => {
     const token = person();
     const session = opened<Odd>(way, { token });
-    const turn = await session.turn.start();
+    const turn = await turnsOf(session).start();
     const filler = "x".repeat(5_000); // sent at once
     turn.write(`\u0000${filler}\ud83d`);
     await new Promise((resolve) => setTimeout(resolve, 50));
     turn.write(`\ude00${filler}`);
     const parts: string[] = [];
     const following = (async () => {
-      for await (const { text } of session.turn.follow(turn.id)) parts.push(text);
+      for await (const { text } of turnsOf(session).follow(turn.id)) parts.push(text);
     })();
     await turn.finish({ changes: { set: { "/memory": { "a\u0000": "\ud800" } } } });
     await following;

@@ -4,10 +4,12 @@
 import { act, renderHook } from "@testing-library/react";
 import { describe, expect, test } from "vitest";
 import { open, type OpenOptions } from "../src/core/open.js";
-import { useSessions, useTurn } from "../src/react/index.js";
+import { useSessions } from "../src/react/index.js";
+import { useTurn } from "../src/react/turns/index.js";
 import { lossy } from "./lines.js";
 import { quiet, settled, strict } from "./react.js";
 import { ask, person, stateOf, world } from "./server.js";
+import { turnsOf } from "../src/turns/index.js";
 
 async function there(options: OpenOptions = quiet()) {
   const session = open(options);
@@ -39,7 +41,7 @@ describe("useTurn", () => {
   test("a page that comes in the middle shows it from its beginning", async () => {
     const options = quiet();
     const maker = await there(options);
-    const running = await maker.turn.start();
+    const running = await turnsOf(maker).start();
     running.write("first ");
     await new Promise((resolve) => setTimeout(resolve, 1_200)); // flushed by itself
 
@@ -60,7 +62,7 @@ describe("useTurn", () => {
     const follower = await there({ ...options, environment: world(), session: maker.id, poll: 50 });
     const { result } = renderHook(() => useTurn(follower));
     maker.append("/messages", [{ role: "user", content: "and?" }]);
-    const running = await maker.turn.start();
+    const running = await turnsOf(maker).start();
     running.write("so");
     await settled(() => result.current.turn?.id === running.id);
     await running.finish();
@@ -71,7 +73,7 @@ describe("useTurn", () => {
   test("stop asks whoever makes it, and what was said stays", async () => {
     const options = quiet();
     const maker = await there(options);
-    const running = await maker.turn.start();
+    const running = await turnsOf(maker).start();
     running.write("a long ");
     const reader = await there({ ...options, environment: world(), session: maker.id });
     const { result } = renderHook(() => useTurn(reader));

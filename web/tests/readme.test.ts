@@ -4,6 +4,7 @@ import ts from "typescript";
 import { describe, expect, test } from "vitest";
 import { open } from "../src/core/open.js";
 import type { Session } from "../src/core/surface.js";
+import { turnsOf } from "../src/turns/index.js";
 import { supabase } from "../src/supabase/index.js";
 import { FUNCTIONS, POSTGREST, person, stateOf, world } from "./server.js";
 
@@ -98,7 +99,7 @@ describe("the examples of README.md", () => {
     const answer = function* (): Generator<string> {
       yield* ["At ", "the ", "station."];
     };
-    await run(examples[2]!, { session, answer, show: (text: string, status: string) => seen.push([text, status]) });
+    await run(examples[2]!, { session, turnsOf, answer, show: (text: string, status: string) => seen.push([text, status]) });
     expect(seen.at(-1)).toEqual(["At the station.", "done"]);
     await run(examples[3]!, { session, note: () => {} });
     session.set("/step", 1);

@@ -6,7 +6,8 @@
  */
 
 import { describe, expect, test } from "vitest";
-import type { Session, TurnProgress } from "../src/core/surface.js";
+import type { Session } from "../src/core/surface.js";
+import { turnsOf, type TurnProgress } from "../src/turns/index.js";
 import type { Json } from "../src/core/types.js";
 import { storeOf } from "./journal.js";
 import { hurriedClock, lossy, until } from "./lines.js";
@@ -18,7 +19,7 @@ const contents = (session: { messages?: Json }): unknown[] => ((session.messages
 
 async function answer(session: Session<Chat>, question: string, text: string): Promise<string> {
   session.append("/messages", [says(question)]);
-  const turn = await session.turn.start();
+  const turn = await turnsOf(session).start();
   turn.write(text);
   await turn.finish();
   return turn.id;
@@ -26,7 +27,7 @@ async function answer(session: Session<Chat>, question: string, text: string): P
 
 async function followed(session: Session<Chat>, turn?: string): Promise<TurnProgress | undefined> {
   let last: TurnProgress | undefined;
-  for await (const progress of session.turn.follow(turn)) last = progress;
+  for await (const progress of turnsOf(session).follow(turn)) last = progress;
   return last;
 }
 
@@ -67,7 +68,7 @@ describe.each(ways)("reported, over %s", (way) => {
     const fetch = lossy(() => (isDead ? "lost" : "pass"));
     const session = opened<Chat>(way, { token, environment: world({ fetch, journal: () => page }) });
     session.append("/messages", [says("q")]);
-    const turn = await session.turn.start({ lease: 1 });
+    const turn = await turnsOf(session).start({ lease: 1 });
     turn.write("as far as ".padEnd(5_000, "it came "));
     const watching = open(way, token, session.id);
     await watching.ready;
@@ -93,12 +94,12 @@ describe.each(ways)("reported, over %s", (way) => {
     const token = person();
     const session = opened<Chat>(way, { token });
     session.append("/messages", [says("q")]);
-    const first = await session.turn.start();
+    const first = await turnsOf(session).start();
     first.write("first");
     await first.finish({ status: "failed" });
     const other = open(way, token, session.id);
     await other.ready;
-    const retry = await session.turn.start();
+    const retry = await turnsOf(session).start();
     const following = followed(other); // the latest, which has said nothing yet
     retry.write("second");
     await retry.finish();
@@ -130,13 +131,13 @@ describe.each(ways)("reported, over %s", (way) => {
     const token = person();
     const session = opened<Chat>(way, { token });
     session.append("/messages", [says("q")]);
-    const silent = await session.turn.start();
-    await session.turn.stop();
+    const silent = await turnsOf(session).start();
+    await turnsOf(session).stop();
     await silent.finish({ status: "stopped" }); // not a word was said
     expect(contents(session.state)).toEqual(["q"]);
-    const turn = await session.turn.start();
+    const turn = await turnsOf(session).start();
     turn.write("half an ans");
-    await session.turn.stop(turn.id);
+    await turnsOf(session).stop(turn.id);
     await turn.finish();
     expect(session.state.messages).toEqual([says("q"), { role: "assistant", content: "half an ans", status: "stopped" }]);
     expect(await stateOf(token, session.id)).toEqual(session.state);
@@ -151,7 +152,7 @@ describe.each(ways)("reported, over %s", (way) => {
     await session.saveNow();
     isDead = true;
     session.append("/messages", [says("q")]);
-    await expect(session.turn.start()).rejects.toMatchObject({ code: "network" });
+    await expect(turnsOf(session).start()).rejects.toMatchObject({ code: "network" });
     expect([contents(session.state), session.status.waiting.changes]).toEqual([["q"], 1]);
     isDead = false;
     await until(() => !session.status.waiting.changes);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { TurnProgress } from "../src/core/surface.js";
+import { turnsOf, type TurnProgress } from "../src/turns/index.js";
 import type { Json } from "../src/core/types.js";
 import { supabase, type SupabaseClient } from "../src/supabase/index.js";
 import { open } from "../src/core/open.js";
@@ -19,11 +19,11 @@ describe.each(ways)("turns over %s", (way) => {
     const token = person();
     const session = opened<Chat>(way, { token });
     session.append("/messages", ["a question"]);
-    const turn = await session.turn.start({ message: { role: "assistant", model: "m" } });
+    const turn = await turnsOf(session).start({ message: { role: "assistant", model: "m" } });
     expect(session.status.waiting.changes).toBe(0); // the question stands before its answer
     const other = opened<Chat>(way, { token, session: session.id });
     await other.ready;
-    const followed = all(other.turn.follow());
+    const followed = all(turnsOf(other).follow());
     for (const word of ["A character in two: ", "\ud83d", "\ude00", "."]) turn.write(word);
     turn.write({ type: "tool", n: 1 });
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -44,8 +44,8 @@ describe.each(ways)("turns over %s", (way) => {
     const fetch = lossy((url) => (/turns|_turn/.test(url) && ++count % 3 === 1 ? (count % 2 ? "lost" : "unanswered") : "pass"));
     const session = opened<Chat>(way, { token, environment: world({ fetch }) });
     await session.ready;
-    const turn = await session.turn.start();
-    const following = all(session.turn.follow(turn.id));
+    const turn = await turnsOf(session).start();
+    const following = all(turnsOf(session).follow(turn.id));
     for (let word = 0; word < 5; word++) {
       turn.write(`${word} `.padEnd(5_000, "x"));
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -56,7 +56,7 @@ describe.each(ways)("turns over %s", (way) => {
     expect(text).toHaveLength(25_000);
     expect(text.match(/\d /g)).toEqual(["0 ", "1 ", "2 ", "3 ", "4 "]);
     const seen = progress[0]!;
-    const rest = await all(session.turn.follow(turn.id, { after: seen.seq }));
+    const rest = await all(turnsOf(session).follow(turn.id, { after: seen.seq }));
     expect(seen.text + rest.at(-1)!.text).toBe(text);
     expect((await stateOf(token, session.id))["messages"]).toEqual([{ role: "assistant", content: "whole" }]);
     await session.close();
@@ -65,11 +65,11 @@ describe.each(ways)("turns over %s", (way) => {
   test("stopped from elsewhere: the runner's signal says so, and what there is stays", async () => {
     const token = person();
     const session = opened<Chat>(way, { token });
-    const turn = await session.turn.start();
+    const turn = await turnsOf(session).start();
     const other = opened<Chat>(way, { token, session: session.id });
     await other.ready;
     turn.write("as far as it");
-    await other.turn.stop(turn.id);
+    await turnsOf(other).stop(turn.id);
     turn.write(" came".padEnd(5_000));
     await until(() => turn.signal.aborted);
     await turn.finish();
@@ -80,9 +80,9 @@ describe.each(ways)("turns over %s", (way) => {
   test("one at a time: another is refused, or joins; whose turn was taken is told", async () => {
     const token = person();
     const session = opened<Chat>(way, { token });
-    const turn = await session.turn.start({ lease: 300 });
-    await expect(session.turn.start()).rejects.toMatchObject({ code: "turn_running", detail: { turn: turn.id } });
-    const joined = await session.turn.start({ join: true });
+    const turn = await turnsOf(session).start({ lease: 300 });
+    await expect(turnsOf(session).start()).rejects.toMatchObject({ code: "turn_running", detail: { turn: turn.id } });
+    const joined = await turnsOf(session).start({ join: true });
     expect(joined.id).toBe(turn.id);
     await joined.finish({ message: "the end", changes: { set: { "/topic": "t" } } });
     turn.write("too late".padEnd(5_000));
@@ -106,7 +106,7 @@ describe.each(ways)("turns over %s", (way) => {
       throw new TypeError("the answer was lost");
     };
     const session = opened<Chat>(way, { token, environment: world({ fetch }) });
-    const turn = await session.turn.start({ lease: 1 });
+    const turn = await turnsOf(session).start({ lease: 1 });
     const told: number[] = [];
     session.on("turn", ({ seq }) => told.push(seq));
     turn.write("whole");
@@ -132,10 +132,10 @@ describe.each(ways)("turns over %s", (way) => {
     });
     const session = opened<Chat>(way, { token, environment: world({ fetch }) });
     await session.saveNow();
-    const turn = await session.turn.start();
+    const turn = await turnsOf(session).start();
     const other = opened<Chat>(way, { token, session: session.id });
     await other.ready;
-    const following = all(session.turn.follow(turn.id));
+    const following = all(turnsOf(session).follow(turn.id));
     turn.write("whole");
     await Promise.all([turn.finish(), following]);
     expect(session.state.messages).toEqual([{ role: "assistant", content: "whole" }]);
@@ -146,11 +146,11 @@ describe.each(ways)("turns over %s", (way) => {
     const token = person();
     const session = opened<Chat>(way, { token });
     await session.saveNow();
-    expect(await all(session.turn.follow())).toEqual([]);
-    await expect(all(session.turn.follow(crypto.randomUUID()))).rejects.toMatchObject({ code: "turn_not_found" });
-    const turn = await session.turn.start();
+    expect(await all(turnsOf(session).follow())).toEqual([]);
+    await expect(all(turnsOf(session).follow(crypto.randomUUID()))).rejects.toMatchObject({ code: "turn_not_found" });
+    const turn = await turnsOf(session).start();
     const stop = new AbortController();
-    const following = all(session.turn.follow(turn.id, { signal: stop.signal }));
+    const following = all(turnsOf(session).follow(turn.id, { signal: stop.signal }));
     turn.write("x".repeat(5_000));
     await new Promise((resolve) => setTimeout(resolve, 200));
     stop.abort();

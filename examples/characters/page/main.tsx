@@ -1,5 +1,6 @@
 import { forget } from "asyouwere/helpers";
-import { useAutoRestore, useTurn } from "asyouwere/react";
+import { useAutoRestore } from "asyouwere/react";
+import { useTurn } from "asyouwere/react/turns";
 import { StrictMode, useCallback, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { signIn, signOut, token, user } from "../../signIn";

@@ -1,5 +1,6 @@
 import { draftOf } from "asyouwere/helpers";
-import { useAutoRestore, useSessions, useTurn } from "asyouwere/react";
+import { useAutoRestore, useSessions } from "asyouwere/react";
+import { useTurn } from "asyouwere/react/turns";
 import { StrictMode, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { signIn, token, user } from "../../signIn";

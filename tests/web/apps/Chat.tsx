@@ -4,7 +4,8 @@
 
 import { open, type Session } from "asyouwere";
 import { draftOf } from "asyouwere/helpers";
-import { formatTimeAgo, useSessionPersistence, useSessions, useSnapshot, useTurn } from "asyouwere/react";
+import { formatTimeAgo, useSessionPersistence, useSessions, useSnapshot } from "asyouwere/react";
+import { useTurn } from "asyouwere/react/turns";
 import { useEffect, useMemo, useState, type FormEvent } from "react";
 
 export interface State {

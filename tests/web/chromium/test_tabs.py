@@ -138,9 +138,9 @@ def test_devices__both_stream_into_one_session(browsers: Callable[..., Chromium]
 
 
 FOLLOW = """() => { window.shown = ""; (async () => {
-    for await (const progress of session.turn.follow()) { window.shown = progress.text; window.how = progress.status; } })(); }"""
+    for await (const progress of turns.follow()) { window.shown = progress.text; window.how = progress.status; } })(); }"""
 ANSWER = """(count) => { window.stopped = false; (async () => {
-    const turn = await session.turn.start({ lease: 3 }); window.turn = turn.id; turn.signal.addEventListener("abort", () => window.stopped = true);
+    const turn = await turns.start({ lease: 3 }); window.turn = turn.id; turn.signal.addEventListener("abort", () => window.stopped = true);
     for (let n = 0; n < count && !turn.signal.aborted; n++) { turn.write(`word${n} `); await new Promise((ok) => setTimeout(ok, 50)); }
     await turn.finish(); window.finished = true; })(); }"""
 
@@ -165,7 +165,7 @@ def test_turn__stopped_from_the_other_tab(context: BrowserContext, app: App) -> 
     writer, reader = app.open(context), app.open(context)
     writer.evaluate(ANSWER, 1000)
     writer.wait_for_function("window.turn")
-    reader.evaluate("(turn) => session.turn.stop(turn)", writer.evaluate("turn"))
+    reader.evaluate("(turn) => turns.stop(turn)", writer.evaluate("turn"))
     writer.wait_for_function("window.finished", timeout=20_000)
     (text,) = app.stored()
     assert text.startswith("word0 ")

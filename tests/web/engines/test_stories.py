@@ -122,7 +122,7 @@ def test_turn__goes_on_after_a_reload(driven: Engine, app: App, ada: Person) -> 
     tab = opened(driven, app)
     turn = str(uuid.uuid4())
     path = f"/{app.session}/turns"
-    follow = """void (async () => { window.shown = []; for await (const { text, status } of session.turn.follow())
+    follow = """void (async () => { window.shown = []; for await (const { text, status } of turns.follow())
         window.shown = [text, status]; })()"""
     assert ada.post("sessions", {"turn_id": turn}, path).is_success
     assert ada.post("sessions", {"from_seq": 1, "chunks": ["Green"]}, f"{path}/{turn}/chunks").is_success

@@ -1,6 +1,7 @@
 import { ActivityLogIcon, CounterClockwiseClockIcon, HamburgerMenuIcon, Share1Icon } from "@radix-ui/react-icons";
 import type { Session, Snapshot } from "asyouwere";
-import { formatTimeAgo, useSnapshot, useTurn, type AgentMessage } from "asyouwere/react";
+import { formatTimeAgo, useSnapshot, type AgentMessage } from "asyouwere/react";
+import { useTurn } from "asyouwere/react/turns";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { api } from "./api";
 import { Composer } from "./Composer";

@@ -10,13 +10,21 @@ import { rebase, type Doubt } from "./rebase.js";
 import { Refused } from "./refused.js";
 import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
 import type { Events, Session, Snapshot, Status } from "./surface.js";
-import { turnsOf } from "./turns.js";
 import { isList } from "./values.js";
 import type { Changes, Delta, Journal, Json, JournalRecord, Pointer, RecordName, State } from "./types.js";
 
 const VERSION = "schemaVersion";
 const TAKEN = "taken_over";
 const GLIMPSE = ["/memory", { address: "/messages", last: 100 }];
+
+/** What the package's other entries need of a session. */
+export interface Inner {
+  _inner: Surroundings & {
+    /** Looks what others have saved. */
+    _look(): Promise<unknown>;
+    _emit(event: "turn", detail: Events["turn"]): void;
+  };
+}
 
 /** Opens a session. Everything it does afterwards it does by itself, until it is closed. */
 export function createSession<S>(
@@ -461,7 +469,7 @@ export function createSession<S>(
   };
 
   /** With what is published: id, state, number, status. */
-  const session: Omit<Session<S>, keyof Snapshot<S>> = {
+  const session: Omit<Session<S>, keyof Snapshot<S>> & Inner = {
     ready,
     update(make) {
       change(make(view as S) as State);
@@ -490,10 +498,10 @@ export function createSession<S>(
       await saveNow();
       return ask("fork", of);
     },
-    turn: turnsOf({ environment, transport, id: () => self.id, _before: saveNow, _after: () => work({ _look: true }), _emit: emit }),
     subscribe: (listener) => on("change", listener),
     getSnapshot: () => snapshot,
     on,
+    _inner: { environment, transport, _look: () => work({ _look: true }), _emit: emit },
     close: () => (closed ??= shut()), // a second time it would give up what the first one has kept
   };
 
@@ -518,5 +526,5 @@ export function createSession<S>(
   });
   const begun = begin().catch(() => {});
 
-  return session as Session<S>;
+  return session as Session<S> & Inner;
 }

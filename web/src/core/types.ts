@@ -196,7 +196,7 @@ export interface Transport {
     args: Operations[O]["args"],
     options?: CallOptions,
   ): Promise<Operations[O]["answer"]>;
-  /** A turn as it goes on, from after a number; it may end before the turn does. Without it the core polls. */
+  /** A turn as it goes on, from after a number; it may end before the turn does. Without it turns are polled. */
   stream?(session: string, turn: string, after: number, signal: AbortSignal): AsyncIterable<Look>;
   /** Calls back when the server tells of news of a session; `ready` when it has begun to listen. Returns its undo. */
   listen?(session: string, told: (news: News) => void): () => void;

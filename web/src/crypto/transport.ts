@@ -1,5 +1,6 @@
 /** A transport that seals what leaves and opens what comes; what is between the two is readable on the device alone. */
 
+import { streamOf } from "../turns/stream.js";
 import type { CallOptions, Changes, Delta, Json, Look, State, Transport } from "../core/types.js";
 import type { Key } from "./keys.js";
 import { isToken, nonceOf, seal, unseal, type Kind } from "./tokens.js";
@@ -185,7 +186,7 @@ export function encrypted(transport: Transport, { key, older = [], origins = [],
     },
   };
 
-  const { stream } = transport;
+  const stream = streamOf(transport);
   return {
     ...transport,
     call: ((operation, args, options) =>

@@ -8,6 +8,8 @@ const MORE = {
   record: "POST /sessions/:session_id/usage",
   usage: "GET /sessions/:session_id/usage",
   budget: "PUT /sessions/:session_id/budget",
+  offer: "POST /sessions/offer",
+  claim: "POST /sessions/claim",
 };
 
 /** What the options name, with these addresses. */

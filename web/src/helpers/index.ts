@@ -1,6 +1,7 @@
 /** What apps around a session write by hand again and again. */
 
 import { connect, type ConnectOptions } from "../core/open.js";
+import { connectWithMore } from "./asking.js";
 
 export { statisticsOf, type Statistics, type StatisticsOptions } from "./statistics.js";
 export { onlyTab } from "./tabs.js";
@@ -15,12 +16,12 @@ export function sessionFromUrl(name = "session", href = globalThis.location?.hre
 
 /** A code for all sessions of the guest whose token it is, good once and for ten minutes: ask before signing in. */
 export async function offerSessions(options: ConnectOptions): Promise<string> {
-  return (await connect(options).transport.call("offer", {})).code;
+  return (await connectWithMore(options).transport.call("offer", {})).code;
 }
 
 /** Takes over, as who signed in, what a code stands for. Keys that meet get a new one. */
 export async function claimSessions(options: ConnectOptions, code: string): Promise<{ sessions: number; newKeys: number }> {
-  const { sessions, new_keys: newKeys } = await connect(options).transport.call("claim", { code });
+  const { sessions, new_keys: newKeys } = await connectWithMore(options).transport.call("claim", { code });
   return { sessions, newKeys };
 }
 

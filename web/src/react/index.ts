@@ -6,4 +6,3 @@ export { useAutoRestore, useSessionRestore, useSnapshot, type Restoring } from "
 export { useSessionPersistence, type Persistence, type PersistenceOptions } from "./persistence.js";
 export { useSessions, type Sessions, type SessionsOptions } from "./sessions.js";
 export { formatTimeAgo } from "./timeAgo.js";
-export { useTurn, type TurnView } from "./turn.js";

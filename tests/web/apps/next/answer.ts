@@ -1,4 +1,5 @@
 import { open } from "asyouwere";
+import { turnsOf } from "asyouwere/turns";
 
 import type { ChatProps, State } from "../Chat";
 
@@ -7,7 +8,7 @@ export async function POST(request: Request): Promise<Response> {
   const { url, token, session: id } = (await request.json()) as ChatProps;
   const session = open<State>({ url, token, session: id });
   await session.ready;
-  const turn = await session.turn.start();
+  const turn = await turnsOf(session).start();
   for (const word of ["Green", " or", " black?"]) turn.write(word);
   await turn.finish();
   await session.close();

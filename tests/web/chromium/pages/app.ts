@@ -1,11 +1,12 @@
 /**
  * A small app: opens the session that its address names, `#{"url": …, "token": …, …}`, as it is loaded. `session`,
- * `events` (what it was told, in order) and `say` are there for the tests.
+ * its `turns`, `events` (what it was told, in order) and `say` are there for the tests.
  */
 
 import * as asyouwere from "../../../../web/src/core/index.js";
 
 import { defaultEnvironment } from "../../../../web/src/core/environment.js";
+import { turnsOf } from "../../../../web/src/turns/index.js";
 
 /**
  * tokens: an address that hands out tokens, as a sign-in service does. says, report: for a browser that nobody drives;
@@ -46,7 +47,7 @@ const journalled = async (wanted: number): Promise<void> => {
   }
 };
 
-Object.assign(window, { session, journal, events, say, said, journalled });
+Object.assign(window, { session, turns: turnsOf(session), journal, events, say, said, journalled });
 
 if (options.says) {
   await session.ready;

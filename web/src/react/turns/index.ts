@@ -1,6 +1,9 @@
-import { useCallback, useEffect, useRef, useState } from "./hooks.js";
-import type { RunningTurn, Session, TurnOptions, TurnProgress } from "../core/surface.js";
-import { needed, useSnapshot } from "./opening.js";
+/** asyouwere's answers in React. */
+
+import type { Session } from "../../core/surface.js";
+import { turnsOf, type RunningTurn, type TurnOptions, type TurnProgress } from "../../turns/index.js";
+import { useCallback, useEffect, useRef, useState } from "../hooks.js";
+import { needed, useSnapshot } from "../opening.js";
 
 const SOON = 2_000;
 
@@ -34,7 +37,7 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
       try {
         await session.ready;
         const chunks: TurnProgress["chunks"] = [];
-        for await (const progress of session.turn.follow(wanted.turn, { signal: gone.signal })) {
+        for await (const progress of turnsOf(session).follow(wanted.turn, { signal: gone.signal })) {
           chunks.push(...progress.chunks);
           see({ ...progress, chunks });
         }
@@ -76,10 +79,12 @@ export function useTurn<S>(session: Session<S> | null): TurnView {
     error: mine?.error ?? null,
     follow,
     async start(options) {
-      const running = await needed(session).turn.start(options);
+      const running = await turnsOf(needed(session)).start(options);
       follow(running.id);
       return running;
     },
-    stop: async () => session?.turn.stop(turn?.id),
+    async stop() {
+      if (session) await turnsOf(session).stop(turn?.id);
+    },
   };
 }

@@ -1,29 +1,41 @@
 /** Answers in the making: made here, or followed. */
 
-import { Refused } from "./refused.js";
-import { isPassing } from "./saving.js";
-import type { Events, RunningTurn, Turns } from "./surface.js";
-import type { Environment, Json, Look, Transport } from "./types.js";
+import { WAYS } from "../core/https.js";
+import { Refused } from "../core/refused.js";
+import { isPassing } from "../core/saving.js";
+import type { Inner } from "../core/session.js";
+import type { Session } from "../core/surface.js";
+import type { Json, Look } from "../core/types.js";
+import { streamOf } from "./stream.js";
+import type { RunningTurn, Turns } from "./surface.js";
 
-/** What turns need of their session. */
-export interface TurnParts {
-  environment: Environment;
-  transport: Transport;
-  id(): string;
-  /** What is waiting is saved before a turn begins, so that a question stands before its answer. */
-  _before(): Promise<void>;
-  /** The state has changed by a turn's end. */
-  _after(): Promise<unknown>;
-  _emit(event: "turn", detail: Events["turn"]): void;
-}
+const MORE = {
+  begin: "POST /sessions/:session_id/turns",
+  latest: "GET /sessions/:session_id/turns/latest",
+  turn: "GET /sessions/:session_id/turns/:turn_id",
+  chunks: "POST /sessions/:session_id/turns/:turn_id/chunks",
+  finish: "POST /sessions/:session_id/turns/:turn_id/finish",
+  stop: "POST /sessions/:session_id/turns/:turn_id/stop",
+};
 
 const FLUSH_AFTER = 1_000; // ms
 const FLUSH_AT = 4_096; // characters
 const STOP = new Refused("stopped");
 
-/** The turns of a session. */
-export function turnsOf({ environment, transport, id, _before: before, _after: after, _emit: emit }: TurnParts): Turns {
+const known = new WeakMap<object, Turns>();
+
+/** The turns of a session: asked for again, the same. */
+export function turnsOf<S>(session: Session<S>): Turns {
+  let turns = known.get(session);
+  if (!turns) known.set(session, (turns = make(session as Session<S> & Inner)));
+  return turns;
+}
+
+function make<S>(session: Session<S> & Inner): Turns {
+  const { environment, transport, _look: look, _emit: emit } = session._inner;
   const { clock, page } = environment;
+  const stream = streamOf(transport);
+  Object.assign(WAYS, MORE);
   let current: string | undefined;
 
   const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => void clock.after(milliseconds, resolve));
@@ -43,11 +55,11 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
   };
 
   /** The turn is over, whatever becomes of the look for its message. */
-  const settled = (): Promise<unknown> => insist(after).catch(() => {});
+  const settled = (): Promise<unknown> => insist(look).catch(() => {});
 
   const run = (turn: string, seq: number, lease: number): RunningTurn => {
     const over = new AbortController();
-    const of = { session_id: id(), turn_id: turn };
+    const of = { session_id: session.id, turn_id: turn };
     let waiting: Json[] = [];
     let size = 0;
     let cancel = (): void => {};
@@ -105,28 +117,28 @@ export function turnsOf({ environment, transport, id, _before: before, _after: a
 
   return {
     async start({ id: turn_id = environment.uuid(), message, lease = 30, join = false } = {}) {
-      await before();
-      const args = { session_id: id(), turn_id, lease_seconds: lease, on_running: join ? "join" : "refuse" } as const;
+      await session.saveNow(); // so that a question stands before its answer
+      const args = { session_id: session.id, turn_id, lease_seconds: lease, on_running: join ? "join" : "refuse" } as const;
       const begun = await insist(() => transport.call("begin", message ? { ...args, message } : args));
       current = begun.id;
       emit("turn", { turn: current, seq: begun.next_seq - 1 });
       return run(current, begun.next_seq, lease);
     },
     async stop(turn = current) {
-      if (turn) await transport.call("stop", { session_id: id(), turn_id: turn });
+      if (turn) await transport.call("stop", { session_id: session.id, turn_id: turn });
     },
     async *follow(which, { after: seq = 0, signal = new AbortController().signal } = {}) {
-      const turn = which ?? (await insist(() => transport.call("latest", { session_id: id(), after: seq })))?.id;
+      const turn = which ?? (await insist(() => transport.call("latest", { session_id: session.id, after: seq })))?.id;
       if (!turn) return;
-      const look = (): Promise<Look> => transport.call("turn", { session_id: id(), turn_id: turn, after: seq });
+      const poll = (): Promise<Look> => transport.call("turn", { session_id: session.id, turn_id: turn, after: seq });
       current = turn;
       let text = "";
       let status: Look["status"] = "running";
-      let isLook = !transport.stream; // a stream that ends before the turn is followed by a look
+      let isPoll = !stream; // a stream that ends before the turn is followed by a poll
       while (status === "running" && !signal.aborted) {
         try {
-          const looks = isLook ? [await look()] : transport.stream!(id(), turn, seq, signal);
-          isLook = !isLook || !transport.stream;
+          const looks = isPoll ? [await poll()] : stream!(session.id, turn, seq, signal);
+          isPoll = !isPoll || !stream;
           for await (const { chunks, next_seq, more, number, position, ...said } of looks) {
             if (!more) status = said.status;
             if (next_seq - 1 <= seq && status === "running") await pause(page.hidden() ? 2_000 : 250); // nothing new
