@@ -28,8 +28,11 @@ example: ## one of the apps in examples/, on top of the same: make example NAME=
 check: lint ## linters, types and the quick tests, for everyday work: under three minutes
 	$(PYTEST) -m 'not slow' -k 'not postgrest' $(QUICK)
 
-test: lint ## linters, types and all tests
-	$(PYTEST)
+# What failed (1) is run once more with the machine to itself, and named: a fault fails again, and a busy machine does
+# not turn a good change away. The first that fails again ends it.
+RETRY = .venv/bin/python -m pytest -v -x --last-failed --last-failed-no-failures none
+test: lint ## linters, types and all tests; what failed once more alone
+	$(PYTEST) || { [ $$? = 1 ] && echo 'make: once more, alone: what failed' && $(RETRY); }
 
 apps: ## the browser package, packed, in apps by Next.js's and Vite's templates, in Chromium; minutes, 470 MB
 	@scripts/setup test

@@ -55,4 +55,4 @@ def test_package__source_maps_name_the_sources_and_hold_them(told: dict[str, obj
         for source, content in zip(mapped["sources"], mapped.get("sourcesContent") or [], strict=True):
             assert content == (WEB / "src" / source.split("/src/")[1]).read_text()
             seen.add(source.split("/src/")[1])
-    assert {"core/session.ts", "react/turn.ts", "crypto/tokens.ts"} <= seen
+    assert {"core/session.ts", "react/turns/index.ts", "crypto/tokens.ts"} <= seen
