@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ GROUPS: dict[str, Measure] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; 0 if it ran, whatever came out."""
+    """Run what is asked for; 0 if all ran, whatever came out."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     folder = data_folder() / "bench"
@@ -80,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("machine", "disk", "load before", "load after", "run"):
         console.print(f"{name}: {facts[name]}", style="dim")
     console.print(f"{report.summary(figures)}. What was measured against what: {markdown} (and {data.name})")
+    if "failed" in facts:
+        print(f"asyouwere: not measured, see above: {facts['failed']}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -88,14 +92,21 @@ def _measure(options: argparse.Namespace, folder: Path) -> tuple[list[Figure], d
     home = folder / "data"
     shutil.rmtree(home, ignore_errors=True)  # of a run that was killed
     figures: list[Figure] = []
+    failed: list[str] = []
     try:
         with LocalStack(home, port=0, postgres_port=0) as stack:
             place = Place(stack, quick=options.quick)
             facts = machine.describe(place)
             for name in options.only or GROUPS:
                 print(f"asyouwere: measuring {name} ...", file=sys.stderr)
-                figures += GROUPS[name](place)
+                try:
+                    figures += GROUPS[name](place)
+                except Exception:  # noqa: BLE001 -- the others took long enough to be kept
+                    traceback.print_exc()
+                    failed.append(name)
             facts["load after"] = machine.load()
+            if failed:
+                facts["failed"] = ", ".join(failed)
             place.close()
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -110,6 +110,7 @@ class HttpClient:
         self._token = place.stack.token("bench")
         self._socket = socket.create_connection(("127.0.0.1", self._port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = self._socket.makefile("rb")
 
     def post(self, path: str, body: str) -> bytes:
         """The body of the answer. Raises RuntimeError unless it is a success."""
@@ -119,23 +120,27 @@ class HttpClient:
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         self._socket.sendall(head.encode() + content)
-        received = b""
-        while (end := received.find(b"\r\n\r\n")) < 0:
-            received += self._receive()
-        head_lines = received[:end].decode().lower().split("\r\n")
-        length = next(int(line[15:]) for line in head_lines if line.startswith("content-length:"))
-        while len(received) < end + 4 + length:
-            received += self._receive()
-        answer = received[end + 4 :]
-        if not head_lines[0].startswith("http/1.1 20"):
-            raise RuntimeError(f"{path}: {head_lines[0]}: {answer.decode(errors='replace')[:300]}")
+        status, length = self._line(), -1
+        while line := self._line():
+            if line.startswith(b"content-length:"):
+                length = int(line[15:])
+        answer = self._received.read(length) if length >= 0 else b"".join(self._chunks())
+        if not status.startswith(b"http/1.1 20"):
+            raise RuntimeError(f"{path}: {status.decode()}: {answer.decode(errors='replace')[:300]}")
         return answer
 
-    def _receive(self) -> bytes:
-        data = self._socket.recv(65536)
-        if not data:
+    def _line(self) -> bytes:
+        line = self._received.readline()
+        if not line:
             raise RuntimeError("the server closed the connection")
-        return data
+        return line.strip().lower()
+
+    def _chunks(self) -> Iterator[bytes]:
+        """Of an answer that is sent while it is made, as a large restore is."""
+        while size := int(self._line(), 16):
+            yield self._received.read(size)
+            self._line()
+        self._line()
 
 
 class HttpSession:

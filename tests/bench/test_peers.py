@@ -5,6 +5,7 @@ Other people's libraries take part in `make bench` only: they are large, and the
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from tests.bench.peers import environment
 from tests.bench.peers.process import SideFailed, SideProcess
 from tests.bench.peers.rounds import Measured, Rounds, Shape, Turn
+from tests.bench.peers.sides.asyouwere_http import AsYouWereHttp
 from tests.bench.peers.sides.base import MODULES
 from tests.bench.peers.taking_part import ASYOUWERE, FLOORS, OURS, PEERS, Participant
 from tests.support.database import Db
@@ -182,3 +184,20 @@ def test_peers_requirements__are_pinned() -> None:
     lines = [line for line in environment.REQUIREMENTS.read_text().splitlines() if not line.startswith("#")]
     assert lines
     assert [line for line in lines if "==" not in line] == []
+
+
+async def test_http_side__answer_that_is_sent_while_it_is_made() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            writer.write(b'a\r\n{"state":{\r\n13\r\n"messages":["tea"]}\r\n1\r\n}\r\n0\r\n\r\n')
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        side = AsYouWereHttp()
+        await side.open("", port=server.sockets[0].getsockname()[1], token="")
+        side._ids["s"] = "1"
+        assert [await side.restore("s") for _ in range(2)] == [{"messages": ["tea"]}] * 2
+        await side.close()

@@ -66,8 +66,8 @@ class AsYouWereHttp(Side):
         writer.write(head.encode() + content)
         await writer.drain()
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
-        length = next(int(line[15:]) for line in lines if line.startswith("content-length:"))
-        answer = await reader.readexactly(length)
+        length = next((int(line[15:]) for line in lines if line.startswith("content-length:")), None)
+        answer = await (_chunked(reader) if length is None else reader.readexactly(length))
         self._idle.append((time.monotonic(), (reader, writer)))
         if not lines[0].startswith("http/1.1 20"):
             raise RuntimeError(f"{function}: {lines[0]}: {answer.decode(errors='replace')[:300]}")
@@ -84,3 +84,12 @@ class AsYouWereHttp(Side):
     async def close(self) -> None:
         for _, (_, writer) in self._idle:
             writer.close()
+
+
+async def _chunked(reader: asyncio.StreamReader) -> bytes:
+    """An answer that is sent while it is made, as a large restore is."""
+    chunks = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        chunks.append((await reader.readexactly(size + 2))[:-2])
+    await reader.readexactly(2)
+    return b"".join(chunks)
