@@ -7,6 +7,7 @@ import heapq
 import json
 import pickle
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -237,6 +238,74 @@ def test_document__takes_json_alone(value: Any) -> None:
     with pytest.raises(ValueError, match="NaN"):
         document.root["b"] = [float("nan")]
     check(document, {"a": 1})
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def test_document__says_what_is_no_json_and_where() -> None:
+    document = document_of({"messages": [{"role": "user"}]})
+    itself: dict[str, Any] = {"a": 1}
+    itself["itself"] = [itself]
+    for value, kind, told in (
+        (datetime(2026, 1, 1), TypeError, "not datetime$"),
+        ({"sent": {"at/on": datetime(2026, 1, 1)}}, TypeError, r"not datetime \(at /sent/at~1on in what was put in\)"),
+        ({"parts": [{}, {"raw": b"x"}]}, TypeError, r"not bytes \(at /parts/1/raw in"),
+        ({"scores": {1: 0.5}}, TypeError, r"keys are str, not int \(at /scores in"),
+        ({"score": [0.5, float("nan")]}, ValueError, r"neither NaN nor Infinity \(at /score/1 in"),
+        ({"big": 10**309}, ValueError, r"range of a double \(1.8e308\) \(at /big in"),
+        (-(10**5000), ValueError, "range of a double"),
+        (itself, ValueError, "none in itself$"),
+        (nested(63), ValueError, "at most 64 containers"),
+    ):
+        for put in (
+            lambda value: document.root["messages"].append(value),
+            lambda value: document.root["messages"].extend([1, value]),
+            lambda value: document.root["messages"][0].update(x=value),
+            lambda value: document.root["messages"].__setitem__(slice(0, 1), ["x", value]),
+            lambda value: document.set("", {"messages": [value]}),
+        ):
+            with pytest.raises(kind):
+                put(value)
+        with pytest.raises(kind, match=told):
+            document.root["new"] = value
+    check(document, {"messages": [{"role": "user"}]})
+    document.root["big"] = [10**308, -(10**308), 2**64, True, (1, 2), nested(61)]
+    check(document, {"messages": [{"role": "user"}], "big": [10**308, -(10**308), 2**64, True, [1, 2], nested(61)]})
+    document.set("", {"deep": nested(63)})
+    with pytest.raises(ValueError, match="at most 64"):
+        document.set("", {"deep": nested(64)})
+    check(document, {"deep": nested(63)})
+
+
+def test_document__what_is_put_in_again_to_be_something_else_is_two_things() -> None:
+    document = document_of({"messages": [], "last": None})
+    message = {"content": "a"}
+    document.root["messages"].append(message)
+    message["content"] = "b"
+    document.root["messages"].append(message)
+    document.root["last"] = message
+    message["content"] += "!"
+    assert json.loads(render(document.tree())) == {
+        "messages": [{"content": "a"}, {"content": "b!"}],
+        "last": {"content": "b!"},
+    }
+
+
+def test_pointers__insert_and_remove() -> None:
+    document = document_of({"l": [1, 2], "o": {"a/b": 1}})
+    document.insert("/l/1", "between")
+    document.insert("/l/9", "last")
+    document.insert("/o/new", {"x": []})
+    document.remove("/o/a~1b")
+    document.remove("/l/0")
+    check(document, {"l": ["between", 2, "last"], "o": {"new": {"x": []}}})
+    with pytest.raises(LookupError):
+        document.remove("/l/9")
 
 
 def test_copies__are_plain() -> None:

@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from asyouwere.client.errors import Unreachable
-from asyouwere.client.journal import Journal, Record, default_folder, journal_file
+from asyouwere.client.journal import Journal
+from asyouwere.client.journal_file import default_folder, journal_file
+from asyouwere.client.record import Record
 from asyouwere.client.replica import Replica
 from asyouwere.client.session import Session
 from asyouwere.client.sync import tree_of_text

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyouwere.client.turns import text_of_event
+from asyouwere.client.stream_events import text_of_event
 from asyouwere.errors import Conflicting
 from tests.client.conftest import Place, until
 

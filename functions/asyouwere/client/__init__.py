@@ -5,11 +5,12 @@
 
 How it is made, from the inside out:
 
-- ``tracked``, ``document``: the state as the app sees it, which notices its changes;
+- ``tracked``, ``tracked_trees``, ``document``: the state as the app sees it, which notices its changes;
 - ``replica``: what a client keeps of a session (base, sending, local), without any I/O;
-- ``journal``: the same on disk;
+- ``journal_file``, ``journal``, ``record``: the same on disk;
 - ``transport`` and ``http``, ``postgrest``, ``postgres``: the three ways to the database;
-- ``sync``: when to send, what an answer means, what to do without one;
+- ``sync``: what to send, what an answer means; ``conflicts``: what was in doubt;
+- ``rhythm``, ``autosave``: when to send, and what to do without an answer;
 - ``session``: what the app calls; ``turns``, ``events``, ``opening``, ``blocking`` belong to it;
 - ``prices``, ``budgets``: what calls of models cost, and when a budget comes to its end.
 """
@@ -23,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from asyouwere.client.events import Event, Statistics, Status, format_time_ago
 from asyouwere.client.opening import Opening, Options
 from asyouwere.client.prices import cost_of
+from asyouwere.client.rhythm import Rhythm
 from asyouwere.client.session import Session
-from asyouwere.client.sync import Rhythm
 from asyouwere.client.tokens import Token
 from asyouwere.state.rebasing import Doubt
 

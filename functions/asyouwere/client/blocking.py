@@ -6,19 +6,22 @@ One thread runs the loop of all sessions; calls wait for it. ``state`` is change
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
-from weakref import WeakSet
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from asyouwere.client.forking import forked
 from asyouwere.client.session import Session
+from asyouwere.client.stopping import release
+from asyouwere.client.stream_events import text_of_event
 from asyouwere.client.tracked import TrackedDict
-from asyouwere.client.turns import Progress, Turn, text_of_event
+from asyouwere.client.turns import Progress, Turn
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -29,20 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["BlockingSession", "BlockingTurn", "opened"]
 
 _T = TypeVar("_T")
-_OPEN: Final[WeakSet[BlockingSession]] = WeakSet()
+#: Also those that the app has dropped, as a notebook's cell that is run again does: they are saved at the end.
+_OPEN: Final[set[BlockingSession]] = set()
 
 
 class _Loop:
     """The thread with the loop, started on first use; a child process after a fork has its own."""
 
-    _guard: Final = threading.Lock()
+    _guard = threading.Lock()
     _portal: BlockingPortal | None = None
     _process = 0
 
     @classmethod
     def portal(cls) -> BlockingPortal:
-        import os
-
         with cls._guard:
             if cls._portal is None or cls._process != os.getpid():
                 ready = threading.Event()
@@ -76,6 +78,17 @@ def _close_all() -> None:
             session.close()
 
 
+def _in_child() -> None:
+    _Loop._guard = threading.Lock()
+    for session in list(_OPEN):
+        session._is_forked, session._entered = True, None
+    _OPEN.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 class BlockingSession:
     """A session whose calls wait. Everything is as in ``Session``; see there.
 
@@ -86,8 +99,11 @@ class BlockingSession:
         self._session = session
         self._portal = portal
         self._entered: AbstractContextManager[Session] | None = entered
+        self._is_forked = False
 
     def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if self._is_forked:  # its thread is the parent's
+            raise forked()
         return self._portal.call(lambda: function(*args, **options))
 
     # -- what it is ------------------------------------------------------------------------------------------------
@@ -250,11 +266,13 @@ class BlockingSession:
     ) -> BlockingTurn:
         """An answer that is being made: ``with session.turn() as turn: turn.write("Hel")``."""
         made = self._call(lambda: self._session.turn(id, message=message, lease=lease, wait=wait))
-        return BlockingTurn(self._portal, made)
+        return BlockingTurn(self._call, made)
 
-    def stream(self, chunks: Iterable[Any], *, message: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    def stream(
+        self, chunks: Iterable[Any], *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
+    ) -> Iterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile."""
-        with self.turn(message=message) as turn:
+        with self.turn(message=message, lease=lease, wait=wait) as turn:
             for chunk in chunks:
                 text = text_of_event(chunk)
                 going = turn.write(text) if text else not turn.stop_requested
@@ -295,7 +313,10 @@ class BlockingSession:
         entered, self._entered = self._entered, None
         _OPEN.discard(self)
         if entered is not None:
-            entered.__exit__(None, None, None)
+            try:
+                entered.__exit__(None, None, None)
+            finally:
+                release()
 
     def __enter__(self) -> Self:
         return self
@@ -312,8 +333,8 @@ class BlockingSession:
 class BlockingTurn:
     """A turn whose calls wait. See ``Turn``."""
 
-    def __init__(self, portal: BlockingPortal, turn: Turn) -> None:
-        self._portal = portal
+    def __init__(self, call: Callable[..., Any], turn: Turn) -> None:
+        self._call = call
         self._turn = turn
 
     @property
@@ -342,13 +363,13 @@ class BlockingTurn:
 
     def write(self, chunk: Any) -> bool:
         """Add a text, or any JSON value. Returns whether to go on."""
-        return bool(self._portal.call(self._turn.write, chunk))
+        return bool(self._call(self._turn.write, chunk))
 
     def __enter__(self) -> Self:
-        self._portal.call(self._turn.__aenter__)
+        self._call(self._turn.__aenter__)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._portal.call(self._turn.__aexit__, kind, exc, trace)
+        self._call(self._turn.__aexit__, kind, exc, trace)

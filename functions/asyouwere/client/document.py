@@ -7,11 +7,13 @@ What an app puts in is copied, but apps change what they have put in, too::
     message["content"] += "Hello"
 
 So a document follows the last few small values that were put in, as long as anybody else holds them: whenever it
-looks for changes, it compares those with what they were.
+looks for changes, it compares those with what they were. What is put into the same container once more, to be
+something else there, is followed in its new place alone.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import deque
@@ -19,18 +21,9 @@ from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any, Final
 
-from asyouwere.client.tracked import (
-    Tracked,
-    TrackedDict,
-    TrackedList,
-    change,
-    fill_dict,
-    is_whole,
-    new_dict,
-    plain,
-    tree_of,
-)
-from asyouwere.state.exact_json import encode
+from asyouwere.client.tracked import Tracked, TrackedDict, TrackedList, check, new_dict
+from asyouwere.client.tracked_trees import change, fill_dict, is_whole, tree_of
+from asyouwere.state.exact_json import MAX_NESTING, encode
 from asyouwere.state.tree import Tree
 
 __all__ = ["Document"]
@@ -50,12 +43,30 @@ class _Original:
         self.text = text
 
 
+class _Changing:
+    """The lock of a document, for who changes it; taken by nobody once changes are refused."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+
+    def __enter__(self) -> None:
+        if self._document.refusal is not None:
+            raise self._document.refusal()
+        self._document.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._document.lock.release()
+
+
 class Document:
     """A session's state. root: the dict of it; touched_at: time.monotonic() of the last change, None if none since
-    it was last looked at; on_touch: called with each change, from the thread that makes it."""
+    it was last looked at; on_touch: called with each change, from the thread that makes it; refusal: makes what is
+    raised if the app changes something that will not be saved any more, None while it may."""
 
     def __init__(self, on_touch: Callable[[], None] | None = None) -> None:
         self.lock = RLock()
+        self.changing = _Changing(self)
+        self.refusal: Callable[[], Exception] | None = None
         self.on_touch = on_touch
         self.touched_at: float | None = None
         self.root: TrackedDict = new_dict(self, None, 0)
@@ -93,6 +104,7 @@ class Document:
             if not keys:
                 if not isinstance(value, Mapping):
                     raise TypeError("a session's state is a dict")
+                check(value, self.root, MAX_NESTING)  # or half of it would be there
                 for key in [key for key in self.root if key not in value]:
                     del self.root[key]
                 self.root.update(value)
@@ -106,6 +118,23 @@ class Document:
                 holder.append(value)
             else:
                 holder[int(keys[-1])] = value
+
+    def insert(self, pointer: str, value: Any) -> None:
+        """Put a value at a pointer; in a list before what is there, at its end at the latest."""
+        with self.lock:
+            keys = _keys(pointer)
+            holder = self.get(_pointer(keys[:-1])) if keys else None
+            if isinstance(holder, list):
+                holder.insert(int(keys[-1]), value)
+            else:
+                self.set(pointer, value)
+
+    def remove(self, pointer: str) -> None:
+        """Take away what is at a pointer. Raises LookupError if nothing is there."""
+        with self.lock:
+            *above, key = _keys(pointer)
+            holder = self.get(_pointer(above))
+            del holder[int(key) if isinstance(holder, list) else key]
 
     def list_at(self, pointer: str) -> TrackedList:
         """The list at a pointer, made where nothing is."""
@@ -128,6 +157,9 @@ class Document:
 
     def put_in(self, original: Any, copy: Tracked) -> None:
         text = _text(copy)
+        for one in list(self._originals):
+            if one.value is original and one.copy._parent is copy._parent:
+                self._originals.remove(one)
         if text is not None:
             self._originals.append(_Original(original, copy, text))
 
@@ -141,13 +173,17 @@ class Document:
                 self._originals.remove(one)  # no JSON any more, or changed where it belongs
             elif text != one.text:
                 one.text = text
-                change(one.copy, plain(one.value))
+                change(one.copy, json.loads(text))
 
 
 def _keys(pointer: str) -> list[str]:
     if pointer and not pointer.startswith("/"):
         raise ValueError('a pointer is "" or starts with "/"')
     return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
+
+
+def _pointer(keys: list[str]) -> str:
+    return "".join(f"/{key.replace('~', '~0').replace('/', '~1')}" for key in keys)
 
 
 def _text(value: Any) -> str | None:

@@ -34,7 +34,7 @@ class Holder:
     """This process, as the users of a journal see it: a file beside it, locked to the end of the process."""
 
     _held: Final[dict[tuple[Path, int], Holder]] = {}
-    _guard: Final = threading.Lock()
+    _guard = threading.Lock()
 
     def __init__(self, journal: Path) -> None:
         self.name = str(uuid.uuid4())
@@ -51,9 +51,17 @@ class Holder:
                 cls._held[key] = cls(journal)
             return cls._held[key]
 
+    @classmethod
+    def is_ours(cls, path: Path) -> bool:
+        """Whether this process holds that lock. It could take it again, and would lose it by closing the file."""
+        process = os.getpid()
+        return any(holder._path.name == path.name and pid == process for (_, pid), holder in list(cls._held.items()))
+
 
 def is_gone(path: Path) -> bool:
     """Whether the process that held this lock is gone. Its file is removed then."""
+    if Holder.is_ours(path):  # by another name of the same folder
+        return False
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:

@@ -112,7 +112,8 @@ class HttpTransport:
         return self._row(await self._requests.send("PUT", f"/sessions/{session}/budget", text=text))
 
     async def export(self, session: str, format: str) -> bytes:
-        return await self._requests.send("GET", f"/sessions/{session}/export", query={"format": format})
+        query = {"format": format}
+        return await self._requests.send("GET", f"/sessions/{session}/export", query=query, is_json=False)
 
     # -- turns -----------------------------------------------------------------------------------------------------
 

@@ -14,22 +14,27 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from asyouwere.client.autosave import Autosave
 from asyouwere.client.background import Background
 from asyouwere.client.context import last_messages
 from asyouwere.client.document import Document
-from asyouwere.client.errors import Expired, Unreachable
+from asyouwere.client.errors import Expired, SchemaTooNew
 from asyouwere.client.events import Events
-from asyouwere.client.journal import Journal, Record, default_folder, journal_file
+from asyouwere.client.forking import watch
+from asyouwere.client.journal import Journal
+from asyouwere.client.journal_file import default_folder, journal_file
+from asyouwere.client.record import Record
 from asyouwere.client.replica import Replica
+from asyouwere.client.rhythm import Rhythm
 from asyouwere.client.session import Session
 from asyouwere.client.stopping import asked_to_stop, release
-from asyouwere.client.sync import VERSION, Rhythm, Sync, is_passing, tree_of_text
+from asyouwere.client.sync import VERSION, Sync, is_passing, tree_of_text
 from asyouwere.client.tokens import Token, Tokens, claims_of
 from asyouwere.client.tracked import plain
 from asyouwere.client.transport import Row, Transport
 from asyouwere.client.turns import end_for
 from asyouwere.client.waking import backoff
-from asyouwere.errors import AsYouWereError, NotFound, from_code
+from asyouwere.errors import AsYouWereError, NotFound, Unauthorized, from_code
 from asyouwere.postgres.encryption import encrypted_or_here
 from asyouwere.state.exact_json import encode
 from asyouwere.state.rebasing import Doubt
@@ -99,7 +104,11 @@ class Opening:
         if self._options.realtime is not None:
             raise TypeError("realtime=… belongs to a loop: async with asyouwere.open(…)")
         asked_to_stop()
-        return opened(self)
+        try:
+            return opened(self)
+        except BaseException:
+            release()
+            raise
 
     async def __aenter__(self) -> Session:
         stack = AsyncExitStack()
@@ -157,6 +166,7 @@ class Opening:
         await group.open()
         stack.push_async_callback(group.close)
         session = Session(sync, row, group, tokens)
+        watch(session)
         stack.push_async_callback(self._close, session)
         for other in found:
             if other.replica.is_waiting:
@@ -176,7 +186,7 @@ class Opening:
             group.start_soon(end_for, sync, turn, chunks)
         for client in journal.unreadable:
             events.tell("error", code="journal_record", record=client)
-        await sync.run(group, options.realtime)
+        Autosave(sync).run(group, options.realtime)
         group.start_soon(events.release)  # once the app has had a moment to listen
         return session
 
@@ -187,7 +197,7 @@ class Opening:
             return
         found = root.get(VERSION, 1)
         if not isinstance(found, int) or found > version:
-            sync.is_read_only = True
+            sync.is_read_only, sync.document.refusal = True, SchemaTooNew
             return
         if found == version or self._options.migrate is None:
             return
@@ -236,8 +246,7 @@ class Opening:
                 await anyio.sleep(backoff(failures, exc.retry_after))
         replica, journal = Replica(), sync.record.journal
         sync.begin_anew(str(row["id"]), Record(journal, str(row["id"]), replica), replica, carried)
-        if options.key is not None:
-            journal.remember(options.key, sync.session)
+        journal.remember(sync.session, options.key)
         sync.events.tell("restored", source="new", number=0, instead_of=old)
 
     async def _row(self, transport: Transport, journal: Journal) -> Row:
@@ -245,12 +254,12 @@ class Opening:
         options = self._options
         try:
             row = await transport.find_or_make(options.session, options.key, dict(options.fields))
-        except Unreachable:
-            known = options.session or (journal.session_of(options.key) if options.key is not None else None)
-            if known is None:
-                raise
-            return {"id": known, "key": options.key, "is_offline": True}
-        except NotFound as exc:
+        except AsYouWereError as exc:
+            if not isinstance(exc, NotFound):
+                known = journal.session_of(options.session or options.key)
+                if known is None or not is_passing(exc) or isinstance(exc, Unauthorized):
+                    raise
+                return {"id": known, "key": options.key, "offline": exc}
             if exc.code != "session_not_found":
                 if urlsplit(options.url).path in ("", "/"):
                     raise from_code(exc.code, f"{exc} {_BARE}") from exc
@@ -258,8 +267,7 @@ class Opening:
             if options.on_expired == "stop":
                 raise Expired from exc
             row = await transport.find_or_make(None, options.key, dict(options.fields))
-        if options.key is not None:
-            journal.remember(options.key, str(row["id"]))
+        journal.remember(str(row["id"]), options.key)
         return row
 
     async def _close(self, session: Session) -> None:
@@ -270,16 +278,17 @@ class Opening:
 
 async def _restored(sync: Sync, row: Row) -> None:
     """What the server has, under what the journal has; without the server, what the journal has alone."""
+    offline: AsYouWereError | None = row.pop("offline", None)
     try:
-        if row.get("is_offline"):
-            raise Unreachable
+        if offline is not None:
+            raise offline
         if sync.replica.number or sync.replica.is_waiting:
             if sync.replica.sending is None:
                 await sync.catch_up()
         elif row.get("latest_number"):
             sync.take(await sync.transport.restore(sync.session))
     except AsYouWereError as exc:
-        if not is_passing(exc) or not (sync.replica.number or sync.replica.is_waiting or row.get("is_offline")):
+        if not is_passing(exc) or not (sync.replica.number or sync.replica.is_waiting or offline is not None):
             raise
         sync._failed(exc)
         sync.events.tell("restored", source="journal", number=sync.replica.number)
@@ -311,16 +320,12 @@ async def _finish(sync: Sync, record: Record, replica: Replica) -> None:
 async def _journal_for(options: Options, tokens: Tokens | None) -> Journal:
     if options.journal is False:
         return Journal(None)
-    folder = default_folder() if options.journal is True else Path(options.journal)
+    folder = default_folder() if options.journal is True else Path(options.journal).expanduser()
     user = options.user_id
     if user is None and tokens is not None:
-        try:
-            token = await tokens.current()
-        except AsYouWereError:
-            token = ""
-        user = str(claims_of(token).get("sub") or "")
+        user = str(claims_of(await tokens.current()).get("sub") or "")
     split = urlsplit(options.url)
-    return Journal(journal_file(folder, f"{split.hostname}:{split.port or ''}{split.path}", user or ""))
+    return Journal(journal_file(folder.resolve(), f"{split.hostname}:{split.port or ''}{split.path}", user or ""))
 
 
 @functools.cache

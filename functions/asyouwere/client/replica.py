@@ -3,6 +3,8 @@
     base      what the server had at ``number``
     sending   the one save under way: its key, its changes, and the state that it makes of the base
     local     what the app sees
+    next_key  the key of the save after it, chosen before there is anything to save: whoever finds an old copy of this
+              in a journal sends what is pending there under the key that it was sent under
 
 Always: sent = base + sending; local = sent (or base) + what is pending. Trees are never changed in place, so all
 three share what is the same in them.
@@ -44,6 +46,7 @@ class Replica:
     base: dict[str, Tree] = field(default_factory=dict, repr=False)
     local: dict[str, Tree] = field(default_factory=dict, repr=False)
     sending: Sending | None = field(default=None, repr=False)
+    next_key: str = field(default_factory=lambda: str(uuid.uuid4()), repr=False)
 
     @property
     def sent(self) -> dict[str, Tree]:
@@ -67,7 +70,8 @@ class Replica:
             self.local = self.base
             return None
         check_nesting(changes, 67)
-        self.sending = Sending(str(uuid.uuid4()), self.number, changes, self.local, label=label)
+        self.sending = Sending(self.next_key, self.number, changes, self.local, label=label)
+        self.next_key = str(uuid.uuid4())
         return self.sending
 
     def take_back(self) -> None:

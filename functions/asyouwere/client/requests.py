@@ -49,14 +49,18 @@ class Requests:
         text: str | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        is_json: bool = True,
     ) -> bytes:
-        """The body of a success. text: JSON to send. Raises AsYouWereError, Unreachable."""
+        """The body of a success. text: JSON to send; is_json: whether the answer has to be. Raises AsYouWereError,
+        Unreachable: also for what somebody else answered, as the page of a hotel's network."""
         response = await self._answer(method, path, text, query, headers)
         if response.status_code == 401 and self._tokens is not None and self._tokens.renewable:
             await self._tokens.renewed()
             response = await self._answer(method, path, text, query, headers)
         if not response.is_success:
             raise problem(response)
+        if is_json and response.content and "json" not in response.headers.get("content-type", ""):
+            raise Unreachable("Somebody else answered, not the server.")
         return response.content
 
     async def _answer(
@@ -80,7 +84,7 @@ class Requests:
                 params=query,
                 headers=sent,
             )
-        except (httpx.TransportError, OSError) as exc:
+        except (httpx.RequestError, OSError) as exc:
             raise Unreachable from exc
 
     @asynccontextmanager
@@ -99,7 +103,7 @@ class Requests:
                     await response.aread()
                     raise problem(response)
                 yield _lines(response.aiter_text())
-        except (httpx.TransportError, OSError) as exc:
+        except (httpx.RequestError, OSError) as exc:
             raise Unreachable from exc
 
     def _parsed(self, path: str) -> httpx.URL:

@@ -15,12 +15,11 @@ from asyouwere.client.context import last_messages
 from asyouwere.client.deltas import changed_parts
 from asyouwere.client.document import Document
 from asyouwere.client.errors import Closed, SchemaTooNew
-from asyouwere.client.events import Event, EventName, Events, Statistics, Status, Waiting, utc
+from asyouwere.client.events import Event, EventName, Statistics, Status, Waiting, utc
 from asyouwere.client.sync import Sync
 from asyouwere.client.tracked import TrackedDict, TrackedList, plain
 from asyouwere.client.transport import Row, Transport
 from asyouwere.errors import AsYouWereError
-from asyouwere.state.tree import render
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -157,8 +156,9 @@ class Session:
     def context(self, last: int = 10, *, list: str = "/messages") -> list[Any]:
         """The last messages for a model's prompt, as plain dicts: instructions at the beginning stay, and no result
         of a tool stands without its call."""
-        messages = self.get(list, [])
-        return last_messages(plain(messages), last) if isinstance(messages, TrackedList) else []
+        with self._document.lock:
+            messages = self.get(list, [])
+            return last_messages(plain(messages), last) if isinstance(messages, TrackedList) else []
 
     # -- the server ------------------------------------------------------------------------------------------------
 
@@ -180,8 +180,10 @@ class Session:
         return self.info
 
     async def refresh(self) -> None:
-        """See at once what others did."""
+        """See at once what others did; a save that was not answered comes before."""
         self._open()
+        if self._sync.replica.sending is not None and not self.is_read_only:
+            await self._sync.save()
         await self._sync.catch_up()
 
     async def restore(self, number: int | None = None, *, label: str | None = None) -> int:
@@ -317,13 +319,14 @@ class Session:
         self._writable()
         return Turn(self._sync, self._group, id or str(uuid.uuid4()), message, lease, wait)
 
-    def stream(self, chunks: AsyncIterator[Any], *, message: Mapping[str, Any] | None = None) -> AsyncIterator[Any]:
+    def stream(
+        self, chunks: AsyncIterator[Any], *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
+    ) -> AsyncIterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile; cut
-        off in the middle, it is saved as far as it came."""
+        off in the middle, it is saved as far as it came. message, lease, wait: as in ``turn``."""
         from asyouwere.client.turns import passed_through
 
-        self._writable()
-        return passed_through(self.turn(message=message), chunks)
+        return passed_through(self.turn(message=message, lease=lease, wait=wait), chunks)
 
     def follow(self, turn: str | None = None, *, after: int = 0) -> AsyncIterator[Progress]:
         """An answer that is made elsewhere, as it is made: by default the running or the latest one (nothing if there
@@ -367,8 +370,7 @@ class Session:
             pass  # told by the status and an event; the journal has it
         finally:
             self._is_closed = True
-            self._sync.events.close()
-            self._sync.record.close()
+            self._sync.close()
 
     def __repr__(self) -> str:
         return f"<Session {self.id} at {self.number}>"
@@ -381,19 +383,11 @@ class Session:
     def _transport(self) -> Transport:
         return self._sync.transport
 
-    @property
-    def _events(self) -> Events:
-        return self._sync.events
-
     def _open(self) -> None:
         if self._is_closed:
-            raise Closed
+            raise self._document.refusal() if self._document.refusal is not None else Closed
 
     def _writable(self) -> None:
         self._open()
         if self.is_read_only:
             raise SchemaTooNew
-
-    def _text(self) -> str:
-        """The state as JSON."""
-        return render(self._document.tree())

@@ -12,53 +12,37 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.lowlevel
 
-from asyouwere.client.background import Background
+from asyouwere.client.conflicts import decide, told
 from asyouwere.client.deltas import apply_delta, changed_parts
 from asyouwere.client.document import Document
-from asyouwere.client.errors import ClientError, Expired, Unreachable
+from asyouwere.client.errors import ClientError, Closed, Expired, Unreachable
 from asyouwere.client.events import Events
-from asyouwere.client.journal import Record
+from asyouwere.client.record import Record
 from asyouwere.client.replica import Replica, Sending
+from asyouwere.client.rhythm import Due, Rhythm
 from asyouwere.client.telemetry import span
 from asyouwere.client.transport import Saved, Snapshot, Transport
-from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Invalid, NotFound
 from asyouwere.state.addresses import OPENED_DEPTH, depth_of, pointer_text
 from asyouwere.state.rebasing import Doubt
 from asyouwere.state.rows import open_state
-from asyouwere.state.tree import Tree, flatten, render, tree_of_rows
+from asyouwere.state.tree import Tree, flatten, tree_of_rows
 
-if TYPE_CHECKING:
-    from asyouwere.client.realtime import Realtime
-
-__all__ = ["VERSION", "Rhythm", "Sync", "is_passing", "tree_of_text"]
+__all__ = ["VERSION", "Sync", "is_passing", "tree_of_text"]
 
 #: Where a state says which version of the app wrote it.
 VERSION: Final = "schemaVersion"
 _LOG: Final = logging.getLogger("asyouwere")
-#: Changes in place are written to the journal that soon; what is handed over by a call, at once.
-_JOURNAL_SECONDS: Final = 0.02
+_Folded = TypeVar("_Folded", list[Doubt], list[Doubt] | None)
 _CONFLICTS: Final = 20
 #: Parts that one save seals anew.
 _RESEALED: Final = 200
-#: Between two looks while realtime tells what is new.
-_HEARING_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Seconds. debounce: from the last change to saving it; max_wait: from the first unsaved one at the latest; poll:
-    between two looks for what others did, None for none."""
-
-    debounce: float = 5.0
-    max_wait: float = 30.0
-    poll: float | None = 3.0
 
 
 def is_passing(error: AsYouWereError) -> bool:
@@ -111,18 +95,13 @@ class Sync:
         self.last_saved: float | None = None
         self.reconnects = 0
         self.failures = 0
-        self._rhythm = rhythm
+        self.due = Due(rhythm)
+        #: Called when an answer was taken in, which the journal is to have when there is time for it.
+        self.on_settled: Callable[[], None] = lambda: None
+        #: Set when another session is in this one's place; then there is another event.
+        self.moved = anyio.Event()
         self._lock = anyio.Lock(fast_acquire=True)
         self._base, self._journaled = replica.base, replica.local  # as the journal has them
-        self._first_change: float | None = None
-        self._last_change = 0.0
-        self._refused = False
-        self._wake: Wake | None = None
-        self._keep: Wake | None = None
-        self._owe: Wake | None = None
-        self._look: Wake | None = None
-        self._is_hearing = False
-        self._moved = anyio.Event()
 
     # -- the app's changes -----------------------------------------------------------------------------------------
 
@@ -135,22 +114,9 @@ class Sync:
             self.document.root[VERSION] = self.version
             tree = self.document.tree()
         self.replica.local = tree
-        self._changed()
+        self.due.changed()
         self.record.edited(changed_parts(self._journaled, tree))
         self._journaled = tree
-
-    def touched(self) -> None:
-        """The app has changed something; called from any thread."""
-        self._changed()
-        if self._keep is not None:
-            self._keep.set()
-
-    def _changed(self) -> None:
-        now = time.monotonic()
-        self._last_change = now
-        if self._first_change is None:
-            self._first_change = now
-        self._refused = False
 
     @property
     def has_changes(self) -> bool:
@@ -177,7 +143,7 @@ class Sync:
             conflicts += await self._send()
         while True:
             self.look()
-            first_change, self._first_change = self._first_change, None
+            first_change, self.due.first_change = self.due.first_change, None
             is_resumed = self.replica.sending is not None  # its later edits are in a save of their own
             if not is_resumed and self.replica.compose(label) is None:
                 return
@@ -188,7 +154,7 @@ class Sync:
                         continue
                     return
             except BaseException:
-                self._first_change = first_change
+                self.due.first_change = first_change
                 raise
             conflicts += 1
             if conflicts > _CONFLICTS:
@@ -251,35 +217,34 @@ class Sync:
                 await self._catch_up(anew=exc.code != "conflict")
                 replica.resume(sending, base)
                 return True
-            self._refused = True
+            self.due.is_refused = True
             raise
         finally:
             self.is_saving = False
 
     async def _fold(self, answer: Saved) -> bool:
-        replica = self.replica
-        self.look()
         try:
-            doubts = replica.accepted(answer)
+            doubts = self._rebased(lambda: self.replica.accepted(answer))
         except Invalid:
             doubts = None
-        if doubts is None:
-            # An old key was answered, or what others did is not to be had: see what is there at that number.
-            try:
-                snapshot = await self.transport.restore(self.session, answer.number)
-            except AsYouWereError as exc:
-                if exc.code not in ("snapshot_gone", "snapshot_not_found"):
-                    raise
-                return await self._arrived()
-            self.look()
-            doubts = replica.folded(snapshot.number, tree_of_text(snapshot.state))
-        return self._saved(doubts)
+        if doubts is not None:
+            return self._saved(doubts)
+        # An old key was answered, or what others did is not to be had: see what is there at that number.
+        try:
+            snapshot = await self.transport.restore(self.session, answer.number)
+        except AsYouWereError as exc:
+            if exc.code not in ("snapshot_gone", "snapshot_not_found"):
+                raise
+            return await self._arrived()
+        return self._folded(snapshot)
 
     async def _arrived(self) -> bool:
         """The save under way has arrived, in an earlier form even: see what is there now."""
-        snapshot = await self.transport.restore(self.session)
-        self.look()
-        return self._saved(self.replica.folded(snapshot.number, tree_of_text(snapshot.state)))
+        return self._folded(await self.transport.restore(self.session))
+
+    def _folded(self, snapshot: Snapshot) -> bool:
+        theirs = tree_of_text(snapshot.state)
+        return self._saved(self._rebased(lambda: self.replica.folded(snapshot.number, theirs)))
 
     def _saved(self, doubts: list[Doubt]) -> bool:
         self._settled(doubts)
@@ -302,8 +267,9 @@ class Sync:
         async with self._lock:
             try:
                 self._alive()
-                if self.replica.sending is None:
-                    await self._catch_up()
+                if self.replica.sending is not None:
+                    return  # that has to be answered before; nobody was asked, so it says nothing of the network
+                await self._catch_up()
                 self._succeeded()
             except AsYouWereError as exc:
                 self._failed(exc)
@@ -322,42 +288,38 @@ class Sync:
                 except Invalid:
                     _LOG.warning("the copy of a session did not fit what the server says; restoring it")
                 else:
-                    self.look()
-                    self._settled(replica.caught_up(delta.number, theirs))
+                    self._settled(self._rebased(lambda: replica.caught_up(delta.number, theirs)))
                     return
         self.take(await self.transport.restore(self.session))
 
     def take(self, snapshot: Snapshot) -> None:
         """Go on from a state that was restored whole."""
-        self.look()
-        self._settled(self.replica.caught_up(snapshot.number, tree_of_text(snapshot.state)))
+        theirs = tree_of_text(snapshot.state)
+        self._settled(self._rebased(lambda: self.replica.caught_up(snapshot.number, theirs)))
+
+    def _rebased(self, fold: Callable[[], _Folded]) -> _Folded:
+        """Take over what the app has changed, fold in what came, and show that. No other thread changes the state
+        meanwhile: what it did would not be in what is shown."""
+        with self.document.lock:
+            self.look()
+            doubts = fold()
+            if doubts is not None:
+                self.document.show(self.replica.local)
+        return doubts
 
     def _settled(self, doubts: list[Doubt]) -> None:
-        """The base is another now: show it, write it down, tell what was in doubt."""
+        """The base is another now: write it down, tell what was in doubt."""
         replica = self.replica
-        self.document.show(replica.local)
         self.record.answered(replica.number, self._base, replica.base, changed_parts(replica.base, replica.local))
         self._base, self._journaled = replica.base, replica.local
-        if self._owe is not None:
-            self._owe.set()
-        if replica.is_waiting and self._first_change is None:
-            self._changed()
+        self.on_settled()
+        if replica.is_waiting and self.due.first_change is None:
+            self.due.changed()
         if doubts:
-            told = [
-                {"address": doubt.address}
-                | {name: _value(getattr(doubt, name)) for name in ("base", "mine", "theirs")}
-                for doubt in doubts
-            ]
             if self.resolve is not None:
-                self._resolved(doubts)
-            self.events.tell("conflict", code="conflict", doubts=told)
-
-    def _resolved(self, doubts: list[Doubt]) -> None:
-        for doubt in doubts:
-            assert self.resolve is not None
-            if self.resolve(doubt) == "theirs" and doubt.theirs is not None:
-                self.document.set(doubt.address, _value(doubt.theirs))
-        self.look()
+                decide(self.document, doubts, self.resolve)
+                self.look()
+            self.events.tell("conflict", code="conflict", doubts=told(doubts))
 
     # -- how it went -----------------------------------------------------------------------------------------------
 
@@ -369,7 +331,7 @@ class Sync:
         """Go on with another session, which is empty; the old record stays as it is in the journal."""
         self.record.close()
         self.session, self.record, self.replica = session, record, replica
-        self._moved, moved = anyio.Event(), self._moved
+        self.moved, moved = anyio.Event(), self.moved
         moved.set()
         self.is_expired, self.error = False, None
         self.document.show({})
@@ -378,12 +340,22 @@ class Sync:
         self.document.show(state)
         self.look()
 
+    def close(self) -> None:
+        """The app may change nothing more. What it did during the last save goes to the journal, for the next one."""
+        with self.document.lock:
+            if self.document.refusal is None:
+                with suppress(AsYouWereError, TypeError, ValueError):
+                    self.look()
+            self.document.refusal = Closed
+        self.events.close()
+        self.record.close()
+
     def _succeeded(self) -> None:
         if self.failures:
             self.reconnects += 1
             self.failures = 0
             self.events.tell("reconnected")
-        if not self._refused:
+        if not self.due.is_refused:
             self.error = None
 
     def _failed(self, error: AsYouWereError) -> None:
@@ -405,105 +377,3 @@ class Sync:
     def offline(self) -> bool:
         """Whether the server could not be reached when it was last tried."""
         return self.failures > 0 and isinstance(self.error, Unreachable)
-
-    # -- in the background -----------------------------------------------------------------------------------------
-
-    async def run(self, group: Background, realtime: Realtime | None = None) -> None:
-        """Start what goes on until the group is closed."""
-        self._wake, self._keep, self._owe, self._look = Wake(), Wake(), Wake(), Wake()
-        self.document.on_touch = self.touched
-        self.record.flush()
-        group.start_soon(self._journal_changes)
-        group.start_soon(self._journal_answers)
-        group.start_soon(self._save_in_time)
-        if realtime is not None:
-            group.start_soon(self._listen, realtime)
-        if realtime is not None or self._rhythm.poll is not None:
-            group.start_soon(self._poll)
-        if self.has_changes:
-            self._changed()
-            self._keep.set()
-
-    async def _journal_changes(self) -> None:
-        assert self._keep is not None
-        assert self._wake is not None
-        while True:
-            await self._keep.wait()
-            await anyio.sleep(_JOURNAL_SECONDS)
-            try:
-                self.look()
-            except Exception as exc:  # noqa: BLE001 - what is no JSON, put in by ways that are not watched
-                _LOG.error("a session's state can't be saved: %s", type(exc).__name__)
-            self._wake.set()
-
-    async def _journal_answers(self) -> None:
-        assert self._owe is not None
-        while True:
-            await self._owe.wait()  # so it is done when the app waits for something anyway
-            self.record.flush()
-
-    async def _save_in_time(self) -> None:
-        assert self._wake is not None
-        while True:
-            wait = self._seconds_to_next_save()
-            if wait is None or wait > 0:
-                await self._wake.wait(wait)
-                continue
-            try:
-                await self.save()
-            except AsYouWereError as exc:
-                if is_passing(exc):
-                    await anyio.sleep(backoff(self.failures, exc.retry_after))
-                else:  # not again before something changes
-                    self._first_change = None
-
-    def _seconds_to_next_save(self) -> float | None:
-        if self._first_change is None or self._refused or self.is_read_only or self.is_expired:
-            return None
-        due = min(self._last_change + self._rhythm.debounce, self._first_change + self._rhythm.max_wait)
-        return due - time.monotonic()
-
-    async def _poll(self) -> None:
-        assert self._look is not None
-        while True:
-            wait = self._rhythm.poll
-            if wait is not None and self._is_hearing:
-                wait = max(wait, _HEARING_SECONDS)
-            if self.failures:
-                wait = max(wait or 0.0, backoff(self.failures))
-            if await self._look.wait(wait) and self.failures:
-                await anyio.sleep(backoff(self.failures))
-            if not self.is_expired:
-                with suppress(AsYouWereError):
-                    await self.catch_up()
-
-    async def _listen(self, realtime: Realtime) -> None:
-        from asyouwere.client.realtime import listen
-
-        assert self._look is not None
-        look = self._look
-
-        def state(is_hearing: bool) -> None:
-            self._is_hearing = is_hearing
-            look.set()  # for what was told before, or is told no more
-
-        def snapshot(number: int) -> None:
-            if number > self.replica.number:
-                look.set()
-
-        def turn(turn: str, seq: int) -> None:
-            if turn not in self.turns:  # of our own the app is told anyway
-                self.events.tell("turn", turn=turn, seq=seq)
-
-        while True:
-            moved = self._moved
-            async with anyio.create_task_group() as group:
-                group.start_soon(listen, realtime, self.session, state, snapshot, turn)
-                await moved.wait()
-                group.cancel_scope.cancel()
-
-
-def _value(tree: Tree | None) -> Any:
-    import json
-
-    return None if tree is None else json.loads(render(tree))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from asyouwere.errors import Unauthorized
+from asyouwere.client.errors import Unreachable
+from asyouwere.errors import AsYouWereError, Unauthorized
 
 __all__ = ["Token", "Tokens", "claims_of"]
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A token, or what gives one: a function, or a coroutine function, called whenever another is needed."""
 
+_LOG: Final = logging.getLogger("asyouwere")
 _EARLY_SECONDS: Final = 60.0
 
 
@@ -39,10 +42,17 @@ class Tokens:
         return self._token
 
     async def renewed(self) -> str:
-        """A new token, because the old one was refused or is about to end."""
-        given = self._source if isinstance(self._source, str) else self._source()
-        if inspect.isawaitable(given):
-            given = await given
+        """A new token, because the old one was refused or is about to end. Raises Unreachable if the callback does
+        whatever: where tokens come from may be away as well."""
+        try:
+            given = self._source if isinstance(self._source, str) else self._source()
+            if inspect.isawaitable(given):
+                given = await given
+        except AsYouWereError:
+            raise
+        except Exception as exc:
+            _LOG.warning("the token callback failed: %s", type(exc).__name__)
+            raise Unreachable(f"There is no token: the callback raised {type(exc).__name__}.") from exc
         if not isinstance(given, str) or not given:
             raise Unauthorized("invalid_token", "The token callback gave no token.")
         self._token = given

@@ -10,41 +10,48 @@ small values that were put in for a while all the same, see ``document``.)
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, Final, Protocol, SupportsIndex, TypeAlias
 
 from asyouwere.state.addresses import OPENED_DEPTH
-from asyouwere.state.exact_json import encode
-from asyouwere.state.tree import Tree, render
+from asyouwere.state.exact_json import MAX_NESTING
+from asyouwere.state.tree import Tree
 
 __all__ = [
     "Host",
     "Tracked",
     "TrackedDict",
     "TrackedList",
-    "change",
-    "fill_dict",
-    "is_whole",
-    "key_of",
-    "load",
+    "check",
+    "level_below",
     "new_dict",
+    "new_list",
     "plain",
-    "spelled",
-    "tree_of",
+    "touch",
+    "wrapped",
 ]
 
 _MISSING: Final = object()
 _WHOLE: Final = OPENED_DEPTH
 """Level of a container that is kept whole, in a part; above it are those that are opened, the root's is 0."""
+_LARGEST: Final = int(sys.float_info.max)
+_JSON: Final = "a session's state is JSON"
+
+
+class _TooDeep(ValueError):
+    pass
 
 
 class Host(Protocol):
-    """What containers belong to: is told of each change, and keeps other threads out meanwhile."""
+    """What containers belong to: is told of each change, and keeps other threads out meanwhile. changing: the lock,
+    for who changes something; raises where nothing may be changed any more."""
 
     lock: RLock
+    changing: AbstractContextManager[object]
 
     def touched(self) -> None: ...
 
@@ -63,33 +70,33 @@ class TrackedDict(dict[str, Any]):
     _seen: dict[str, Any] | None
 
     def __setitem__(self, key: str, value: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             if dict.get(self, key, _MISSING) is value and isinstance(value, TrackedDict | TrackedList):
                 return  # the second half of state["list"] += […]
             dict.__setitem__(self, _checked_key(key), _taken_in(value, self))
-            _touch(self)
+            touch(self)
 
     def __delitem__(self, key: str) -> None:
-        with self._host.lock:
+        with self._host.changing:
             dict.__delitem__(self, key)
-            _touch(self)
+            touch(self)
 
     def pop(self, key: str, *default: Any) -> Any:
-        with self._host.lock:
+        with self._host.changing:
             value = dict.pop(self, key, *default)
-            _touch(self)
+            touch(self)
             return value
 
     def popitem(self) -> tuple[str, Any]:
-        with self._host.lock:
+        with self._host.changing:
             item = dict.popitem(self)
-            _touch(self)
+            touch(self)
             return item
 
     def clear(self) -> None:
-        with self._host.lock:
+        with self._host.changing:
             dict.clear(self)
-            _touch(self)
+            touch(self)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         with self._host.lock:
@@ -98,7 +105,7 @@ class TrackedDict(dict[str, Any]):
             return self[key]
 
     def update(self, *others: Any, **more: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             for key, value in dict(*others, **more).items():
                 self[key] = value
 
@@ -107,13 +114,16 @@ class TrackedDict(dict[str, Any]):
         return self
 
     def copy(self) -> dict[str, Any]:
-        return {key: plain(value) for key, value in self.items()}
+        with self._host.lock:
+            return {key: plain(value) for key, value in self.items()}
 
     def __copy__(self) -> dict[str, Any]:
-        return {key: plain(value) for key, value in self.items()}
+        with self._host.lock:
+            return {key: plain(value) for key, value in self.items()}
 
     def __deepcopy__(self, memo: Any) -> dict[str, Any]:
-        return {key: plain(value) for key, value in self.items()}
+        with self._host.lock:
+            return {key: plain(value) for key, value in self.items()}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return dict, (self.copy(),)
@@ -132,7 +142,7 @@ class TrackedList(list[Any]):
     _seen: list[Any] | None
 
     def __setitem__(self, at: Any, value: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             if isinstance(at, slice):
                 list.__setitem__(self, at, [_taken_in(item, self) for item in value])
             elif list.__getitem__(self, at) is not value or not isinstance(value, TrackedDict | TrackedList):
@@ -140,48 +150,48 @@ class TrackedList(list[Any]):
             _touch_deep(self)
 
     def __delitem__(self, at: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.__delitem__(self, at)
             _touch_deep(self)
 
     def append(self, value: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.append(self, _taken_in(value, self))
-            _touch(self)
+            touch(self)
 
     def extend(self, values: Iterable[Any]) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.extend(self, [_taken_in(value, self) for value in values])
-            _touch(self)
+            touch(self)
 
     def insert(self, at: SupportsIndex, value: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.insert(self, at, _taken_in(value, self))
             _touch_deep(self)
 
     def pop(self, at: SupportsIndex = -1) -> Any:
-        with self._host.lock:
+        with self._host.changing:
             value = list.pop(self, at)
             _touch_deep(self)
             return value
 
     def remove(self, value: Any) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.remove(self, value)
             _touch_deep(self)
 
     def clear(self) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.clear(self)
             _touch_deep(self)
 
     def reverse(self) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.reverse(self)
             _touch_deep(self)
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
-        with self._host.lock:
+        with self._host.changing:
             list.sort(self, key=key, reverse=reverse)
             _touch_deep(self)
 
@@ -190,7 +200,7 @@ class TrackedList(list[Any]):
         return self
 
     def __imul__(self, times: SupportsIndex) -> TrackedList:
-        with self._host.lock:
+        with self._host.changing:
             more = self.copy() * (int(times) - 1)
             if int(times) < 1:
                 self.clear()
@@ -199,24 +209,22 @@ class TrackedList(list[Any]):
             return self
 
     def copy(self) -> list[Any]:
-        return [plain(value) for value in self]
+        with self._host.lock:
+            return [plain(value) for value in self]
 
     def __copy__(self) -> list[Any]:
-        return [plain(value) for value in self]
+        with self._host.lock:
+            return [plain(value) for value in self]
 
     def __deepcopy__(self, memo: Any) -> list[Any]:
-        return [plain(value) for value in self]
+        with self._host.lock:
+            return [plain(value) for value in self]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, (self.copy(),)
 
 
 Tracked: TypeAlias = TrackedDict | TrackedList
-
-
-def is_whole(node: Tracked) -> bool:
-    """Whether a container is kept whole: it is a part, or in one."""
-    return node._level >= _WHOLE
 
 
 def plain(value: Any) -> Any:
@@ -228,7 +236,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _touch(node: Tracked) -> None:
+def touch(node: Tracked) -> None:
+    """It was changed: forget its tree, and those of what it stands in, and tell the host."""
     node._clean = False
     above = node._parent
     while above is not None:
@@ -245,45 +254,88 @@ def _touch(node: Tracked) -> None:
 
 def _touch_deep(node: TrackedList) -> None:
     node._deep = True
-    _touch(node)
+    touch(node)
 
 
 def _checked_key(key: Any) -> str:
     if type(key) is not str:
-        raise TypeError(f"a session's state is JSON, whose keys are str, not {type(key).__name__}")
+        raise TypeError(f"{_JSON}, whose keys are str, not {type(key).__name__}")
     return key
 
 
 def _taken_in(value: Any, parent: Tracked) -> Any:
     """A value as it is kept in a container: as it is, or a tracked copy that the host may follow."""
-    taken = _wrapped(value, parent)
+    if value is None or type(value) is str:
+        return value
+    taken = check(value, parent)
     if isinstance(taken, TrackedDict | TrackedList) and not isinstance(value, TrackedDict | TrackedList):
         parent._host.put_in(value, taken)
     return taken
 
 
-def _wrapped(value: Any, parent: Tracked) -> Any:
-    if value is None or isinstance(value, str | int):
+def check(value: Any, parent: Tracked, room: int | None = None) -> Any:
+    """What the app puts into a container, as it would be kept. room: how many levels of containers it may have, by
+    default what is left of a state's. Raises TypeError, ValueError saying what in it is no JSON, and where."""
+    try:
+        return wrapped(value, parent, _room_below(parent) if room is None else room)
+    except (TypeError, ValueError) as exc:
+        where = _trouble(value, parent)
+        kind = TypeError if isinstance(exc, TypeError) else ValueError
+        raise kind(f"{exc} (at {where} in what was put in)" if where else str(exc)) from None
+
+
+def _room_below(node: Tracked) -> int:
+    """How many levels of containers may still be put into a container."""
+    room, above = MAX_NESTING - 1, node._parent
+    while above is not None:
+        room, above = room - 1, above._parent
+    return room
+
+
+def wrapped(value: Any, parent: Tracked, room: int = MAX_NESTING) -> Any:
+    """A value to be put into a container, with tracked copies of the containers in it, of which there may be as many
+    levels as ``room``. Raises TypeError, ValueError."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        if not -_LARGEST <= value <= _LARGEST:
+            raise ValueError(f"{_JSON}, whose numbers are within the range of a double (1.8e308)")
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("a session's state is JSON, which has neither NaN nor Infinity")
+            raise ValueError(f"{_JSON}, which has neither NaN nor Infinity")
         return value
+    if not isinstance(value, Mapping | list | tuple):
+        raise TypeError(f"{_JSON} (dict, list, str, int, float, bool, None), not {type(value).__name__}")
+    if room == 0:
+        raise _TooDeep(f"{_JSON} of at most {MAX_NESTING} containers in each other, and none in itself")
     if isinstance(value, Mapping):
-        holder = new_dict(parent._host, parent, _level_below(parent))
+        holder = new_dict(parent._host, parent, level_below(parent))
         for key, inner in value.items():
-            dict.__setitem__(holder, _checked_key(key), _wrapped(inner, holder))
+            dict.__setitem__(holder, _checked_key(key), wrapped(inner, holder, room - 1))
         return holder
-    if isinstance(value, list | tuple):
-        items = new_list(parent._host, parent, _level_below(parent))
-        list.extend(items, [_wrapped(inner, items) for inner in value])
-        return items
-    raise TypeError(
-        f"a session's state is JSON (dict, list, str, int, float, bool, None), not {type(value).__name__}"
-    )
+    items = new_list(parent._host, parent, level_below(parent))
+    list.extend(items, [wrapped(inner, items, room - 1) for inner in value])
+    return items
 
 
-def _level_below(parent: Tracked) -> int:
+def _trouble(value: Any, parent: Tracked) -> str:
+    """Pointer to the first thing in a value that is no JSON; "" for the value itself, and for what is too deep."""
+    inside = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, inner in inside:
+        if isinstance(value, Mapping) and type(key) is not str:
+            return ""
+        try:
+            wrapped(inner, parent)
+        except _TooDeep:
+            return ""
+        except (TypeError, ValueError):
+            return f"/{str(key).replace('~', '~0').replace('/', '~1')}{_trouble(inner, parent)}"
+    return ""
+
+
+def level_below(parent: Tracked) -> int:
+    """The level of what is put into a container."""
     return _WHOLE if isinstance(parent, TrackedList) else min(parent._level + 1, _WHOLE)
 
 
@@ -301,192 +353,3 @@ def new_list(host: Host, parent: Tracked | None, level: int) -> TrackedList:
     node._host, node._parent, node._level = host, parent, level
     node._clean, node._deep, node._tree, node._seen = False, True, None, None
     return node
-
-
-# -- to a tree and back -------------------------------------------------------------------------------------------
-
-
-def spelled(key: str) -> str:
-    """A key as it stands in a tree and in a path."""
-    if key.isalnum():
-        return key
-    text = encode(key)[1:-1]
-    return text.replace("~", "~0").replace("/", "~1") if "~" in text or "/" in text else text
-
-
-def key_of(text: str) -> str:
-    """The key that is spelled like that."""
-    if "~" in text:
-        text = text.replace("~1", "/").replace("~0", "~")
-    if "\\" not in text:
-        return text
-    key: str = json.loads(f'"{text}"')
-    return key
-
-
-def tree_of(node: Tracked) -> Tree:
-    """The tree of what a container holds now; the same object as before where nothing changed."""
-    if node._clean:
-        return node._tree  # type: ignore[return-value]
-    tree: Tree
-    if is_whole(node):
-        tree = encode(node)
-        _clean_inside(node)
-    elif isinstance(node, TrackedDict):
-        tree = _tree_of_dict(node)
-        node._seen = dict(node)
-    else:
-        tree = _bodies_of_list(node)
-        node._seen = list(node)
-    if node._tree is None or tree != node._tree:
-        node._tree = tree
-    node._clean = True
-    return node._tree
-
-
-def _tree_of_dict(node: TrackedDict) -> dict[str, Tree]:
-    seen, before = node._seen or {}, node._tree if isinstance(node._tree, dict) else {}
-    tree: dict[str, Tree] = {}
-    for key, value in node.items():
-        name = spelled(key)
-        if isinstance(value, TrackedDict | TrackedList):
-            tree[name] = tree_of(value)
-        elif seen.get(key, _MISSING) is value and name in before:
-            tree[name] = before[name]
-        else:
-            tree[name] = encode(value)
-    return tree
-
-
-def _bodies_of_list(node: TrackedList) -> list[str]:
-    seen, before = node._seen or [], node._tree if isinstance(node._tree, list) else []
-    known = min(len(seen), len(before))
-    bodies: list[str] = []
-    if not node._deep and seen == node[:known]:  # looked at, for what goes past our methods, as heapq does
-        bodies = before[:known]  # the everyday case: something was appended
-    node._deep = False
-    for item, value in enumerate(node[len(bodies) :] if bodies else node, len(bodies)):
-        if isinstance(value, TrackedDict | TrackedList):
-            bodies.append(value._tree if value._clean else tree_of(value))  # type: ignore[arg-type]
-        elif item < known and seen[item] is value:
-            bodies.append(before[item])
-        else:
-            bodies.append(encode(value))
-    return bodies
-
-
-def _clean_inside(node: Tracked) -> None:
-    """Inside a part only the part itself has a text; what is in it just notices changes."""
-    for value in node.values() if isinstance(node, TrackedDict) else node:
-        if isinstance(value, TrackedDict | TrackedList) and not value._clean:
-            _clean_inside(value)
-            value._clean = True
-
-
-def load(tree: Tree, parent: Tracked) -> Any:
-    """The value of a tree that stands in a container."""
-    if isinstance(tree, str):
-        if tree[0] not in "{[":
-            return json.loads(tree)
-        value = _wrapped(json.loads(tree), parent)
-        value._tree = tree
-        _clean_inside(value)
-    elif isinstance(tree, dict):
-        value = new_dict(parent._host, parent, _level_below(parent))
-        fill_dict(value, tree)
-    else:
-        value = new_list(parent._host, parent, _level_below(parent))
-        fill_list(value, tree)
-    value._clean = True
-    return value
-
-
-def fill_dict(node: TrackedDict, tree: dict[str, Tree]) -> None:
-    """Make an opened object hold this tree. What it holds already, it keeps: the app may have it in hand."""
-    before = node._tree if isinstance(node._tree, dict) else {}
-    for key in [key for key in node if spelled(key) not in tree]:
-        dict.__delitem__(node, key)
-    for name, inner in tree.items():
-        key = key_of(name)
-        if key not in node or (before.get(name) is not inner and before.get(name) != inner):
-            dict.__setitem__(node, key, _filled(dict.get(node, key), inner, node))
-    node._tree, node._seen, node._clean = tree, dict(node), True
-
-
-def fill_list(node: TrackedList, tree: list[str]) -> None:
-    """Make an opened list hold these items, each that stays or moves being the same object as before."""
-    before = node._tree if isinstance(node._tree, list) else []
-    start = 0
-    while start < len(before) and start < len(tree) and before[start] == tree[start]:
-        start += 1
-    end = 0
-    while end < min(len(before), len(tree)) - start and before[-1 - end] == tree[-1 - end]:
-        end += 1
-    middle = list.__getitem__(node, slice(start, len(before) - end))
-    bodies = tree[start : len(tree) - end]
-    new = [_filled(middle[at] if at < len(middle) else None, body, node) for at, body in enumerate(bodies)]
-    list.__setitem__(node, slice(start, len(before) - end), new)
-    node._tree, node._seen, node._clean, node._deep = tree, list(node), True, False
-
-
-def _filled(old: Any, tree: Tree, parent: Tracked) -> Any:
-    """The value of a tree: what was there changed in place if it is of the same kind, else a new one."""
-    if isinstance(tree, dict) and isinstance(old, TrackedDict) and not is_whole(old):
-        fill_dict(old, tree)
-        return old
-    if isinstance(tree, list) and isinstance(old, TrackedList) and not is_whole(old):
-        fill_list(old, tree)
-        return old
-    if (
-        isinstance(tree, str)
-        and isinstance(old, TrackedDict | TrackedList)
-        and is_whole(old)
-        and old._parent is parent
-    ):
-        value = json.loads(tree) if tree[0] == ("{" if isinstance(old, TrackedDict) else "[") else None
-        if value is not None:
-            _change_inside(old, value)
-            _clean_inside(old)
-            old._tree, old._clean = tree, True
-            return old
-    return load(tree, parent)
-
-
-def change(node: Tracked, value: Any) -> None:
-    """Make a container hold a value, in place."""
-    _touch(node)
-    _change_inside(node, value)
-
-
-def _change_inside(node: Tracked, value: Any) -> None:
-    node._clean = False
-    if isinstance(node, TrackedList):
-        node._deep = True
-    if isinstance(node, TrackedDict):
-        for key in [key for key in node if key not in value]:
-            dict.__delitem__(node, key)
-        for key, inner in value.items():
-            old = dict.get(node, key)
-            if not _changed_inside(old, inner):
-                dict.__setitem__(node, key, _wrapped(inner, node))
-        return
-    for at, inner in enumerate(value):
-        if at >= len(node):
-            list.append(node, _wrapped(inner, node))
-        elif not _changed_inside(list.__getitem__(node, at), inner):
-            list.__setitem__(node, at, _wrapped(inner, node))
-    list.__delitem__(node, slice(len(value), None))
-
-
-def _changed_inside(old: Any, value: Any) -> bool:
-    same = (isinstance(old, TrackedDict) and isinstance(value, dict)) or (
-        isinstance(old, TrackedList) and isinstance(value, list)
-    )
-    if same:
-        _change_inside(old, value)
-    return same
-
-
-def text_of(node: Tracked) -> str:
-    """The JSON text of what a container holds now."""
-    return render(tree_of(node))

@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 import anyio
 
 from asyouwere.client.background import Background
+from asyouwere.client.errors import Unreachable
+from asyouwere.client.stream_events import text_of_event
 from asyouwere.client.sync import Sync, is_passing
 from asyouwere.client.telemetry import span
 from asyouwere.client.transport import Begun
@@ -21,7 +23,7 @@ from asyouwere.client.waking import Wake, backoff
 from asyouwere.errors import AsYouWereError, Conflicting
 from asyouwere.state.exact_json import encode
 
-__all__ = ["Progress", "Turn", "end_for", "followed", "passed_through", "text_of_event"]
+__all__ = ["Progress", "Turn", "end_for", "followed", "passed_through"]
 
 _FLUSH_SECONDS: Final = 1.0
 _FLUSH_CHARACTERS: Final = 4096
@@ -130,9 +132,11 @@ class Turn:
 
     async def write(self, chunk: Any) -> bool:
         """Add a text, or any JSON value. Sent by itself within a second. Returns whether to go on: False once
-        somebody asked to stop. Raises turn_over."""
+        somebody asked to stop. Raises turn_over, also once the block is left."""
         if self._lost is not None:
             raise self._lost
+        if self._wake is None:
+            raise RuntimeError("a turn is written to in its block: async with session.turn() as turn")
         if isinstance(chunk, str):
             if not chunk:
                 return not self.stop_requested
@@ -173,12 +177,15 @@ class Turn:
     async def _end(self, status: str) -> None:
         self._scope.cancel()
         is_saved = False
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _PATIENCE_SECONDS):
-            try:
+        try:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _PATIENCE_SECONDS):
                 await self._finish(status)
                 is_saved = True
-            finally:
-                self._sync.record.journal.end_turn(self.id, is_saved=is_saved)
+        finally:
+            self._sync.record.journal.end_turn(self.id, is_saved=is_saved)
+            self._lost = self._lost or Conflicting("turn_over")
+        if not is_saved:
+            raise Unreachable("The answer is not saved: nobody answered in time. The next one that opens it ends it.")
 
     async def _finish(self, status: str) -> None:
         sync = self._sync
@@ -307,33 +314,6 @@ async def passed_through(turn: Turn, chunks: AsyncIterator[Any]) -> AsyncIterato
             yield chunk
             if not going:
                 break
-
-
-def text_of_event(event: Any) -> str:
-    """What an event of a stream adds to the answer's text; "" for those that add none.
-
-    A text itself; a chunk of OpenAI's chat completions, an event of its responses, an event of Anthropic's messages,
-    as objects or as dicts.
-    """
-    if isinstance(event, str):
-        return event
-    kind = _member(event, "type")
-    if kind == "response.output_text.delta":
-        return _text(_member(event, "delta"))
-    if kind == "content_block_delta":
-        return _text(_member(_member(event, "delta"), "text"))
-    choices = _member(event, "choices")
-    if choices:
-        return _text(_member(_member(choices[0], "delta"), "content"))
-    return ""
-
-
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 async def end_for(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> None:
