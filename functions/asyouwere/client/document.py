@@ -18,6 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ class Document:
 
     def __init__(self, on_touch: Callable[[], None] | None = None) -> None:
         self.lock = RLock()
-        self.changing = _Changing(self)
+        self.changing: AbstractContextManager[object] = _Changing(self)
         self.refusal: Callable[[], Exception] | None = None
         self.on_touch = on_touch
         self.touched_at: float | None = None

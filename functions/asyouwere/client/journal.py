@@ -1,10 +1,10 @@
 """What a client has handed over and the server has not got yet, on disk: SQLite, one file for each user and app.
 
 Written before anything is sent, so that ``kill -9`` loses nothing; whoever opens the session next finishes what was
-begun. Each open session has a record of its own: the base as parts, the save under way with its key, the parts that were
-changed since, and the key under which they will be sent. So a record that is behind, because the disk was full or the
-power cut, doubles nothing: the server knows that key. Many processes share a file. Whose process is gone is known by a
-lock that it held.
+begun. Each open session has a record of its own: the base as parts, the save under way with its key, the parts that
+were changed since, and the key under which they will be sent. So a record that is behind, because the disk was full
+or the power cut, doubles nothing: the server knows that key. Many processes share a file. Whose process is gone is
+known by a lock that it held.
 
 The file survives the process, not a power cut at once (``synchronous = normal``): the last moments may be missing
 then, never more. A disk that is full or read-only keeps nobody from working; ``health`` says so.

@@ -47,6 +47,11 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "asyouwere"
 
 
+def folder_named(name: Path | str) -> Path:
+    """A folder by its one name, whatever it was called: a process is known by its name for the file."""
+    return Path(name).expanduser().resolve()
+
+
 def journal_file(folder: Path, url: str, user: str) -> Path:
     """The file for a user of an app; its name tells neither."""
     return folder / f"{sha256(f'{url} {user}'.encode()).hexdigest()[:32]}.sqlite3"

@@ -22,7 +22,7 @@ from asyouwere.client.errors import Expired, SchemaTooNew
 from asyouwere.client.events import Events
 from asyouwere.client.forking import watch
 from asyouwere.client.journal import Journal
-from asyouwere.client.journal_file import default_folder, journal_file
+from asyouwere.client.journal_file import default_folder, folder_named, journal_file
 from asyouwere.client.record import Record
 from asyouwere.client.replica import Replica
 from asyouwere.client.rhythm import Rhythm
@@ -320,12 +320,12 @@ async def _finish(sync: Sync, record: Record, replica: Replica) -> None:
 async def _journal_for(options: Options, tokens: Tokens | None) -> Journal:
     if options.journal is False:
         return Journal(None)
-    folder = default_folder() if options.journal is True else Path(options.journal).expanduser()
+    folder = folder_named(default_folder() if options.journal is True else options.journal)
     user = options.user_id
     if user is None and tokens is not None:
         user = str(claims_of(await tokens.current()).get("sub") or "")
     split = urlsplit(options.url)
-    return Journal(journal_file(folder.resolve(), f"{split.hostname}:{split.port or ''}{split.path}", user or ""))
+    return Journal(journal_file(folder, f"{split.hostname}:{split.port or ''}{split.path}", user or ""))
 
 
 @functools.cache

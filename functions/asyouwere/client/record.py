@@ -108,7 +108,8 @@ class Record:
         replica = self.replica
         delete(db, self.client)
         db.execute(
-            "insert into record (client, session, process, number, at, sending, next_key) values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into record (client, session, process, number, at, sending, next_key)"
+            " values (?, ?, ?, ?, ?, ?, ?)",
             (
                 self.client,
                 self.session,

@@ -320,7 +320,12 @@ class Session:
         return Turn(self._sync, self._group, id or str(uuid.uuid4()), message, lease, wait)
 
     def stream(
-        self, chunks: AsyncIterator[Any], *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
+        self,
+        chunks: AsyncIterator[Any],
+        *,
+        message: Mapping[str, Any] | None = None,
+        lease: int = 30,
+        wait: float = 0,
     ) -> AsyncIterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile; cut
         off in the middle, it is saved as far as it came. message, lease, wait: as in ``turn``."""

@@ -321,7 +321,9 @@ def wrapped(value: Any, parent: Tracked, room: int = MAX_NESTING) -> Any:
 
 def _trouble(value: Any, parent: Tracked) -> str:
     """Pointer to the first thing in a value that is no JSON; "" for the value itself, and for what is too deep."""
-    inside = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    inside = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    )
     for key, inner in inside:
         if isinstance(value, Mapping) and type(key) is not str:
             return ""

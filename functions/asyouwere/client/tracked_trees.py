@@ -8,7 +8,16 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from asyouwere.client.tracked import Tracked, TrackedDict, TrackedList, level_below, new_dict, new_list, touch, wrapped
+from asyouwere.client.tracked import (
+    Tracked,
+    TrackedDict,
+    TrackedList,
+    level_below,
+    new_dict,
+    new_list,
+    touch,
+    wrapped,
+)
 from asyouwere.state.addresses import OPENED_DEPTH
 from asyouwere.state.exact_json import ANY_NESTING, encode
 from asyouwere.state.tree import Tree
