@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, cast
 
 import pulumi
 
+from asyouwere.service.auth.project_keys import role_of_key
 from asyouwere_infra.entry_points import CLEAN_UP, LAYOUTS, EntryPoint, Layout, Sizing
 from asyouwere_infra.environment import CLEAN_UP_LOGIN, PLACES, Mode, config_key, of_kind, readers
 
@@ -209,6 +210,8 @@ def _problems(configuration: Configuration) -> list[str]:
         found.append("Set supabaseUrl, jwksUrl or the secret jwtSecret: tokens could not be verified.")
     if not {"ASYOUWERE_SUPABASE_URL", "ASYOUWERE_JWT_ISSUER"} & values.keys():
         found.append("Set jwtIssuer: there is no supabaseUrl that would give it.")
+    if role_of_key(values.get("ASYOUWERE_PUBLISHABLE_KEY", "")) == "service_role":
+        found.append("publishableKey is a secret key, and would be plain: change it, and take the publishable one.")
     if "*" in values.get("ASYOUWERE_ALLOWED_ORIGINS", ""):
         found.append("allowedOrigins: name every origin; * is not one.")
     for name, sizing in configuration.sizings.items():

@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asyouwere.local.doctor.finding import Finding
@@ -109,6 +110,14 @@ def test_rest__nobody_at_the_address() -> None:
     assert rest("http://127.0.0.1:1").message == "the API can't be asked: connection refused"
 
 
+def test_rest__at_an_address_that_is_something_else() -> None:
+    # the dashboard's page, a project's address with more after it, somebody else's API
+    for status, body in ((200, "<html>"), (404, "<html>"), (404, '{"message":"no Route matched"}'), (200, '{"a":1}')):
+        with project(None, rest_status=status, rest_body=body) as url:
+            finding = rest(url)
+        assert (finding.level, finding.message) == ("fail", f"what is at --supabase-url is no Supabase API: status {status}")
+
+
 # -- the functions -----------------------------------------------------------------------------------------------
 
 
@@ -143,6 +152,30 @@ def test_functions__behind_a_domain_nobody_reaches_the_clean_up() -> None:
         assert found == {**dict.fromkeys(FUNCTIONS, "ok"), CLEAN_UP: "skip"}
         # an address at which there is nothing else either is a wrong one
         assert {finding.level for finding in check_functions(url + "/wrong")} == {"fail"}
+
+
+def answering(status: int, body: str) -> ASGIApp:
+    """The same answer to whatever is asked."""
+    response = Response(body, status, {"content-type": "text/html"})
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await response(scope, receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_functions__that_the_platform_lets_nobody_call(status: int) -> None:
+    with serving_app(answering(status, "<html>Forbidden")) as url:
+        found = {finding.check: finding for finding in check_functions(url)}
+    assert found.pop(CLEAN_UP).level == "ok"
+    assert {(finding.level, "allUsers" in finding.advice) for finding in found.values()} == {("fail", True)}
+
+
+def test_functions__at_an_address_that_is_something_else() -> None:
+    with serving_app(answering(200, "<html>A page for every path")) as url:
+        assert {finding.message for finding in check_functions(url)} == {"something else answers there"}
 
 
 def test_functions__of_another_version(functions_url: str) -> None:

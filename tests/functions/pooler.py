@@ -20,8 +20,9 @@ PROGRAM = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 
 
 @contextlib.contextmanager
-def pooler(dsn: str, *, server_connections: int) -> Iterator[str]:
-    """The connection string through the pooler, whose clients share that few server connections."""
+def pooler(dsn: str, *, server_connections: int, clients: int = 200) -> Iterator[str]:
+    """The connection string through the pooler, whose clients share that few server connections. clients: how many it
+    takes; as many as Supabase's does with the smallest plans."""
     if not Path(PROGRAM).exists():
         pytest.skip("needs Debian's package pgbouncer")
     folder = Path(tempfile.mkdtemp(prefix="asyouwere-pooler-"))  # where an ordinary user may go, too
@@ -42,7 +43,7 @@ auth_type = trust
 auth_file = {users}
 pool_mode = transaction
 default_pool_size = {server_connections}
-max_client_conn = 200
+max_client_conn = {clients}
 server_reset_query =
 logfile = {folder / "pgbouncer.log"}
 """

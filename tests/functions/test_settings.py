@@ -51,6 +51,16 @@ def test_database__is_postgrest_unless_there_is_an_address_of_postgres() -> None
             Settings.from_environment(given)
 
 
+def test_from_environment__the_projects_keys_in_each_others_place__are_refused() -> None:
+    for given, named in (
+        ({"ASYOUWERE_PUBLISHABLE_KEY": "sb_secret_planted"}, "PUBLISHABLE_KEY is a secret key"),
+        ({"ASYOUWERE_SERVICE_KEY": "sb_publishable_planted"}, "SERVICE_KEY is a publishable key"),
+    ):
+        with pytest.raises(SettingsError, match=named) as refused:
+            Settings.from_environment({"ASYOUWERE_SUPABASE_URL": "https://ref.supabase.co", **given})
+        assert "planted" not in str(refused.value)
+
+
 def test_repr__shows_every_field_and_no_secret() -> None:
     planted = {name: f"planted-{name}-{'x' * 32}" for name, variable in VARIABLES.items() if variable.secret}
     planted["ASYOUWERE_DATABASE_URL"] = "postgresql://user:planted@host/db"

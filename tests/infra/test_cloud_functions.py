@@ -263,6 +263,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"supabaseUrl": "https://x", "databaseUrl": "x"}, "cleanupDatabaseUrl"),
     ({"database": "postgrest", "supabaseUrl": "https://x"}, "serviceKey"),
     ({**POSTGREST, "publishableKey": ""}, "publishableKey"),
+    ({**POSTGREST, "publishableKey": "sb_secret_planted"}, "publishableKey is a secret key"),
     ({"database": "mysql"}, "direct or postgrest"),
     ({**DIRECT, "allowedOrigins": ["*"]}, "allowedOrigins"),
     ({**DIRECT, "functions": {"nobody": {}}}, "nobody"),

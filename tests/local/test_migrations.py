@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,24 +80,64 @@ def test_migrate__several_at_once_through_a_transaction_mode_pooler(empty_databa
 
 def several_at_once(dsn: str) -> None:
     applied: list[str] = []
+    assert at_once(lambda _: applied.extend(labels(migrate(dsn, bootstrap=True)))) == []
+    assert sorted(applied) == labels(OURS)
+    assert [row[0] for row in rows(dsn, HISTORY)] == [migration.version for migration in OURS]
+
+
+def test_logins__several_at_once_from_two_databases(empty_database: str, template: str, cluster: Cluster) -> None:
+    migrate(empty_database, bootstrap=True)
+    drop = "drop role if exists asyouwere_api; drop role if exists asyouwere_cleanup"
+    with psycopg.connect(cluster.dsn, autocommit=True) as admin:
+        admin.execute(drop)
+    problems = at_once(lambda place: migrate((empty_database, cluster.dsn_for(template))[place % 2], logins=True))
+    assert problems == []
+    granted = rows(cluster.dsn, "select member::regrole::text, roleid::regrole::text from pg_auth_members m "
+                   "where member::regrole::text ~ '^asyouwere' order by 1, 2")  # fmt: skip
+    assert granted == [
+        ("asyouwere_api", "anon"), ("asyouwere_api", "authenticated"), ("asyouwere_cleanup", "service_role"),
+    ]  # fmt: skip
+
+
+def at_once(work: Callable[[int], object]) -> list[BaseException]:
+    """Four threads do it; what went wrong."""
     problems: list[BaseException] = []
     together = threading.Barrier(4)
 
-    def work() -> None:
+    def one(place: int) -> None:
         try:
             together.wait()
-            applied.extend(labels(migrate(dsn, bootstrap=True)))
+            work(place)
         except BaseException as exc:  # noqa: BLE001 - shown below, in the test's own thread
             problems.append(exc)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=one, args=(place,)) for place in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert problems == []
-    assert sorted(applied) == labels(OURS)
-    assert [row[0] for row in rows(dsn, HISTORY)] == [migration.version for migration in OURS]
+    return problems
+
+
+def test_migrate__killed_in_the_middle_goes_on_from_nothing(empty_database: str, tmp_path: Path) -> None:
+    files = write(tmp_path, {"0001_create_a.sql": "create table a (); select pg_sleep(60); create table b ();"})
+    script = "import sys; from pathlib import Path; from asyouwere.local.migrations import migrate; " \
+        "migrate(sys.argv[1], folder=Path(sys.argv[2]), bootstrap=True)"  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", script, empty_database, str(files)]) as process:
+        wait_for(lambda: rows(empty_database, "select 1 from pg_stat_activity where wait_event = 'PgSleep'"))
+        process.kill()
+    # its server process sleeps on, and whoever comes next waits for it: end that, as the administrator would
+    rows(empty_database, "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")
+    write(files, {"0001_create_a.sql": "create table a (); create table b ();"})
+    assert labels(migrate(empty_database, folder=files)) == ["0001_create_a"]
+    assert rows(empty_database, "select to_regclass('a')::text, to_regclass('b')::text") == [("a", "b")]
+
+
+def wait_for(there: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_migrate__plain_postgres_without_bootstrap_says_what_to_add(
@@ -133,6 +177,22 @@ def test_our_migrations__leave_the_transaction_to_whoever_applies_them() -> None
     for migration in OURS:
         first_words = {text.split()[0].lower() for text in split_statements(migration.path.read_text())}
         assert not first_words & {"begin", "start", "commit", "end", "rollback", "savepoint"}, migration.label
+
+
+def test_migrate__over_a_database_that_had_another_baseline_says_so(empty_database: str, tmp_path: Path) -> None:
+    text = "-- A comment.\ncreate table a (x int); -- and one behind\ncreate table b ();\n"
+    files = write(tmp_path, {"0001_create_a.sql": text})
+    migrate(empty_database, folder=files, bootstrap=True)
+    said: list[str] = []
+    write(files, {"0001_create_a.sql": text.replace("A comment", "Another").replace("\n", "\n\n  ")})
+    migrate(empty_database, folder=files, say=said.append)
+    assert said == ["up to date: 1 migrations, nothing to do"]
+    write(files, {"0001_create_a.sql": text.replace("x int", "x text")})
+    migrate(empty_database, folder=files, say=said.append)
+    assert said[1].startswith("warning: 0001_create_a is another here than the one this database had")
+    rows(empty_database, "alter table supabase_migrations.schema_migrations drop column statements")
+    migrate(empty_database, folder=files, say=said.append)  # as the CLI's oldest versions left it: nothing is known
+    assert said[3:] == ["up to date: 1 migrations, nothing to do"]
 
 
 # -- the Supabase CLI's history ------------------------------------------------------------------------------

@@ -13,9 +13,17 @@ import httpx
 
 
 @contextlib.contextmanager
-def project(postgrest_url: str | None, keys: Any = None, *, keys_status: int = 200, rest_key: str | None = None) -> Iterator[str]:
+def project(
+    postgrest_url: str | None,
+    keys: Any = None,
+    *,
+    keys_status: int = 200,
+    rest_key: str | None = None,
+    rest_status: int = 404,
+    rest_body: str = "{}",
+) -> Iterator[str]:
     """The project's URL. keys: what is at /auth/v1/.well-known/jwks.json; text is sent as it is. rest_key: the only
-    key that the gateway lets to the REST API."""
+    key that the gateway lets to the REST API. rest_status, rest_body: what it says where no PostgREST is."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -31,6 +39,8 @@ def project(postgrest_url: str | None, keys: Any = None, *, keys_status: int = 2
                     self.command, postgrest_url + self.path.removeprefix("/rest/v1"), headers=passed, content=body, timeout=30
                 )
                 self.send(answer.status_code, answer.text)
+            elif self.path.startswith("/rest/v1/"):
+                self.send(rest_status, rest_body)
             else:
                 self.send(404, "{}")
 

@@ -24,6 +24,10 @@ FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 # The application's own migrations carry a time (14 digits) and are none of our business; ours are counted.
 OUR_VERSION = re.compile(r"\d{1,8}")
 
+CHANGED = (
+    "is another here than the one this database had: it was made by another version before the first release, "
+    "and is not brought up; export its sessions, migrate an empty one, import them"
+)
 LOCK = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('asyouwere migrate', 0))"
 HAS_HISTORY = "select pg_catalog.to_regclass('supabase_migrations.schema_migrations') is not null"
 # The shape that the Supabase CLI gives it; a table that an older version of the CLI made grows the columns.
@@ -49,6 +53,14 @@ READ_HISTORY = """
     select version, to_jsonb(recorded) ->> 'name'
     from supabase_migrations.schema_migrations as recorded
     order by version
+"""
+READ_STATEMENTS = """
+    select version, (
+        select string_agg(statement, chr(10) order by place)
+        from jsonb_array_elements_text(nullif(to_jsonb(recorded) -> 'statements', 'null'))
+            with ordinality as written (statement, place)
+    )
+    from supabase_migrations.schema_migrations as recorded
 """
 RECORD = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
 
@@ -124,18 +136,21 @@ def migrate(
     logins: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[Migration]:
     """Bring a database up to date; returns what was applied (with dry_run: what would be).
 
     Safe when several run at once, and through a transaction-mode pooler: every step takes the lock inside
     its own transaction and looks at the history again. bootstrap runs `sql/bootstrap.sql` first,
-    logins `sql/logins.sql` last. ca: PEM text of the server's CA. Raises NotEncrypted for a server elsewhere without
-    TLS.
+    logins `sql/logins.sql` last. warn: hears of what is not in order, by default say. ca: PEM text of the
+    server's CA. Raises NotEncrypted for a server elsewhere without TLS.
     """
     files = read_migrations(folder)
     with psycopg.connect(encrypted(dsn, ca), autocommit=True, prepare_threshold=None) as connection:
         if bootstrap and not dry_run:
             run_file(connection, sql_folder() / "bootstrap.sql")
+        for migration in changed_migrations(connection, files):
+            (warn or say)(f"warning: {migration.label} {CHANGED}")
         done: list[Migration] = []
         if dry_run:
             done = pending_migrations(read_history(connection), files)
@@ -146,7 +161,9 @@ def migrate(
                 done.append(applied)
                 say(f"applied {applied.label}")
         if logins and not dry_run:
-            run_file(connection, sql_folder() / "logins.sql")
+            with connection.transaction():
+                connection.execute(LOCK)
+                run_file(connection, sql_folder() / "logins.sql")
             say("asyouwere_api and asyouwere_cleanup may log in once you give them a password (psql: \\password …)")
     if not done:
         say(f"up to date: {len(files)} migrations, nothing to do")
@@ -159,6 +176,22 @@ def read_history(connection: psycopg.Connection[Any]) -> dict[str, str | None]:
     if has is None or not has[0]:
         return {}
     return dict(connection.execute(READ_HISTORY).fetchall())
+
+
+def changed_migrations(connection: psycopg.Connection[Any], files: list[Migration]) -> list[Migration]:
+    """Which files are not what the database had of that name, comments and white space apart.
+
+    Applied files never change once there was a release; until then the baseline does."""
+    has = connection.execute(HAS_HISTORY).fetchone()
+    if has is None or not has[0]:
+        return []
+    recorded = dict(connection.execute(READ_STATEMENTS).fetchall())
+    applied = (file for file in files if recorded.get(file.version))
+    return [file for file in applied if _essence(recorded[file.version]) != _essence(file.path.read_text("utf-8"))]
+
+
+def _essence(sql: str) -> str:
+    return re.sub(r"--[^\n]*|[\s;]+", "", sql)
 
 
 def _apply_next(connection: psycopg.Connection[Any], files: list[Migration]) -> Migration | None:

@@ -232,7 +232,7 @@ class LocalStack:
         self.postgres.start()
         try:
             self._secrets = read_secrets(self.folder, make=True)
-            if applied := migrate(self.postgres.dsn, bootstrap=True):
+            if applied := migrate(self.postgres.dsn, bootstrap=True, warn=self._say):
                 self._say(
                     f"the database is up to date: applied {applied[0].version} to {applied[-1].version}"
                 )

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from asyouwere.postgres.encryption import NotEncrypted, encrypted, encrypted_or_here
+from asyouwere.service.auth.project_keys import role_of_key
 
 __all__ = ["VARIABLES", "Readers", "Settings", "SettingsError", "Variable"]
 
@@ -325,6 +326,10 @@ def _problems(settings: Settings) -> list[str]:
         found.append("ASYOUWERE_JWT_AUDIENCE is empty.")
     if settings.database == "postgrest" and settings.scheduler_audience and not settings.service_key:
         found.append("ASYOUWERE_SERVICE_KEY is missing: PostgREST does not know the scheduler's tokens.")
+    if role_of_key(settings.publishable_key or "") == "service_role":
+        found.append("ASYOUWERE_PUBLISHABLE_KEY is a secret key: take the publishable one (sb_publishable_...).")
+    if role_of_key(settings.service_key or "") == "anon":
+        found.append("ASYOUWERE_SERVICE_KEY is a publishable key: take the secret one (sb_secret_...).")
     if (settings.scheduler_audience is None) != (settings.scheduler_email is None):
         found.append("Set both ASYOUWERE_SCHEDULER_AUDIENCE and ASYOUWERE_SCHEDULER_EMAIL, or neither.")
     for name in ("ASYOUWERE_JWKS_URL", "ASYOUWERE_SCHEDULER_JWKS_URL", "ASYOUWERE_POSTGREST_URL"):

@@ -8,7 +8,12 @@ Every check is a function that yields findings; one that can't be made is a find
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import psycopg
 
@@ -18,10 +23,17 @@ from asyouwere.local.doctor.database import DATABASE_CHECKS
 from asyouwere.local.doctor.encryption import check_encryption, check_telemetry
 from asyouwere.local.doctor.finding import Finding
 from asyouwere.local.doctor.pooling import check_pooler
+from asyouwere.local.doctor.project import check_one_project, check_project_keys
 from asyouwere.local.doctor.web import check_functions, check_keys, check_rest
 from asyouwere.postgres.encryption import NotEncrypted, encrypted
 
 __all__ = ["Finding", "examine"]
+
+CHECK_SECONDS: Final = 20
+_LOST: Final = (
+    f"the connection was lost, or nothing came for {CHECK_SECONDS} s",
+    "if a pooler is in between: has it a connection to the database free? All else is not looked at",
+)
 
 
 def examine(
@@ -43,6 +55,8 @@ def examine(
             yield finding
     else:
         yield Finding("database", "skip", "not looked at: no --database-url")
+    yield from check_one_project(dsn, supabase_url)
+    yield from check_project_keys(environ)
     yield from check_keys(environ, supabase_url)
     yield from check_telemetry(environ)
     if supabase_url:
@@ -71,18 +85,44 @@ def _of_database(dsn: str, ca: str | None) -> Iterator[Finding]:
         yield check_encryption(connection)
         for check in (*DATABASE_CHECKS, check_catalog):
             try:
-                # a transaction each, read only, so that nothing can be changed by looking
-                with connection.transaction():
-                    connection.execute("set transaction read only")
-                    connection.execute("set local statement_timeout = '10s'")
-                    connection.execute("set local lock_timeout = '2s'")
-                    yield from check(connection)
+                with _at_most(connection, CHECK_SECONDS):
+                    found = _looked(connection, check)
             except psycopg.Error as exc:
-                name = check.__name__.removeprefix("check_")
-                yield Finding(
-                    name,
-                    "fail",
-                    f"could not be looked at (SQLSTATE {exc.sqlstate})",
-                    "connect as the owner of the database (on Supabase: postgres)",
-                )
+                if connection.closed:
+                    yield Finding("database", "fail", *_LOST)
+                    return
+                found = [_not_looked_at(check.__name__.removeprefix("check_"), exc, connection.info.user)]
+            yield from found
     yield from check_pooler(dsn)
+
+
+def _looked(
+    connection: psycopg.Connection[Any], check: Callable[[psycopg.Connection[Any]], Iterator[Finding]]
+) -> list[Finding]:
+    """What one check finds, in a transaction that is read only: nothing can be changed by looking."""
+    with connection.transaction():
+        connection.execute("set transaction read only")
+        connection.execute("set local statement_timeout = '10s'")
+        connection.execute("set local lock_timeout = '2s'")
+        return list(check(connection))
+
+
+def _not_looked_at(check: str, error: psycopg.Error, user: str) -> Finding:
+    owner = "connect as the owner of the database (on Supabase: postgres)"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):  # as for the functions' own login, which can little
+        return Finding(check, "skip", f"not looked at: {user} may not", owner)
+    return Finding(check, "fail", f"could not be looked at (SQLSTATE {error.sqlstate})", owner)
+
+
+@contextlib.contextmanager
+def _at_most(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """The server keeps its own time limit; past this one nobody is there, or a pooler has no connection for us."""
+    line = socket.socket(fileno=os.dup(connection.fileno()))
+    timer = threading.Timer(seconds, line.shutdown, (socket.SHUT_RDWR,))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        line.close()

@@ -11,7 +11,13 @@ import psycopg
 
 from asyouwere.local.doctor.finding import Finding, some
 from asyouwere.local.errors import MigrationRefused
-from asyouwere.local.migrations import pending_migrations, read_history, read_migrations
+from asyouwere.local.migrations import (
+    CHANGED,
+    changed_migrations,
+    pending_migrations,
+    read_history,
+    read_migrations,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -19,6 +25,7 @@ OLDEST, NEWEST = 15, 18
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 5.0, 30.0  # tokens have 30 s of leeway
 LATE_MINUTES = 20  # the schedule is every 5
 LEAST_TIMEOUT_MS = 3000
+API_ROLES = "array['anon', 'authenticated', 'service_role', 'authenticator', 'asyouwere_api', 'asyouwere_cleanup']"
 JIT_ABOVE_COST = 100_000  # Postgres' own
 
 
@@ -97,7 +104,9 @@ def check_migrations(connection: Connection) -> Iterator[Finding]:
     except MigrationRefused as exc:
         yield Finding("migrations", "fail", str(exc), "install the asyouwere that this database was migrated with")
         return
-    if pending:
+    if changed := changed_migrations(connection, files):
+        yield Finding("migrations", "fail", *f"{changed[0].label} {CHANGED}".split(": ", 1))
+    elif pending:
         yield Finding(
             "migrations",
             "fail",
@@ -182,22 +191,24 @@ def check_defaults(connection: Connection) -> Iterator[Finding]:
 
 
 def check_timeouts(connection: Connection) -> Iterator[Finding]:
-    query = """
-        select r.rolname, split_part(c, '=', 2), split_part(c, '=', 1) from pg_catalog.pg_db_role_setting s
-        join pg_catalog.pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c
-        where r.rolname in ('anon', 'authenticated', 'service_role', 'authenticator')
-            and c like 'statement\\_timeout=%'
+    """statement_timeout of the API's roles, of the functions' logins, and of everybody where they have none."""
+    query = f"""
+        select coalesce(r.rolname, 'every role'), t.value, 1000 * extract(epoch from
+            case when t.value ~ '^[0-9]+$' then t.value || 'ms' else t.value end::interval)
+        from pg_catalog.pg_db_role_setting s
+        left join pg_catalog.pg_roles r on r.oid = s.setrole
+        cross join unnest(s.setconfig) c
+        cross join lateral (select split_part(c, '=', 2)) t (value)
+        where (r.rolname = any ({API_ROLES}) or s.setrole = 0) and c like 'statement\\_timeout=%'
+            and s.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+        order by 1
     """
-    short = []
-    for role, value, _ in rows(connection, query):
-        ((ms,),) = connection.execute(
-            "select 1000 * extract(epoch from"
-            " case when %(v)s ~ '^[0-9]+$' then %(v)s || 'ms' else %(v)s end::interval)",
-            {"v": value},
-        ).fetchall()
-        # the clean-up's calls last 50 ms, a save of a megabyte some hundred
-        if 0 < ms < (1000 if role == "anon" else LEAST_TIMEOUT_MS):
-            short.append(f"{role} {value}")
+    # the clean-up's calls last 50 ms, a save of a megabyte some hundred
+    short = [
+        f"{role} {value}"
+        for role, value, ms in rows(connection, query)
+        if 0 < ms < (1000 if role == "anon" else LEAST_TIMEOUT_MS)
+    ]
     if short:
         yield Finding(
             "timeouts",
@@ -207,6 +218,30 @@ def check_timeouts(connection: Connection) -> Iterator[Finding]:
         )
     else:
         yield Finding("timeouts", "ok", "statement_timeout leaves room for every call")
+
+
+def check_logins(connection: Connection) -> Iterator[Finding]:
+    """The two logins of sql/logins.sql, where they are: neither can more than it is for."""
+    query = """
+        select r.rolname, r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication, array(
+            select g.rolname::text from pg_catalog.pg_auth_members m join pg_catalog.pg_roles g on g.oid = m.roleid
+            where m.member = r.oid order by 1)
+        from pg_catalog.pg_roles r where r.rolname in ('asyouwere_api', 'asyouwere_cleanup') order by 1
+    """
+    there = {name: (powers, roles) for name, powers, roles in rows(connection, query)}
+    wrong = []
+    for name, (powers, roles) in there.items():
+        wanted = ["anon", "authenticated"] if name == "asyouwere_api" else ["service_role"]
+        wrong += [f"{name} has powers of its own"] if powers else []
+        wrong += [f"{name} may act as {role}" for role in roles if role not in wanted]
+        wrong += [f"{name} may not act as {role}" for role in wanted if role not in roles]
+    if wrong:
+        advice = "revoke … from …; alter role … nosuperuser nobypassrls nocreaterole; `asyouwere migrate --logins`"
+        yield Finding("logins", "fail", some(wrong), advice)
+    elif there:
+        yield Finding("logins", "ok", f"{some(sorted(there))}: no more than they are for")
+    else:
+        yield Finding("logins", "ok", "none of ours: good for PostgREST; `asyouwere logins` makes them")
 
 
 def check_clock(connection: Connection) -> Iterator[Finding]:
@@ -348,6 +383,7 @@ DATABASE_CHECKS: tuple[Callable[[Connection], Iterator[Finding]], ...] = (
     check_roles,
     check_exposed,
     check_defaults,
+    check_logins,
     check_timeouts,
     check_clock,
     check_schedule,

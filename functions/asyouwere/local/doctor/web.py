@@ -10,6 +10,7 @@ import httpx
 
 from asyouwere.local.doctor.connecting import NO_ANSWER_IN_TIME, ask
 from asyouwere.local.doctor.finding import Finding, some
+from asyouwere.local.doctor.project import project_state
 
 LEAST_SECRET_BYTES = 32
 # published in the documentation of Supabase's local and self-hosted set-up
@@ -70,6 +71,8 @@ def check_keys(environ: Mapping[str, str], supabase_url: str | None) -> Iterator
 
 def _jwks(url: str) -> Finding:
     response = ask("GET", url)
+    if not isinstance(response, str) and (state := project_state("keys", response)):
+        return state
     if isinstance(response, str) or response.status_code != 200:
         how = response if isinstance(response, str) else f"status {response.status_code}"
         return Finding(
@@ -114,6 +117,9 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
     if isinstance(response, str):
         yield Finding("rest", "fail", f"the API can't be asked: {response}", "check --supabase-url")
         return
+    if state := project_state("rest", response):
+        yield state
+        return
     if response.status_code in (401, 403):
         if key is None:
             yield Finding(
@@ -130,12 +136,18 @@ def check_rest(supabase_url: str, key: str | None) -> Iterator[Finding]:
                 "copy the project's publishable or anon key anew",
             )
         return
-    if response.status_code != 200:
+    rows = _json(response)
+    if response.status_code != 200 or not isinstance(rows, list):
+        of_rest = isinstance(rows, dict) and isinstance(rows.get("code"), str)
         yield Finding(
             "rest",
             "fail",
-            f"the API does not serve free_agent_sessions: status {response.status_code}",
-            "expose the schema public; after migrations: notify pgrst, 'reload schema'",
+            f"the API does not serve free_agent_sessions: status {response.status_code}"
+            if of_rest
+            else f"what is at --supabase-url is no Supabase API: status {response.status_code}",
+            "expose the schema public; after migrations: notify pgrst, 'reload schema'"
+            if of_rest
+            else "the project's own address, https://….supabase.co, with nothing after it",
         )
         return
     private = ask("GET", f"{base}/parts?limit=1", headers={**headers, "accept-profile": "asyouwere"})
@@ -173,14 +185,23 @@ def _function(base: str, name: str) -> Finding:
             f"hangs, or starts slowly: {response}" if hangs else response,
             "it is there: see its log; ask again" if hangs else "deploy it, or check --functions-url",
         )
-    if response.status_code in (401, 403) and name == CLEAN_UP:
-        return Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
+    if response.status_code in (401, 403):
+        if name == CLEAN_UP:
+            return Finding(name, "ok", "answers its scheduler only")  # the platform keeps others out
+        return Finding(
+            name,
+            "fail",
+            f"the platform refuses before the function is asked: status {response.status_code}",
+            "let everybody call it (Google Cloud: allUsers as invoker, or no invoker check): it checks tokens itself",
+        )
     if response.status_code != 200:
         fails = response.status_code >= 500
         advice = "it is there and fails: see its log" if fails else "deploy it, or check --functions-url"
         return Finding(name, "fail", f"status {response.status_code}", advice)
     document = _json(response)
-    version = document.get("info", {}).get("version") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or "openapi" not in document:
+        return Finding(name, "fail", "something else answers there", "check --functions-url")
+    version = document.get("info", {}).get("version")
     answer = ask("POST", f"{base}/{name}", json={})
     refused = answer if isinstance(answer, str) else answer.status_code
     if refused not in (401, 403):
