@@ -59,7 +59,7 @@ class Accounts:
         # Cloud Functions copies the source into a bucket of this name, made on the first deployment: a grant
         # on the bucket itself would come too late, so it is the project's and names the bucket.
         sources = project_number.apply(lambda number: f"gcf-v2-sources-{number}-{configuration.region}")
-        given: list[pulumi.Resource] = [
+        given: list[pulumi.CustomResource] = [
             projects.IAMMember(
                 "build-writes-logs",
                 project=configuration.project,

@@ -8,7 +8,7 @@ from typing import Final
 
 import pulumi
 from pulumi import Resource, ResourceOptions
-from pulumi_gcp import billing
+from pulumi_gcp import Provider, billing
 
 from asyouwere_infra.configuration import Configuration
 
@@ -34,5 +34,15 @@ def watch(
             specified_amount=billing.BudgetAmountSpecifiedAmountArgs(units=str(configuration.budget.units))
         ),
         threshold_rules=[billing.BudgetThresholdRuleArgs(threshold_percent=share) for share in _SHARES],
-        opts=ResourceOptions(depends_on=after),
+        opts=ResourceOptions(depends_on=after, provider=_counted_here(configuration)),
+    )
+
+
+def _counted_here(configuration: Configuration) -> Provider:
+    """The budgets' API refuses a person's credentials (403) that do not say which project the calls count for."""
+    return Provider(
+        "budget",
+        project=configuration.project,
+        billing_project=configuration.project,
+        user_project_override=True,
     )

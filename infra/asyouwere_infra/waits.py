@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pulumi import Resource, ResourceOptions
+from pulumi import CustomResource, Resource, ResourceOptions
 from pulumiverse_time import Sleep
 
 __all__ = ["after"]
@@ -18,9 +18,15 @@ __all__ = ["after"]
 _SECONDS: Final = {"apis": 90, "builder": 120, "metrics": 600}
 
 
-def after(what: str, made: Sequence[Resource]) -> list[Resource]:
+def after(what: str, made: Sequence[CustomResource]) -> list[Resource]:
     """What to depend on instead of ``made``: those, and that their time has passed. what: a key of the table above.
 
-    Nothing waits a second time: only a stack that is new, or one of whose pieces was made anew."""
-    seconds = _SECONDS[what]
-    return [*made, Sleep(f"wait-for-{what}", create_duration=f"{seconds}s", opts=ResourceOptions(depends_on=made))]
+    Nothing waits a second time, unless one of them is new or was made anew."""
+    wait = Sleep(
+        f"wait-for-{what}",
+        create_duration=f"{_SECONDS[what]}s",
+        # Waited for again when any of these is another: by itself it would be slept through once and for all.
+        triggers={resource.pulumi_resource_name: resource.id for resource in made},
+        opts=ResourceOptions(depends_on=made),
+    )
+    return [*made, wait]

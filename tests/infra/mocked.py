@@ -42,7 +42,7 @@ class Google(mocks.Mocks):
         return {"number": NUMBER, "projectId": PROJECT}, []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        if args.typ.startswith("pulumi:"):
+        if args.typ.startswith("pulumi:pulumi:"):
             return "", {}
         inputs = dict(args.inputs)
         self.made.append({"type": args.typ, "name": args.name, "inputs": inputs})

@@ -20,6 +20,16 @@ def test_waits__are_as_long_as_google_says(full: Stack) -> None:
     assert min(found.values()) >= 60
 
 
+def test_waits__come_again_with_what_is_new(full: Stack, direct: Stack) -> None:
+    for stack in (full, direct):
+        sleeps = {item["name"]: item for item in stack.made if item["type"] == SLEEP}
+        for sleep in sleeps.values():
+            assert sleep["inputs"]["triggers"].keys() == set(sleep["after"])
+            assert all(sleep["inputs"]["triggers"].values())
+    apis = [dict(next(i for i in s.made if i["name"] == "wait-for-apis")["inputs"]["triggers"]) for s in (full, direct)]
+    assert apis[0].keys() - apis[1].keys() == {"compute", "certificatemanager", "billingbudgets"}
+
+
 def test_waits__what_needs_an_api_comes_after_all_of_them_and_their_time(full: Stack, direct: Stack) -> None:
     for stack in (full, direct):
         services = set(stack.of("projects/service:Service"))
@@ -67,5 +77,9 @@ def test_budget__is_of_this_project_alone(full: Stack, direct: Stack) -> None:
     assert budget["budgetFilter"] == {"projects": ["projects/123456789012"]}
     assert budget["amount"] == {"specifiedAmount": {"units": "50"}}
     assert [rule["thresholdPercent"] for rule in budget["thresholdRules"]] == [0.5, 0.9, 1.0]
+    # a person's credentials are refused unless the calls count for a project
+    (provider,) = (item for item in full.made if item["type"] == "pulumi:providers:gcp" and item["name"] == "budget")
+    assert provider["inputs"]["billingProject"] == provider["inputs"]["project"] == "a-project"
+    assert provider["inputs"]["userProjectOverride"] in (True, "true")
     assert not direct.of("billing/budget:Budget")
     assert "billingbudgets" not in direct.of("projects/service:Service")
