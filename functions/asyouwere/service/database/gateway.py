@@ -31,9 +31,10 @@ _TOKEN_REFUSED: Final = ("PGRST301", "PGRST302", "PGRST303")
 #: Not JSON to PostgREST: a lone surrogate in an argument of type json. All else of the request is ours.
 _NOT_JSON: Final = "PGRST102"
 
-#: What stands between us and PostgREST says: too busy, too large, too slow, nobody there.
-_BY_STATUS: Final = {413: "body_too_large", 429: "rate_limited", 504: "timeout", 524: "timeout"}
-_NOBODY_THERE: Final = (502, 503, 520, 521, 522, 523, 525, 526, 530)
+#: What stands between us and PostgREST says: too busy, too large, too slow, nobody there; Supabase's own are 544, too
+#: slow, 540, the project is paused, and 402, it is restricted. https://supabase.com/docs/guides/platform/http-status-codes
+_BY_STATUS: Final = {413: "body_too_large", 429: "rate_limited", 504: "timeout", 524: "timeout", 544: "timeout"}
+_NOBODY_THERE: Final = (402, 502, 503, 520, 521, 522, 523, 525, 526, 530, 540)
 
 _LONGEST_WAIT_SECONDS: Final = 60
 
