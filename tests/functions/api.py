@@ -23,11 +23,13 @@ from asyouwere.errors import CODES
 from asyouwere.local.functions_app import create_app
 from asyouwere.service.openapi import document
 from asyouwere.service.settings import Settings
+from tests.functions.image import ROOT, clean_up_url, serving_image
 
 SECRET = "a secret that only the tests know, long enough for HS256"
 ISSUER = "https://tests.example/auth/v1"
 ORIGIN = "https://app.example"
 BASE = "/functions/v1"
+CLEAN_UP = "cleanup-old-snapshots"
 
 
 def settings_for(database_url: str, **changes: Any) -> Settings:
@@ -45,8 +47,9 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 
 @contextlib.contextmanager
 def serving(settings: Settings, page: Path | None = None) -> Iterator[str]:
-    """The functions (and a built page) on a free port, in a thread of this process; its base URL."""
-    with serving_app(create_app(settings, page)) as url:
+    """The functions (and a built page) on a free port, in a thread of this process; its base URL. With
+    ASYOUWERE_TEST_ROOT as the container image runs them (image.py)."""
+    with serving_image(settings) if ROOT and page is None else serving_app(create_app(settings, page)) as url:
         yield url
 
 
@@ -96,7 +99,8 @@ class Person:
 
     def request(self, method: str, function: str, path: str = "", **options: Any) -> httpx.Response:
         """One request; path is what comes below the function."""
-        answer = self.http.request(method, f"{BASE}/{function}{path}", **options)
+        apart = clean_up_url(str(self.http.base_url)) if function == CLEAN_UP else None
+        answer = self.http.request(method, f"{apart or ''}{BASE}/{function}{path}", **options)
         check_documented(function, method, path, answer)
         return answer
 

@@ -4,7 +4,6 @@ nothing but the pins. What only an engine can show (the user, the layers) CI sho
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import signal
 import socket
@@ -18,16 +17,9 @@ import pytest
 
 from asyouwere_infra.archive import files
 from tests.functions.api import ISSUER, SECRET, token_for
+from tests.functions.image import FUNCTIONS, image_environment, last
 from tests.support.database import Db
 from tests.support.install import clean_environment
-
-FUNCTIONS = Path(__file__).parents[2] / "functions"
-STEPS = re.findall(r"^([A-Z]+) (.+)$", (FUNCTIONS / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-
-
-def last(instruction: str) -> str:
-    """The last step of that name: what holds for the image."""
-    return str([text for name, text in STEPS if name == instruction][-1])
 
 
 def copied() -> list[Path]:
@@ -57,13 +49,25 @@ def command(tmp_path: Path) -> tuple[list[str], Path, dict[str, str]]:
     for path in copied():
         (app / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(FUNCTIONS / path, app / path)
-    given = dict(pair.split("=", 1) for pair in last("ENV").split())
+    given = image_environment()
     given["PATH"] = given["PATH"].replace("/venv/bin", str(clean_environment(FUNCTIONS / "requirements.lock")))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         given["PORT"] = str(listener.getsockname()[1])
     words = json.loads(last("CMD"))
     words[0] = shutil.which(words[0], path=given["PATH"])
     return words, app, given
+
+
+def wait_until_healthy(process: subprocess.Popen[str], python: str, given: dict[str, str]) -> None:
+    """Until the image's own health check says so, which must not say it of nothing."""
+    health = [python, *json.loads(last("HEALTHCHECK").partition("CMD ")[2])[1:]]
+    elsewhere = {**given, "PORT": "1"}
+    assert subprocess.run(health, env=elsewhere, capture_output=True, check=False).returncode != 0
+    deadline = time.monotonic() + 60
+    while subprocess.run(health, env=given, capture_output=True, check=False).returncode != 0:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
@@ -77,15 +81,8 @@ def test_image__starts_with_nothing_but_its_settings(
         "ASYOUWERE_JWT_ISSUER": ISSUER,
     }
     before = sorted(app.rglob("*"))
-    health = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
-    health[0] = words[0]
-    assert subprocess.run(health, env=given, capture_output=True, check=False).returncode != 0
     with subprocess.Popen(words, cwd=app, env={**given, **settings}, stdout=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while subprocess.run(health, env=given, capture_output=True, check=False).returncode != 0:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until_healthy(process, words[0], given)
         base = f"http://127.0.0.1:{given['PORT']}/functions/v1"
         headers = {"Authorization": f"Bearer {token_for(str(shared.user('contained')))}"}
         with httpx.Client(trust_env=False, timeout=30) as client:
@@ -98,6 +95,32 @@ def test_image__starts_with_nothing_but_its_settings(
         assert process.returncode in (0, -signal.SIGTERM)
     assert [json.loads(line)["status"] for line in log.splitlines()] == [201, 200, 401]
     assert sorted(app.rglob("*")) == before  # it would run from a file system that is read-only
+
+
+@pytest.mark.slow
+def test_image__runs_the_clean_up_apart(shared: Db, command: tuple[list[str], Path, dict[str, str]]) -> None:
+    words, app, given = command
+    settings = {
+        "ASYOUWERE_DATABASE_URL": shared.api_dsn,
+        "ASYOUWERE_JWT_SECRET": SECRET,
+        "ASYOUWERE_JWT_ISSUER": ISSUER,
+    }
+    unknown = subprocess.run(
+        [*words, "clean-up"], cwd=app, env=given, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (unknown.returncode, "no function is called clean-up" in unknown.stderr) == (1, True)
+    with subprocess.Popen(
+        [*words, "cleanup-old-snapshots"], cwd=app, env={**given, **settings}, stdout=subprocess.DEVNULL
+    ) as process:
+        wait_until_healthy(process, words[0], given)  # by the image's own check, which holds for it, too
+        base = f"http://127.0.0.1:{given['PORT']}/functions/v1"
+        headers = {"Authorization": f"Bearer {token_for(None, 'service_role')}"}
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            assert client.post(f"{base}/cleanup-old-snapshots", headers=headers, json={}).json()["done"] is True
+            assert client.post(f"{base}/cleanup-old-snapshots", json={}).status_code == 401
+            assert client.get(f"{base}/sessions", headers=headers).json()["code"] == "not_found"
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
 
 
 @pytest.mark.slow

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import psycopg
 import pytest
@@ -148,6 +150,16 @@ def test_postgres__with_tls__is_reached_and_the_doctor_says_what_holds(with_tls:
     ):
         assert (finding.level, "verify-full" in finding.message) == ("ok", True), finding
     through_the_functions(f"{dsn}&sslmode=verify-full&sslrootcert={certificate}")
+
+
+def test_ca__without_a_folder_to_write_to(with_tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn, certificate = with_tls
+    monkeypatch.setattr(tempfile, "mkstemp", mock.Mock(side_effect=FileNotFoundError("no usable temporary directory")))
+    ca = certificate.read_text() + "\n"  # another text than before: each is written once
+    with psycopg.connect(encrypted(dsn, ca)) as connection:
+        assert connection.pgconn.ssl_in_use
+    with psycopg.connect(encrypted(dsn, ca)):  # it is read from its beginning each time
+        pass
     with psycopg.connect(encrypted(dsn)) as connection:
         assert connection.pgconn.ssl_in_use
 

@@ -106,10 +106,20 @@ def _is_local(found: dict[str, str]) -> bool:
 
 @functools.cache
 def _as_file(pem: str) -> str:
-    """libpq takes certificates from a file only; this one is gone with the process."""
+    """libpq takes certificates from a file only; this one is gone with the process.
+
+    In memory where the file system is one that nobody can write to, as a container's may be."""
     import tempfile
 
-    handle, name = tempfile.mkstemp(prefix="asyouwere-ca-", suffix=".crt")
+    try:
+        handle, name = tempfile.mkstemp(prefix="asyouwere-ca-", suffix=".crt")
+    except OSError:
+        if not hasattr(os, "memfd_create"):
+            raise
+        handle = os.memfd_create("asyouwere-ca")
+        with os.fdopen(os.dup(handle), "w", encoding="utf-8") as file:
+            file.write(pem)
+        return f"/proc/self/fd/{handle}"  # open for as long as the process is there
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(pem)
     atexit.register(functools.partial(Path(name).unlink, missing_ok=True))

@@ -54,11 +54,11 @@ class Api:
         await response(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None, functions: Collection[str] = USERS_FUNCTIONS) -> Starlette:
     """The service as an ASGI app that lets the database go when it ends.
 
-    settings: from the environment by default. Raises SettingsError at once, so that a server that lacks one does not
-    start.
+    settings: from the environment by default; functions: those that it has. Raises SettingsError at once, so that a
+    server that lacks one does not start.
     """
     service = Service(settings or Settings.from_environment())
 
@@ -68,5 +68,5 @@ def create_app(settings: Settings | None = None) -> Starlette:
         await service.database.close()
 
     app = Starlette(lifespan=lifespan)
-    app.mount("/", Api(service))
+    app.mount("/", Api(service, functions))
     return app
