@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { freshToken, onlyTab, statisticsOf } from "../src/helpers/index.js";
+import { authorizedFetch, formatDuration, freshToken, onlyTab, statisticsOf } from "../src/helpers/index.js";
 import type { Locks } from "../src/core/types.js";
 import { standingClock, until } from "./lines.js";
-import { ask, line, opened, person, tokenFor, world } from "./server.js";
+import { ask, FUNCTIONS, line, opened, person, tokenFor, world } from "./server.js";
 
 /** Tokens that are good for so many seconds from a clock's time on; how many were got. */
 function signIn(now: () => number, seconds: number) {
@@ -131,4 +131,27 @@ test("onlyTab: one has it; who waits is told, and has it when that tab is gone",
 test("onlyTab: a page that is refused locks, or has none, has it", async () => {
   await onlyTab("line", undefined, undefined);
   await onlyTab("line", undefined, { request: () => Promise.reject(new Error("SecurityError")) });
+});
+
+test("authorizedFetch: asks with the token, once more with another one where it is refused, and no third time", async () => {
+  const good = person();
+  const asked: (boolean | string)[] = [];
+  const list = FUNCTIONS + "/sessions";
+  const renewed = authorizedFetch((refresh) => (asked.push(refresh), refresh ? good : "over"));
+  const answer = await renewed(list, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name: "mine" }) });
+  expect(answer.status).toBe(201);
+  expect(await answer.json()).toMatchObject({ name: "mine" });
+  expect(asked).toEqual([false, true]);
+
+  const never = authorizedFetch((refresh) => (asked.push(refresh), "over"));
+  expect((await never(list)).status).toBe(401);
+  expect(asked).toEqual([false, true, false, true]);
+  expect((await authorizedFetch(good)(list)).status).toBe(200);
+  expect((await authorizedFetch("over")(list)).status).toBe(401);
+  expect((await authorizedFetch(null)(list)).status).toBe(401);
+});
+
+test("formatDuration: as a clock shows it", () => {
+  const shown = [-5_000, 0, 999, 65_000, 3_599_000, 3_600_000, 93_784_000].map(formatDuration);
+  expect(shown).toEqual(["0:00", "0:00", "0:01", "1:05", "59:59", "1:00:00", "26:03:04"]);
 });

@@ -4,6 +4,9 @@ import { connect, type ConnectOptions } from "../core/open.js";
 import { connectWithMore } from "./asking.js";
 
 export { statisticsOf, type Statistics, type StatisticsOptions } from "./statistics.js";
+export { formatDuration } from "./duration.js";
+export { authorizedFetch } from "./fetching.js";
+export { reconnecting, type Attempt, type Connection, type Reconnecting, type ReconnectingOptions } from "./reconnecting.js";
 export { onlyTab } from "./tabs.js";
 export { freshToken, type FreshToken, type FreshTokenOptions } from "./tokens.js";
 export { branchesOf, mergeFork, originOf, type Merged, type Side } from "./branches.js";
