@@ -1,3 +1,4 @@
+import { authorizedFetch } from "asyouwere/helpers";
 import { token } from "../../signIn";
 
 /** What the proxy says went wrong; detail is for people. */
@@ -10,13 +11,11 @@ export class Problem extends Error {
   }
 }
 
-async function post<T>(path: string, body: object, key: string, again = false): Promise<T> {
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": key, Authorization: `Bearer ${await token(again)}` };
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => {
+async function post<T>(path: string, body: object, key: string): Promise<T> {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  const answer = await authorizedFetch(token)(path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => {
     throw new Problem("network", "We cannot be reached. Your message is kept.");
   });
-  // The token ran out on its way: another one, once.
-  if (answer.status === 401 && !again) return post(path, body, key, true);
   if (answer.ok) return (await answer.json()) as T;
   const { code, detail } = await answer.json().catch(() => ({ code: `http_${answer.status}`, detail: "That went wrong. Your message is kept." }));
   throw new Problem(code, detail);

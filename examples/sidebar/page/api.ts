@@ -1,3 +1,4 @@
+import { authorizedFetch } from "asyouwere/helpers";
 import { token } from "../../signIn";
 
 /** One message as it is sent; its id is the page's own, and makes asking again harmless. */
@@ -7,13 +8,10 @@ export interface Outgoing {
   sessionId?: string | undefined;
 }
 
-async function ask(path: string, init: RequestInit = {}, again = false): Promise<Response> {
-  const headers = { ...init.headers, Authorization: `Bearer ${await token(again)}` };
-  const answer = await fetch(path, { ...init, headers }).catch(() => {
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const answer = await authorizedFetch(token)(path, init).catch(() => {
     throw new Error("We cannot be reached. Your message is kept.");
   });
-  // The token ran out on its way: another one, once.
-  if (answer.status === 401 && !again) return ask(path, init, true);
   if (answer.ok) return answer;
   const { detail } = await answer.json().catch(() => ({ detail: "That went wrong. Your message is kept." }));
   throw new Error(detail);
