@@ -31,7 +31,8 @@ _POLICY: Final = (
 def complete(app: Starlette, dist: Path, stack: Stack) -> Starlette:
     """The example's app with its page at every path that nothing else answers, /assets/…, and POST /sign-in.
 
-    dist: of the built page. The option token_seconds (default 3600) says how long a page's token is good for.
+    dist: of the built page. The option token_seconds (default 3600) says how long a page's token is good for. Options
+    that the page is to know are named in `app.state.page_settings`; it is told them when it signs in.
     """
     functions = urlsplit(stack.url)
     headers = {
@@ -46,13 +47,18 @@ def complete(app: Starlette, dist: Path, stack: Stack) -> Starlette:
         return FileResponse(dist / "index.html", headers=headers)
 
     async def sign_in(request: Request) -> Response:
-        """{"user": "ada"} -> {"user", "token", "expires_at", "url"}. Stands for your sign-in: it asks no password."""
+        """{"user": "ada"} -> {"user", "token", "expires_at", "url", "settings"}.
+
+        Stands for your sign-in: it asks no password.
+        """
         user = str((await request.json()).get("user"))
         if user not in stack.users or not is_from_the_page(request):
             return JSONResponse({"code": "forbidden"}, 403)
         seconds = float(stack.options.get("token_seconds", 3600))
         answer = {"user": user, "token": stack.token(user, seconds), "expires_at": time.time() + seconds}
-        return JSONResponse({**answer, "url": stack.url}, headers={"Cache-Control": "no-store"})
+        told = getattr(app.state, "page_settings", ())
+        settings = {name: value for name, value in stack.options.items() if name in told}
+        return JSONResponse({**answer, "url": stack.url, "settings": settings}, headers={"Cache-Control": "no-store"})
 
     app.add_route("/sign-in", sign_in, methods=["POST"])
     app.mount("/assets", StaticFiles(directory=dist / "assets"))

@@ -7,6 +7,8 @@ interface SignedIn {
   expires_at: number;
   /** Where the functions are. */
   url: string;
+  /** Settings of the example that its page is to know. */
+  settings: Record<string, number>;
 }
 
 /** Whom the page is for: `?user=ben`, by default ada. */

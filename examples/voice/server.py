@@ -1,4 +1,7 @@
-"""The server of the voice page: it brings a page's call to the agent. What is said does not come by here."""
+"""The server of the voice page: it brings a page's call to the agent. What is said does not come by here.
+
+word_seconds, thinking_seconds: how slow the agent's stand-ins are. debounce_seconds: from the last word to saving it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from subprocess import PIPE
+from typing import Any, Literal
 
 import httpx
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +23,12 @@ from starlette.routing import Route
 
 from examples.stack import Stack
 
-MOST_BYTES = 32_000  # an offer has about 2,000
+
+class Offer(BaseModel):
+    """What a page calls with; it has about 2,000 characters."""
+
+    sdp: str = Field(max_length=32_000)
+    type: Literal["offer"]
 
 
 class Agent:
@@ -33,15 +43,13 @@ class Agent:
         async with self._one:
             if self.process is None or self.process.returncode is not None:
                 command = [sys.executable, "-m", "examples.voice.agent"]
-                pipe = asyncio.subprocess.PIPE
-                self.process = await asyncio.create_subprocess_exec(
-                    *command, stdin=pipe, stdout=pipe, cwd=Path(__file__).parents[2]
-                )
+                here = Path(__file__).parents[2]
+                self.process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=here)
             assert self.process.stdin
             assert self.process.stdout
             self.process.stdin.write(json.dumps(offer).encode() + b"\n")
             line = await self.process.stdout.readline()
-            return dict(json.loads(line)) if line else {}
+            return dict(json.loads(line or "{}"))
 
     async def close(self) -> None:
         """End it: it ends with its input."""
@@ -51,7 +59,7 @@ class Agent:
 
 
 def create(stack: Stack) -> Starlette:
-    """The example's own address. Options: word_seconds and thinking_seconds, how slow the agent is."""
+    """The example's own address."""
     agent = Agent()
 
     @asynccontextmanager
@@ -61,26 +69,21 @@ def create(stack: Stack) -> Starlette:
 
     async def call(request: Request) -> Response:
         """A page's WebRTC offer, {"sdp", "type"} -> the agent's answer, the same. For whoever is signed in."""
-        headers = {"Authorization": request.headers.get("authorization", "")}
         try:
             async with httpx.AsyncClient(trust_env=False) as http:  # the functions know a good token
+                headers = {"Authorization": request.headers.get("authorization", "")}
                 who = await http.get(f"{stack.url}/sessions?limit=1", headers=headers)
+            if who.status_code != 200:
+                return Response(who.content, who.status_code, media_type=who.headers["content-type"])
+            offer = Offer.model_validate_json(await request.body())
         except httpx.HTTPError:
             return JSONResponse({"code": "unavailable"}, 503)
-        if who.status_code != 200:
-            return Response(who.content, who.status_code, media_type=who.headers["content-type"])
-        body = await request.body()
-        if len(body) > MOST_BYTES:
-            return JSONResponse({"code": "too_large"}, 413)
-        try:
-            offer = dict(json.loads(body))
-        except (ValueError, TypeError):
-            return JSONResponse({"code": "invalid_request"}, 400)
-        settings = {name: value for name, value in stack.options.items() if name.endswith("_seconds")}
-        settings.pop("token_seconds", None)
-        answer = await agent.answer({**offer, "settings": settings})
+        except ValidationError:
+            return JSONResponse({"code": "invalid_request"}, 422)
+        slow = {name: stack.options[name] for name in ("word_seconds", "thinking_seconds") if name in stack.options}
+        answer = await agent.answer({**offer.model_dump(), "settings": slow})
         return JSONResponse(answer) if answer else JSONResponse({"code": "unavailable"}, 503)
 
     app = Starlette(routes=[Route("/call", call, methods=["POST"])], lifespan=lifespan)
-    app.state.agent = agent
+    app.state.agent, app.state.page_settings = agent, ("debounce_seconds",)
     return app

@@ -183,11 +183,11 @@ def check_looks(page: Page, name: str) -> None:
     """
     axe = (ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js").read_text()
     pictures = os.environ.get("ASYOUWERE_SCREENSHOTS")
+    page.evaluate(axe)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         for place, width, height in (("desk", 1280, 800), ("phone", 360, 740)):
             page.set_viewport_size({"width": width, "height": height})
-            page.evaluate(axe)
             found = page.evaluate("async () => (await axe.run(document)).violations")
             problems = [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
             assert problems == [], f"{scheme}, {place}: {problems}"

@@ -11,9 +11,15 @@ from array import array
 from collections.abc import AsyncIterator
 from typing import Final, TypedDict
 
-__all__ = ["RATE", "Message", "recognise", "synthesise", "think"]
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame
 
-RATE: Final = 48_000  # samples per second, as Opus has them
+__all__ = ["Message", "recognise", "synthesise", "think"]
+
+RATE: Final = 8_000  # samples per second of what the agent says, as aiortc's silence has
+LOUD: Final = 1_000  # of 32,767: what is louder is somebody speaking
+PAUSE: Final = 0.7  # seconds of silence that end what somebody says
 
 
 class Message(TypedDict, total=False):
@@ -24,12 +30,30 @@ class Message(TypedDict, total=False):
     status: str
 
 
-def recognise(seconds: float) -> str:
-    """What somebody said. STAND-IN: knows for how long there was sound.
+async def recognise(track: MediaStreamTrack) -> AsyncIterator[str | None]:
+    """None when somebody begins to speak, and what they have said when they end; until the page hangs up.
 
-    A real one (Whisper, Deepgram, …) takes the frames themselves and gives their words.
+    STAND-IN: knows for how long there was sound. A real one (Whisper, Deepgram, …) takes the same frames.
     """
-    return f"[{seconds:.1f} seconds of sound]"
+    seconds = silence = 0.0
+    while True:
+        try:
+            frame = await asyncio.wait_for(track.recv(), PAUSE)
+        except TimeoutError:  # the microphone is off
+            length, is_loud = PAUSE, False
+        except MediaStreamError:  # the page has hung up
+            return
+        else:
+            assert isinstance(frame, AudioFrame)
+            samples = array("h", bytes(frame.planes[0]))
+            length, is_loud = frame.samples / frame.sample_rate, max(max(samples), -min(samples)) > LOUD
+        if is_loud and not seconds:
+            yield None
+        silence = 0.0 if is_loud else silence + length
+        seconds += length if is_loud or seconds else 0.0
+        if seconds and silence >= PAUSE:
+            yield f"[{seconds - silence:.1f} seconds of sound]"
+            seconds = 0.0
 
 
 async def think(context: list[Message], seconds: float) -> AsyncIterator[str]:
@@ -52,7 +76,7 @@ async def think(context: list[Message], seconds: float) -> AsyncIterator[str]:
 
 
 def synthesise(word: str, seconds: float) -> bytes:
-    """A word as sound, 16 bit samples of one channel. STAND-IN: a soft tone, whose pitch is the word's.
+    """A word as sound: samples of 16 bit, one channel, RATE. STAND-IN: a soft tone, whose pitch is the word's.
 
     A real one (Piper, ElevenLabs, …) gives as many samples as the word takes to say.
     """
