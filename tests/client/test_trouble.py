@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,105 @@ def test_fork__the_child_is_told_and_opens_it_again(home: Place) -> None:
         {"role": "assistant", "content": "Hello"},
         "after",
     ]
+
+
+# -- answers -------------------------------------------------------------------------------------------------------
+
+
+async def test_turn__while_nobody_answers_what_is_written_waits(home: Place) -> None:
+    """However fast it is written: the app's loop over a model's stream goes on."""
+    network = Answers()
+
+    def cut(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith("/chunks"):
+            raise httpx.ConnectError("cut", request=request)
+        return None
+
+    pieces = [f"{number} ".ljust(3_000, ".") for number in range(20)] + ["\x01" * 100_000, "é" * 300_000]
+    async with httpx.AsyncClient(transport=network) as http, home.open(http=http) as session:
+        async with session.turn(flush=0.01) as turn:
+            network.instead = cut
+            for piece in pieces:
+                assert await turn.write(piece)
+            before = network.requests
+            await until(lambda: network.requests > before)
+            network.instead = lambda request: None
+            await until(lambda: not turn._buffer)
+        (message,) = session.context()
+        assert message == {"role": "assistant", "content": "".join(pieces)}
+        with pytest.raises(AsYouWereError) as refused:
+            async with session.turn() as turn:
+                await turn.write({"image": "x" * 250_000})
+        assert refused.value.code == "too_large"
+
+
+async def test_turn__kept_in_the_journal_alone_is_ended_whatever_its_size(home: Place) -> None:
+    process = run(
+        home,
+        """
+session = asyouwere.open(**options).start()
+turn = session.turn(flush=1000).__enter__()
+turn._turn._failures = 1  # as if nobody had answered: it is written to the journal alone
+turn.write("é" * 300_000)
+turn.write(" and more")
+print("ready", flush=True)
+time.sleep(60)
+""",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate(timeout=30)
+    async with home.open() as session:
+        await until(lambda: session.state.get("messages"))
+        (message,) = session.context()
+    assert message == {"role": "assistant", "content": "é" * 300_000 + " and more", "status": "failed"}
+
+
+async def test_turn__of_an_id_that_is_there_is_somebody_elses(place: Place) -> None:
+    """A queue brings a job twice: one makes its answer, whoever comes second is told, before and after its end."""
+    job = str(uuid.uuid4())
+    async with place.open() as one, place.open(journal=False) as two:
+        async with one.turn(job) as turn:
+            await turn.write("once")
+            with pytest.raises(Conflicting) as refused:
+                await two.turn(job).__aenter__()
+            assert (refused.value.code, refused.value.data) == ("turn_running", f'{{"turn":"{job}"}}')
+        with pytest.raises(Conflicting) as refused:
+            await two.turn(job, wait=1).__aenter__()
+        assert refused.value.code == "turn_over"
+        await two.refresh()
+        assert two.context() == [{"role": "assistant", "content": "once"}]
+
+
+async def test_turn__begun_by_a_request_whose_answer_was_lost_is_ours(home: Place) -> None:
+    network, lost = Answers(), []
+
+    async def lose(request: httpx.Request) -> httpx.Response:
+        response = await original(request)
+        if request.url.path.endswith("/turns") and not lost:
+            await response.aread()
+            lost.append(response)
+            raise httpx.ReadError("cut", request=request)
+        return response
+
+    original = network.handle_async_request
+    network.handle_async_request = lose  # type: ignore[method-assign]
+    async with httpx.AsyncClient(transport=network) as http, home.open(http=http) as session:
+        async with session.turn(str(uuid.uuid4())) as turn:
+            await turn.write("mine")
+        assert lost
+        assert session.context() == [{"role": "assistant", "content": "mine"}]
+
+
+@pytest.mark.parametrize("name", ["../sessions", "x?y=1", 'x","lease_seconds":1,"y":"', "é/ü", "00"])
+async def test_ids__from_users_reach_nothing_else(place: Place, name: str) -> None:
+    with pytest.raises(AsYouWereError) as refused:
+        async with place.open(key=None, session=name):
+            pass
+    assert refused.value.status in (0, 404, 422), refused.value.code  # 0: session_expired
+    async with place.open() as session:
+        for ask in (session.turn(name).__aenter__(), session.stop(name), session.follow(name).__anext__()):  # type: ignore[attr-defined]
+            with pytest.raises(AsYouWereError) as refused:
+                await ask
+            assert refused.value.status in (404, 422), refused.value.code

@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asyouwere.client import autosave, opening, turns
+from asyouwere.client import autosave, endings, opening, turns
 from tests.functions.api import BASE, serving, settings_for
 from tests.support.database import Db
 from tests.trust.clients import World
@@ -51,7 +51,7 @@ def functions(shared: Db) -> Iterator[Url]:
 async def test_clients__whatever_they_do__end_as_the_server_is(
     shared: Db, functions: Url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (autosave, opening, turns):
+    for module in (autosave, endings, opening, turns):
         monkeypatch.setattr(module, "backoff", lambda failures, retry_after=None: 0.002 * failures)
     outcome = Outcome("clients")
     environment = {"ASYOUWERE_DATABASE_URL": shared.api_dsn}

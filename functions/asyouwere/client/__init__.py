@@ -11,7 +11,8 @@ How it is made, from the inside out:
 - ``transport`` and ``http``, ``postgrest``, ``postgres``: the three ways to the database;
 - ``sync``: what to send, what an answer means; ``conflicts``: what was in doubt;
 - ``rhythm``, ``autosave``: when to send, and what to do without an answer;
-- ``session``: what the app calls; ``turns``, ``events``, ``opening``, ``blocking`` belong to it;
+- ``session``: what the app calls; ``turns``, ``following``, ``endings``, ``events``, ``opening``, ``blocking`` and
+  ``forking`` belong to it;
 - ``prices``, ``budgets``: what calls of models cost, and when a budget comes to its end.
 """
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from asyouwere.client.following import Progress
 from asyouwere.client.forking import forked
 from asyouwere.client.session import Session
 from asyouwere.client.stopping import release
 from asyouwere.client.stream_events import text_of_event
 from asyouwere.client.tracked import TrackedDict
-from asyouwere.client.turns import Progress, Turn
+from asyouwere.client.turns import Turn
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -261,21 +262,16 @@ class BlockingSession:
 
     # -- turns and events ------------------------------------------------------------------------------------------
 
-    def turn(
-        self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
-    ) -> BlockingTurn:
+    def turn(self, id: str | None = None, **how: Any) -> BlockingTurn:
         """An answer that is being made: ``with session.turn() as turn: turn.write("Hel")``."""
-        made = self._call(lambda: self._session.turn(id, message=message, lease=lease, wait=wait))
-        return BlockingTurn(self._call, made)
+        return BlockingTurn(self._call, self._call(self._session.turn, id, **how))
 
-    def stream(
-        self, chunks: Iterable[Any], *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
-    ) -> Iterator[Any]:
+    def stream(self, chunks: Iterable[Any], **turn: Any) -> Iterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile."""
-        with self.turn(message=message, lease=lease, wait=wait) as turn:
+        with self.turn(**turn) as made:
             for chunk in chunks:
                 text = text_of_event(chunk)
-                going = turn.write(text) if text else not turn.stop_requested
+                going = made.write(text) if text else not made.stop_requested
                 yield chunk
                 if not going:
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import quote
 
 from asyouwere.client.errors import Unreachable
 from asyouwere.client.requests import Requests
@@ -34,7 +35,7 @@ class HttpTransport:
 
     async def find_or_make(self, session: str | None, key: str | None, fields: Row) -> Row:
         if session is not None:
-            return self._row(await self._requests.send("GET", f"/sessions/{session}"))
+            return self._row(await self._requests.send("GET", f"/sessions/{quote(session, safe='')}"))
         given = {name: value for name, value in {"key": key, **fields}.items() if value is not None}
         return self._row(await self._requests.send("POST", "/sessions", text=encode(given)))
 
@@ -119,7 +120,7 @@ class HttpTransport:
 
     async def begin_turn(self, session: str, turn: str, lease: int, message: str | None, join: bool) -> Begun:
         more = ("" if message is None else f',"message":{message}') + (',"on_running":"join"' if join else "")
-        text = f'{{"turn_id":"{turn}","lease_seconds":{lease}{more}}}'
+        text = f'{{"turn_id":{encode(turn)},"lease_seconds":{lease}{more}}}'
         told = self._row(await self._requests.send("POST", f"/sessions/{session}/turns", text=text))
         return Begun(told["id"], told["status"], told["next_seq"], told["created"])
 
@@ -127,7 +128,7 @@ class HttpTransport:
         told = self._row(
             await self._requests.send(
                 "POST",
-                f"/sessions/{session}/turns/{turn}/chunks",
+                f"{_turn(session, turn)}/chunks",
                 text=f'{{"from_seq":{first},"chunks":{chunks}}}',
             )
         )
@@ -140,13 +141,15 @@ class HttpTransport:
             "" if changes is None else f',"changes":{changes}'
         )
         text = f'{{"status":"{status}"{more}}}'
-        return saved(await self._requests.send("POST", f"/sessions/{session}/turns/{turn}/finish", text=text))
+        return saved(
+            await self._requests.send("POST", f"/sessions/{session}/turns/{quote(turn, safe='')}/finish", text=text)
+        )
 
     async def stop_turn(self, session: str, turn: str) -> None:
-        await self._requests.send("POST", f"/sessions/{session}/turns/{turn}/stop")
+        await self._requests.send("POST", f"{_turn(session, turn)}/stop")
 
     async def look(self, session: str, turn: str, after: int) -> TurnLook:
-        path = f"/sessions/{session}/turns/{turn}"
+        path = _turn(session, turn)
         return turn_look(exact(await self._requests.send("GET", path, query={"after": after})))
 
     async def latest(self, session: str, after: int) -> TurnLook | None:
@@ -155,7 +158,7 @@ class HttpTransport:
 
     async def follow(self, session: str, turn: str, after: int) -> AsyncIterator[TurnLook]:
         """The event stream, connected again where it broke off or came to the end of its five minutes."""
-        path = f"/sessions/{session}/turns/{turn}"
+        path = _turn(session, turn)
         while True:
             over: dict[str, str] | None = None
             try:
@@ -186,6 +189,11 @@ class HttpTransport:
     def _row(body: bytes) -> Row:
         row: Row = json.loads(body)
         return row
+
+
+def _turn(session: str, turn: str) -> str:
+    """A turn's address; its name may be anything, as the app's users may give it."""
+    return f"/sessions/{session}/turns/{quote(turn, safe='')}"
 
 
 def saved(body: bytes) -> Saved:

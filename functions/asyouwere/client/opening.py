@@ -18,6 +18,7 @@ from asyouwere.client.autosave import Autosave
 from asyouwere.client.background import Background
 from asyouwere.client.context import last_messages
 from asyouwere.client.document import Document
+from asyouwere.client.endings import end_for
 from asyouwere.client.errors import Expired, SchemaTooNew
 from asyouwere.client.events import Events
 from asyouwere.client.forking import watch
@@ -32,7 +33,6 @@ from asyouwere.client.sync import VERSION, Sync, is_passing, tree_of_text
 from asyouwere.client.tokens import Token, Tokens, claims_of
 from asyouwere.client.tracked import plain
 from asyouwere.client.transport import Row, Transport
-from asyouwere.client.turns import end_for
 from asyouwere.client.waking import backoff
 from asyouwere.errors import AsYouWereError, NotFound, Unauthorized, from_code
 from asyouwere.postgres.encryption import encrypted_or_here

@@ -24,8 +24,9 @@ from asyouwere.errors import AsYouWereError
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from asyouwere.client.following import Progress
     from asyouwere.client.tokens import Tokens
-    from asyouwere.client.turns import Progress, Turn
+    from asyouwere.client.turns import Turn
 
 __all__ = ["Session"]
 
@@ -311,32 +312,31 @@ class Session:
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def turn(
-        self, id: str | None = None, *, message: Mapping[str, Any] | None = None, lease: int = 30, wait: float = 0
+        self,
+        id: str | None = None,
+        *,
+        message: Mapping[str, Any] | None = None,
+        lease: int = 30,
+        wait: float = 0,
+        flush: float = 1.0,
     ) -> Turn:
         """An answer that is being made: ``async with session.turn() as turn: await turn.write("Hel")``. See Turn."""
         from asyouwere.client.turns import Turn
 
         self._writable()
-        return Turn(self._sync, self._group, id or str(uuid.uuid4()), message, lease, wait)
+        return Turn(self._sync, self._group, id, message, lease, wait, flush)
 
-    def stream(
-        self,
-        chunks: AsyncIterator[Any],
-        *,
-        message: Mapping[str, Any] | None = None,
-        lease: int = 30,
-        wait: float = 0,
-    ) -> AsyncIterator[Any]:
+    def stream(self, chunks: AsyncIterator[Any], **turn: Any) -> AsyncIterator[Any]:
         """Pass texts, or stream events of OpenAI or Anthropic, through, and save their text as a turn meanwhile; cut
-        off in the middle, it is saved as far as it came. message, lease, wait: as in ``turn``."""
+        off in the middle, it is saved as far as it came. turn: as in ``turn``."""
         from asyouwere.client.turns import passed_through
 
-        return passed_through(self.turn(message=message, lease=lease, wait=wait), chunks)
+        return passed_through(self.turn(**turn), chunks)
 
     def follow(self, turn: str | None = None, *, after: int = 0) -> AsyncIterator[Progress]:
         """An answer that is made elsewhere, as it is made: by default the running or the latest one (nothing if there
         never was one). Begins behind a chunk's number, ends with the turn."""
-        from asyouwere.client.turns import followed
+        from asyouwere.client.following import followed
 
         self._open()
         return followed(self._sync, turn, after)

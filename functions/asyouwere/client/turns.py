@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,35 +20,20 @@ from asyouwere.client.sync import Sync, is_passing
 from asyouwere.client.telemetry import span
 from asyouwere.client.transport import Begun
 from asyouwere.client.waking import Wake, backoff
-from asyouwere.errors import AsYouWereError, Conflicting
+from asyouwere.errors import AsYouWereError, Conflicting, TooLarge
 from asyouwere.state.exact_json import encode
 
-__all__ = ["Progress", "Turn", "end_for", "followed", "passed_through"]
+__all__ = ["Turn", "fitting", "passed_through"]
 
-_FLUSH_SECONDS: Final = 1.0
 _FLUSH_CHARACTERS: Final = 4096
-_CHUNKS: Final = 500
+#: What one flush may have: the server takes 256 KB, brackets and commas included.
+CHUNKS: Final = 500
+_CHUNK_BYTES: Final = 250_000
+#: A text that is longer is several chunks; a character has at most six bytes in JSON.
+_TEXT_CHARACTERS: Final = 32_768
 _LOOK_SECONDS: Final = 0.25
 _LONGEST_LOOK_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an answer has come. chunks: the new ones; seq: number of the last; number, position: once it is over,
-    the snapshot that has its message, and where that stands among the messages."""
-
-    id: str
-    seq: int
-    chunks: list[Any]
-    status: str
-    number: int | None
-    position: int | None
-
-    @property
-    def text(self) -> str:
-        """The new chunks that are texts, joined."""
-        return "".join(chunk for chunk in self.chunks if isinstance(chunk, str))
 
 
 class Turn:
@@ -67,14 +52,26 @@ class Turn:
 
     wait: how many seconds to wait for another answer to end, by default none; the state is then as that one left it.
 
-    Entering raises turn_running (Conflicting) if another answer is being made in this session; ``write`` and leaving
-    raise turn_over if this one was taken for dead. One whose process on this machine is gone is ended first.
+    flush: seconds after which what is written can be seen by others.
+
+    Entering raises turn_running (Conflicting) if another answer is being made in this session, and turn_over if one
+    of this id was made before: who takes jobs from a queue that may bring one twice gives the job's id. ``write`` and
+    leaving raise turn_over if this one was taken for dead. One whose process on this machine is gone is ended first.
+    While nobody answers, what is written waits, and is in the journal.
     """
 
     def __init__(
-        self, sync: Sync, group: Background, id: str, message: Mapping[str, Any] | None, lease: int, wait: float = 0
+        self,
+        sync: Sync,
+        group: Background,
+        id: str | None,
+        message: Mapping[str, Any] | None,
+        lease: int,
+        wait: float = 0,
+        flush: float = 1.0,
     ) -> None:
-        self.id = id
+        self.id = id or str(uuid.uuid4())
+        self._is_named = id is not None
         self.result: Any = None
         self.stop_requested = False
         self.text = ""
@@ -83,10 +80,12 @@ class Turn:
         self._message = None if message is None else encode(dict(message))
         self._lease = lease
         self._patience = wait
+        self._pause = flush
         self._next = 1
         self._seq = 0
         self._buffer: list[str] = []
         self._size = 0
+        self._failures = 0
         self._lost: AsYouWereError | None = None
         self._lock = anyio.Lock()
         self._wake: Wake | None = None
@@ -117,9 +116,7 @@ class Turn:
         end, pause = time.monotonic() + self._patience, _LOOK_SECONDS
         while True:
             try:
-                begun: Begun = await _patiently(
-                    lambda: sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
-                )
+                begun = await self._begun()
             except Conflicting as exc:
                 if exc.code != "turn_running" or time.monotonic() + pause > end:
                     raise
@@ -130,6 +127,21 @@ class Turn:
                     await sync.catch_up()
                 return begun
 
+    async def _begun(self) -> Begun:
+        sync, tries = self._sync, 0
+
+        async def begin() -> Begun:
+            nonlocal tries
+            tries += 1
+            return await sync.transport.begin_turn(sync.session, self.id, self._lease, self._message, False)
+
+        begun: Begun = await _patiently(begin)
+        is_answer_lost = tries > 1 and begun.next_seq == 1  # then it is ours that is there
+        if self._is_named and not begun.created and not is_answer_lost:
+            code = "turn_running" if begun.status == "running" else "turn_over"
+            raise Conflicting(code, data=encode({"turn": self.id}))
+        return begun
+
     async def write(self, chunk: Any) -> bool:
         """Add a text, or any JSON value. Sent by itself within a second. Returns whether to go on: False once
         somebody asked to stop. Raises turn_over, also once the block is left."""
@@ -138,19 +150,29 @@ class Turn:
         if self._wake is None:
             raise RuntimeError("a turn is written to in its block: async with session.turn() as turn")
         if isinstance(chunk, str):
-            if not chunk:
-                return not self.stop_requested
             self.text += chunk
-        text = encode(chunk)
+            for start in range(0, len(chunk), _TEXT_CHARACTERS):
+                self._add(encode(chunk[start : start + _TEXT_CHARACTERS]))
+        else:
+            self._add(encode(chunk))
+        if self._size >= _FLUSH_CHARACTERS and not self._failures:
+            try:
+                await self._flush()
+            except AsYouWereError as exc:
+                if not is_passing(exc):
+                    raise
+        if self._buffer:
+            self._wake.set()
+        return not self.stop_requested
+
+    def _add(self, text: str) -> None:
+        if (size := len(text.encode())) > _CHUNK_BYTES:
+            told = encode({"size_bytes": size, "max_bytes": _CHUNK_BYTES})
+            raise TooLarge("too_large", f"A chunk that is no text may have {_CHUNK_BYTES} bytes.", data=told)
         self._seq += 1
         self._sync.record.journal.add_chunk(self._sync.session, self.id, self._seq, text)
         self._buffer.append(text)
         self._size += len(text)
-        if self._size >= _FLUSH_CHARACTERS:
-            await self._flush()
-        elif len(self._buffer) == 1 and self._wake is not None:
-            self._wake.set()
-        return not self.stop_requested
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -206,42 +228,52 @@ class Turn:
 
     async def _flush(self) -> None:
         async with self._lock:
-            chunks, self._buffer = self._buffer[:_CHUNKS], self._buffer[_CHUNKS:]
-            self._size = sum(map(len, self._buffer))
+            chunks = self._buffer[: fitting(self._buffer)]
             try:
                 flushed = await self._sync.transport.flush(
                     self._sync.session, self.id, self._next, f"[{','.join(chunks)}]"
                 )
             except BaseException as exc:
-                self._buffer = chunks + self._buffer
-                self._size = sum(map(len, self._buffer))
+                self._failures += 1
                 if isinstance(exc, Conflicting):
                     self._lost = exc
                 raise
+            del self._buffer[: len(chunks)]
+            self._size = sum(map(len, self._buffer))
             self._next = flushed.next_seq
+            self._failures = 0
             self._flushed_at = time.monotonic()
             if flushed.stop and not self.stop_requested:
                 self.stop_requested = True
                 self._sync.events.tell("turn", turn=self.id, status="stopping", seq=self._next - 1)
 
     async def _keep(self) -> None:
-        """Flush what has been written for a second; renew the lease when nothing is."""
+        """Flush what has been written for a while; renew the lease when nothing is."""
         assert self._wake is not None
-        failures = 0
         with self._scope:
             while self._lost is None:
                 renewal = max(0.0, self._flushed_at + self._lease / 3 - time.monotonic())
-                if await self._wake.wait(renewal if not failures else 0):
-                    await anyio.sleep(max(0.0, min(_FLUSH_SECONDS, renewal)))
+                if await self._wake.wait(0 if self._failures else renewal):
+                    await anyio.sleep(max(0.0, min(self._pause, renewal)))
                 try:
                     await self._flush()
-                    failures = 0
+                    while self._buffer:
+                        await self._flush()
                 except AsYouWereError as exc:
                     if not is_passing(exc):
                         self._lost = self._lost or exc
                         return
-                    failures += 1
-                    await anyio.sleep(min(backoff(failures, exc.retry_after), self._lease / 4))
+                    await anyio.sleep(min(backoff(self._failures, exc.retry_after), self._lease / 4))
+
+
+def fitting(chunks: list[str]) -> int:
+    """How many of them one flush may have, at least one."""
+    size = 0
+    for count, chunk in enumerate(chunks[:CHUNKS]):
+        size += len(chunk.encode()) + 1
+        if size > _CHUNK_BYTES and count:
+            return count
+    return min(len(chunks), CHUNKS)
 
 
 async def _patiently(call: Any) -> Any:
@@ -259,52 +291,6 @@ async def _patiently(call: Any) -> Any:
         await anyio.sleep(wait)
 
 
-async def followed(sync: Sync, turn: str | None, after: int) -> AsyncIterator[Progress]:
-    """Looks at a turn, if there is one, until it is over: pushed where the server can, else four a second."""
-    failures = 0
-    if turn is None:
-        first = await sync.transport.latest(sync.session, after)
-        if first is None:
-            return
-        yield _progress(first)
-        turn, after = first.id, first.next_seq - 1
-        if first.status != "running" and not first.more:
-            return
-    stream = sync.transport.follow(sync.session, turn, after)
-    if stream is not None:
-        async for look in stream:
-            yield _progress(look)
-        return
-    while True:
-        try:
-            look = await sync.transport.look(sync.session, turn, after)
-        except AsYouWereError as exc:
-            if not is_passing(exc):
-                raise
-            failures += 1
-            await anyio.sleep(backoff(failures, exc.retry_after))
-            continue
-        failures, over = 0, look.status != "running" and not look.more
-        if look.chunks or over:
-            after = look.next_seq - 1
-            yield _progress(look)
-        if over:
-            return
-        if not look.more:
-            await anyio.sleep(_LOOK_SECONDS)
-
-
-def _progress(look: Any) -> Progress:
-    return Progress(
-        look.id,
-        look.next_seq - 1,
-        [json.loads(chunk) for chunk in look.chunks],
-        look.status,
-        look.number,
-        look.position,
-    )
-
-
 async def passed_through(turn: Turn, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """Each chunk as it came, its text saved in the turn; ends early if somebody asked to stop."""
     async with turn:
@@ -314,57 +300,3 @@ async def passed_through(turn: Turn, chunks: AsyncIterator[Any]) -> AsyncIterato
             yield chunk
             if not going:
                 break
-
-
-async def end_for(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> None:
-    """End a turn whose runner is gone, with all that the runner had handed over: chunks that were not flushed come
-    from the journal, and the message is saved as ``failed``. If others have ended it since as interrupted, its
-    message is made whole."""
-    failures = 0
-    is_over = False
-    while not is_over:
-        try:
-            is_over = await _ended(sync, turn, kept)
-        except AsYouWereError as exc:
-            if is_passing(exc):
-                failures += 1
-                await anyio.sleep(backoff(failures, exc.retry_after))
-            else:
-                is_over = True
-                sync.events.tell("error", code=exc.code, turn=turn)
-    sync.record.journal.end_turn(turn, is_saved=True)
-    sync.endings.pop(turn).set()
-
-
-async def _ended(sync: Sync, turn: str, kept: list[tuple[int, str]]) -> bool:
-    look = await sync.transport.look(sync.session, turn, 0)
-    chunks = look.chunks
-    while look.more:
-        look = await sync.transport.look(sync.session, turn, look.next_seq - 1)
-        chunks = chunks + look.chunks
-    missing = [body for seq, body in kept if seq >= look.next_seq]
-    known, whole = _joined(chunks), _joined(chunks + missing)
-    if look.status == "running":
-        try:
-            for start in range(0, len(missing), _CHUNKS):
-                some = missing[start : start + _CHUNKS]
-                await sync.transport.flush(sync.session, turn, look.next_seq + start, f"[{','.join(some)}]")
-            sealed = {"role": "assistant", "content": whole, "status": "failed"}
-            told = encode(sealed) if sync.seal is not None and whole else None
-            await sync.transport.finish_turn(sync.session, turn, told, None, "failed")
-        except Conflicting:
-            return False  # it was ended meanwhile
-        await sync.catch_up()
-        return True
-    await sync.catch_up()
-    messages = sync.document.root.get("messages")
-    if look.status == "interrupted" and missing and look.position is not None and isinstance(messages, list):
-        message = messages[look.position] if look.position < len(messages) else None
-        if isinstance(message, dict) and message.get("content") == known:
-            message["content"] = whole
-            await sync.save()
-    return True
-
-
-def _joined(chunks: list[str]) -> str:
-    return "".join(text for chunk in chunks if isinstance(text := json.loads(chunk), str))
