@@ -19,6 +19,16 @@ from tests.client.conftest import Place, until
 pytestmark = pytest.mark.anyio
 
 
+async def test_turn__what_is_appended_in_its_block_stands_before_it(place: Place) -> None:
+    async with place.open() as session:
+        async with session.turn() as turn:
+            session.append({"role": "user", "content": "tea?"})
+            await turn.write("Here you are")
+        assert [message["role"] for message in session.state["messages"]] == ["user", "assistant"]
+    async with place.open(journal=False) as session:
+        assert [message["role"] for message in session.state["messages"]] == ["user", "assistant"]
+
+
 async def test_turn__written_followed_and_saved(place: Place) -> None:
     async with place.open() as runner, place.open() as reader:
         runner.append({"role": "user", "content": "tea?"})

@@ -213,6 +213,8 @@ class Turn:
         sync = self._sync
         if self._lost is not None:
             raise self._lost
+        with suppress(AsYouWereError):  # told by the status and an event
+            await _patiently(sync.save)  # what the app has appended before stands before it
         while self._buffer:
             await _patiently(self._flush)
         message = None if self.result is None else encode(self.result)
