@@ -140,7 +140,7 @@ comment on column asyouwere.settings.max_recent_turns_per_user is
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 comment on column asyouwere.settings.max_child_sessions is 'Sessions of one parent. Null: no limit.';
 comment on column asyouwere.settings.max_models_per_day is
-    'Names of models with usage of one day, of a session and of a person.';
+    'Names of models in one day''s usage, of a session and of a person; further ones count as "other".';
 comment on column asyouwere.settings.keep_usage_for is
     'How long a person''s usage is kept by day; a session''s stays with it.';
 insert into asyouwere.settings default values;
@@ -1463,7 +1463,7 @@ comment on function asyouwere.json_inside is
 revoke execute on function asyouwere.json_inside from public;
 
 create function asyouwere.open_state(p_state json) returns asyouwere.change_rows
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows asyouwere.change_rows;
@@ -1480,6 +1480,9 @@ begin
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
+    if octet_length(p_state::text) > 65536 then
+        perform asyouwere.refuse_second_large(); -- four seconds for each MB of them
+    end if;
     if asyouwere.masked_json(p_state)::text = p_state::text then
         perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
@@ -1597,7 +1600,7 @@ comment on function asyouwere.refuse_root is
 revoke execute on function asyouwere.refuse_root from public;
 
 create function asyouwere.open_changes(p_changes json) returns asyouwere.change_rows
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changes asyouwere.changes;
@@ -1665,6 +1668,9 @@ begin
     perform asyouwere.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
+    if octet_length(p_changes::text) > 65536 then
+        perform asyouwere.refuse_second_large(); -- four seconds for each MB of them
+    end if;
     if asyouwere.masked_json(p_changes)::text = p_changes::text then
         perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
@@ -1703,15 +1709,19 @@ as $$
 declare
     v_rows asyouwere.change_rows;
 begin
-    with given as (
-        select g.*, g.op in ('set', 'remove', 'add', 'expect', 'expect_absent') and g.item is null
-            and asyouwere.is_index(split_part(g.path, '/', -2))
-            and (
-                select p.kind = 'l' from asyouwere.parts_at(p_session, p_base) p
-                where p.path = asyouwere.path_parent(g.path) and p.item = -1
-            ) is true as is_item
+    with asked as materialized (
+        select g.*, case when g.op in ('set', 'remove', 'add', 'expect', 'expect_absent') and g.item is null
+            and asyouwere.is_index(split_part(g.path, '/', -2)) then asyouwere.path_parent(g.path) end as above
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
             as g (op, path, item, body, position)
+    ), above as materialized (
+        select distinct a.above as path from asked a where a.above is not null
+    ), lists as materialized (
+        select p.path from asyouwere.parts_of_places(
+            p_session, p_base, array(select a.path from above a), array(select -1 from above)) p
+        where p.kind = 'l'
+    ), given as (
+        select a.*, a.above is not null and a.above in (select l.path from lists l) as is_item from asked a
     ), resolved as (
         select g.position, 0::bigint as inner_position, g.op,
             case when g.is_item then asyouwere.path_parent(g.path) else g.path end as path,
@@ -1786,6 +1796,30 @@ comment on function asyouwere.changes_of_others is
     'is none.';
 revoke execute on function asyouwere.changes_of_others from public;
 
+create function asyouwere.parts_of_places(p_session bigint, p_base int, p_paths text[], p_items int[])
+returns setof asyouwere.parts
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- The alive by their index, one probe each; what has ended since in a hash ("is true", or the planner makes a loop
+    -- of it). To ask parts_at() for each would read all that has ended for each: thousands by thousands.
+    return query
+    select a.*
+    from (select distinct u.path, u.item from unnest(p_paths, p_items) u (path, item)) w
+    cross join lateral (
+        select * from asyouwere.live_parts p
+        where p.session = p_session and p.path = w.path and p.item = w.item and p.since <= p_base
+        offset 0
+    ) a
+    union all
+    select * from asyouwere.parts_ended(p_session, p_base) e
+    where ((e.path, e.item) in (select u.path, u.item from unnest(p_paths, p_items) u (path, item))) is true;
+end;
+$$;
+comment on function asyouwere.parts_of_places is
+    'What was at these places at a number (2147483646: the latest).';
+revoke execute on function asyouwere.parts_of_places from public;
+
 create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
 returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -1816,6 +1850,13 @@ as $$
             or exists (
                 select from unnest(array_append(asyouwere.path_ancestors(d.path), '/')) a (above)
                 where a.above in (select l.path from places l where l.item = -1))
+    ), ways as materialized (
+        select distinct a.path from given g
+        cross join unnest(asyouwere.path_ancestors(asyouwere.path_parent(g.path))) a (path)
+        where g.op = 'set' and g.item = -1 and asyouwere.path_depth(g.path) between 2 and 3
+    ), standing as materialized (
+        select p.path from asyouwere.parts_of_places(
+            p_session, p_base, array(select w.path from ways w), array(select -1 from ways)) p
     ), wanted as (
         select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
         union all
@@ -1825,8 +1866,7 @@ as $$
         cross join lateral (
             select array_agg(a.path order by a.path collate "C") as missing
             from unnest(asyouwere.path_ancestors(asyouwere.path_parent(g.path))) a (path)
-            where (select true from asyouwere.parts_at(p_session, p_base) p
-                where p.path = a.path and p.item = -1) is null
+            where a.path not in (select s.path from standing s)
         ) way
         cross join unnest(way.missing) above (path)
         where g.op = 'set' and g.item = -1 and asyouwere.path_depth(g.path) between 2 and 3
@@ -1882,25 +1922,34 @@ declare
     v_item int;
 begin
     -- a list of the caller's with a hole, though with others' items there would be none now
-    select a.path, a.last into v_path, v_item
-    from (
+    with lists as materialized (
         select c.path, min(c.item) as first, max(c.item) as last, count(*) as count
         from asyouwere.each_change(p_appended) c group by c.path
-    ) a
-    where a.last - a.first + 1 <> a.count or a.first > 0 and (
-        select true from asyouwere.parts_at(p_session, p_base) p
-        where p.path = a.path and p.item = a.first - 1) is null
+    ), before as materialized (
+        select p.path, p.item from asyouwere.parts_of_places(p_session, p_base,
+            array(select l.path from lists l where l.first > 0 order by l.path),
+            array(select l.first - 1 from lists l where l.first > 0 order by l.path)) p
+    )
+    select a.path, a.last into v_path, v_item
+    from lists a
+    where a.last - a.first + 1 <> a.count
+        or a.first > 0 and (a.path, a.first - 1) not in (select b.path, b.item from before b)
     order by a.path limit 1;
     if not found then
         -- taken from the middle, though others' cuts may leave no gap there now
-        select m.path, m.item into v_path, v_item
-        from asyouwere.each_change(p_placed) m
-        where m.item >= 0 and m.new is null
-            and (m.path, m.item + 1) not in (
-                select n.path, n.item from asyouwere.each_change(p_placed) n where n.new is null)
-            and (select true from asyouwere.parts_at(p_session, p_base) p
-                where p.path = m.path and p.item = m.item + 1) is true
-        order by m.path, m.item limit 1;
+        with cuts as materialized (
+            select m.path, m.item from asyouwere.each_change(p_placed) m
+            where m.item >= 0 and m.new is null
+                and (m.path, m.item + 1) not in (
+                    select n.path, n.item from asyouwere.each_change(p_placed) n where n.new is null)
+        ), behind as materialized (
+            select p.path, p.item from asyouwere.parts_of_places(p_session, p_base,
+                array(select c.path from cuts c order by c.path, c.item),
+                array(select c.item + 1 from cuts c order by c.path, c.item)) p
+        )
+        select c.path, c.item into v_path, v_item
+        from cuts c where (c.path, c.item + 1) in (select b.path, b.item from behind b)
+        order by c.path, c.item limit 1;
     end if;
     if found then
         perform asyouwere.fail('list_gap',
@@ -2782,6 +2831,17 @@ create type asyouwere.standing as (op text, path text, item int, id text, value 
 comment on type asyouwere.standing is
     'What was there already: at the address of an add row, or an item with the id of a once row.';
 
+create function asyouwere.places_of_adds(p_session bigint, p_at int, p_rows asyouwere.change_rows)
+returns setof asyouwere.parts
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select p.* from asyouwere.parts_of_places(p_session, p_at,
+        array(select g.path from unnest(p_rows.ops, p_rows.paths) g (op, path) where g.op = 'add'),
+        array(select -1 from unnest(p_rows.ops) g (op) where g.op = 'add')) p
+$$;
+comment on function asyouwere.places_of_adds is 'What stands at the addresses of add rows at a number.';
+revoke execute on function asyouwere.places_of_adds from public;
+
 create function asyouwere.what_stands(
     p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows, p_ids text[]
 ) returns setof asyouwere.standing
@@ -2796,12 +2856,7 @@ begin
     return query
     select 'add', p.path, p.item, null::text,
         asyouwere.part_text(p_session, p_at, (p.path, p.item, p.kind, p.body)::asyouwere.found_part)
-    from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
-        select q.path, q.item, q.kind, q.body from asyouwere.parts_at(p_session, p_at) q
-        where q.path = g.path and q.item = -1 and q.since <= p_before
-        offset 0
-    ) p
-    where g.op = 'add';
+    from asyouwere.places_of_adds(p_session, p_at, p_rows) p where p.since <= p_before;
     for v_row in
         select g.path, g.body as name from unnest(p_rows.ops, p_rows.paths, p_rows.bodies) g (op, path, body)
         where g.op = 'by'
@@ -2828,17 +2883,21 @@ as $$
 begin
     -- by the sizes that are kept with the parts: no body is read
     return (
-        select coalesce(sum(b.size), 0)
-        from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
-            select q.path from asyouwere.parts_at(p_session, p_at) q
-            where q.path = g.path and q.item = -1 and q.since <= p_before
-            offset 0
-        ) p cross join lateral (
-            select sum(q.size) as size from asyouwere.parts_at(p_session, p_at) q
-            where q.path >= p.path and q.path < asyouwere.path_end(p.path)
-            offset 0
-        ) b
-        where g.op = 'add');
+        with stands as materialized (
+            select p.path from asyouwere.places_of_adds(p_session, p_at, p_rows) p where p.since <= p_before
+        )
+        select coalesce((
+            select sum(a.size) from stands s cross join lateral (
+                select q.size from asyouwere.live_parts q
+                where q.session = p_session and q.path >= s.path and q.path < asyouwere.path_end(s.path)
+                    and q.since <= p_at
+                offset 0
+            ) a), 0) + coalesce((
+            -- none lies in another, so each counts once
+            select sum(e.size) from asyouwere.parts_ended(p_session, p_at) e
+            where exists (
+                select from unnest(asyouwere.path_ancestors(e.path)) above
+                where (above in (select s.path from stands s)) is true)), 0));
 end;
 $$;
 comment on function asyouwere.standing_size is
@@ -3105,7 +3164,7 @@ begin
     v_result := asyouwere.write_snapshot(
         v_session, v_rows, v_merged, p_label, v_key, v_content, p_annotations);
     if p_base < v_session.latest_number then
-        v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
+        v_result.others := asyouwere.told_changes(v_session.internal_id, p_base);
     end if;
     if v_conditional then
         v_result.existing := asyouwere.standing_text(v_standing);
@@ -3213,15 +3272,15 @@ begin
             last_activity_at = greatest(s.last_activity_at, now())
         where s.id = p_session.id;
     end if;
-    if p_key is not null and not v_result.created then
-        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
-    end if;
     if p_session.expired_at is not null then
         -- an expired session lives again with the first save, also with one that changes nothing
         update public.free_agent_sessions s set status = 'idle' where s.id = p_session.id;
     end if;
     if p_label is not null then
         perform asyouwere.set_label(p_session.id, v_result.number, p_label);
+    end if;
+    if p_key is not null and not v_result.created then
+        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
     end if;
     if p_key is not null then
         insert into asyouwere.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
@@ -3256,7 +3315,7 @@ revoke execute on function asyouwere.digest_of_save from public;
 create function asyouwere.replay_save(
     p_session public.free_agent_sessions, p_earlier asyouwere.save_keys, p_content uuid, p_base int
 ) returns asyouwere.save_result
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_result asyouwere.save_result;
@@ -3278,14 +3337,14 @@ begin
         and (p_base = 0 or exists (
             select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
-        v_result.others := asyouwere.changes_text(p_session.internal_id, p_base, p_earlier.number);
+        v_result.others := asyouwere.told_changes(p_session.internal_id, p_base, p_earlier.number);
     end if;
     return v_result;
 end;
 $$;
 comment on function asyouwere.replay_save is
     'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or '
-    'the base is: restore then. Raises idempotency_key_reused.';
+    'the base is, or it is over 8 MB: restore then. Raises idempotency_key_reused, rate_limited.';
 revoke execute on function asyouwere.replay_save from public;
 
 -- What callers see -----------------------------------------------------------------------------------------
@@ -3742,6 +3801,27 @@ comment on function asyouwere.changes_text is
     'its inside follows.';
 revoke execute on function asyouwere.changes_text from public;
 
+create function asyouwere.told_changes(p_session bigint, p_since int, p_number int default 2147483646)
+returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    -- by the sizes that are kept with the parts: before anything is put together
+    v_bytes bigint := (select sum(b.size) from asyouwere.parts_begun(p_session, p_since, p_number) b);
+begin
+    -- as in read_changes()
+    if v_bytes > 8000000 then
+        return null;
+    end if;
+    perform asyouwere.charge_answer(v_bytes);
+    return asyouwere.changes_text(p_session, p_since, p_number);
+end;
+$$;
+comment on function asyouwere.told_changes is
+    'changes_text() as a save answers it: null if it is more than 8 MB, a token taken for each MB. Raises rate_limited.';
+revoke execute on function asyouwere.told_changes from public;
+
 create function asyouwere.read_changes(
     p_session_id uuid, p_since int, out number int, out reset boolean, out changes json
 ) language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -3930,8 +4010,8 @@ begin
         perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
     perform asyouwere.find_snapshot(v_session, p_number, null);
-    perform asyouwere.charge();
     perform asyouwere.set_label(p_session_id, p_number, p_label);
+    perform asyouwere.charge(); -- after the rows: see the order of locks in 02_sessions.sql
     select * into v_snapshot from public.session_snapshots n
     where n.session_id = p_session_id and n.number = p_number;
     return v_snapshot;
@@ -4028,6 +4108,8 @@ begin
     -- definer: nobody writes parts but through here
     if v_owner is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
+    elsif v_header.size_bytes > 1024 * 1024 then
+        perform asyouwere.refuse_second_large();
     end if;
     insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata,
         expires_after, parent_id,
@@ -5514,6 +5596,12 @@ create function asyouwere.insert_imported_history(
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- before there is a row: its index makes terms of metadata, of a number in it perhaps 131,072 digits
+    perform asyouwere.refuse_annotations(p_session, (m.metadata, null, null)::asyouwere.annotations)
+    from (
+        select nullif(s.metadata, 'null') as metadata from json_to_recordset(p_snapshots) as s (metadata jsonb)
+    ) m
+    where m.metadata is not null;
     insert into public.session_snapshots (
         session_id, number, label, created_at, size_bytes, changed_parts, message_count,
         metadata, external_id, parent_number)
@@ -5727,7 +5815,9 @@ begin
     -- definer: nobody writes parts but through here
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
-    elsif cardinality(p_bodies) > 2000 or pg_column_size(p_bodies) > 1024 * 1024 then
+    elsif cardinality(p_bodies) > 2000
+        or pg_column_size(p_bodies) + pg_column_size(p_session) + pg_column_size(p_snapshots) > 1024 * 1024
+    then
         perform asyouwere.refuse_second_large();
     end if;
     if json_typeof(v_given) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
@@ -5735,18 +5825,17 @@ begin
     then
         perform asyouwere.refuse_import();
     end if;
-    -- before anything is written: what is refused costs little
+    v_turns := asyouwere.masked_json(v_given) -> 'turns';
+    v_session := asyouwere.insert_imported_session(
+        asyouwere.without_turns(v_given), p_key, p_parent_id);
+    -- Before anything else is written: what is refused costs little. After the session: whoever makes one with the
+    -- same key has its row first, and the bucket then.
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
         + octet_length(p_snapshots::text) + octet_length(v_given::text));
-    v_turns := asyouwere.masked_json(v_given) -> 'turns';
-    v_session := asyouwere.insert_imported_session(
-        asyouwere.without_turns(v_given), p_key, p_parent_id);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
-    perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
-    from public.session_snapshots n where n.session_id = v_session.id and n.metadata is not null;
     v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);
@@ -6927,23 +7016,56 @@ comment on column asyouwere.rate_buckets.counted_at is
     'Counted anew after a minute, and before anything is refused.';
 alter table asyouwere.rate_buckets enable row level security; -- no policy: the functions only
 
+create function asyouwere.is_busy(p_user uuid) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key bigint := hashtextextended('asyouwere large ' || p_user, 0);
+begin
+    -- a lock of its own, given back at once: the one who asks is not busy for having asked
+    if pg_try_advisory_lock_shared(v_key) then
+        perform pg_advisory_unlock_shared(v_key);
+        return false;
+    end if;
+    return true;
+end;
+$$;
+comment on function asyouwere.is_busy is 'Whether another call of a person''s is under way that takes long.';
+revoke execute on function asyouwere.is_busy from public;
+
 create function asyouwere.locked_bucket(p_user uuid) returns asyouwere.rate_buckets
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_bucket asyouwere.rate_buckets;
 begin
-    select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
-    if not found then
-        insert into asyouwere.rate_buckets (user_id, tokens)
-        select p_user, coalesce(s.writes_at_once, 0) from asyouwere.settings s on conflict do nothing;
-        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
-    end if;
-    return v_bucket;
+    for attempt in 1 .. 10 loop
+        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user
+        for no key update skip locked;
+        if found then
+            return v_bucket;
+        end if;
+        -- Somebody has it, or there is none. Whoever waits holds a connection, and perhaps the lock of a session, and
+        -- both are others' too: so nobody waits for what takes long.
+        if not asyouwere.is_busy(p_user) then
+            insert into asyouwere.rate_buckets (user_id, tokens)
+            select p_user, coalesce(s.writes_at_once, 0) from asyouwere.settings s
+            where not exists (select from asyouwere.rate_buckets b where b.user_id = p_user)
+            on conflict do nothing;
+            select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
+            return v_bucket;
+        end if;
+        perform pg_sleep(0.005);
+    end loop;
+    perform asyouwere.fail('rate_limited',
+        'A large call of yours is under way. Wait for the end of it, then send the same again.',
+        '{"retry_after": 1}');
+    return null;
 end;
 $$;
 comment on function asyouwere.locked_bucket is
-    'A person''s bucket, made full if there is none, locked till the end of the transaction.';
+    'A person''s bucket, made full if there is none, locked till the end of the transaction. Raises rate_limited '
+    'rather than wait for a large call of the same person''s.';
 revoke execute on function asyouwere.locked_bucket from public;
 
 create function asyouwere.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int
@@ -9315,6 +9437,19 @@ comment on function asyouwere.export_turns is
     'null if there are none.';
 revoke execute on function asyouwere.export_turns from public;
 
+create function asyouwere.refuse_turn_bytes(p_bytes bigint, p_most bigint) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_bytes > p_most then
+        perform asyouwere.fail('too_large', format('The turns of an import may have %s bytes.', p_most),
+            format('{"size_bytes": %s, "max_bytes": %s}', p_bytes, p_most));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_turn_bytes is 'Raises too_large.';
+revoke execute on function asyouwere.refuse_turn_bytes from public;
+
 create function asyouwere.write_imported_chunks(p_turn public.session_turns, p_chunks json) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -9373,6 +9508,9 @@ begin
         then
             perform asyouwere.refuse_import('a turn is not well formed');
         end if;
+        -- before they are taken apart: millions of small ones would be refused no sooner than written
+        perform asyouwere.refuse_turn_bytes(v_bytes + octet_length(v_given.chunks::text)
+            + 64 * json_array_length(v_given.chunks)::bigint, v_settings.max_turn_bytes);
         if v_given.runs then
             v_given.message := coalesce(v_given.message, '{"role":"assistant"}');
             perform asyouwere.refuse_turn_message(v_given.message);
@@ -9394,11 +9532,7 @@ begin
             case when not v_given.runs then now() + v_settings.delete_expired_after end)
         returning * into v_turn;
         v_bytes := v_bytes + asyouwere.write_imported_chunks(v_turn, v_given.chunks);
-        if v_bytes > v_settings.max_turn_bytes then
-            perform asyouwere.fail('too_large',
-                format('The turns of an import may have %s bytes.', v_settings.max_turn_bytes),
-                format('{"size_bytes": %s, "max_bytes": %s}', v_bytes, v_settings.max_turn_bytes));
-        end if;
+        perform asyouwere.refuse_turn_bytes(v_bytes, v_settings.max_turn_bytes);
     end loop;
 exception
     when data_exception or integrity_constraint_violation or invalid_parameter_value then
@@ -9911,6 +10045,9 @@ begin
     v_taken.message_count := v_saved.message_count;
     v_taken.items := '[]';
     if v_saved.changed_parts > 0 then
+        perform asyouwere.charge_answer((
+            select sum(p.size) from asyouwere.parts_ended(
+                v_session.internal_id, v_saved.number - 1, v_saved.number) p));
         select t.items, t.first_position, t.count into v_taken.items, v_taken.first_position, v_count
         from asyouwere.taken_items(v_session.internal_id, v_saved.number, v_path) t;
         if v_count < v_saved.changed_parts then
@@ -10423,22 +10560,16 @@ $$;
 comment on function asyouwere.refuse_budget is 'Raises invalid_argument for what is no budget.';
 revoke execute on function asyouwere.refuse_budget from public;
 
-create function asyouwere.refuse_models(p_used bigint) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_limit int := (select s.max_models_per_day from asyouwere.settings s);
-begin
-    if p_used > v_limit and asyouwere.is_limited() then
-        perform asyouwere.fail('quota_exceeded', 'Too many models in one day. Nothing was recorded.',
-            format('{"quota": "models", "used": %s, "limit": %s}', p_used - 1, v_limit));
-    end if;
-end;
-$$;
-comment on function asyouwere.refuse_models is
-    'Raises quota_exceeded if a day''s sums are more than a day has: what is kept does not grow with '
-    'names made up.';
-revoke execute on function asyouwere.refuse_models from public;
+create function asyouwere.counted_model(p_model text, p_known text[]) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+return case
+    when p_model = any (p_known) or not asyouwere.is_limited() then p_model
+    when cardinality(p_known) < (select s.max_models_per_day from asyouwere.settings s) then p_model
+    else 'other' end;
+comment on function asyouwere.counted_model is
+    'Under which name usage is added up, given those that a day has: past so many, all further ones are "other". What is '
+    'kept does not grow with names made up, and nobody''s usage goes missing for another''s.';
+revoke execute on function asyouwere.counted_model from public;
 
 create function asyouwere.add_usage(
     p_session public.free_agent_sessions, p_model text, p_sum asyouwere.usage_sum
@@ -10447,7 +10578,6 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_day date := (now() at time zone 'UTC')::date;
-    v_is_new boolean;
 begin
     -- the order of locks: what belongs to the session, then the owner's sum, which other sessions meet at
     insert into asyouwere.session_costs as c (session_id, calls, input_tokens, cached_tokens, output_tokens,
@@ -10461,34 +10591,26 @@ begin
     insert into public.session_usage as u (session_id, day, model, calls, input_tokens, cached_tokens,
         output_tokens,
         cost)
-    values (p_session.id, v_day, p_model, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens,
-        p_sum.output_tokens, p_sum.cost)
+    values (p_session.id, v_day, asyouwere.counted_model(p_model, array(
+            select u.model from public.session_usage u where u.session_id = p_session.id and u.day = v_day)),
+        p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens, p_sum.output_tokens, p_sum.cost)
     on conflict (session_id, day, model) do update set calls = u.calls + excluded.calls,
         input_tokens = u.input_tokens + excluded.input_tokens,
         cached_tokens = u.cached_tokens + excluded.cached_tokens,
-        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost
-    returning u.calls = p_sum.calls into v_is_new;
-    if v_is_new then
-        perform asyouwere.refuse_models((select count(*) from public.session_usage u
-            where u.session_id = p_session.id and u.day = v_day));
-    end if;
+        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost;
     insert into public.user_usage as u (user_id, day, model, calls, input_tokens, cached_tokens,
         output_tokens, cost)
-    values (p_session.user_id, v_day, p_model, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens,
-        p_sum.output_tokens, p_sum.cost)
+    values (p_session.user_id, v_day, asyouwere.counted_model(p_model, array(
+            select u.model from public.user_usage u where u.user_id = p_session.user_id and u.day = v_day)),
+        p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens, p_sum.output_tokens, p_sum.cost)
     on conflict (user_id, day, model) do update set calls = u.calls + excluded.calls,
         input_tokens = u.input_tokens + excluded.input_tokens,
         cached_tokens = u.cached_tokens + excluded.cached_tokens,
-        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost
-    returning u.calls = p_sum.calls into v_is_new;
-    if v_is_new then
-        perform asyouwere.refuse_models((select count(*) from public.user_usage u
-            where u.user_id = p_session.user_id and u.day = v_day));
-    end if;
+        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost;
 end;
 $$;
 comment on function asyouwere.add_usage is
-    'Adds to the sums of a session and of its owner. Raises quota_exceeded.';
+    'Adds to the sums of a session and of its owner.';
 revoke execute on function asyouwere.add_usage from public;
 
 create function asyouwere.period_start(p_period text) returns date
@@ -10592,7 +10714,7 @@ $$;
 comment on function asyouwere.write_usage is
     'Checks access and amounts, then records once per key. Raises session_not_found, forbidden, '
     'invalid_argument, '
-    'idempotency_key_reused, quota_exceeded, rate_limited.';
+    'idempotency_key_reused, rate_limited.';
 revoke execute on function asyouwere.write_usage from public;
 grant execute on function asyouwere.write_usage to authenticated, service_role;
 
@@ -10613,7 +10735,7 @@ comment on function public.record_usage is
     'costs by now and '
     'how much of its budget, and for its owner of the owner''s, is used; refuses nothing for a budget. '
     'Owner and '
-    'editors. Raises invalid_argument, idempotency_key_reused, quota_exceeded.';
+    'editors. Raises invalid_argument, idempotency_key_reused.';
 revoke execute on function public.record_usage from public, anon, authenticated, service_role;
 grant execute on function public.record_usage to authenticated, service_role;
 
@@ -10988,7 +11110,7 @@ as $$
     where (c.path, c.item) not in (select u.path, u.item from unnest(p_paths, p_items) u (path, item))
         and not exists (
             select from unnest(asyouwere.path_ancestors(c.path)) above
-            where above in (select u.path from unnest(p_paths, p_items) u (path, item) where u.item = -1))
+            where (above in (select u.path from unnest(p_paths, p_items) u (path, item) where u.item = -1)) is true)
 $$;
 comment on function asyouwere.without is 'Changes without those at or inside of some places.';
 revoke execute on function asyouwere.without from public;
@@ -11008,19 +11130,22 @@ begin
     -- the longest address of p_choices that a clash is at or in; else p_prefer
     with chosen as materialized (
         select asyouwere.path_of_pointer(k.key) as path, k.value as side from jsonb_each_text(p_choices) k
+    ), decided as (
+        -- by equal addresses, so that a thousand choices for thousands of clashes are hashed
+        select c.path, c.item, coalesce(
+            (array_agg(h.side order by length(h.path) desc) filter (where h.side is not null))[1], p_prefer) as side
+        from asyouwere.clashes(p_sides.mine, p_sides.placed, p_sides.theirs, '{}') c
+        cross join unnest(asyouwere.path_ancestors(c.path) || '/'::text
+            || case when c.item >= 0 then c.path || c.item || '/' end) above
+        left join chosen h on h.path = above
+        group by c.path, c.item
     )
     select array_agg(d.side order by d.path, d.item), array_agg(d.path order by d.path, d.item),
         array_agg(d.item order by d.path, d.item),
         array_agg(asyouwere.pointer_json(d.path, d.item) order by d.path, d.item) filter (where d.side
             is null)
     into v_sides, v_paths, v_items, v_open
-    from (
-        select c.path, c.item, coalesce((
-            select h.side from chosen h
-            where starts_with(case when c.item >= 0 then c.path || c.item || '/' else c.path end, h.path)
-            order by length(h.path) desc limit 1), p_prefer) as side
-        from asyouwere.clashes(p_sides.mine, p_sides.placed, p_sides.theirs, '{}') c
-    ) d;
+    from decided d;
     if v_open is not null then
         perform asyouwere.refuse_conflict(v_open, cardinality(v_open), p_latest);
     end if;
@@ -11032,8 +11157,9 @@ begin
     from (
         select c.side, c.path, c.item, (
             select min(above collate "C") from unnest(asyouwere.path_ancestors(c.path)) above
-            where c.side = 'fork' and above in (
-                select t.path from asyouwere.each_change(p_sides.theirs) t where t.item = -1)) as above,
+            -- "is true": a hash made once, not a loop for each
+            where c.side = 'fork' and (above in (
+                select t.path from asyouwere.each_change(p_sides.theirs) t where t.item = -1)) is true) as above,
             c.item >= 0 and c.path in (
                 select m.path from asyouwere.each_change(p_sides.mine) m where m.item >= 0 and m.new is null
                 union all
@@ -11100,8 +11226,8 @@ begin
                 select u.path, u.item from unnest(v_fork_paths, v_fork_items) u (path, item))
             or exists (
                 select from unnest(asyouwere.path_ancestors(coalesce(f.path, o.path))) above
-                where above in (
-                    select u.path from unnest(v_fork_paths, v_fork_items) u (path, item) where u.item = -1)))
+                where (above in (
+                    select u.path from unnest(v_fork_paths, v_fork_items) u (path, item) where u.item = -1)) is true))
     )
     select array_agg(op order by path, place), array_agg(path order by path, place),
         array_agg(item order by path, place), array_agg(body order by path, place)

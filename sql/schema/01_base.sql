@@ -135,7 +135,7 @@ comment on column asyouwere.settings.max_recent_turns_per_user is
 comment on column asyouwere.settings.max_snapshot_metadata_bytes is 'JSON of one snapshot''s metadata.';
 comment on column asyouwere.settings.max_child_sessions is 'Sessions of one parent. Null: no limit.';
 comment on column asyouwere.settings.max_models_per_day is
-    'Names of models with usage of one day, of a session and of a person.';
+    'Names of models in one day''s usage, of a session and of a person; further ones count as "other".';
 comment on column asyouwere.settings.keep_usage_for is
     'How long a person''s usage is kept by day; a session''s stays with it.';
 insert into asyouwere.settings default values;

@@ -149,7 +149,7 @@ comment on function asyouwere.json_inside is
 revoke execute on function asyouwere.json_inside from public;
 
 create function asyouwere.open_state(p_state json) returns asyouwere.change_rows
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows asyouwere.change_rows;
@@ -166,6 +166,9 @@ begin
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
     -- \u0000 or half a character: only who sends them pays for them
+    if octet_length(p_state::text) > 65536 then
+        perform asyouwere.refuse_second_large(); -- four seconds for each MB of them
+    end if;
     if asyouwere.masked_json(p_state)::text = p_state::text then
         perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
@@ -283,7 +286,7 @@ comment on function asyouwere.refuse_root is
 revoke execute on function asyouwere.refuse_root from public;
 
 create function asyouwere.open_changes(p_changes json) returns asyouwere.change_rows
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changes asyouwere.changes;
@@ -351,6 +354,9 @@ begin
     perform asyouwere.refuse_count(cardinality(v_rows.ops));
     return v_rows;
 exception when untranslatable_character or invalid_text_representation then
+    if octet_length(p_changes::text) > 65536 then
+        perform asyouwere.refuse_second_large(); -- four seconds for each MB of them
+    end if;
     if asyouwere.masked_json(p_changes)::text = p_changes::text then
         perform asyouwere.fail('not_representable', 'Postgres can''t read this JSON.');
     end if;
@@ -389,15 +395,19 @@ as $$
 declare
     v_rows asyouwere.change_rows;
 begin
-    with given as (
-        select g.*, g.op in ('set', 'remove', 'add', 'expect', 'expect_absent') and g.item is null
-            and asyouwere.is_index(split_part(g.path, '/', -2))
-            and (
-                select p.kind = 'l' from asyouwere.parts_at(p_session, p_base) p
-                where p.path = asyouwere.path_parent(g.path) and p.item = -1
-            ) is true as is_item
+    with asked as materialized (
+        select g.*, case when g.op in ('set', 'remove', 'add', 'expect', 'expect_absent') and g.item is null
+            and asyouwere.is_index(split_part(g.path, '/', -2)) then asyouwere.path_parent(g.path) end as above
         from unnest(p_rows.ops, p_rows.paths, p_rows.items, p_rows.bodies) with ordinality
             as g (op, path, item, body, position)
+    ), above as materialized (
+        select distinct a.above as path from asked a where a.above is not null
+    ), lists as materialized (
+        select p.path from asyouwere.parts_of_places(
+            p_session, p_base, array(select a.path from above a), array(select -1 from above)) p
+        where p.kind = 'l'
+    ), given as (
+        select a.*, a.above is not null and a.above in (select l.path from lists l) as is_item from asked a
     ), resolved as (
         select g.position, 0::bigint as inner_position, g.op,
             case when g.is_item then asyouwere.path_parent(g.path) else g.path end as path,

@@ -37,6 +37,30 @@ comment on function asyouwere.changes_of_others is
     'is none.';
 revoke execute on function asyouwere.changes_of_others from public;
 
+create function asyouwere.parts_of_places(p_session bigint, p_base int, p_paths text[], p_items int[])
+returns setof asyouwere.parts
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- The alive by their index, one probe each; what has ended since in a hash ("is true", or the planner makes a loop
+    -- of it). To ask parts_at() for each would read all that has ended for each: thousands by thousands.
+    return query
+    select a.*
+    from (select distinct u.path, u.item from unnest(p_paths, p_items) u (path, item)) w
+    cross join lateral (
+        select * from asyouwere.live_parts p
+        where p.session = p_session and p.path = w.path and p.item = w.item and p.since <= p_base
+        offset 0
+    ) a
+    union all
+    select * from asyouwere.parts_ended(p_session, p_base) e
+    where ((e.path, e.item) in (select u.path, u.item from unnest(p_paths, p_items) u (path, item))) is true;
+end;
+$$;
+comment on function asyouwere.parts_of_places is
+    'What was at these places at a number (2147483646: the latest).';
+revoke execute on function asyouwere.parts_of_places from public;
+
 create function asyouwere.changes_of_caller(p_session bigint, p_base int, p_rows asyouwere.change_rows)
 returns table (path text, item int, old text, new text)
 language sql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
@@ -67,6 +91,13 @@ as $$
             or exists (
                 select from unnest(array_append(asyouwere.path_ancestors(d.path), '/')) a (above)
                 where a.above in (select l.path from places l where l.item = -1))
+    ), ways as materialized (
+        select distinct a.path from given g
+        cross join unnest(asyouwere.path_ancestors(asyouwere.path_parent(g.path))) a (path)
+        where g.op = 'set' and g.item = -1 and asyouwere.path_depth(g.path) between 2 and 3
+    ), standing as materialized (
+        select p.path from asyouwere.parts_of_places(
+            p_session, p_base, array(select w.path from ways w), array(select -1 from ways)) p
     ), wanted as (
         select g.path, g.item, g.body from given g where g.op in ('set', 'in') and g.path <> '/'
         union all
@@ -76,8 +107,7 @@ as $$
         cross join lateral (
             select array_agg(a.path order by a.path collate "C") as missing
             from unnest(asyouwere.path_ancestors(asyouwere.path_parent(g.path))) a (path)
-            where (select true from asyouwere.parts_at(p_session, p_base) p
-                where p.path = a.path and p.item = -1) is null
+            where a.path not in (select s.path from standing s)
         ) way
         cross join unnest(way.missing) above (path)
         where g.op = 'set' and g.item = -1 and asyouwere.path_depth(g.path) between 2 and 3
@@ -133,25 +163,34 @@ declare
     v_item int;
 begin
     -- a list of the caller's with a hole, though with others' items there would be none now
-    select a.path, a.last into v_path, v_item
-    from (
+    with lists as materialized (
         select c.path, min(c.item) as first, max(c.item) as last, count(*) as count
         from asyouwere.each_change(p_appended) c group by c.path
-    ) a
-    where a.last - a.first + 1 <> a.count or a.first > 0 and (
-        select true from asyouwere.parts_at(p_session, p_base) p
-        where p.path = a.path and p.item = a.first - 1) is null
+    ), before as materialized (
+        select p.path, p.item from asyouwere.parts_of_places(p_session, p_base,
+            array(select l.path from lists l where l.first > 0 order by l.path),
+            array(select l.first - 1 from lists l where l.first > 0 order by l.path)) p
+    )
+    select a.path, a.last into v_path, v_item
+    from lists a
+    where a.last - a.first + 1 <> a.count
+        or a.first > 0 and (a.path, a.first - 1) not in (select b.path, b.item from before b)
     order by a.path limit 1;
     if not found then
         -- taken from the middle, though others' cuts may leave no gap there now
-        select m.path, m.item into v_path, v_item
-        from asyouwere.each_change(p_placed) m
-        where m.item >= 0 and m.new is null
-            and (m.path, m.item + 1) not in (
-                select n.path, n.item from asyouwere.each_change(p_placed) n where n.new is null)
-            and (select true from asyouwere.parts_at(p_session, p_base) p
-                where p.path = m.path and p.item = m.item + 1) is true
-        order by m.path, m.item limit 1;
+        with cuts as materialized (
+            select m.path, m.item from asyouwere.each_change(p_placed) m
+            where m.item >= 0 and m.new is null
+                and (m.path, m.item + 1) not in (
+                    select n.path, n.item from asyouwere.each_change(p_placed) n where n.new is null)
+        ), behind as materialized (
+            select p.path, p.item from asyouwere.parts_of_places(p_session, p_base,
+                array(select c.path from cuts c order by c.path, c.item),
+                array(select c.item + 1 from cuts c order by c.path, c.item)) p
+        )
+        select c.path, c.item into v_path, v_item
+        from cuts c where (c.path, c.item + 1) in (select b.path, b.item from behind b)
+        order by c.path, c.item limit 1;
     end if;
     if found then
         perform asyouwere.fail('list_gap',

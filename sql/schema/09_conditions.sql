@@ -117,6 +117,17 @@ create type asyouwere.standing as (op text, path text, item int, id text, value 
 comment on type asyouwere.standing is
     'What was there already: at the address of an add row, or an item with the id of a once row.';
 
+create function asyouwere.places_of_adds(p_session bigint, p_at int, p_rows asyouwere.change_rows)
+returns setof asyouwere.parts
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select p.* from asyouwere.parts_of_places(p_session, p_at,
+        array(select g.path from unnest(p_rows.ops, p_rows.paths) g (op, path) where g.op = 'add'),
+        array(select -1 from unnest(p_rows.ops) g (op) where g.op = 'add')) p
+$$;
+comment on function asyouwere.places_of_adds is 'What stands at the addresses of add rows at a number.';
+revoke execute on function asyouwere.places_of_adds from public;
+
 create function asyouwere.what_stands(
     p_session bigint, p_at int, p_before int, p_rows asyouwere.change_rows, p_ids text[]
 ) returns setof asyouwere.standing
@@ -131,12 +142,7 @@ begin
     return query
     select 'add', p.path, p.item, null::text,
         asyouwere.part_text(p_session, p_at, (p.path, p.item, p.kind, p.body)::asyouwere.found_part)
-    from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
-        select q.path, q.item, q.kind, q.body from asyouwere.parts_at(p_session, p_at) q
-        where q.path = g.path and q.item = -1 and q.since <= p_before
-        offset 0
-    ) p
-    where g.op = 'add';
+    from asyouwere.places_of_adds(p_session, p_at, p_rows) p where p.since <= p_before;
     for v_row in
         select g.path, g.body as name from unnest(p_rows.ops, p_rows.paths, p_rows.bodies) g (op, path, body)
         where g.op = 'by'
@@ -163,17 +169,21 @@ as $$
 begin
     -- by the sizes that are kept with the parts: no body is read
     return (
-        select coalesce(sum(b.size), 0)
-        from unnest(p_rows.ops, p_rows.paths) g (op, path) cross join lateral (
-            select q.path from asyouwere.parts_at(p_session, p_at) q
-            where q.path = g.path and q.item = -1 and q.since <= p_before
-            offset 0
-        ) p cross join lateral (
-            select sum(q.size) as size from asyouwere.parts_at(p_session, p_at) q
-            where q.path >= p.path and q.path < asyouwere.path_end(p.path)
-            offset 0
-        ) b
-        where g.op = 'add');
+        with stands as materialized (
+            select p.path from asyouwere.places_of_adds(p_session, p_at, p_rows) p where p.since <= p_before
+        )
+        select coalesce((
+            select sum(a.size) from stands s cross join lateral (
+                select q.size from asyouwere.live_parts q
+                where q.session = p_session and q.path >= s.path and q.path < asyouwere.path_end(s.path)
+                    and q.since <= p_at
+                offset 0
+            ) a), 0) + coalesce((
+            -- none lies in another, so each counts once
+            select sum(e.size) from asyouwere.parts_ended(p_session, p_at) e
+            where exists (
+                select from unnest(asyouwere.path_ancestors(e.path)) above
+                where (above in (select s.path from stands s)) is true)), 0));
 end;
 $$;
 comment on function asyouwere.standing_size is

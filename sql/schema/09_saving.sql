@@ -105,7 +105,7 @@ begin
     v_result := asyouwere.write_snapshot(
         v_session, v_rows, v_merged, p_label, v_key, v_content, p_annotations);
     if p_base < v_session.latest_number then
-        v_result.others := asyouwere.changes_text(v_session.internal_id, p_base);
+        v_result.others := asyouwere.told_changes(v_session.internal_id, p_base);
     end if;
     if v_conditional then
         v_result.existing := asyouwere.standing_text(v_standing);
@@ -213,15 +213,15 @@ begin
             last_activity_at = greatest(s.last_activity_at, now())
         where s.id = p_session.id;
     end if;
-    if p_key is not null and not v_result.created then
-        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
-    end if;
     if p_session.expired_at is not null then
         -- an expired session lives again with the first save, also with one that changes nothing
         update public.free_agent_sessions s set status = 'idle' where s.id = p_session.id;
     end if;
     if p_label is not null then
         perform asyouwere.set_label(p_session.id, v_result.number, p_label);
+    end if;
+    if p_key is not null and not v_result.created then
+        perform asyouwere.charge(); -- the key is a row, even if nothing has changed
     end if;
     if p_key is not null then
         insert into asyouwere.save_keys (session, key, content, number, changed_parts, made_snapshot, merged)
@@ -256,7 +256,7 @@ revoke execute on function asyouwere.digest_of_save from public;
 create function asyouwere.replay_save(
     p_session public.free_agent_sessions, p_earlier asyouwere.save_keys, p_content uuid, p_base int
 ) returns asyouwere.save_result
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_result asyouwere.save_result;
@@ -278,14 +278,14 @@ begin
         and (p_base = 0 or exists (
             select from public.session_snapshots n where n.session_id = p_session.id and n.number = p_base))
     then
-        v_result.others := asyouwere.changes_text(p_session.internal_id, p_base, p_earlier.number);
+        v_result.others := asyouwere.told_changes(p_session.internal_id, p_base, p_earlier.number);
     end if;
     return v_result;
 end;
 $$;
 comment on function asyouwere.replay_save is
     'The answer to a save that was done before. Sizes are null if its number is pruned, others if that or '
-    'the base is: restore then. Raises idempotency_key_reused.';
+    'the base is, or it is over 8 MB: restore then. Raises idempotency_key_reused, rate_limited.';
 revoke execute on function asyouwere.replay_save from public;
 
 -- What callers see -----------------------------------------------------------------------------------------

@@ -41,6 +41,27 @@ comment on function asyouwere.changes_text is
     'its inside follows.';
 revoke execute on function asyouwere.changes_text from public;
 
+create function asyouwere.told_changes(p_session bigint, p_since int, p_number int default 2147483646)
+returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    -- by the sizes that are kept with the parts: before anything is put together
+    v_bytes bigint := (select sum(b.size) from asyouwere.parts_begun(p_session, p_since, p_number) b);
+begin
+    -- as in read_changes()
+    if v_bytes > 8000000 then
+        return null;
+    end if;
+    perform asyouwere.charge_answer(v_bytes);
+    return asyouwere.changes_text(p_session, p_since, p_number);
+end;
+$$;
+comment on function asyouwere.told_changes is
+    'changes_text() as a save answers it: null if it is more than 8 MB, a token taken for each MB. Raises rate_limited.';
+revoke execute on function asyouwere.told_changes from public;
+
 create function asyouwere.read_changes(
     p_session_id uuid, p_since int, out number int, out reset boolean, out changes json
 ) language plpgsql stable security definer set search_path = pg_catalog, pg_temp

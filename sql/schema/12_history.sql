@@ -69,8 +69,8 @@ begin
         perform asyouwere.fail('snapshot_not_found', 'This session has no snapshot with this number.');
     end if;
     perform asyouwere.find_snapshot(v_session, p_number, null);
-    perform asyouwere.charge();
     perform asyouwere.set_label(p_session_id, p_number, p_label);
+    perform asyouwere.charge(); -- after the rows: see the order of locks in 02_sessions.sql
     select * into v_snapshot from public.session_snapshots n
     where n.session_id = p_session_id and n.number = p_number;
     return v_snapshot;
@@ -167,6 +167,8 @@ begin
     -- definer: nobody writes parts but through here
     if v_owner is null then
         perform asyouwere.fail('not_signed_in', 'Sign in to keep a copy of this session.');
+    elsif v_header.size_bytes > 1024 * 1024 then
+        perform asyouwere.refuse_second_large();
     end if;
     insert into public.free_agent_sessions (user_id, key, name, model, kind, upstream, metadata,
         expires_after, parent_id,

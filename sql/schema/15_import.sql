@@ -86,6 +86,12 @@ create function asyouwere.insert_imported_history(
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- before there is a row: its index makes terms of metadata, of a number in it perhaps 131,072 digits
+    perform asyouwere.refuse_annotations(p_session, (m.metadata, null, null)::asyouwere.annotations)
+    from (
+        select nullif(s.metadata, 'null') as metadata from json_to_recordset(p_snapshots) as s (metadata jsonb)
+    ) m
+    where m.metadata is not null;
     insert into public.session_snapshots (
         session_id, number, label, created_at, size_bytes, changed_parts, message_count,
         metadata, external_id, parent_number)
@@ -299,7 +305,9 @@ begin
     -- definer: nobody writes parts but through here
     if auth.uid() is null then
         perform asyouwere.fail('not_signed_in', 'Sign in: an imported session needs an owner.');
-    elsif cardinality(p_bodies) > 2000 or pg_column_size(p_bodies) > 1024 * 1024 then
+    elsif cardinality(p_bodies) > 2000
+        or pg_column_size(p_bodies) + pg_column_size(p_session) + pg_column_size(p_snapshots) > 1024 * 1024
+    then
         perform asyouwere.refuse_second_large();
     end if;
     if json_typeof(v_given) is distinct from 'object' or json_typeof(p_snapshots) is distinct from 'array'
@@ -307,18 +315,17 @@ begin
     then
         perform asyouwere.refuse_import();
     end if;
-    -- before anything is written: what is refused costs little
+    v_turns := asyouwere.masked_json(v_given) -> 'turns';
+    v_session := asyouwere.insert_imported_session(
+        asyouwere.without_turns(v_given), p_key, p_parent_id);
+    -- Before anything else is written: what is refused costs little. After the session: whoever makes one with the
+    -- same key has its row first, and the bucket then.
     perform asyouwere.charge_copy(auth.uid(), (
         select coalesce(sum(asyouwere.part_size(g.path, g.body)), 0)
         from unnest(p_paths, p_bodies) as g (path, body)) + 100 * json_array_length(p_snapshots)
         + octet_length(p_snapshots::text) + octet_length(v_given::text));
-    v_turns := asyouwere.masked_json(v_given) -> 'turns';
-    v_session := asyouwere.insert_imported_session(
-        asyouwere.without_turns(v_given), p_key, p_parent_id);
     perform asyouwere.insert_imported_history(
         v_session, p_snapshots, p_paths, p_items, p_since, p_until, p_created_at, p_bodies);
-    perform asyouwere.refuse_annotations(v_session, (n.metadata, null, null)::asyouwere.annotations)
-    from public.session_snapshots n where n.session_id = v_session.id and n.metadata is not null;
     v_problem := asyouwere.import_problem(v_session);
     if v_problem is not null then
         perform asyouwere.refuse_import(v_problem);

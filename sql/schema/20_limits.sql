@@ -37,23 +37,56 @@ comment on column asyouwere.rate_buckets.counted_at is
     'Counted anew after a minute, and before anything is refused.';
 alter table asyouwere.rate_buckets enable row level security; -- no policy: the functions only
 
+create function asyouwere.is_busy(p_user uuid) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key bigint := hashtextextended('asyouwere large ' || p_user, 0);
+begin
+    -- a lock of its own, given back at once: the one who asks is not busy for having asked
+    if pg_try_advisory_lock_shared(v_key) then
+        perform pg_advisory_unlock_shared(v_key);
+        return false;
+    end if;
+    return true;
+end;
+$$;
+comment on function asyouwere.is_busy is 'Whether another call of a person''s is under way that takes long.';
+revoke execute on function asyouwere.is_busy from public;
+
 create function asyouwere.locked_bucket(p_user uuid) returns asyouwere.rate_buckets
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_bucket asyouwere.rate_buckets;
 begin
-    select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
-    if not found then
-        insert into asyouwere.rate_buckets (user_id, tokens)
-        select p_user, coalesce(s.writes_at_once, 0) from asyouwere.settings s on conflict do nothing;
-        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
-    end if;
-    return v_bucket;
+    for attempt in 1 .. 10 loop
+        select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user
+        for no key update skip locked;
+        if found then
+            return v_bucket;
+        end if;
+        -- Somebody has it, or there is none. Whoever waits holds a connection, and perhaps the lock of a session, and
+        -- both are others' too: so nobody waits for what takes long.
+        if not asyouwere.is_busy(p_user) then
+            insert into asyouwere.rate_buckets (user_id, tokens)
+            select p_user, coalesce(s.writes_at_once, 0) from asyouwere.settings s
+            where not exists (select from asyouwere.rate_buckets b where b.user_id = p_user)
+            on conflict do nothing;
+            select * into v_bucket from asyouwere.rate_buckets b where b.user_id = p_user for no key update;
+            return v_bucket;
+        end if;
+        perform pg_sleep(0.005);
+    end loop;
+    perform asyouwere.fail('rate_limited',
+        'A large call of yours is under way. Wait for the end of it, then send the same again.',
+        '{"retry_after": 1}');
+    return null;
 end;
 $$;
 comment on function asyouwere.locked_bucket is
-    'A person''s bucket, made full if there is none, locked till the end of the transaction.';
+    'A person''s bucket, made full if there is none, locked till the end of the transaction. Raises rate_limited '
+    'rather than wait for a large call of the same person''s.';
 revoke execute on function asyouwere.locked_bucket from public;
 
 create function asyouwere.take_tokens(p_user uuid, p_cost bigint, p_ahead int default 0) returns int

@@ -38,6 +38,19 @@ comment on function asyouwere.export_turns is
     'null if there are none.';
 revoke execute on function asyouwere.export_turns from public;
 
+create function asyouwere.refuse_turn_bytes(p_bytes bigint, p_most bigint) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_bytes > p_most then
+        perform asyouwere.fail('too_large', format('The turns of an import may have %s bytes.', p_most),
+            format('{"size_bytes": %s, "max_bytes": %s}', p_bytes, p_most));
+    end if;
+end;
+$$;
+comment on function asyouwere.refuse_turn_bytes is 'Raises too_large.';
+revoke execute on function asyouwere.refuse_turn_bytes from public;
+
 create function asyouwere.write_imported_chunks(p_turn public.session_turns, p_chunks json) returns int
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -96,6 +109,9 @@ begin
         then
             perform asyouwere.refuse_import('a turn is not well formed');
         end if;
+        -- before they are taken apart: millions of small ones would be refused no sooner than written
+        perform asyouwere.refuse_turn_bytes(v_bytes + octet_length(v_given.chunks::text)
+            + 64 * json_array_length(v_given.chunks)::bigint, v_settings.max_turn_bytes);
         if v_given.runs then
             v_given.message := coalesce(v_given.message, '{"role":"assistant"}');
             perform asyouwere.refuse_turn_message(v_given.message);
@@ -117,11 +133,7 @@ begin
             case when not v_given.runs then now() + v_settings.delete_expired_after end)
         returning * into v_turn;
         v_bytes := v_bytes + asyouwere.write_imported_chunks(v_turn, v_given.chunks);
-        if v_bytes > v_settings.max_turn_bytes then
-            perform asyouwere.fail('too_large',
-                format('The turns of an import may have %s bytes.', v_settings.max_turn_bytes),
-                format('{"size_bytes": %s, "max_bytes": %s}', v_bytes, v_settings.max_turn_bytes));
-        end if;
+        perform asyouwere.refuse_turn_bytes(v_bytes, v_settings.max_turn_bytes);
     end loop;
 exception
     when data_exception or integrity_constraint_violation or invalid_parameter_value then

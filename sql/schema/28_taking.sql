@@ -78,6 +78,9 @@ begin
     v_taken.message_count := v_saved.message_count;
     v_taken.items := '[]';
     if v_saved.changed_parts > 0 then
+        perform asyouwere.charge_answer((
+            select sum(p.size) from asyouwere.parts_ended(
+                v_session.internal_id, v_saved.number - 1, v_saved.number) p));
         select t.items, t.first_position, t.count into v_taken.items, v_taken.first_position, v_count
         from asyouwere.taken_items(v_session.internal_id, v_saved.number, v_path) t;
         if v_count < v_saved.changed_parts then

@@ -63,22 +63,16 @@ $$;
 comment on function asyouwere.refuse_budget is 'Raises invalid_argument for what is no budget.';
 revoke execute on function asyouwere.refuse_budget from public;
 
-create function asyouwere.refuse_models(p_used bigint) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_limit int := (select s.max_models_per_day from asyouwere.settings s);
-begin
-    if p_used > v_limit and asyouwere.is_limited() then
-        perform asyouwere.fail('quota_exceeded', 'Too many models in one day. Nothing was recorded.',
-            format('{"quota": "models", "used": %s, "limit": %s}', p_used - 1, v_limit));
-    end if;
-end;
-$$;
-comment on function asyouwere.refuse_models is
-    'Raises quota_exceeded if a day''s sums are more than a day has: what is kept does not grow with '
-    'names made up.';
-revoke execute on function asyouwere.refuse_models from public;
+create function asyouwere.counted_model(p_model text, p_known text[]) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+return case
+    when p_model = any (p_known) or not asyouwere.is_limited() then p_model
+    when cardinality(p_known) < (select s.max_models_per_day from asyouwere.settings s) then p_model
+    else 'other' end;
+comment on function asyouwere.counted_model is
+    'Under which name usage is added up, given those that a day has: past so many, all further ones are "other". What is '
+    'kept does not grow with names made up, and nobody''s usage goes missing for another''s.';
+revoke execute on function asyouwere.counted_model from public;
 
 create function asyouwere.add_usage(
     p_session public.free_agent_sessions, p_model text, p_sum asyouwere.usage_sum
@@ -87,7 +81,6 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_m
 as $$
 declare
     v_day date := (now() at time zone 'UTC')::date;
-    v_is_new boolean;
 begin
     -- the order of locks: what belongs to the session, then the owner's sum, which other sessions meet at
     insert into asyouwere.session_costs as c (session_id, calls, input_tokens, cached_tokens, output_tokens,
@@ -101,34 +94,26 @@ begin
     insert into public.session_usage as u (session_id, day, model, calls, input_tokens, cached_tokens,
         output_tokens,
         cost)
-    values (p_session.id, v_day, p_model, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens,
-        p_sum.output_tokens, p_sum.cost)
+    values (p_session.id, v_day, asyouwere.counted_model(p_model, array(
+            select u.model from public.session_usage u where u.session_id = p_session.id and u.day = v_day)),
+        p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens, p_sum.output_tokens, p_sum.cost)
     on conflict (session_id, day, model) do update set calls = u.calls + excluded.calls,
         input_tokens = u.input_tokens + excluded.input_tokens,
         cached_tokens = u.cached_tokens + excluded.cached_tokens,
-        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost
-    returning u.calls = p_sum.calls into v_is_new;
-    if v_is_new then
-        perform asyouwere.refuse_models((select count(*) from public.session_usage u
-            where u.session_id = p_session.id and u.day = v_day));
-    end if;
+        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost;
     insert into public.user_usage as u (user_id, day, model, calls, input_tokens, cached_tokens,
         output_tokens, cost)
-    values (p_session.user_id, v_day, p_model, p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens,
-        p_sum.output_tokens, p_sum.cost)
+    values (p_session.user_id, v_day, asyouwere.counted_model(p_model, array(
+            select u.model from public.user_usage u where u.user_id = p_session.user_id and u.day = v_day)),
+        p_sum.calls, p_sum.input_tokens, p_sum.cached_tokens, p_sum.output_tokens, p_sum.cost)
     on conflict (user_id, day, model) do update set calls = u.calls + excluded.calls,
         input_tokens = u.input_tokens + excluded.input_tokens,
         cached_tokens = u.cached_tokens + excluded.cached_tokens,
-        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost
-    returning u.calls = p_sum.calls into v_is_new;
-    if v_is_new then
-        perform asyouwere.refuse_models((select count(*) from public.user_usage u
-            where u.user_id = p_session.user_id and u.day = v_day));
-    end if;
+        output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost;
 end;
 $$;
 comment on function asyouwere.add_usage is
-    'Adds to the sums of a session and of its owner. Raises quota_exceeded.';
+    'Adds to the sums of a session and of its owner.';
 revoke execute on function asyouwere.add_usage from public;
 
 create function asyouwere.period_start(p_period text) returns date
@@ -232,7 +217,7 @@ $$;
 comment on function asyouwere.write_usage is
     'Checks access and amounts, then records once per key. Raises session_not_found, forbidden, '
     'invalid_argument, '
-    'idempotency_key_reused, quota_exceeded, rate_limited.';
+    'idempotency_key_reused, rate_limited.';
 revoke execute on function asyouwere.write_usage from public;
 grant execute on function asyouwere.write_usage to authenticated, service_role;
 
@@ -253,6 +238,6 @@ comment on function public.record_usage is
     'costs by now and '
     'how much of its budget, and for its owner of the owner''s, is used; refuses nothing for a budget. '
     'Owner and '
-    'editors. Raises invalid_argument, idempotency_key_reused, quota_exceeded.';
+    'editors. Raises invalid_argument, idempotency_key_reused.';
 revoke execute on function public.record_usage from public, anon, authenticated, service_role;
 grant execute on function public.record_usage to authenticated, service_role;

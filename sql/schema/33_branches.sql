@@ -117,7 +117,7 @@ as $$
     where (c.path, c.item) not in (select u.path, u.item from unnest(p_paths, p_items) u (path, item))
         and not exists (
             select from unnest(asyouwere.path_ancestors(c.path)) above
-            where above in (select u.path from unnest(p_paths, p_items) u (path, item) where u.item = -1))
+            where (above in (select u.path from unnest(p_paths, p_items) u (path, item) where u.item = -1)) is true)
 $$;
 comment on function asyouwere.without is 'Changes without those at or inside of some places.';
 revoke execute on function asyouwere.without from public;
@@ -137,19 +137,22 @@ begin
     -- the longest address of p_choices that a clash is at or in; else p_prefer
     with chosen as materialized (
         select asyouwere.path_of_pointer(k.key) as path, k.value as side from jsonb_each_text(p_choices) k
+    ), decided as (
+        -- by equal addresses, so that a thousand choices for thousands of clashes are hashed
+        select c.path, c.item, coalesce(
+            (array_agg(h.side order by length(h.path) desc) filter (where h.side is not null))[1], p_prefer) as side
+        from asyouwere.clashes(p_sides.mine, p_sides.placed, p_sides.theirs, '{}') c
+        cross join unnest(asyouwere.path_ancestors(c.path) || '/'::text
+            || case when c.item >= 0 then c.path || c.item || '/' end) above
+        left join chosen h on h.path = above
+        group by c.path, c.item
     )
     select array_agg(d.side order by d.path, d.item), array_agg(d.path order by d.path, d.item),
         array_agg(d.item order by d.path, d.item),
         array_agg(asyouwere.pointer_json(d.path, d.item) order by d.path, d.item) filter (where d.side
             is null)
     into v_sides, v_paths, v_items, v_open
-    from (
-        select c.path, c.item, coalesce((
-            select h.side from chosen h
-            where starts_with(case when c.item >= 0 then c.path || c.item || '/' else c.path end, h.path)
-            order by length(h.path) desc limit 1), p_prefer) as side
-        from asyouwere.clashes(p_sides.mine, p_sides.placed, p_sides.theirs, '{}') c
-    ) d;
+    from decided d;
     if v_open is not null then
         perform asyouwere.refuse_conflict(v_open, cardinality(v_open), p_latest);
     end if;
@@ -161,8 +164,9 @@ begin
     from (
         select c.side, c.path, c.item, (
             select min(above collate "C") from unnest(asyouwere.path_ancestors(c.path)) above
-            where c.side = 'fork' and above in (
-                select t.path from asyouwere.each_change(p_sides.theirs) t where t.item = -1)) as above,
+            -- "is true": a hash made once, not a loop for each
+            where c.side = 'fork' and (above in (
+                select t.path from asyouwere.each_change(p_sides.theirs) t where t.item = -1)) is true) as above,
             c.item >= 0 and c.path in (
                 select m.path from asyouwere.each_change(p_sides.mine) m where m.item >= 0 and m.new is null
                 union all
@@ -229,8 +233,8 @@ begin
                 select u.path, u.item from unnest(v_fork_paths, v_fork_items) u (path, item))
             or exists (
                 select from unnest(asyouwere.path_ancestors(coalesce(f.path, o.path))) above
-                where above in (
-                    select u.path from unnest(v_fork_paths, v_fork_items) u (path, item) where u.item = -1)))
+                where (above in (
+                    select u.path from unnest(v_fork_paths, v_fork_items) u (path, item) where u.item = -1)) is true))
     )
     select array_agg(op order by path, place), array_agg(path order by path, place),
         array_agg(item order by path, place), array_agg(body order by path, place)

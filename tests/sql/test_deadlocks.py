@@ -51,10 +51,46 @@ WRITERS: dict[str, tuple[str, Work]] = {
         lambda db, c, s: db.call("update_session", on=c, p_session_id=random.choice(s), p_changes={"name": "y"}),
     ),
     "make": ("ada", lambda db, c, s: db.call("get_or_create_session", on=c, p_key=random.choice("ab"))),
+    "make with a state": (
+        "ada",
+        lambda db, c, s: db.call("get_or_create_session", on=c, p_key=random.choice("ab"), p_state={"n": 1}),
+    ),
+    "import": (
+        "ada",
+        lambda db, c, s: db.call(
+            "import_session",
+            on=c,
+            p_session={"latest_number": 1},
+            p_snapshots=[{"number": 1}],
+            p_paths="{/n/}",
+            p_items="{-1}",
+            p_since="{1}",
+            p_until="{null}",
+            p_created_at="{now}",
+            p_bodies="{1}",
+            p_key=random.choice("ab"),
+            p_parent_id=random.choice([None, *s]),
+        ),
+    ),
     "fork": ("bob", lambda db, c, s: db.call("fork_session", on=c, p_session_id=random.choice(s))),
     "label": (
         "ada",
         lambda db, c, s: db.call("label_snapshot", on=c, p_session_id=random.choice(s), p_number=1, p_label="l"),
+    ),
+    "label what is there": (
+        "bob",
+        lambda db, c, s: db.call(
+            "create_session_snapshot",
+            on=c,
+            p_session_id=random.choice(s),
+            p_changes={"remove": ["/none"]},
+            p_label=f"l {random.random()}",
+            p_idempotency_key=str(random.random()),
+        ),
+    ),
+    "budget": (
+        "ada",
+        lambda db, c, s: db.call("set_session_budget", on=c, p_session_id=random.choice(s), p_budget=1),
     ),
     "invite": (
         "ada",

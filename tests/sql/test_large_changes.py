@@ -70,6 +70,31 @@ def test_merge__another_changed_all_of_a_large_container(db: Db, kind: str) -> N
         assert (row["merged"], row["changed_parts"], len(row["others"]["set"])) == (True, 1, PARTS + 1)
 
 
+def test_merge__thousands_of_lists_made_shorter_beside_as_many_changed(db: Db) -> None:
+    with db.acting_as("ada"):
+        session_id = db.session("ada")
+        db.save(session_id, {f"l{n}": [1, 2] for n in range(PARTS)})
+        db.save(session_id, {f"l{n}": [0, 2] for n in range(PARTS)})
+        in_time(db)
+        row = db.save(session_id, p_changes={"remove": [f"/l{n}/1" for n in range(PARTS)]}, p_base=1)
+        assert (row["merged"], row["changed_parts"]) == (True, PARTS)
+
+
+@pytest.mark.parametrize("choices", [0, 1000])
+def test_merge_fork__thousands_of_clashes_decided(db: Db, choices: int) -> None:
+    with db.acting_as("ada"):
+        session_id = started(db, "an object")
+        (fork,) = db.call("fork_session", p_session_id=session_id)
+        db.save(session_id, {"large": CHANGED["an object"]})
+        db.save(fork["id"], {"large": {f"k{n}": "mine" for n in range(PARTS)}})
+        in_time(db)
+        row = db.one(
+            "merge_fork", p_session_id=fork["id"], p_prefer="fork",
+            p_choices={f"/large/k{n}": "origin" for n in range(choices)},
+        )  # fmt: skip
+        assert row["changed_parts"] == PARTS - choices
+
+
 MOST = 125_000
 
 

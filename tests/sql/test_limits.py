@@ -384,20 +384,26 @@ def clean_up(db: Db) -> None:
             pass
 
 
+def delete_all(db: Db) -> None:
+    """All that whoever acts has; a step may not be enough on a busy machine."""
+    while not db.one("delete_my_data")["done"]:
+        pass
+
+
 def test_bucket__goes_with_its_person_once_it_is_full_again(db: Db) -> None:
     session_id = db.session("ada")
     limit(db, writes_per_second=0.001, writes_at_once=3)
     with db.acting_as("ada"):
         db.save(session_id, {"n": 1})
         db.save(session_id, {"n": 2})
-        db.call("delete_my_data")
+        delete_all(db)
     clean_up(db)
     session_id = None
     with db.acting_as("ada"):
         db.call("get_or_create_session")
         with db.refuses("rate_limited"):  # and not a full bucket
             db.call("get_or_create_session")
-        db.call("delete_my_data")
+        delete_all(db)
     db.superuser.execute("update asyouwere.rate_buckets set filled_at = now() - interval '1 hour'")
     clean_up(db)
     assert db.value("select count(*) from asyouwere.rate_buckets") == 0

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from tests.sql.states import detail_of
 from tests.support.database import Db, Row
 
 
@@ -167,20 +166,28 @@ def test_record__a_turn_knows_what_it_cost(db: Db) -> None:
         assert used(db, session_id, p_turn_id=uuid4())["calls"] == 0
 
 
-def test_record__names_of_models_are_bounded(db: Db) -> None:
-    session_id = db.session("nora")
+def test_record__names_of_models_are_bounded_and_nobody_s_usage_goes_missing(db: Db) -> None:
+    session_id, own = db.session("nora"), db.session("nora")
+    with db.acting_as("nora"):
+        db.share(session_id, "mel", "editor")
     db.superuser.execute("update asyouwere.settings set max_models_per_day = 3")
     try:
-        with db.acting_as("nora"):
-            for n in range(3):
+        with db.acting_as("mel"):
+            for n in range(6):  # made up, in a session of somebody else's
                 record(db, session_id, model=f"m{n}")
-            with db.refuses("quota_exceeded") as refused:
-                record(db, session_id, model="m3")
-            assert detail_of(refused) == {"quota": "models", "used": 3, "limit": 3}
-            record(db, session_id, model="m0")
-        other = db.session("nora")
-        with db.acting_as("nora"), db.refuses("quota_exceeded"):  # of all sessions of a person
-            record(db, other, model="m4")
+        with db.acting_as("nora"):
+            record(db, own, model="large-1")
+            record(db, own, model="m0")
+            of_session = {row["model"]: row["calls"] for row in db.call("list_session_usage", p_session_id=session_id)}
+            assert of_session == {"m0": 1, "m1": 1, "m2": 1, "other": 3}
+            of_own = {row["model"]: row["calls"] for row in db.call("list_session_usage", p_session_id=own)}
+            assert of_own == {"large-1": 1, "m0": 1}
+            mine = {row["model"]: row["calls"] for row in db.sql("select model, calls from public.user_usage")}
+            assert mine == {"m0": 2, "m1": 1, "m2": 1, "other": 4}
+            assert used(db, session_id)["cost"] == Decimal("1.5")
+        with db.acting_as("service"):  # which says what is billed
+            record(db, own, model="m7")
+            assert {row["model"] for row in db.call("list_session_usage", p_session_id=own)} == {"large-1", "m0", "m7"}
     finally:
         db.superuser.execute("update asyouwere.settings set max_models_per_day = default")
 

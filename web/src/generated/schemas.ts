@@ -614,7 +614,7 @@ export interface Saved {
   size_bytes: number | null;
   /** Messages in it; null likewise. */
   message_count: number | null;
-  /** All that changed since the base, to be applied to it: remove first, then set in order. null if there was nothing but the caller's own. */
+  /** All that changed since the base, to be applied to it: remove first, then set in order. null if there was nothing but the caller's own, or if it is over 8 MB: restore then. */
   others: Delta | null;
   /** What was there already where 'add' and 'append_once' were to write, by address. null if nothing was. */
   existing: JsonObject | null;

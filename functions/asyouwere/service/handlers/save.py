@@ -46,7 +46,7 @@ class Saved(ResponseModel):
     message_count: int | None = Field(description="Messages in it; null likewise.")
     others: DeltaContent | None = Field(
         description="All that changed since the base, to be applied to it: remove first, then set in order. "
-        "null if there was nothing but the caller's own."
+        "null if there was nothing but the caller's own, or if it is over 8 MB: restore then."
     )
     existing: JsonObject | None = Field(
         description="What was there already where 'add' and 'append_once' were to write, by address. null if nothing "

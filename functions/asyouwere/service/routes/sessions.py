@@ -411,7 +411,7 @@ ROUTES: Final = (
         "Record what a call of a model used and cost",
         body=usage.UsageRequest,
         response=usage.Recorded,
-        errors=(*SESSION, "forbidden", "quota_exceeded", "idempotency_key_reused", "invalid_argument"),
+        errors=(*SESSION, "forbidden", "idempotency_key_reused", "invalid_argument"),
     ),
     Route(
         "GET",
