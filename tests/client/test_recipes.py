@@ -80,6 +80,12 @@ def test_agent_with_tools(home: Place, recipe: Any, capsys: pytest.CaptureFixtur
     assert state["step"] == 3
 
 
+def test_agent_behind_a_page(home: Place, recipe: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe("An agent behind somebody else's page")
+    assert capsys.readouterr().out == "['a tea house', 'with cups']\n"
+    assert saved(home, "outbox")["deliveries"] == {"1": {"status": "sent"}, "2": {"status": "sent"}}
+
+
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A real Redis; skips the test if Debian has not installed one."""
@@ -123,4 +129,4 @@ def test_from_a_list_in_redis(
 
 
 def test_recipes__are_all_run() -> None:
-    assert len(examples("docs/python.md", "python")) == 5
+    assert len(examples("docs/python.md", "python")) == 6
