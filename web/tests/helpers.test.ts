@@ -1,5 +1,14 @@
 import { expect, test } from "vitest";
-import { authorizedFetch, formatDuration, freshToken, onlyTab, statisticsOf } from "../src/helpers/index.js";
+import {
+  authorizedFetch,
+  formatDuration,
+  freshToken,
+  newsLine,
+  onlyTab,
+  remembered,
+  statisticsOf,
+  type RememberedOptions,
+} from "../src/helpers/index.js";
 import type { Locks } from "../src/core/types.js";
 import { standingClock, until } from "./lines.js";
 import { ask, FUNCTIONS, line, opened, person, tokenFor, world } from "./server.js";
@@ -154,4 +163,82 @@ test("authorizedFetch: asks with the token, once more with another one where it 
 test("formatDuration: as a clock shows it", () => {
   const shown = [-5_000, 0, 999, 65_000, 3_599_000, 3_600_000, 93_784_000].map(formatDuration);
   expect(shown).toEqual(["0:00", "0:00", "0:01", "1:05", "59:59", "1:00:00", "26:03:04"]);
+});
+
+/** A browser's storage. */
+function storage(): NonNullable<RememberedOptions["tab"]> {
+  const kept = new Map<string, string>();
+  return () => ({
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => void kept.set(key, value),
+    removeItem: (key) => void kept.delete(key),
+  });
+}
+
+test("remembered: for the tab, for the device, and what an address says goes before both", () => {
+  const [tab, other, device] = [storage(), storage(), storage()];
+  const page = (query = "", place = tab) => remembered("chat of ada", { href: `https://app.example/home${query}`, tab: place, device });
+  expect(page().value).toBeUndefined();
+  expect(page().keep("one")).toBe(true);
+  expect([page().value, page("", other).value]).toEqual(["one", undefined]);
+
+  expect(page("", other).keep("two", "device")).toBe(true);
+  expect([page().value, page("", other).value]).toEqual(["one", "two"]);
+  page("", other).keep("three", "device"); // other tabs stay in theirs
+  expect([page().value, page("", other).value, page("", storage()).value]).toEqual(["one", "three", "three"]);
+
+  expect(page("?session=four").value).toBe("four");
+  expect(page().value).toBe("four"); // goes on where its address does not say it
+  expect(remembered("chat of ben", { href: "https://app.example/", tab, device }).value).toBeUndefined();
+
+  const here = page();
+  here.forget();
+  expect([here.value, page().value, page("", storage()).value]).toEqual([undefined, undefined, undefined]);
+});
+
+test("remembered: links carry it, also where the browser keeps nothing", () => {
+  const refused = (): Storage => {
+    throw new DOMException("refused", "SecurityError");
+  };
+  const chat = remembered("chat", { param: "chat", href: "https://app.example/home?chat=&x=1", tab: refused, device: refused });
+  expect(chat.value).toBeUndefined();
+  expect(chat.link("/next?user=ada&chat=old#end")).toBe("https://app.example/next?user=ada#end");
+  expect(chat.keep("a b&c", "device")).toBe(false);
+  expect(chat.value).toBe("a b&c");
+  const link = chat.link("/next?user=ada");
+  expect(link).toBe("https://app.example/next?user=ada&chat=a+b%26c");
+  expect(remembered("chat", { param: "chat", href: link, tab: refused, device: refused }).value).toBe("a b&c");
+  chat.forget();
+  expect(chat.link("/next")).toBe("https://app.example/next");
+});
+
+test("newsLine: a session looks at once when it is told, and when it begins to listen after that", async () => {
+  const owner = person();
+  const { listen, tell } = newsLine();
+  const writer = opened<{ messages?: string[] }>("functions", { token: owner });
+  writer.append("/messages", ["one"]);
+  await writer.saveNow();
+  const say = async (text: string): Promise<void> => {
+    writer.append("/messages", [text]);
+    await writer.saveNow();
+    tell("another session", 100);
+    tell(writer.id, writer.number);
+  };
+
+  const clock = standingClock(); // no look by itself
+  const reader = opened<{ messages?: string[] }>("functions", { token: owner, session: writer.id, listen, poll: 3_600_000, environment: world({ clock }) });
+  await reader.ready;
+  await until(() => reader.status.isRestored);
+  await say("two");
+  await until(async () => (await clock.pass(1), reader.state.messages?.length === 2));
+  await reader.close();
+  await say("three");
+  expect(reader.state.messages).toHaveLength(2);
+
+  const told: unknown[] = [];
+  const undo = listen(writer.id, (news) => told.push(news));
+  undo();
+  await say("four");
+  expect(told).toEqual([{ kind: "snapshot", number: writer.number - 1 }]);
+  await writer.close();
 });

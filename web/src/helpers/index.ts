@@ -7,15 +7,12 @@ export { statisticsOf, type Statistics, type StatisticsOptions } from "./statist
 export { formatDuration } from "./duration.js";
 export { authorizedFetch } from "./fetching.js";
 export { reconnecting, type Attempt, type Connection, type Reconnecting, type ReconnectingOptions } from "./reconnecting.js";
+export { newsLine, type NewsLine } from "./news.js";
+export { remembered, sessionFromUrl, type Remembered, type RememberedOptions } from "./remembered.js";
 export { onlyTab } from "./tabs.js";
 export { freshToken, type FreshToken, type FreshTokenOptions } from "./tokens.js";
 export { branchesOf, mergeFork, originOf, type Merged, type Side } from "./branches.js";
 export { costOf, PRICES, usageOf, type BudgetEvent, type Call, type Price, type Tokens, type Usage } from "./usage.js";
-
-/** The session id in a URL, by default of this page: `?session=…`. Undefined: none, or there is no page. */
-export function sessionFromUrl(name = "session", href = globalThis.location?.href): string | undefined {
-  return (href && new URL(href).searchParams.get(name)) || undefined;
-}
 
 /** A code for all sessions of the guest whose token it is, good once and for ten minutes: ask before signing in. */
 export async function offerSessions(options: ConnectOptions): Promise<string> {
