@@ -1,12 +1,9 @@
 """One session, and its agent at the site.
 
-The session is the outbox: pages append what the person says, each message with an id, and one task here hands them to
-the agent in their order and appends what it answers. In the state:
+Pages append what the person says; one task here hands it to the agent and appends what that answers. In the state:
 
     messages     [{"id", "role", "content"}]: what was said, by whom
-    deliveries   by a message's id: {"status": "sending", …} from just before it is submitted; {"status": "sent"}.
-                 Who finds "sending" after a crash looks whether it has arrived before submitting it again.
-    read         {"agent", "entries"}: how many entries of which agent's transcript were read
+    deliveries   how far each message has come to the agent: see asyouwere.client.outbox
 
 The agent's address is in the session's ``upstream``: provider, path, url, external_id.
 """
@@ -16,22 +13,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
 import asyouwere
+from asyouwere.client.outbox import Delivery, Outbox
 from asyouwere.client.sync import is_passing
-from asyouwere.errors import AsYouWereError, from_code
+from asyouwere.errors import AsYouWereError
 from examples.stack import Stack
 from examples.studio.browser import Browser, Error, Tab, Trouble
+from examples.studio.browser import TimeoutError as NotInTime
 
 __all__ = ["Conversation"]
 
 _LOG = logging.getLogger("studio")
-# After these it is tried again by itself; after all else when the person says so.
-_PASSING = {"site_failed", "site_unreachable", "offline", "agent_lost"}
-_GONE = {"session_not_found", "session_expired"}
 
 
 class Conversation:
@@ -41,138 +38,120 @@ class Conversation:
     person's own token, so the database decides what may be done here.
     """
 
-    def __init__(self, id: str, user: str, stack: Stack, browser: Browser, start: str) -> None:
-        self.id = id
-        self.user = user
+    def __init__(self, session: str, user: str, stack: Stack, browser: Browser) -> None:
         self.pages: set[asyncio.Event] = set()
         self.is_over = False
         self.news: dict[str, Any] = {
-            "stage": "opening",  # or sending, answering, ready, trouble
-            "upstream": None,  # where the agent is: provider, path, url, external_id
+            "busy": True,  # something is on its way to the agent, or it is at work
             "trouble": None,  # why a message waits: code, text
             "number": 0,  # of the session's snapshot that has what was read
-            "tokens_wanted": 0,  # grows when the token ends soon, or was refused
+            "token_wanted": False,  # the one that is here ends soon, or was refused
         }
+        self._session = session
+        self._user = user
         self._stack = stack
         self._browser = browser
-        self._start = start
         self._settings = browser.settings
         self._token = self._used = ""
         self._wake = asyncio.Event()
-        self._held = False  # the person has to do something first
         self._login: tuple[str, str] | None = None
+        self._unconfirmed: str | None = None  # the id of a message that was submitted, and does not show
         self._tab: Tab | None = None
-        self._missing: str | None = None  # an agent that is gone
-        self._picture: tuple[float, bytes | None] = (0.0, None)
-        self._picturing = asyncio.Lock()
 
     # -- what a page asks for --------------------------------------------------------------------------------------
 
     def renew(self, token: str) -> None:
         """A new token of the person's."""
         self._token = token
+        self._tell(token_wanted=False)
 
-    def send_message(self) -> None:
-        """There is something new to send, or what could not be sent is to be tried again."""
-        if self._held and self._tab is not None:
-            self._tab.shown = None  # the site may be another one by now
-        self._held = False
+    def send_message(self, again: bool = False) -> None:
+        """Look now for what is to be sent; again: also for what was submitted, and does not show."""
+        if again:
+            self._unconfirmed = None
         self._wake.set()
 
     def log_in(self, name: str, password: str) -> None:
         """Type this into the site's form; it is not kept."""
         self._login = (name, password)
-        self.send_message()
+        self._wake.set()
 
     async def picture(self) -> bytes | None:
-        """The agent's page as it looks; for all who watch one in `frame_seconds`. None: there is nothing to see."""
-        async with self._picturing:
-            taken, jpeg = self._picture
-            if self._tab is not None and time.monotonic() - taken >= self._settings.frame_seconds:
-                with suppress(Error):
-                    jpeg = await self._tab.picture()
-                self._picture = (time.monotonic(), jpeg)
-            return jpeg
+        """The agent's page as it looks; None: there is nothing to see."""
+        with suppress(Error):
+            return await self._tab.picture() if self._tab else None
+        return None
 
     # -- the task --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until nobody has looked for a while, or the session is gone."""
-        folder = self._stack.folder / "journal"
-        opening = asyouwere.open(self._stack.url, token=self._asked, session=self.id, poll=None, journal=folder)
+        # Without a journal: what is noted is saved before it is acted on, and what is lost is read again.
+        opening = asyouwere.open(self._stack.url, token=self._lent, session=self._session, poll=None, journal=False)
         try:
             async with opening as session:
-                if "upstream" not in session.info:  # opened from the journal alone
-                    raise from_code("database_unavailable")
                 await self._work(session)
         except AsYouWereError as error:
-            self._tell(stage="trouble", trouble={"code": error.code, "text": str(error)})
+            self._tell(trouble={"code": error.code, "text": str(error)})
         finally:
             self.is_over = True
-            for page in self.pages:
-                page.set()
-            if self._tab is not None:
-                await self._tab.close()
+            self._tell(busy=False)
+            await self._leave()
 
-    def _asked(self) -> str:
-        """The token. Whoever asks again for the same one needs another: it ends soon, or was refused."""
+    def _lent(self) -> str:
+        """The person's token. Whoever asks again for the same one needs another."""
         if self._used == self._token:
-            self._tell(tokens_wanted=self.news["tokens_wanted"] + 1)
+            self._tell(token_wanted=True)
         self._used = self._token
         return self._token
 
     async def _work(self, session: asyouwere.Session) -> None:
-        failures, wanted = 0, time.monotonic()
-        while time.monotonic() - wanted < self._settings.linger_seconds:
-            if self.pages or self.news["stage"] == "answering":
-                wanted = time.monotonic()
+        """Look again and again; what went wrong is told, and tried again."""
+        failures, seen = 0, time.monotonic()
+        while self.pages or time.monotonic() - seen < self._settings.linger_seconds:
+            if self.pages:
+                seen = time.monotonic()
             self._wake.clear()
+            is_busy, trouble = False, None
             try:
-                await self._look(session)
-                failures = 0
-            except Trouble as trouble:
-                self._troubled(trouble)
+                is_busy = await self._look(session)
+            except AsYouWereError as error:
+                if not is_passing(error):
+                    raise
+                trouble = {"code": error.code, "text": str(error)}
+            except Trouble as error:
+                trouble = {"code": error.code, "text": str(error)}
+                if self._tab is not None:
+                    self._tab.shown = None  # the site may be another one by now
             except Error as error:
-                failures += 1
+                trouble = {"code": "site_unreachable", "text": "The agent's page can't be reached; trying again."}
                 _LOG.warning("the agent's page failed: %s", type(error).__name__)  # its text may have what was typed
-                if self._tab is not None and self._tab.is_alive:
-                    self._troubled(Trouble("site_unreachable", "The agent's site can't be reached; trying again."))
-                else:
-                    self._tell(stage="opening", trouble=None)
-                    if failures < 5:
-                        self._wake.set()
+                await self._leave()
+            failures = failures + 1 if trouble else 0
+            self._tell(busy=is_busy, trouble=trouble, number=session.number)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._settings.poll_seconds)
-        self.is_over = True
+                async with asyncio.timeout(self._settings.poll_seconds * 2 ** min(failures, 4)):
+                    await self._wake.wait()
 
-    async def _look(self, session: asyouwere.Session) -> None:
-        """Send what is to be sent, read what is to be read."""
-        try:
-            await session.refresh()
-        except AsYouWereError as error:
-            if error.code in _GONE:
-                raise
-        try:
-            if self._login is not None:
-                (name, password), self._login = self._login, None
-                await (await self._opened()).log_in(name, password)
-                await self._browser.keep_login(self.user)
-            while not self._held and (message := _next(session)) is not None:
-                await self._send(session, message)
-            await self._read(session)
-        except AsYouWereError as error:
-            raise Trouble("offline" if is_passing(error) else error.code, str(error)) from error
+    async def _look(self, session: asyouwere.Session) -> bool:
+        """Send what is to be sent, read what is to be read. Returns whether the agent is at work. Raises Trouble."""
+        await session.refresh()
+        tab = self._tab = self._tab or await self._browser.tab(self._user)
+        if self._login is not None:
+            (name, password), self._login = self._login, None
+            await tab.log_in(name, password)
+        outbox = Outbox(session)
+        while (delivery := outbox.next()) is not None:
+            self._tell(busy=True)
+            await self._send(session, tab, delivery)
+            await delivery.done()
+        return await self._read(session, tab)
 
-    async def _opened(self) -> Tab:
-        if self._tab is None or not self._tab.is_alive:
-            self._tab = None
-            self._tab = await self._browser.tab(self.user, self._start)
-        return self._tab
-
-    async def _shown(self, agent: str | None) -> Tab | None:
-        """The tab, at the agent's page; None: there is no agent, or not any more."""
-        tab = await self._opened()
-        return tab if agent is not None and (tab.shown == agent or await tab.show(agent)) else None
+    async def _leave(self) -> None:
+        """Close the tab; the next look opens another one."""
+        tab, self._tab = self._tab, None
+        if tab is not None:
+            await tab.close()
 
     def _agent(self, session: asyouwere.Session) -> str | None:
         """The path of the agent's page. It is the person's to change, so it is no more than that: see Tab.show."""
@@ -181,127 +160,71 @@ class Conversation:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, session: asyouwere.Session, message: dict[str, Any]) -> None:
+    async def _send(self, session: asyouwere.Session, tab: Tab, delivery: Delivery) -> None:
         """Hand a message to the agent; to a new one if there is none, or if it is gone. Raises Trouble."""
-        self._tell(stage="sending")
-        if not await self._say(session, message):
-            await self._begin(session, message)
-        await _note(session, message, {"status": "sent"})
-
-    async def _say(self, session: asyouwere.Session, message: dict[str, Any]) -> bool:
-        """In the agent's transcript. False: there is no agent, or not any more."""
         agent = self._agent(session)
-        tab = await self._shown(agent)
-        if agent is None or tab is None:
-            return False
-        await tab.ready()
-        said, begun = await tab.said(), _delivery(session, message)
-        if begun and said > begun.get("said", 0):
-            return True  # whoever died in the middle had submitted it
-        await tab.type(message["content"])
-        await _note(session, message, {"status": "sending", "said": said})
-        await tab.submit()
-        if await tab.until_said(said + 1):
-            return True
-        if not await tab.show(agent):
-            return False
-        if await tab.until_said(said + 1):
-            return True
-        raise Trouble("not_confirmed", "The agent's page does not show your message: look at it, then send again.")
+        if agent is None or not await tab.show(agent):
+            await self._begin(session, tab, delivery)
+            return
+        said = await tab.said()
+        # Noted by one who died in the middle, and there is more now: it has arrived.
+        if delivery.note is None or said <= delivery.note.get("said", 0):
+            await self._submit(tab, delivery, {"said": said}, lambda: tab.until_said(said + 1))
 
-    async def _begin(self, session: asyouwere.Session, message: dict[str, Any]) -> None:
-        """As the first prompt, which makes the agent. Where that is is kept before anything else is done."""
-        tab, before = await self._opened(), self._agent(session)
-        async with self._browser.beginning(self.user):  # so that a new one that is listed is this one
-            agents, begun = await tab.agents(), _delivery(session, message)
-            await self._browser.keep_login(self.user)  # with another cookie the new agent would be somebody else's
-            if not await self._made_before(tab, agents, begun.get("agents"), message["content"]):
-                await tab.type(message["content"])
-                await _note(session, message, {"status": "sending", "agents": agents})
-                await tab.submit()
-                if not await tab.until_agent():
-                    raise Trouble("not_confirmed", "The agent's site has not begun a session with your message.")
-            made = {"provider": self._settings.provider, "path": tab.shown, "url": tab.url, "external_id": tab.agent}
-            await session.change(upstream=made)
-        session.set("/read", {"agent": tab.agent, "entries": 0})
-        if before is not None:
+    async def _begin(self, session: asyouwere.Session, tab: Tab, delivery: Delivery) -> None:
+        """As the first prompt, which makes the agent. Where that is is saved before anything else is done."""
+        before = (delivery.note or {}).get("agents")
+        if before is None:
+            self._unconfirmed = None  # what an agent that is lost had got is lost, too
+        async with self._browser.beginning[self._user]:  # so that a new one that is listed is this one
+            agents = await tab.agents()
+            # Noted by one who died in the middle, and there is one more now: that is the one it had made.
+            made = [] if before is None else [agent for agent in agents if agent not in before]
+            if not made or not await tab.find(made, str(delivery.message.get("content"))):
+                await self._submit(tab, delivery, {"agents": agents}, tab.until_agent)
+            was_lost = self._agent(session) is not None
+            await session.change(upstream=tab.upstream)
+        if was_lost:
             text = "The agent had lost this conversation. A new one goes on, which knows what is said from here."
-            session.append({"id": f"{tab.agent}:new", "role": "system", "content": text})
+            session.append({"id": f"{tab.shown}:new", "role": "system", "content": text})
 
-    async def _made_before(self, tab: Tab, agents: list[str], listed: list[str] | None, text: str) -> bool:
-        """Whether somebody who died in the middle had made the agent: shows it then, else the start page."""
-        if listed is None:
-            return False
-        for url in agents:
-            if url not in listed and await tab.show(url) and await tab.begins(text):
-                return True
-        await tab.agents()
-        return False
+    async def _submit(
+        self, tab: Tab, delivery: Delivery, note: dict[str, Any], shows: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Once: what the site does not show then is looked for again, and sent again when the person says so."""
+        if delivery.id != self._unconfirmed:
+            await tab.type(str(delivery.message.get("content")))
+            await delivery.begin(note)
+            try:
+                await tab.submit()
+                return await shows()
+            except NotInTime:
+                self._unconfirmed = delivery.id
+        raise Trouble("not_confirmed", "The agent's page does not show your message: look at it, then send it again.")
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def _read(self, session: asyouwere.Session) -> None:
-        """Append what the agent has said since."""
-        agent, entries, done = self._agent(session), [], []
-        if agent is not None:
-            if agent == self._missing:
-                return
-            tab = await self._shown(agent)
-            if tab is None:
-                self._missing = agent
-                raise Trouble("agent_lost", "The agent is gone from its site. Your next message begins a new one.")
-            entries = await tab.entries()
-            done = list(takewhile(lambda entry: not entry.busy, entries))
-            read = session.get("/read", {})
-            first = read["entries"] if read.get("agent") == tab.agent else 0
-            if len(done) > first:
-                answers = [
-                    {"id": f"{tab.agent}:{place}", "role": "assistant", "content": entry.text}
-                    for place, entry in enumerate(done)
-                    if place >= first and entry.author == "agent"
-                ]
-
-                def take(state: dict[str, Any]) -> None:
-                    # Together, so they are saved together: an answer that is here was read, and is not read again.
-                    state.setdefault("messages", []).extend(answers)
-                    state["read"] = {"agent": tab.agent, "entries": len(done)}
-
-                session.update(take)
-                await session.save_now()
-        self._tell(number=session.number, upstream=session.info["upstream"])
-        if not self._held:
-            self._tell(stage="answering" if len(done) < len(entries) else "ready", trouble=None)
-
-    # -- telling ---------------------------------------------------------------------------------------------------
-
-    def _troubled(self, trouble: Trouble) -> None:
-        self._held = trouble.code not in _PASSING
-        self._tell(stage="trouble", trouble={"code": trouble.code, "text": str(trouble)})
+    async def _read(self, session: asyouwere.Session, tab: Tab) -> bool:
+        """Append what the agent has said since. Returns whether it says more. Raises Trouble."""
+        agent = self._agent(session)
+        if agent is None:
+            return False
+        if not await tab.show(agent):
+            raise Trouble("agent_lost", "The agent is gone from its site. Your next message begins a new one.")
+        entries = await tab.entries()
+        done = list(takewhile(lambda entry: not entry["busy"], entries))
+        known = {message.get("id") for message in session.get("/messages", []) if isinstance(message, dict)}
+        answers = [
+            {"id": id, "role": "assistant", "content": entry["text"]}
+            for place, entry in enumerate(done)
+            if entry["author"] == "agent" and (id := f"{agent}:{place}") not in known
+        ]
+        if answers:
+            session.append(*answers)
+            await session.save_now()
+        return len(done) < len(entries)
 
     def _tell(self, **news: Any) -> None:
-        if self.news != (changed := {**self.news, **news}):
-            self.news = changed
-            for page in self.pages:
-                page.set()
-
-
-def _delivery(session: asyouwere.Session, message: dict[str, Any]) -> dict[str, Any]:
-    """How far a message has come to the agent; {}: nobody has tried."""
-    found: dict[str, Any] = session.state.get("deliveries", {}).get(message["id"], {})
-    return found
-
-
-async def _note(session: asyouwere.Session, message: dict[str, Any], delivery: dict[str, Any]) -> None:
-    """How far it has come, saved: whoever goes on after a crash, here or elsewhere, reads it."""
-    session.update(lambda state: state.setdefault("deliveries", {}).update({message["id"]: delivery}))
-    await session.save_now()
-
-
-def _next(session: asyouwere.Session) -> dict[str, Any] | None:
-    """The first message that the agent has not got."""
-    for message in session.state.get("messages", []):
-        match message:  # others may write here, too
-            case {"role": "user", "id": str(), "content": str()}:
-                if _delivery(session, message).get("status") != "sent":
-                    return dict(message)
-    return None
+        self.news |= news
+        for page in self.pages:
+            page.set()

@@ -1,30 +1,32 @@
-"""What can be set: make example NAME=studio SET="poll_seconds=1 remember=device"."""
+"""What can be set: make example NAME=studio SET="poll_seconds=1 asks_login=true"."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from asyouwere.local.errors import LocalError
 
 __all__ = ["Settings"]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(BaseModel, extra="forbid"):
     """All that depends on the agent's site is in the first paragraph: when they change it, change it here.
 
-    site: its start page, None for the stand-in. agent: pattern of an agent's path, with its id as the group.
+    site: its start page, by default the stand-in's. agent: pattern of an agent's path, with its id as the group.
     Selectors: box to type into, button that submits, entries of the transcript (``data-author`` is user or agent,
-    ``aria-busy`` while it is still written), links to agents, fields of the form that asks who one is.
+    ``aria-busy`` while it is still written), those of them that the person said, links to agents, fields of the form
+    that asks who one is.
     """
 
-    site: str | None = None
+    site: str = ""
     provider: str = "stand-in"
     agent: str = r"/agent/([\w-]+)"
     box: str = "div[role=textbox][contenteditable]"
     submit: str = "button[type=submit]"
     entry: str = "[data-author]"
+    said: str = "[data-author=user]"
     links: str = "a[href*='/agent/']"
     login_name: str = "input[name=name]"
     login_password: str = "input[type=password]"
@@ -37,15 +39,14 @@ class Settings:
     conversations: int = 20  # that are open at once, each a tab of the browser
 
     asks_login: bool = False  # whether the stand-in asks who one is; any name and the password "studio" will do
-    remember: Literal["tab", "device"] = "tab"  # how long a page remembers its conversation
-    chromium: str | None = None  # the program, if it is not in PATH
+    chromium: str = "chromium"  # the program
     login_key: str | None = None  # 32 bytes in base64url, to keep logins under; by default made, in a file
+    token_seconds: float = 3600.0  # how long a page's token is good for: see examples/pages.py
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Settings:
         """From the app's options. Raises LocalError for one that is none."""
-        names = {field.name for field in fields(cls)}
-        given = {name: value for name, value in options.items() if name != "token_seconds"}
-        if unknown := given.keys() - names:
-            raise LocalError(f"the example has no setting {', '.join(unknown)}; it has {', '.join(sorted(names))}")
-        return cls(**given)
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            raise LocalError(f"the studio's settings are {', '.join(cls.model_fields)}; {error}") from None

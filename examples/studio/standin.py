@@ -35,10 +35,12 @@ _LOGIN = """<!doctype html><meta charset="utf-8"><title>Who are you?</title><for
 
 
 class StandIn:
-    """The site. Tests break it: `agents` can be emptied, `is_changed` renames the box, `is_down` answers with 503.
+    """The site. Tests break it: `agents` can be emptied, `is_changed` renames the box, `is_down` answers with 503,
+    `is_deaf` loses what is said to an agent.
 
     answer_seconds: until an agent has answered; lag_seconds: until what was submitted is confirmed; prompts: all that
-    was submitted; logins: the names of those who logged in.
+    was submitted; lost: what was while it was deaf; visits: how often a page was loaded; logins: the names of those
+    who logged in.
     """
 
     def __init__(self, file: Path, asks_login: bool = False) -> None:
@@ -46,9 +48,12 @@ class StandIn:
         self.asks_login = asks_login
         self.is_changed = False
         self.is_down = False
+        self.is_deaf = False
         self.answer_seconds = 2.0
         self.lag_seconds = 0.0
         self.prompts: list[str] = []
+        self.lost: list[str] = []
+        self.visits = 0
         self.logins: list[str] = []
         self._file = file
 
@@ -66,6 +71,7 @@ class StandIn:
         )
 
     async def _page(self, request: Request) -> Response:
+        self.visits += 1
         if self.is_down:
             return HTMLResponse("<h1>Back soon</h1>", 503)
         visitor = request.cookies.get("visitor")
@@ -109,7 +115,11 @@ class StandIn:
         if agent is None:
             return JSONResponse([], 404)
         if request.method == "POST":
-            await self._say(agent, (await request.json())["text"])
+            text = (await request.json())["text"]
+            if self.is_deaf:
+                self.lost.append(text)
+            else:
+                await self._say(agent, text)
         entries = []
         for number, one in enumerate(agent["said"], 1):
             busy = time.time() - one["at"] < self.answer_seconds

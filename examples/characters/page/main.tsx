@@ -4,6 +4,7 @@ import { useTurn } from "asyouwere/react/turns";
 import { StrictMode, useCallback, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { signIn, signOut, token, user } from "../../signIn";
+import { submitOnEnter } from "../../submitOnEnter";
 import { chat } from "./api";
 
 const CHARACTERS = [
@@ -99,13 +100,6 @@ function Conversation({ id, name, session, state, isRestored }: (typeof CHARACTE
       </form>
     </>
   );
-}
-
-/** Enter sends, Shift+Enter is a new line; not while a word is composed, as in Japanese. */
-function submitOnEnter(event: React.KeyboardEvent<HTMLTextAreaElement>) {
-  if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
-  event.preventDefault();
-  event.currentTarget.form!.querySelector("button")!.click(); // which does nothing while it is disabled
 }
 
 function App() {

@@ -4,6 +4,7 @@ import { useTurn } from "asyouwere/react/turns";
 import { StrictMode, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { signIn, token, user } from "../../signIn";
+import { submitOnEnter } from "../../submitOnEnter";
 import { chat, download, type Outgoing } from "./api";
 
 interface Message {
@@ -182,13 +183,6 @@ function App() {
       </aside>
     </div>
   );
-}
-
-/** Enter sends, Shift+Enter is a new line; not while a word is composed, as in Japanese. */
-function submitOnEnter(event: React.KeyboardEvent<HTMLTextAreaElement>) {
-  if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
-  event.preventDefault();
-  event.currentTarget.form!.querySelector("button")!.click(); // which does nothing while it is disabled
 }
 
 createRoot(document.getElementById("root")!).render(

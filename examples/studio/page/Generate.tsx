@@ -1,56 +1,54 @@
 import { useAutoRestore } from "asyouwere/react";
-import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent } from "react";
-import { live } from "./live";
-import { link, message, options, type Message, type Studio } from "./remembered";
+import { useEffect, useRef, useState } from "react";
+import { submitOnEnter } from "../../submitOnEnter";
+import { useAgent, type Agent } from "./agent";
+import { link, message, options, type Message, type Studio } from "./chat";
 
-const STAGES = {
-  connecting: ["waiting", "Connecting …"],
-  opening: ["busy", "Opening the agent’s page …"],
-  sending: ["busy", "Sending …"],
-  answering: ["busy", "The agent is at work …"],
-  ready: ["good", "Ready"],
-  trouble: ["bad", "Waiting"],
-} as const;
+type Say = ReturnType<typeof useAgent>["say"];
 
-/** Goes on in the conversation of this tab. */
+/** Goes on in the conversation of this name. */
 export function Generate({ name }: { name: string }) {
-  const { session, state, isRestored, error } = useAutoRestore<Studio>({ ...options(name), listen: live.listen });
-  const agent = useSyncExternalStore(live.subscribe, () => live.agent);
-  const id = isRestored ? session?.id : undefined;
-  useEffect(() => (id ? live.connect(id) : undefined), [id]);
+  const { session, state, isRestored, error } = useAutoRestore<Studio>(options(name));
+  const [isWatching, setWatching] = useState(false);
+  const { agent, picture, say } = useAgent(isRestored ? session?.id : undefined, isWatching);
 
   function send(form: FormData): void {
-    session!.append("/messages", [message(String(form.get("message")))]);
+    session!.append("/messages", [message(form.get("message"))]);
     // It is on this device now. What can't be saved is tried again by itself, and the status says so.
-    void session!.saveNow().then(() => live.say("send_message"), () => {});
+    void session!.saveNow().then(() => say("send_message"), () => {});
   }
 
-  const [kind, words] = error ? (["bad", "Saved on this device; the server can’t be reached."] as const) : STAGES[agent.stage];
   return (
     <main className="page">
       <header className="bar">
         <h1>
           <a href={link("/home")}>Studio</a>
         </h1>
-        <span className="status" role="status" data-kind={kind}>
-          {words}
-        </span>
-        <Watch />
+        <Status agent={agent} isOffline={!!error} />
+        <button aria-pressed={isWatching} onClick={() => setWatching(!isWatching)}>Watch</button>
+        {isWatching && <p className="watched">{picture ? <img src={picture} alt="The agent’s page" /> : "Nothing to see yet."}</p>}
       </header>
       <Messages state={state} />
-      {agent.trouble && <Trouble {...agent.trouble} />}
+      {agent?.trouble && <Trouble {...agent.trouble} say={say} />}
       <form className="composer" action={send}>
-        <textarea name="message" aria-label="Message" rows={1} required onKeyDown={sendOnEnter} />
+        <textarea name="message" aria-label="Message" rows={1} required onKeyDown={submitOnEnter} />
         <button className="accent" disabled={!state}>Send</button>
       </form>
     </main>
   );
 }
 
-function sendOnEnter(event: KeyboardEvent<HTMLTextAreaElement>): void {
-  if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
-  event.preventDefault();
-  event.currentTarget.form!.requestSubmit();
+function Status({ agent, isOffline }: { agent: Agent | null; isOffline: boolean }) {
+  const [kind, words] = isOffline
+    ? ["bad", "Saved on this device; the server can’t be reached."]
+    : !agent
+      ? ["waiting", "Connecting …"]
+      : agent.trouble
+        ? ["bad", "Waiting"]
+        : agent.busy
+          ? ["busy", "The agent is at work …"]
+          : ["good", "Ready"];
+  return <span className="status" role="status" data-kind={kind}>{words}</span>;
 }
 
 function Messages({ state }: { state: Studio | null }) {
@@ -71,41 +69,19 @@ function Messages({ state }: { state: Studio | null }) {
 }
 
 /** Why a message waits, and what can be done about it. */
-function Trouble({ code, text }: { code: string; text: string }) {
+function Trouble({ code, text, say }: { code: string; text: string; say: Say }) {
   return (
     <div className="note trouble" role="alert" data-kind="bad">
       <p>{text}</p>
       {code === "login_needed" ? (
-        <form className="row" action={(form) => live.say("log_in", Object.fromEntries(form))}>
+        <form className="row" action={(form) => say("log_in", Object.fromEntries(form))}>
           <input name="name" aria-label="Name at the agent’s site" placeholder="Name there" autoComplete="off" required />
           <input name="password" type="password" aria-label="Password there" placeholder="Password there" autoComplete="off" required />
           <button className="accent">Log in</button>
         </form>
       ) : (
-        <button onClick={() => live.say("send_message")}>Try again</button>
+        <button onClick={() => say("send_message", { again: true })}>{code === "not_confirmed" ? "Send again" : "Try again"}</button>
       )}
     </div>
-  );
-}
-
-/** The agent's page as it looks, for who wants to see it. */
-function Watch() {
-  const [isOpen, setOpen] = useState(false);
-  const picture = useSyncExternalStore(live.subscribe, () => live.picture);
-  const url = useSyncExternalStore(live.subscribe, () => live.agent.upstream?.url);
-  const toggle = (): void => {
-    live.say(isOpen ? "unwatch" : "watch");
-    setOpen(!isOpen);
-  };
-  return (
-    <>
-      <button aria-pressed={isOpen} onClick={toggle}>Watch</button>
-      {isOpen && (
-        <figure className="watched">
-          {picture ? <img src={picture} alt="The agent’s page" /> : <p className="quiet">Nothing to see yet.</p>}
-          <figcaption className="quiet small">{url}</figcaption>
-        </figure>
-      )}
-    </>
   );
 }

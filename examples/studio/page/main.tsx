@@ -1,12 +1,9 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { chat } from "./chat";
 import { Generate } from "./Generate";
 import { Home } from "./Home";
-import { link, remembered } from "./remembered";
 
-const isGenerate = location.pathname.startsWith("/generate");
-if (isGenerate && !remembered) location.replace(link("/home"));
-else
-  createRoot(document.getElementById("root")!).render(
-    <StrictMode>{isGenerate && remembered ? <Generate name={remembered} /> : <Home />}</StrictMode>,
-  );
+// Who comes to /generate without a conversation begins one.
+const isHome = !chat.value || !location.pathname.startsWith("/generate");
+createRoot(document.getElementById("root")!).render(<StrictMode>{isHome ? <Home /> : <Generate name={chat.value!} />}</StrictMode>);
