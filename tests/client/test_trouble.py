@@ -480,3 +480,53 @@ async def test_ids__from_users_reach_nothing_else(place: Place, name: str) -> No
             with pytest.raises(AsYouWereError) as refused:
                 await ask
             assert refused.value.status in (404, 422), refused.value.code
+
+
+# -- several at once -----------------------------------------------------------------------------------------------
+
+
+def test_start__again_in_the_same_process_sees_what_was_changed_before(home: Place) -> None:
+    """As a notebook's first cell that is run again does."""
+    session = home.open().start()
+    session.append("one")
+    again = home.open().start()
+    assert again.state == {"messages": ["one"]}
+    again.append("two")
+    session.refresh()
+    session.append("three")
+    session.close()
+    again.close()
+    assert home.saved() == {"messages": ["one", "three", "two"]}
+
+
+@pytest.mark.parametrize("is_online", [True, False])
+async def test_open__what_several_that_are_gone_have_left_is_there_from_the_start(
+    home: Place, is_online: bool
+) -> None:
+    network = Answers()
+    async with httpx.AsyncClient(transport=network) as http:
+        async with home.open() as one, home.open() as two, home.open() as three:
+            network.instead = down
+            one.append("one")
+            if is_online:
+                two.append("two")
+            await anyio.sleep(0.05)
+            three.state["newest"] = 1  # and nothing of it waits
+            await three.save_now()
+            if not is_online:
+                three._sync.record.flush()
+            for session in (one, two, three):
+                killed(session)
+                session._sync.record.journal.safely = lambda work: False  # type: ignore[method-assign]
+                session._sync.save = never  # type: ignore[method-assign]
+        if is_online:
+            network.instead = lambda request: None
+        async with home.open(http=http) as session:
+            assert sorted(session.state["messages"]) == (["one", "two"] if is_online else ["one"])
+            network.instead = lambda request: None
+    assert home.saved()["newest"] == 1
+
+
+async def never(*_: Any) -> int:
+    """Does not save."""
+    return 0

@@ -23,6 +23,7 @@ from asyouwere.client.stopping import release
 from asyouwere.client.stream_events import text_of_event
 from asyouwere.client.tracked import TrackedDict
 from asyouwere.client.turns import Turn
+from asyouwere.errors import AsYouWereError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -66,6 +67,10 @@ class _Loop:
 def opened(opening: Any) -> BlockingSession:
     """Enter what ``asyouwere.open`` returns, in the loop's thread."""
     portal = _Loop.portal()
+    for other in list(_OPEN):  # a notebook's cell that is run again sees what it has changed before
+        if (opening.key is not None and opening.key == other.key) or opening.session == other.id:
+            with suppress(AsYouWereError):
+                other.save_now()
     entered = portal.wrap_async_context_manager(opening)
     session = BlockingSession(entered.__enter__(), portal, entered)
     _OPEN.add(session)

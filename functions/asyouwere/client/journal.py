@@ -28,7 +28,7 @@ from asyouwere.client.replica import Replica
 from asyouwere.errors import Invalid
 from asyouwere.state.tree import Parts, flatten, tree_of_parts
 
-__all__ = ["Health", "Journal"]
+__all__ = ["Found", "Health", "Journal"]
 
 _LOG: Final = logging.getLogger("asyouwere")
 Health: TypeAlias = Literal["ok", "full", "off"]

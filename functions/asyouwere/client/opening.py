@@ -22,7 +22,7 @@ from asyouwere.client.endings import end_for
 from asyouwere.client.errors import Expired, SchemaTooNew
 from asyouwere.client.events import Events
 from asyouwere.client.forking import watch
-from asyouwere.client.journal import Journal
+from asyouwere.client.journal import Found, Journal
 from asyouwere.client.journal_file import default_folder, folder_named, journal_file
 from asyouwere.client.record import Record
 from asyouwere.client.replica import Replica
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "Options"]
 
 _LOG: Final = logging.getLogger("asyouwere")
+#: How long opening waits for what clients that are gone have left to be sent.
+_FINISHING_SECONDS: Final = 5.0
 _BARE: Final = "The address has no path; that of the functions ends in /functions/v1."
 
 
@@ -82,6 +84,7 @@ class Opening:
     def __init__(self, options: Options) -> None:
         if options.session is not None and options.key is not None:
             raise TypeError("say session=… or key=…, not both")
+        self.key, self.session = options.key, options.session
         self._options = options
         self._stack: AsyncExitStack | None = None
         self._session: Session | None = None
@@ -144,7 +147,8 @@ class Opening:
         row = await self._row(transport, journal)
         session_id = str(row["id"])
         stack.callback(journal.release)
-        found = journal.adopt(session_id)
+        # newest first, but what the server has not got yet is to be seen at once
+        found = sorted(journal.adopt(session_id), key=lambda one: not one.replica.is_waiting)
         document, events = Document(), Events()
         own = found.pop(0) if found else None
         replica = own.replica if own is not None else Replica()
@@ -152,6 +156,10 @@ class Opening:
         document.show(replica.local)
         replica.local = document.tree()
         sync = Sync(session_id, transport, replica, document, record, events, options.rhythm, options.resolve)
+        group = Background()
+        await group.open()
+        stack.push_async_callback(group.close)
+        await self._finish_others(sync, found, group, is_online="offline" not in row)
         await _restored(sync, row)
         sync.version = options.version
         if options.version is not None:
@@ -162,19 +170,9 @@ class Opening:
                 journal.end_turn(turn, is_saved=False)
 
         stack.callback(let_go)
-        group = Background()
-        await group.open()
-        stack.push_async_callback(group.close)
         session = Session(sync, row, group, tokens)
         watch(session)
         stack.push_async_callback(self._close, session)
-        for other in found:
-            if other.replica.is_waiting:
-                group.start_soon(
-                    _finish, sync, Record(journal, session_id, other.replica, other.client), other.replica
-                )
-            else:
-                journal.forget(other.client)
         if options.on_expired != "stop":
             events.on("expired", lambda _: group.start_soon(self._begin_anew, sync))
             if row.get("expired_at") is not None and sync.document.root:
@@ -189,6 +187,23 @@ class Opening:
         Autosave(sync).run(group, options.realtime)
         group.start_soon(events.release)  # once the app has had a moment to listen
         return session
+
+    async def _finish_others(self, sync: Sync, found: list[Found], group: Background, *, is_online: bool) -> None:
+        """Send what other clients that are gone have left; waited for a moment, so that the app sees it from the
+        start."""
+        journal = sync.record.journal
+        endings = []
+        for other in found:
+            if other.replica.is_waiting:
+                ended = anyio.Event()
+                record = Record(journal, sync.session, other.replica, other.client)
+                group.start_soon(_finish, sync, record, other.replica, ended)
+                endings.append(ended)
+            else:
+                journal.forget(other.client)
+        with anyio.move_on_after(_FINISHING_SECONDS if is_online else 0):
+            for ended in endings:
+                await ended.wait()
 
     async def _brought_up(self, sync: Sync, version: int) -> None:
         """The state as this version of the app has it; an older one is migrated, and stays under a label."""
@@ -283,8 +298,13 @@ async def _restored(sync: Sync, row: Row) -> None:
         if offline is not None:
             raise offline
         if sync.replica.number or sync.replica.is_waiting:
-            if sync.replica.sending is None:
-                await sync.catch_up()
+            if sync.replica.sending is not None:
+                try:
+                    await sync.save()  # it has to be answered before
+                except AsYouWereError as exc:
+                    if is_passing(exc):
+                        raise
+            await sync.catch_up()
         elif row.get("latest_number"):
             sync.take(await sync.transport.restore(sync.session))
     except AsYouWereError as exc:
@@ -297,7 +317,7 @@ async def _restored(sync: Sync, row: Row) -> None:
     sync.events.tell("restored", source="server", number=sync.replica.number)
 
 
-async def _finish(sync: Sync, record: Record, replica: Replica) -> None:
+async def _finish(sync: Sync, record: Record, replica: Replica, ended: anyio.Event) -> None:
     """Send what a client that is gone has begun, in its name; then see it as everybody does."""
     document = Document()
     document.show(replica.local)
@@ -312,8 +332,9 @@ async def _finish(sync: Sync, record: Record, replica: Replica) -> None:
                 continue
             record.journal.set_aside(record.client)
             sync.events.tell("error", code=exc.code, record=record.client)
-            return
-        record.journal.forget(record.client)
+        else:
+            record.journal.forget(record.client)
+        ended.set()
         return
 
 
