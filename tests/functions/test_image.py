@@ -3,12 +3,14 @@ nothing but the pins. What only an engine can show (the user, the layers) CI sho
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -58,6 +60,16 @@ def command(tmp_path: Path) -> tuple[list[str], Path, dict[str, str]]:
     return words, app, given
 
 
+@contextlib.contextmanager
+def running(words: list[str], app: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The command; ended whatever happens."""
+    with subprocess.Popen(words, cwd=app, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def wait_until_healthy(process: subprocess.Popen[str], python: str, given: dict[str, str]) -> None:
     """Until the image's own health check says so, which must not say it of nothing."""
     health = [python, *json.loads(last("HEALTHCHECK").partition("CMD ")[2])[1:]]
@@ -81,7 +93,7 @@ def test_image__starts_with_nothing_but_its_settings(
         "ASYOUWERE_JWT_ISSUER": ISSUER,
     }
     before = sorted(app.rglob("*"))
-    with subprocess.Popen(words, cwd=app, env={**given, **settings}, stdout=subprocess.PIPE, text=True) as process:
+    with running(words, app, {**given, **settings}) as process:
         wait_until_healthy(process, words[0], given)
         base = f"http://127.0.0.1:{given['PORT']}/functions/v1"
         headers = {"Authorization": f"Bearer {token_for(str(shared.user('contained')))}"}
@@ -109,12 +121,10 @@ def test_image__runs_the_clean_up_apart(shared: Db, command: tuple[list[str], Pa
         [*words, "clean-up"], cwd=app, env=given, capture_output=True, text=True, check=False, timeout=60
     )
     assert (unknown.returncode, "no function is called clean-up" in unknown.stderr) == (1, True)
-    with subprocess.Popen(
-        [*words, "cleanup-old-snapshots"], cwd=app, env={**given, **settings}, stdout=subprocess.DEVNULL
-    ) as process:
+    with running([*words, "cleanup-old-snapshots"], app, {**given, **settings}) as process:
         wait_until_healthy(process, words[0], given)  # by the image's own check, which holds for it, too
         base = f"http://127.0.0.1:{given['PORT']}/functions/v1"
-        headers = {"Authorization": f"Bearer {token_for(None, 'service_role')}"}
+        headers = {"Authorization": f"Bearer {token_for('scheduler', 'service_role')}"}
         with httpx.Client(trust_env=False, timeout=30) as client:
             assert client.post(f"{base}/cleanup-old-snapshots", headers=headers, json={}).json()["done"] is True
             assert client.post(f"{base}/cleanup-old-snapshots", json={}).status_code == 401
