@@ -237,6 +237,10 @@ begin
             'At most 10,000 sessions can be taken over at once. Delete some first.',
             '{"quota": "claimed_sessions", "used": 10001, "limit": 10000}');
     end if;
+    -- One person: answers that run go on, made with the account's token from now on. Before give_sessions, whose
+    -- trigger ends the leases of the owner before.
+    update public.session_turns t set started_by = v_caller
+    where t.session_id = any (v_ids) and t.status = 'running' and t.started_by = v_guest;
     sessions := cardinality(v_ids);
     new_keys := asyouwere.give_sessions(v_ids, v_caller);
     return next;

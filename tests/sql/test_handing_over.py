@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -127,6 +127,31 @@ def test_claim__takes_all_as_they_are(db: Db) -> None:
             db.one("claim_sessions", p_code=code)
     with db.acting_as("guest"):
         assert db.call("list_sessions") == []
+
+
+def test_claim__an_answer_that_runs_goes_on(db: Db) -> None:
+    session_id, turn, editors = db.session("guest"), uuid4(), uuid4()
+    shared = db.session("guest")
+    with db.acting_as("guest"):
+        db.share(shared, "ed")
+        db.one("begin_turn", p_session_id=session_id, p_turn_id=turn)
+        db.one("append_turn_chunks", p_session_id=session_id, p_turn_id=turn, p_from_seq=1, p_chunks=["Green "])
+        code = db.one("offer_my_sessions")["code"]
+    with db.acting_as("ed"):
+        db.one("begin_turn", p_session_id=shared, p_turn_id=editors)
+    with db.acting_as("ada"):
+        db.one("claim_sessions", p_code=code)
+        assert db.one("get_turn", p_session_id=session_id, p_turn_id=turn)["started_by"] == db.user("ada")
+        db.one("append_turn_chunks", p_session_id=session_id, p_turn_id=turn, p_from_seq=2, p_chunks=["or black?"])
+        db.one("finish_turn", p_session_id=session_id, p_turn_id=turn)
+        (message,) = db.one("get_latest_snapshot", p_session_id=session_id)["state"]["messages"]
+        assert message == {"role": "assistant", "content": "Green or black?"}
+    with db.acting_as("guest"), db.refuses("session_not_found"):
+        db.one("append_turn_chunks", p_session_id=session_id, p_turn_id=turn, p_from_seq=3, p_chunks=["late"])
+    (left,) = db.superuser.execute(
+        "select started_by from public.session_turns where id = %s", (editors,)
+    ).fetchall()
+    assert left["started_by"] == db.user("ed")  # only the guest's are the account's
 
 
 @pytest.mark.parametrize("why", ["wrong", "null", "over", "replaced", "own"])
