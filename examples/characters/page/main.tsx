@@ -34,12 +34,12 @@ const otherTabs = new BroadcastChannel(`signed out ${user}`);
 type Opened = ReturnType<typeof useAutoRestore<Chat>>;
 
 function Conversation({ id, name, session, state, isRestored }: (typeof CHARACTERS)[number] & Opened) {
-  const { isRunning, follow } = useTurn(session);
+  const { shown, follow } = useTurn(session);
   const [isAsking, setAsking] = useState(false);
   const [problem, setProblem] = useState<Error | null>(null);
   const messages = state?.messages ?? [];
   const last = messages.at(-1);
-  const isBusy = isAsking || isRunning;
+  const isBusy = (isAsking && last?.role === "user") || shown !== null; // until the reply is among the messages
   const isUnanswered = last?.role === "user" && !isBusy && isRestored;
 
   const ask = async ({ id: message = "", content }: Pick<Message, "id" | "content">) => {

@@ -68,7 +68,7 @@ function App() {
   const [chosen, choose] = useState<string | null>(null);
   const current = chosen ?? list.sessions[0]?.id ?? "";
   const { session, state } = useAutoRestore<Conversation>({ ...where, session: current, enabled: !!current });
-  const { isRunning, follow } = useTurn(session);
+  const { shown, follow } = useTurn(session);
   const { pending, isSending, problem, send, drop } = useSending((sessionId) => {
     choose(sessionId);
     follow(); // sees the turn's end, and with it the reply
@@ -79,7 +79,7 @@ function App() {
   const messages = (current && state?.messages) || [];
   const posts = (current && state?.posts) || [];
   const unseen = pending && !messages.some((one) => one.id === pending.id) ? pending : null;
-  const isBusy = isSending || isRunning;
+  const isBusy = isSending || shown !== null; // until the reply is among the messages
   // The page was reloaded while the answer was on its way, and it has come all the same.
   const isAnswered = !isSending && !!pending && messages.some((one) => one.answers === pending.id);
   useEffect(() => void (isAnswered && drop()), [isAnswered]);

@@ -30,12 +30,15 @@ export function Chat({ url, token, session: id, ask }: ChatProps) {
 
   const snapshot = useSnapshot(session);
   const { isSaving, lastSaved, waiting, error } = useSessionPersistence(session);
-  const { turn, isRunning, start } = useTurn(session);
+  const { shown, start } = useTurn(session);
   const { sessions } = useSessions({ url, token });
 
   const draft = useMemo(() => draftOf({ url, token }, id), [url, token, id]);
   const [text, setText] = useState("");
-  useEffect(() => void draft.read().then(setText), [draft]);
+  useEffect(() => {
+    void draft.read().then(setText);
+    return draft.close;
+  }, [draft]);
 
   const say = async (event: FormEvent) => {
     event.preventDefault();
@@ -60,7 +63,7 @@ export function Chat({ url, token, session: id, ask }: ChatProps) {
           </li>
         ))}
       </ol>
-      {isRunning && <p>{turn?.text}</p>}
+      {shown !== null && <p>{shown}</p>}
       <form onSubmit={(event) => void say(event)}>
         <input
           aria-label="Message"

@@ -5,7 +5,7 @@ import { connect, type ConnectOptions } from "../core/open.js";
 import { currentToken, useLatest } from "./opening.js";
 
 export interface SessionsOptions extends ConnectOptions {
-  /** Only those in which this is found: in names and messages. */
+  /** Only those in whose name this is found, in any case of letters. */
   search?: string;
   archived?: "true" | "false" | "all";
   /** Only one's own whose key begins with this: those of one app, or of one part of it. */

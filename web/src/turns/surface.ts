@@ -10,7 +10,7 @@ export interface Turns {
   stop(turn?: string): Promise<void>;
   /**
    * An answer as it is made, from its beginning (or after a number) to its end, through reloads and bad lines; by default
-   * the one that runs, or that began last; nothing if there never was one.
+   * the one that runs, or that began last; nothing if there never was one. First how it is at once, be there a chunk or not.
    */
   follow(turn?: string, options?: { after?: number; signal?: AbortSignal }): AsyncGenerator<TurnProgress, void, void>;
 }

@@ -128,25 +128,34 @@ function make<S>(session: Session<S> & Inner): Turns {
       if (turn) await transport.call("stop", { session_id: session.id, turn_id: turn });
     },
     async *follow(which, { after: seq = 0, signal = new AbortController().signal } = {}) {
-      const turn = which ?? (await insist(() => transport.call("latest", { session_id: session.id, after: seq })))?.id;
-      if (!turn) return;
+      let first: Look | null = null;
+      if (!which) {
+        const latest = await insist(() => transport.call("latest", { session_id: session.id, after: seq }));
+        if (!latest) return;
+        which = latest.id;
+        first = latest;
+      }
+      const turn = which;
       const poll = (): Promise<Look> => transport.call("turn", { session_id: session.id, turn_id: turn, after: seq });
       current = turn;
       let text = "";
       let status: Look["status"] = "running";
-      let isPoll = !stream; // a stream that ends before the turn is followed by a poll
+      let isKnown = false;
+      let isPoll = true; // at first, so that one that is over never looks as if it ran; and after a stream that ends before the turn
       while (status === "running" && !signal.aborted) {
         try {
-          const looks = isPoll ? [await poll()] : stream!(session.id, turn, seq, signal);
+          const looks = isPoll ? [first ?? (await poll())] : stream!(session.id, turn, seq, signal);
           isPoll = !isPoll || !stream;
+          first = null;
           for await (const { chunks, next_seq, more, number, position, ...said } of looks) {
             if (!more) status = said.status;
-            if (next_seq - 1 <= seq && status === "running") await pause(page.hidden() ? 2_000 : 250); // nothing new
+            if (isKnown && next_seq - 1 <= seq && status === "running") await pause(page.hidden() ? 2_000 : 250); // nothing new
             else {
+              isKnown = true;
               seq = next_seq - 1;
               text += chunks.filter((chunk) => typeof chunk === "string").join("");
-              emit("turn", { turn, seq });
               yield { id: turn, seq, chunks, text, status, number, position };
+              emit("turn", { turn, seq });
             }
           }
         } catch (error) {
