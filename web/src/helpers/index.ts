@@ -3,6 +3,7 @@
 import { connect, type ConnectOptions } from "../core/open.js";
 import { connectWithMore } from "./asking.js";
 
+export { draftOf, type Draft } from "./drafts.js";
 export { statisticsOf, type Statistics, type StatisticsOptions } from "./statistics.js";
 export { formatDuration } from "./duration.js";
 export { authorizedFetch } from "./fetching.js";
@@ -29,31 +30,4 @@ export async function claimSessions(options: ConnectOptions, code: string): Prom
 export async function forget(options: ConnectOptions): Promise<void> {
   const { environment, person } = connect(options);
   await environment.journal(await person()).clear();
-}
-
-/** Text that is not sent yet, kept through a reload and a crash. */
-export interface Draft {
-  read(): Promise<string>;
-  write(text: string): Promise<void>;
-  /** Sends what there is; it is kept until that has succeeded, so a send that failed can be sent again. */
-  send<T>(by: (text: string) => Promise<T>): Promise<T>;
-}
-
-/** A draft by a name, such as the session's id. */
-export function draftOf(options: ConnectOptions, name: string): Draft {
-  const { environment, person } = connect(options);
-  const journal = person().then((whose) => environment.journal(whose));
-  const key = "draft " + name;
-  const read = async (): Promise<string> => ((await (await journal).get(key)) as string | undefined) ?? "";
-  return {
-    read,
-    write: async (text) => (await journal).put(key, text || undefined),
-    async send(by) {
-      const text = await read();
-      const answer = await by(text);
-      // what was typed meanwhile stays
-      if ((await read()) === text) await (await journal).put(key, undefined);
-      return answer;
-    },
-  };
 }
