@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from asyouwere.local.page import agent
 from asyouwere.local.page.answers import compose, spoken
 from asyouwere.local.tokens import ISSUER, user_id
 from tests.functions.api import serving, settings_for
@@ -241,7 +242,39 @@ def test_answer__strangers_and_nobody_are_told_not_found(http: httpx.Client, cha
 
     assert http.post("/page/answer", json=asked, headers=stranger).status_code == 404
     assert http.post("/page/answer", json=asked).status_code == 401
-    assert http.post("/page/answer", json={"session": "../sessions", "turn": "x"}, headers=stranger).status_code >= 400
+    assert (
+        http.post("/page/answer", json={"session": "../sessions", "turn": "x"}, headers=stranger).status_code >= 400
+    )
+
+
+def test_carry_on__an_answer_goes_on_as_the_account_that_its_guest_signs_in_to(http: httpx.Client) -> None:
+    chat, theirs = Chat(http, sign_in(http, guest=None)[0]), sign_in(http, user="ben")[0]
+    chat.say("tell me a long story")
+    chat.ask(turn := str(uuid.uuid4()))
+    while chat.turn(turn)["next_seq"] == 1:
+        time.sleep(0.05)
+    code = chat.post("/functions/v1/sessions/offer", {}).json()["code"]
+    for nobodys in (theirs, {}):
+        assert http.post("/page/carry-on", headers=nobodys).json() == {"answers": 0}
+    assert http.post("/functions/v1/sessions/claim", json={"code": code}, headers=theirs).json()["sessions"] == 1
+
+    assert http.post("/page/carry-on", headers=theirs).json() == {"answers": 1}
+    assert http.post("/page/carry-on", headers=theirs).json() == {"answers": 0}  # once
+    assert http.post("/page/carry-on", headers=sign_in(http, user="ada")[0]).json() == {"answers": 0}
+
+    chat.headers = theirs
+    seen = chat.turn(turn)["next_seq"]
+    deadline = time.monotonic() + 30
+    while chat.turn(turn)["next_seq"] == seen:
+        assert time.monotonic() < deadline, "the answer does not go on"
+        time.sleep(0.05)
+    chat.post(f"/functions/v1/sessions/{chat.session}/turns/{turn}/stop", {})
+    assert chat.ended(turn)["status"] == "stopped"
+
+
+def test_carry_on__another_page_is_refused(http: httpx.Client) -> None:
+    evil = {**sign_in(http)[0], "Origin": "https://evil.example"}
+    assert http.post("/page/carry-on", headers=evil).status_code == 403
 
 
 @pytest.mark.parametrize("question", ["9 ** 9 ** 9 ** 9", "1/0", "2 ** 100000", "((((((1+", "__import__('os') * 2"])
@@ -279,8 +312,10 @@ async def test_spoken__the_words_are_the_text() -> None:
 
 
 @contextlib.contextmanager
-def endpoint(*events: str, status: int = 200) -> Iterator[tuple[str, list[Any]]]:
-    """An OpenAI-compatible address that answers with these events; and what it was asked."""
+def endpoint(
+    *events: str, status: int = 200, hangs: threading.Event | None = None
+) -> Iterator[tuple[str, list[Any]]]:
+    """An OpenAI-compatible address that answers with these events, and then hangs; and what it was asked."""
     asked: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -291,6 +326,9 @@ def endpoint(*events: str, status: int = 200) -> Iterator[tuple[str, list[Any]]]
             self.end_headers()
             for event in events:
                 self.wfile.write(f"data: {event}\n\n".encode())
+                self.wfile.flush()
+            if hangs is not None:
+                hangs.wait(120)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -350,3 +388,50 @@ def test_model__that_refuses_says_how(db: Db, page_file: Path, monkeypatch: pyte
         assert chat.answered(turn)["error"].endswith("answered 503")
 
 
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([], "said nothing"),
+        (["[DONE]"], "said nothing"),
+        ([json.dumps({"error": {"message": "no such model"}})], "failed"),
+        (["[1]"], "did not answer"),
+    ],
+)
+def test_model__that_answers_with_nothing_has_failed(
+    db: Db, page_file: Path, monkeypatch: pytest.MonkeyPatch, events: list[str], said: str
+) -> None:
+    with endpoint(*events) as (url, _), asking(db, page_file, url, monkeypatch) as chat:
+        chat.say("hello")
+        chat.ask(turn := str(uuid.uuid4()))
+        message = chat.answered(turn)
+
+    assert message["status"] == "failed"
+    assert said in message["error"]
+
+
+def test_model__that_takes_its_time_is_waited_for_and_can_be_stopped(
+    db: Db, page_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_LEASE_SECONDS", 3)
+    hangs = threading.Event()
+    with (
+        endpoint(delta("One "), delta("moment"), hangs=hangs) as (url, _),
+        asking(db, page_file, url, monkeypatch) as chat,
+    ):
+        chat.say("hello")
+        chat.ask(turn := str(uuid.uuid4()))
+        deadline = time.monotonic() + 30
+        while "".join(chat.turn(turn)["chunks"]) != "One moment":  # shown though nothing follows
+            assert time.monotonic() < deadline, "the words are not there"
+            time.sleep(0.05)
+        begun = time.monotonic()
+        while time.monotonic() < begun + 4:  # longer than the lease
+            assert chat.turn(turn)["status"] == "running"
+            time.sleep(0.1)
+
+        chat.post(f"/functions/v1/sessions/{chat.session}/turns/{turn}/stop", {})
+
+        ended = chat.ended(turn)
+        message = chat.state()["messages"][ended["position"]]
+        hangs.set()
+    assert (ended["status"], message["content"], message["status"]) == ("stopped", "One moment", "stopped")

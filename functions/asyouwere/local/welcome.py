@@ -55,7 +55,7 @@ Create a session, save its state, restore it:
 In another terminal:
 
 {_commands(stack)}
-"""
+{_page(stack)}"""
 
 
 def _page(stack: LocalStack) -> str:

@@ -2,15 +2,17 @@
 
 The page only asks for it and follows the turn like anybody else, so that reloading or closing the page is nothing to
 the answer. The agent is an app of the Python client, with the token of whoever asked: it can do what they can, and no
-more.
+more. A guest who signs in hands the answers that run to the account (`carry_on`): they go on with its token.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 from starlette.responses import JSONResponse, Response
@@ -32,6 +34,10 @@ _URL: Final = "http://127.0.0.1/functions/v1"
 _READ_MESSAGES: Final = 50
 _FLUSH_SECONDS: Final = 0.25
 _LEASE_SECONDS: Final = 10
+#: How soon a stop is heard while a model says nothing.
+_LOOK_SECONDS: Final = 0.25
+#: How long an answer whose token is refused waits for the one of an account; the lease is longer.
+_HANDOVER_SECONDS: Final = 6
 _CHARACTERS_OF_A_TOKEN: Final = 4
 #: Answers under way at once; a page on this machine is one person's.
 _MOST_AT_ONCE: Final = 20
@@ -41,9 +47,9 @@ class Agent:
     """app: the functions, asked in this process. model: default the answers that need none."""
 
     def __init__(self, app: ASGIApp, model: Model | None = None) -> None:
-        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), timeout=30)
+        self._functions = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._model = model
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], _Asker] = {}
 
     async def start(self, authorization: str, asked: Mapping[str, object]) -> Response:
         """Begin a turn and answer with it (202), or with what the functions refuse; {"session": id, "turn": id}."""
@@ -51,9 +57,10 @@ class Agent:
             return JSONResponse({"code": "rate_limited"}, 429, {"Retry-After": "5"})
         session, turn = str(asked.get("session")), str(asked.get("turn"))
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._answer(authorization.removeprefix("Bearer "), session, turn, begun))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        asker = _Asker(self._functions, authorization, session, turn)
+        task = asyncio.create_task(self._answer(asker, begun))
+        self._running[task] = asker
+        task.add_done_callback(self._running.pop)
         await asyncio.wait([task, begun], return_when=asyncio.FIRST_COMPLETED)
         refused = None if begun.done() else task.exception()
         if isinstance(refused, Expired):
@@ -65,13 +72,26 @@ class Agent:
             raise refused
         return JSONResponse({"id": turn}, 202)
 
-    async def _answer(self, token: str, session_id: str, id: str, begun: asyncio.Future[None]) -> None:
-        opening = client.open(_URL, token=token, session=session_id, journal=False, poll=None, http=self._http)
+    async def carry_on(self, authorization: str) -> Response:
+        """Go on with this token where an answer's own may not write any more: its session was claimed."""
+        handed = 0
+        for asker in list(self._running.values()):
+            if not await asker.may_write(asker.authorization) and await asker.may_write(authorization):
+                asker.authorization = authorization
+                handed += 1
+        return JSONResponse({"answers": handed})
+
+    async def _answer(self, asker: _Asker, begun: asyncio.Future[None]) -> None:
+        token = asker.authorization.removeprefix("Bearer ")
         try:
-            async with opening as session:
-                message = {"role": "assistant", "id": id}
-                turn = session.turn(id, message=message, lease=_LEASE_SECONDS, flush=_FLUSH_SECONDS)
+            async with (
+                httpx.AsyncClient(transport=asker, timeout=30) as http,
+                client.open(_URL, token=token, session=asker.session, journal=False, poll=None, http=http) as session,
+            ):
+                message = {"role": "assistant", "id": asker.turn}
+                turn = session.turn(asker.turn, message=message, lease=_LEASE_SECONDS, flush=_FLUSH_SECONDS)
                 async with turn:
+                    asker.is_patient = True
                     begun.set_result(None)
                     await self._made(session, turn, message)
         except ModelFailed:
@@ -88,8 +108,8 @@ class Agent:
         tools: list[dict[str, Any]] = []
         failure: ModelFailed | None = None
         try:
-            async with aclosing(pieces):
-                async for piece in pieces:
+            async with aclosing(_until_stopped(pieces, turn)) as heard:
+                async for piece in heard:
                     if isinstance(piece, dict):
                         tools.append({name: value for name, value in piece.items() if name != "type"})
                     if not await turn.write(piece):
@@ -128,7 +148,59 @@ class Agent:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._http.aclose()
+
+
+class _Asker(httpx.AsyncBaseTransport):
+    """As whom an answer is made. Refused in the middle of it, a request waits a moment for another token."""
+
+    def __init__(self, functions: httpx.AsyncBaseTransport, authorization: str, session: str, turn: str) -> None:
+        self.authorization = authorization
+        self.session = session
+        self.turn = turn
+        self.is_patient = False
+        self._functions = functions
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        until = time.monotonic() + _HANDOVER_SECONDS
+        while True:
+            used = request.headers["Authorization"] = self.authorization
+            response = await self._functions.handle_async_request(request)
+            if not self.is_patient or response.status_code not in (401, 403, 404):
+                return response
+            while self.authorization is used:
+                if time.monotonic() > until:
+                    return response
+                await asyncio.sleep(0.1)
+
+    async def may_write(self, authorization: str) -> bool:
+        """Whether the turn is this person's to write: to begin what has begun changes nothing."""
+        async with httpx.AsyncClient(transport=self._functions, base_url=_URL) as http:
+            begun = await http.post(
+                f"/sessions/{quote(self.session, safe='')}/turns",
+                headers={"Authorization": authorization},
+                json={"turn_id": self.turn, "lease_seconds": _LEASE_SECONDS},
+            )
+        return begun.is_success
+
+
+async def _until_stopped(pieces: AsyncIterator[Any], turn: Turn) -> AsyncGenerator[Any]:
+    """The pieces as they come, until somebody asks to stop, though the next one may be ever so late."""
+    end = object()
+    upcoming: asyncio.Future[Any] | None = None
+    try:
+        while not turn.stop_requested:
+            upcoming = upcoming or asyncio.ensure_future(anext(pieces, end))
+            done, _ = await asyncio.wait([upcoming], timeout=_LOOK_SECONDS)
+            if not done:
+                continue
+            piece, upcoming = upcoming.result(), None
+            if piece is end:
+                return
+            yield piece
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
 
 
 def _is_there(refused: AsYouWereError, turn: str) -> bool:

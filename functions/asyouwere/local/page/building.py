@@ -1,7 +1,7 @@
 """A page, made from its sources in this clone by npm and Vite: once, and again when a source has changed.
 
-    folder = build_page(say)      # dist, with index.html; None where there is no clone or no Node.js
-    folder = build(Page(folder=…, packages=…, sources=(…,)), say)      # any other page: an example's
+folder = build_page(say)      # dist, with index.html; None where there is no clone or no Node.js
+folder = build(Page(folder=…, packages=…, sources=(…,)), say)      # any other page: an example's
 """
 
 from __future__ import annotations

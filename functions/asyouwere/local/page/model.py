@@ -47,6 +47,7 @@ async def stream_answer(model: Model, messages: Sequence[Mapping[str, Any]]) -> 
     url = model.url.rstrip("/")
     asked = [{"role": m["role"], "content": m["content"]} for m in messages if m.get("role") in ("user", "assistant")]
     body = {"model": model.name, "stream": True, "messages": asked[-_MOST_MESSAGES:]}
+    is_silent = True
     headers = {"Authorization": f"Bearer {model.key}"} if model.key else {}
     try:
         async with (
@@ -54,12 +55,18 @@ async def stream_answer(model: Model, messages: Sequence[Mapping[str, Any]]) -> 
             client.stream("POST", f"{url}/chat/completions", json=body, headers=headers) as response,
         ):
             if response.status_code != 200:
-                raise ModelFailed(f"the model at {url} answered {response.status_code}")
+                raise ModelFailed(f"{model.name} at {url} answered {response.status_code}")
             async for line in response.aiter_lines():
                 data = line.removeprefix("data:").strip()
                 if line.startswith("data:") and data != "[DONE]":
-                    for choice in json.loads(data).get("choices", []):
+                    told = json.loads(data)
+                    if told.get("error"):
+                        raise ModelFailed(f"{model.name} at {url} failed")
+                    for choice in told.get("choices", []):
                         if text := (choice.get("delta") or {}).get("content"):
+                            is_silent = False
                             yield text
-    except (httpx.HTTPError, ValueError) as exc:
-        raise ModelFailed(f"the model at {url} did not answer: {type(exc).__name__}") from exc
+    except (httpx.HTTPError, ValueError, AttributeError, TypeError) as exc:
+        raise ModelFailed(f"{model.name} at {url} did not answer: {type(exc).__name__}") from exc
+    if is_silent:
+        raise ModelFailed(f"{model.name} at {url} said nothing")

@@ -70,10 +70,16 @@ def add_page(app: Starlette, folder: Path, secret: str, agent: Agent) -> Callabl
             return to_response(problem(Invalid("invalid_request", 'Say {"session": id, "turn": id}.')), {})
         return await agent.start(request.headers.get("authorization", ""), asked)
 
+    async def carry_on(request: Request) -> Response:
+        if not is_from_the_page(request):
+            return to_response(problem(_ELSEWHERE), {})
+        return await agent.carry_on(request.headers.get("authorization", ""))
+
     for path in PAGES:
         app.add_route(path, page)
     app.add_route("/page/sign-in", sign_in, methods=["POST"])
     app.add_route("/page/answer", answer, methods=["POST"])
+    app.add_route("/page/carry-on", carry_on, methods=["POST"])
     app.mount("/assets", StaticFiles(directory=folder / "assets"))
     return document
 
