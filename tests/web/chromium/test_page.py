@@ -186,11 +186,11 @@ def test_page__offline_keeps_what_is_said_and_sends_it_later(page: Page, context
 
     say(page, "are you there?")
     page.get_by_text(re.compile(r"Offline, \d+ changes? waiting")).wait_for()
+    page.get_by_text("It is answered as soon as that can be.").wait_for()
     context.set_offline(False)
 
     page.get_by_text(re.compile("Saved|Up to date")).wait_for()
-    page.get_by_role("button", name="Answer this").click()
-    page.locator(".message", has_text="Before this you said").wait_for()
+    page.locator(".message", has_text="Before this you said").wait_for()  # nobody has to ask again
     assert [text.strip().splitlines()[-1] for text in messages(page)][2] == "are you there?"
 
 
@@ -239,14 +239,74 @@ def test_page__killed_before_the_server_has_heard_of_the_session(
     assert len(messages(second)) == 2
 
 
+def test_page__a_message_while_an_answer_is_asked_for_waits(page: Page) -> None:
+    new_session(page, "hello")
+    page.route("**/page/answer", lambda route: None)  # asked, and not answered yet
+    say(page, "what is 6 * 7?")
+    page.locator(".message[aria-busy]").wait_for()  # at once
+
+    say(page, "and 6 * 8?")
+
+    assert page.get_by_label("Message").input_value() == "and 6 * 8?"
+    assert len(messages(page)) == 4
+
+
+def test_page__two_tabs_that_ask_at_once_are_both_answered(
+    page: Page, context: BrowserContext, visit: Callable[..., Page]
+) -> None:
+    session = new_session(page, "hello")
+    other = visit(context, f"/generate?{session}")
+    other.locator(".message", has_text="Hello!").wait_for()
+    other.route("**/turns/**", lambda route: route.abort())  # it does not see that an answer is being made
+
+    say(page, "tell me a long story")
+    page.locator(".message", has_text="The night train from Osaka").wait_for()
+    say(other, "what is 6 * 7?")
+    other.locator(".message", has_text="what is 6 * 7?").wait_for()
+    other.unroute("**/turns/**")
+    page.get_by_role("button", name="Stop").click()
+
+    page.locator(".message", has_text="6 * 7 is 42").wait_for()
+    other.locator(".message", has_text="6 * 7 is 42").wait_for()
+
+
+def unsent(page: Page, text: str) -> None:
+    """Wait for what is in the field."""
+    page.wait_for_function("text => document.querySelector('textarea')?.value === text", arg=text)
+
+
 def test_page__an_unsent_text_is_there_after_a_reload(page: Page) -> None:
     new_session(page, "hello")
     page.get_by_label("Message").fill("half a thought")
 
     page.reload()
 
-    page.locator(".message").first.wait_for()
-    assert page.get_by_label("Message").input_value() == "half a thought"
+    unsent(page, "half a thought")
+
+
+def test_page__each_tab_has_an_unsent_text_of_its_own(
+    page: Page, context: BrowserContext, visit: Callable[..., Page]
+) -> None:
+    session = new_session(page, "hello")
+    page.get_by_label("Message").fill("half a thought")
+    other = visit(context, f"/generate?{session}")
+    other.locator(".message").first.wait_for()
+    other.get_by_label("Message").fill("another one")
+
+    for tab in (page, other):
+        tab.reload()
+    unsent(page, "half a thought")
+    unsent(other, "another one")
+
+    other.close()
+    unsent(visit(context, f"/generate?{session}"), "another one")  # what nobody has any more is found
+
+
+def test_page__what_is_typed_at_once_goes_on_where_one_was(page: Page) -> None:
+    page.get_by_label("Message").fill("half a")
+    page.reload()
+    page.get_by_label("Message").press_sequentially(" thought")
+    unsent(page, "half a thought")
 
 
 # -- history --------------------------------------------------------------------------------------------------
@@ -321,9 +381,9 @@ def test_sessions__found_renamed_archived_deleted(page: Page) -> None:
     page.get_by_label("Archived").uncheck()
     listed.filter(has_text="tortoises").wait_for()
 
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_label("More for about trains").click()
     page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("button", name="Delete").click()
     listed.filter(has_text="trains").wait_for(state="detached")
     page.wait_for_url("**/home")
 
@@ -336,6 +396,55 @@ def test_people__a_guest_takes_the_sessions_along(page: Page) -> None:
     page.locator(".session", has_text="said as a guest").click()
     page.wait_for_url(f"**/generate?{session}")
     page.locator(".message", has_text="Hello!").wait_for()
+
+
+def test_people__a_guest_who_signs_in_during_an_answer_has_all_of_it(page: Page) -> None:
+    say(page, "tell me a long story")
+    page.locator(".message", has_text="The night train from Osaka").wait_for()
+    page.get_by_label("Message").fill("and not sent yet")
+
+    sign_in(page, "Ben")
+
+    page.locator(".message[aria-busy]", has_text="The night train from Osaka").wait_for()
+    unsent(page, "and not sent yet")
+    answered(page, END)
+    assert len(messages(page)) == 2
+    assert "interrupted" not in messages(page)[1]
+
+
+def test_people__nobody_signs_in_over_what_is_not_saved(
+    page: Page, context: BrowserContext, visit: Callable[..., Page]
+) -> None:
+    session = new_session(page, "hello")
+    other = visit(context, f"/generate?{session}")
+    other.locator(".message", has_text="Hello!").wait_for()
+    other.route("**/session-snapshot-save", lambda route: route.abort())
+    say(other, "only here")
+    other.get_by_text(re.compile("waiting")).wait_for()
+
+    page.get_by_label("Sign in as somebody else").click()
+    page.get_by_role("menuitem", name="Sign in as Ada").click()
+    page.get_by_text("Something is not saved yet").wait_for()
+    page.locator(".person", has_text="Guest").wait_for()
+    other.unroute("**/session-snapshot-save")
+    other.get_by_text(re.compile("Saved|Up to date")).wait_for()
+    sign_in(page, "Ada")
+
+    page.locator(".message", has_text="only here").wait_for()
+
+
+def test_people__a_guests_sessions_are_not_left_unasked(page: Page) -> None:
+    new_session(page, "hello")
+    page.get_by_label("Sign in as somebody else").click()
+    page.get_by_role("menuitem", name="Be a new guest").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator(".session", has_text="hello").wait_for()
+
+    page.get_by_label("Sign in as somebody else").click()
+    page.get_by_role("menuitem", name="Be a new guest").click()
+    page.get_by_role("button", name="Be a new guest").click()
+
+    page.get_by_text("Nothing here yet.").wait_for()
 
 
 def test_people__what_is_shared_is_accepted_first(
@@ -415,6 +524,19 @@ def test_page__is_for_everybody(page: Page, scheme: Any, width: int, tmp_path: P
     page.get_by_text("requests ·").wait_for()
     assert problems() == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_page__tells_aloud_what_goes_wrong_and_not_the_seconds(page: Page, context: BrowserContext) -> None:
+    new_session(page, "hello")
+    page.get_by_text(re.compile("^Saved")).wait_for()
+    aloud = page.locator("header [role=status]")
+    assert aloud.inner_text() == ""
+    assert page.title() == "hello · asyouwere"
+
+    context.set_offline(True)
+    say(page, "are you there?")
+
+    aloud.get_by_text("What you write is kept on this device.").wait_for(state="attached")
 
 
 def test_page__menus_on_a_phone_can_be_touched(page: Page) -> None:

@@ -1,17 +1,16 @@
 import { HamburgerMenuIcon, PlusIcon } from "@radix-ui/react-icons";
-import { useFreeAgentSession, useSessions } from "asyouwere/react";
+import { useFreeAgentSession, useSessions, useSnapshot } from "asyouwere/react";
 import { useCallback, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { api, FUNCTIONS_URL, type Invitation } from "./api";
 import { Chat, said } from "./Chat";
 import { Composer } from "./Composer";
 import { Drawer } from "./Drawer";
 import { useFacts } from "./facts";
-import { token, type Person } from "./people";
+import { token, useUnsaved, type Person } from "./people";
 import { PersonMenu } from "./PersonMenu";
 import { go, usePlace } from "./router";
 import { SessionList } from "./SessionList";
 import { recordedFetch } from "./traffic";
-import { useToast } from "./ui";
 
 const IDEAS = ["What can you do?", "Tell me a long story", "Remember that the train is at 9:40", "Primes in Python"];
 const environment = { fetch: recordedFetch };
@@ -19,7 +18,6 @@ const environment = { fetch: recordedFetch };
 /** The whole page for one person. */
 export function App({ person }: { person: Person }) {
   const { session: wanted } = usePlace();
-  const toast = useToast();
   const [menu, setMenu] = useState(false);
   const [drawer, setDrawer] = useState(false);
   const [typed, setTyped] = useState("");
@@ -32,7 +30,8 @@ export function App({ person }: { person: Person }) {
   const agent = useFreeAgentSession({ ...connection, debounce: 1_500, ...(wanted && { session: wanted }) });
   const { session } = agent;
   const [begun, setBegun] = useState(false);
-  const [asked, setAsked] = useState<{ session: string; turn: string } | null>(null);
+  const [unasked, setUnasked] = useState<string | null>(null);
+  useUnsaved((useSnapshot(session)?.status.waiting.changes ?? 0) > 0);
 
   const loadInvitations = useCallback(() => {
     api.invitations().then(setInvitations, () => {}); // looked for again soon
@@ -45,28 +44,21 @@ export function App({ person }: { person: Person }) {
 
   /** The first message makes the session; then it goes on in it. */
   const begin = (text: string): void => {
-    void agent.createSession({ name: text.slice(0, 60) }).then(
-      (id) => {
-        void list.refresh();
-        api.answer(id, crypto.randomUUID()).then(
-          ({ id: turn }) => setAsked({ session: id, turn }),
-          (error: Error) => toast(error.message),
-        );
-      },
-      (error: Error) => toast(error.message),
-    );
+    void agent.createSession({ name: text.slice(0, 60) }).then(list.refresh, () => {}); // whoever asks for the answer is told
     agent.addMessage(said(text, person));
-    setAsked(null);
     setBegun(true);
   };
   const made = agent.sessionId;
   useEffect(() => {
     if (!begun || !made) return;
     setBegun(false);
+    setUnasked(made);
     go(made);
   }, [begun, made]);
 
   const facts = useFacts(wanted, list.sessions, agent.isRestored);
+  const title = wanted && facts?.name;
+  useEffect(() => void (document.title = title ? `${title} · asyouwere` : "asyouwere"), [title]);
   const isGone = wanted !== null && agent.error !== null && (agent.error as { status?: number }).status === 404;
 
   return (
@@ -110,7 +102,7 @@ export function App({ person }: { person: Person }) {
             if (id === wanted) void agent.loadSession(id); // whoever had the address was told that there is none
           }}
         />
-        <PersonMenu />
+        <PersonMenu hasSessions={list.sessions.length > 0} />
       </nav>
       <main className="main" id="main" onClick={() => menu && setMenu(false)}>
         {wanted === null ? (
@@ -123,7 +115,7 @@ export function App({ person }: { person: Person }) {
             <div className="home">
               <h1>Where were we?</h1>
               <p className="quiet">Whatever you write here keeps itself: reload, close it, come back on another device.</p>
-              <Composer name="home" placeholder="Write a message" isRunning={false} onSend={begin} />
+              <Composer person={person.id} name="home" placeholder="Write a message" isRunning={false} onSend={begin} />
               <div className="ideas">
                 {IDEAS.map((idea) => (
                   <button key={idea} className="button" onClick={() => begin(idea)}>
@@ -143,12 +135,14 @@ export function App({ person }: { person: Person }) {
           </div>
         ) : session && session.id === wanted ? (
           <Chat
+            key={session.id}
             session={session}
             name={facts && (facts.name ?? "Untitled")}
             person={person}
             mayWrite={facts?.my_role !== "viewer"}
             isOwner={facts?.my_role === "owner"}
-            asked={asked?.session === wanted ? asked.turn : null}
+            isUnasked={unasked === wanted}
+            onAsked={() => setUnasked(null)}
             drawer={drawer}
             onDrawer={() => setDrawer(!drawer)}
             onMenu={() => setMenu(true)}

@@ -1,9 +1,9 @@
 import { ActivityLogIcon, CounterClockwiseClockIcon, HamburgerMenuIcon, Share1Icon } from "@radix-ui/react-icons";
-import type { Session, Snapshot } from "asyouwere";
+import type { Json, Session, Snapshot } from "asyouwere";
 import { formatTimeAgo, useSnapshot, type AgentMessage } from "asyouwere/react";
 import { useTurn } from "asyouwere/react/turns";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
-import { api } from "./api";
+import { api, type ApiError } from "./api";
 import { Composer } from "./Composer";
 import { Cost } from "./Cost";
 import { Message, Writing } from "./Messages";
@@ -15,6 +15,7 @@ import { useNow, useToast } from "./ui";
 /** "Saving…", "Saved 12 seconds ago", "Offline, 3 changes waiting": what people want to know of it. */
 function SaveStatus({ snapshot }: { snapshot: Snapshot<unknown> }) {
   const now = useNow(1);
+  // told aloud is what goes wrong and nothing that changes by the second
   const { isSaving, lastSaved, waiting, offline, error, isReadOnly, isRestored, journal } = snapshot.status;
   const changes = `${waiting.changes} ${waiting.changes === 1 ? "change" : "changes"}`;
   const [kind, text] = isReadOnly
@@ -30,11 +31,16 @@ function SaveStatus({ snapshot }: { snapshot: Snapshot<unknown> }) {
             : lastSaved
               ? ["saved", `Saved ${formatTimeAgo(lastSaved, now)}`]
               : [isRestored ? "saved" : "saving", isRestored ? "Up to date" : "Opening…"];
+  const whole = `${text}${journal === "full" ? " · storage full" : ""}`;
   return (
-    <span className="status" data-kind={kind} role="status" title={journal === "full" ? "This browser's storage is full" : undefined}>
-      {text}
-      {journal === "full" && " · storage full"}
-    </span>
+    <>
+      <span className="status" data-kind={kind} title={journal === "full" ? "This browser's storage is full" : undefined}>
+        {whole}
+      </span>
+      <span className="hidden-label" role="status">
+        {offline ? "Offline. What you write is kept on this device." : kind === "error" || journal === "full" ? whole : ""}
+      </span>
+    </>
   );
 }
 
@@ -49,6 +55,7 @@ export const said = (text: string, { id, name }: Person) => ({
 });
 
 const NO_MESSAGES: AgentMessage[] = [];
+const NO_CHUNKS: Json[] = [];
 
 /** One session: what was said, the answer in the making, and where one writes. */
 export function Chat(props: {
@@ -58,8 +65,9 @@ export function Chat(props: {
   person: Person;
   mayWrite: boolean;
   isOwner: boolean;
-  /** A turn that was begun elsewhere, to be followed at once. */
-  asked: string | null;
+  /** Whether its first question is still to be asked; and that it was. */
+  isUnasked: boolean;
+  onAsked(): void;
   drawer: boolean;
   onDrawer(): void;
   onMenu(): void;
@@ -71,30 +79,35 @@ export function Chat(props: {
   const [past, setPast] = useState<Past | null>(null);
   const [timeline, setTimeline] = useState(false);
   const [sharing, setSharing] = useState(false);
+  const [asking, setAsking] = useState<string | null>(null); // the turn that is to answer, until there is something of it
   const [isOwed, setOwed] = useState(false); // a question that could not be asked yet
 
   const shown = past?.state ?? snapshot.state;
   const messages = Array.isArray(shown["messages"]) ? (shown["messages"] as AgentMessage[]) : NO_MESSAGES;
-  // Over, but its message is not here yet: it stays on the screen until it is, and no longer.
-  const { turn } = answer;
-  const isHere = turn !== null && messages.slice(-5).some(({ id }) => id === turn.id);
-  const isWriting = !past && turn !== null && !isHere && (answer.isRunning || (turn.number !== null && turn.number > snapshot.number));
-
-  const { follow } = answer;
+  const { turn, follow } = answer;
+  const isFollowed = asking !== null && (asking === turn?.id || answer.error !== null);
   useEffect(() => {
-    if (props.asked) follow(props.asked);
-  }, [props.asked, follow]);
+    if (isFollowed) setAsking(null);
+  }, [isFollowed]);
+  const isAsking = asking !== null && !isFollowed;
+  const isBusy = isAsking || answer.isRunning;
+  const writing = past ? null : (answer.shown ?? (isAsking ? "" : null));
+
   const ask = useCallback(async () => {
     const id = crypto.randomUUID();
+    setAsking(id);
     try {
       await session.saveNow();
       await api.answer(session.id, id);
       setOwed(false);
       follow(id);
     } catch (error) {
-      const isAway = (error as { status?: number }).status === 0;
-      setOwed(isAway);
-      toast(isAway ? "The server can't be reached. It is kept here, and asked when the server is there again." : (error as Error).message);
+      const { status, code, message } = error as ApiError;
+      const isTaken = code === "turn_running"; // somebody else's, who was a moment faster
+      setAsking(null);
+      setOwed(status === 0 || isTaken);
+      if (isTaken) follow();
+      else toast(status === 0 ? "The server can't be reached. It is kept here, and asked when the server is there again." : message);
     }
   }, [session, follow, toast]);
 
@@ -103,19 +116,25 @@ export function Chat(props: {
     session.append("/messages", [said(text, props.person)]);
     void ask();
   };
+  const { isUnasked, onAsked } = props;
+  useEffect(() => {
+    if (!isUnasked) return;
+    onAsked();
+    void ask();
+  }, [isUnasked, onAsked, ask]);
   const { offline, waiting } = snapshot.status;
-  const isBack = isOwed && !offline && waiting.changes === 0;
+  const isBack = isOwed && !isBusy && !offline && waiting.changes === 0;
   useEffect(() => {
     if (isBack) void ask();
   }, [isBack, ask]);
 
   const last = messages.at(-1);
-  const isUnanswered = !past && props.mayWrite && last?.role === "user" && !isWriting && snapshot.status.isRestored;
+  const isUnanswered = !past && props.mayWrite && last?.role === "user" && writing === null && !isUnasked && snapshot.status.isRestored;
 
   // What is new is seen, unless somebody has scrolled up to read.
   const scroller = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
-  const length = (isWriting ? turn.text.length : 0) + messages.length;
+  const length = (writing?.length ?? 0) + messages.length;
   const toEnd = (): void => {
     if (isAtEnd.current && scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
   };
@@ -126,12 +145,6 @@ export function Chat(props: {
     for (const one of [scroller.current, scroller.current?.firstElementChild]) if (one) observer.observe(one);
     return () => observer.disconnect();
   }, [session]);
-  useEffect(() => {
-    isAtEnd.current = true;
-    setPast(null);
-    setTimeline(false);
-  }, [session]);
-
   return (
     <>
       <header className="bar">
@@ -143,6 +156,7 @@ export function Chat(props: {
         <Cost session={session} number={snapshot.number} isOwner={props.isOwner} />
         <button
           className="button plain"
+          aria-label="Timeline"
           aria-pressed={timeline}
           onClick={() => {
             setTimeline(!timeline);
@@ -150,24 +164,21 @@ export function Chat(props: {
           }}
         >
           <CounterClockwiseClockIcon /> <span className="wide-label">Timeline</span>
-          <span className="hidden-label only-narrow">Timeline</span>
         </button>
         {props.isOwner && (
-          <button className="button plain" onClick={() => setSharing(true)}>
+          <button className="button plain" aria-label="Share" onClick={() => setSharing(true)}>
             <Share1Icon /> <span className="wide-label">Share</span>
-            <span className="hidden-label only-narrow">Share</span>
           </button>
         )}
-        <button className="button plain" aria-pressed={props.drawer} onClick={props.onDrawer}>
+        <button className="button plain" aria-label="What happens" aria-pressed={props.drawer} onClick={props.onDrawer}>
           <ActivityLogIcon /> <span className="wide-label">What happens</span>
-          <span className="hidden-label only-narrow">What happens</span>
         </button>
       </header>
       <div
         className="scroll"
         ref={scroller}
         tabIndex={0}
-        role="region"
+        role="log"
         aria-label="Conversation"
         onScroll={({ currentTarget: at }) => (isAtEnd.current = at.scrollHeight - at.scrollTop - at.clientHeight < 80)}
       >
@@ -175,12 +186,16 @@ export function Chat(props: {
           {messages.map((message, place) => (
             <Message key={message.id ?? place} message={message} me={props.person.id} />
           ))}
-          {isWriting && <Writing text={turn.text} chunks={turn.chunks} />}
-          {isUnanswered && !answer.isRunning && (
+          {writing !== null && <Writing text={writing} chunks={isAsking ? NO_CHUNKS : (turn?.chunks ?? NO_CHUNKS)} />}
+          {isUnanswered && !isBusy && (
             <li>
-              <button className="button" onClick={() => void ask()}>
-                Answer this
-              </button>
+              {isOwed ? (
+                <span className="quiet small">It is answered as soon as that can be.</span>
+              ) : (
+                <button className="button" onClick={() => void ask()}>
+                  Answer this
+                </button>
+              )}
             </li>
           )}
         </ul>
@@ -202,11 +217,12 @@ export function Chat(props: {
       ) : (
         <Composer
           name={session.id}
-          placeholder={!props.mayWrite ? "You may read this session" : answer.isRunning ? "Send it when the answer is there" : "Write a message"}
+          person={props.person.id}
+          placeholder={!props.mayWrite ? "You may read this session" : isBusy ? "The answer is on its way" : "Write a message"}
           disabled={!props.mayWrite}
-          isRunning={answer.isRunning}
+          isRunning={isBusy}
           onSend={send}
-          onStop={() => void answer.stop().catch((error: Error) => toast(error.message))}
+          onStop={() => void (isAsking ? Promise.resolve() : answer.stop()).catch((error: Error) => toast(error.message))}
         />
       )}
       <Share session={session.id} open={sharing} onClose={() => setSharing(false)} />

@@ -1,9 +1,10 @@
 import { PaperPlaneIcon, StopIcon } from "@radix-ui/react-icons";
-import { del, get, set } from "idb-keyval";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useRef } from "react";
+import { useUnsent } from "./unsent";
 
-/** Where one writes. What is not sent yet is kept for this session: it is there after a reload. */
+/** Where one writes. What is not sent yet is kept, for this tab and session: it is there after a reload. */
 export function Composer(props: {
+  person: string;
   name: string;
   placeholder: string;
   isRunning: boolean;
@@ -11,27 +12,12 @@ export function Composer(props: {
   onSend(text: string): void;
   onStop?(): void;
 }) {
-  const [text, setText] = useState("");
+  const [text, write] = useUnsent(props.person, props.name);
   const field = useRef<HTMLTextAreaElement>(null);
-  const draft = `draft ${props.name}`;
-  useEffect(() => {
-    let isGone = false;
-    setText("");
-    // what was typed before it was read is newer
-    get<string>(draft).then(
-      (kept) => isGone || setText((typed) => typed || kept || ""),
-      () => {}, // a browser that keeps nothing
-    );
-    return () => void (isGone = true);
-  }, [draft]);
   useEffect(() => {
     if (!props.disabled) field.current?.focus();
   }, [props.name, props.disabled]);
 
-  const write = (next: string): void => {
-    setText(next);
-    void (next ? set(draft, next) : del(draft)).catch(() => {});
-  };
   const send = (): void => {
     if (!text.trim() || props.isRunning || props.disabled) return;
     props.onSend(text.trim());

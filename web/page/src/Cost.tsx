@@ -30,6 +30,7 @@ export function Cost({ session, number, isOwner }: { session: Session; number: n
   );
   // the agent says what an answer cost before it saves it, so each new version is worth a look
   useEffect(() => {
+    if (!number) return; // not on the server yet
     let isGone = false;
     usage.read().then(
       (now) => isGone || setTold(now),
@@ -60,7 +61,7 @@ export function Cost({ session, number, isOwner }: { session: Session; number: n
         )}
         {level !== "fine" && <strong>{level === "over" ? "Over budget" : percent(used!)}</strong>}
       </button>
-      <Dialog title="What this session cost" about="As its agent recorded it, at list prices; the agent on this machine costs nothing really." open={open} onClose={() => setOpen(false)}>
+      <Dialog title="What this session cost" about="As its agent recorded it. The agent that is built in costs nothing: its price is made up, so that there is something to see." open={open} onClose={() => setOpen(false)}>
         <dl className="facts">
           <dt>Answers</dt>
           <dd>{told.calls}</dd>

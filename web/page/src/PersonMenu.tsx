@@ -1,21 +1,27 @@
 import { CaretUpIcon, PersonIcon } from "@radix-ui/react-icons";
 import { DropdownMenu } from "radix-ui";
+import { useState } from "react";
 import { api } from "./api";
-import { signIn, usePeople } from "./people";
+import { allSaved, signIn, usePeople } from "./people";
 import { go } from "./router";
-import { useToast } from "./ui";
+import { Confirm, useToast } from "./ui";
 
 /** Who one is here. A guest who signs in takes the sessions along. */
-export function PersonMenu() {
+export function PersonMenu({ hasSessions }: { hasSessions: boolean }) {
   const { me, others } = usePeople();
   const toast = useToast();
+  const [isLeaving, setLeaving] = useState(false);
 
   const become = async (name: string | null): Promise<void> => {
     try {
-      const code = me?.guest && name ? await api.offer().catch(() => null) : null;
+      await allSaved();
+      const guest = name && me?.guest ? me.id : undefined;
+      const code = guest && (await api.offer());
       let taken = 0;
-      await signIn(name, async (bearer) => {
-        if (code) taken = (await api.claim(code, bearer)).sessions;
+      await signIn(name, guest, async (bearer) => {
+        if (!code) return;
+        taken = (await api.claim(code, bearer)).sessions;
+        if (taken) await api.carryOn(bearer).catch(() => {}); // at worst an answer is cut short
       });
       if (!taken) go(null); // what came along stays where it is
       if (taken) toast(`${taken} ${taken === 1 ? "session came" : "sessions came"} along.`);
@@ -42,12 +48,15 @@ export function PersonMenu() {
                   Sign in as {one.name}
                 </DropdownMenu.Item>
               ))}
-            <DropdownMenu.Item className="menu-item" onSelect={() => void become(null)}>
+            <DropdownMenu.Item className="menu-item" onSelect={() => (me?.guest && hasSessions ? setLeaving(true) : void become(null))}>
               Be a new guest
             </DropdownMenu.Item>
           </DropdownMenu.Content>
         </DropdownMenu.Portal>
       </DropdownMenu.Root>
+      <Confirm title="Leave this guest's sessions?" action="Be a new guest" open={isLeaving} onClose={() => setLeaving(false)} onConfirm={() => void become(null)}>
+        Nobody can reach them afterwards, neither can you. Sign in instead, and they come along.
+      </Confirm>
     </div>
   );
 }

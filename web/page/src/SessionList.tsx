@@ -4,9 +4,12 @@ import { DropdownMenu } from "radix-ui";
 import { useState } from "react";
 import { api, type Invitation } from "./api";
 import { addressOf, go } from "./router";
-import { Ask, useNow, useToast } from "./ui";
+import { Ask, Confirm, useNow, useToast } from "./ui";
 
 type Listed = Sessions["sessions"][number];
+
+/** A line of Markdown as plain words, for where there is room for one line. */
+const plain = (text: string): string => text.replace(/[`*_#>|]+/g, "").replace(/\s+/g, " ").trim();
 
 /** The person's sessions: found, opened, renamed, archived, deleted; and what others offer to share. */
 export function SessionList(props: { list: Sessions; current: string | null; invitations: Invitation[]; isSearching: boolean; isArchive: boolean; onOpen(): void; onAccepted(session: string): void }) {
@@ -14,6 +17,7 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
   const toast = useToast();
   const now = useNow(30);
   const [renaming, setRenaming] = useState<Listed | null>(null);
+  const [deleting, setDeleting] = useState<Listed | null>(null);
 
   const attempt = (what: Promise<unknown>, done?: string): void => {
     void what.then(
@@ -64,7 +68,7 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
               <span className="line quiet small">
                 {one.my_role === "owner" ? "" : "shared · "}
                 {formatTimeAgo(one.last_activity_at, now)}
-                {one.last_message ? ` · ${one.last_message}` : ""}
+                {one.last_message ? ` · ${plain(one.last_message)}` : ""}
               </span>
             </a>
             <DropdownMenu.Root modal={false}>
@@ -94,11 +98,7 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
                       </DropdownMenu.Item>
                       <DropdownMenu.Item
                         className="menu-item danger"
-                        onSelect={() => {
-                          if (!confirm(`Delete “${one.name ?? "Untitled"}” with its whole history?`)) return;
-                          leave(one.id);
-                          attempt(list.remove(one.id), "Deleted.");
-                        }}
+                        onSelect={() => setDeleting(one)}
                       >
                         <TrashIcon /> Delete
                       </DropdownMenu.Item>
@@ -132,6 +132,19 @@ export function SessionList(props: { list: Sessions; current: string | null; inv
           </li>
         )}
       </ul>
+      <Confirm
+        title="Delete this session?"
+        action="Delete"
+        open={deleting !== null}
+        onClose={() => setDeleting(null)}
+        onConfirm={() => {
+          if (!deleting) return;
+          leave(deleting.id);
+          attempt(list.remove(deleting.id), "Deleted.");
+        }}
+      >
+        “{deleting?.name ?? "Untitled"}” goes with its whole history. That can't be undone.
+      </Confirm>
       <Ask
         title="Rename"
         label="Name"

@@ -47,8 +47,8 @@ export function Share(props: { session: string; open: boolean; onClose(): void }
           </li>
         ))}
       </ul>
-      {me?.guest && <p className="quiet small">You are a guest: sign in first, so that others know who invites them.</p>}
-      <div className="row" hidden={invitable.length === 0}>
+      {me?.guest && <p className="quiet small">You are a guest. Sign in, and you can invite others, who then know by whom; your sessions come along.</p>}
+      <div className="row" hidden={invitable.length === 0 || me?.guest}>
         <label htmlFor="role">as</label>
         <select id="role" className="field" style={{ width: "auto" }} value={role} onChange={(event) => setRole(event.target.value as typeof role)}>
           <option value="editor">editor</option>

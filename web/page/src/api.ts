@@ -68,6 +68,8 @@ export const api = {
   invitations: async () => (await functions<{ invitations: Invitation[] }>("GET", "sessions/invitations")).invitations,
   accept: (session: string) => functions("POST", `${of(session)}/invitation`, {}),
   offer: async () => (await functions<{ code: string }>("POST", "sessions/offer", {})).code,
+  /** The answers that run for what was claimed go on, with this token. */
+  carryOn: (bearer: string) => ask<{ answers: number }>("/page/carry-on", "POST", {}, bearer),
   /** Takes over what a code stands for, as whom this token is. */
   claim: (code: string, bearer: string) => ask<{ sessions: number }>(`${FUNCTIONS_URL}/sessions/claim`, "POST", { code }, bearer),
 };

@@ -4,7 +4,7 @@
  */
 
 import { get, set } from "idb-keyval";
-import { useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore } from "react";
 
 export interface Person {
   id: string;
@@ -12,11 +12,12 @@ export interface Person {
   guest: boolean;
 }
 
-/** How to sign in again: as a demo user, or as the same guest. */
-type Remembered = { user: string } | { guest: string | null };
+/** How to sign in again: as a demo user, or as the same guest. `was`: the guest whose sessions came along. */
+type Remembered = { user: string; was?: string | undefined } | { guest: string | null };
 
 interface SignedIn {
   person: Person;
+  was: string | null;
   /** The demo users, whom one can be or share with. */
   people: Person[];
   token: string;
@@ -42,7 +43,8 @@ async function ask(who: Remembered): Promise<SignedIn> {
   });
   if (!response.ok) throw new Error(`signing in was answered with ${response.status}`);
   const told = (await response.json()) as { token: string; expires_at: number; user: Person; people: Person[] };
-  return { person: told.user, people: told.people, token: told.token, expiresAt: told.expires_at * 1000 };
+  const was = ("was" in who && who.was) || null;
+  return { person: told.user, was, people: told.people, token: told.token, expiresAt: told.expires_at * 1000 };
 }
 
 const elsewhere = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("asyouwere-page");
@@ -73,10 +75,37 @@ export async function signedIn(): Promise<Person> {
   return current!.person;
 }
 
-/** Sign in as a demo user, or as a new guest. `prepare`: done with the new token, before anybody sees the new person. */
-export async function signIn(user: string | null, prepare?: (token: string) => Promise<void>): Promise<void> {
-  const { person } = await enter(user === null ? { guest: null } : { user }, prepare);
+/**
+ * Sign in as a demo user, or as a new guest. `was`: the guest whose sessions come along. `prepare`: done with the new token,
+ * before anybody sees the new person.
+ */
+export async function signIn(user: string | null, was?: string, prepare?: (token: string) => Promise<void>): Promise<void> {
+  const { person } = await enter(user === null ? { guest: null } : { user, was }, prepare);
   elsewhere?.postMessage(person.id);
+}
+
+/** Whose token is this: who signs in may have been the guest `was`. */
+export const cameFrom = (): string | null => current?.was ?? null;
+
+const UNSAVED = "asyouwere-page-unsaved";
+const PATIENCE = 5_000;
+
+/** Says to the other tabs whether this one has something that is not saved yet, which it could not save as somebody else. */
+export function useUnsaved(isUnsaved: boolean): void {
+  useEffect(() => {
+    if (!isUnsaved || !navigator.locks) return;
+    const saved = new AbortController();
+    const held = new Promise<void>((resolve) => saved.signal.addEventListener("abort", () => resolve()));
+    navigator.locks.request(UNSAVED, { mode: "shared", signal: saved.signal }, () => held).catch(() => {});
+    return () => saved.abort();
+  }, [isUnsaved]);
+}
+
+/** Resolves when all tabs have saved what there is; rejects if that takes long. */
+export async function allSaved(): Promise<void> {
+  await navigator.locks?.request(UNSAVED, { signal: AbortSignal.timeout(PATIENCE) }, () => {}).catch(() => {
+    throw new Error("Something is not saved yet, here or in another tab. Sign in when it is.");
+  });
 }
 
 const NOBODY: { me: Person | null; others: Person[] } = { me: null, others: [] };

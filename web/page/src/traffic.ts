@@ -40,7 +40,7 @@ export async function recordedFetch(url: string, init: RequestInit = {}): Promis
   let exchange: Exchange = {
     id: ++count,
     method: init.method ?? "GET",
-    path: (pathname + search).replace("/functions/v1/", "").replace(/([0-9a-f]{4})[0-9a-f]{4}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "$1…"),
+    path: (pathname + search).replace("/functions/v1/", "").replace(/([0-9a-f]{2})[0-9a-f]{6}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "$1…").replace(/^sessions\/(..…)\//, "$1/"),
     status: null,
     sent: body,
     received: 0,

@@ -64,6 +64,29 @@ export function Ask(props: {
   );
 }
 
+/** Something that can't be undone, asked before it is done. */
+export function Confirm(props: { title: string; action: string; open: boolean; onClose(): void; onConfirm(): void; children: ReactNode }) {
+  return (
+    <Dialog title={props.title} open={props.open} onClose={props.onClose}>
+      <p className="quiet">{props.children}</p>
+      <div className="row end">
+        <button className="button" onClick={props.onClose} autoFocus>
+          Cancel
+        </button>
+        <button
+          className="button danger"
+          onClick={() => {
+            props.onClose();
+            props.onConfirm();
+          }}
+        >
+          {props.action}
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
 interface Toast {
   text: string;
   action?: { label: string; run(): void } | undefined;
