@@ -320,8 +320,10 @@ def test_timeline__goes_back_and_loses_nothing(page: Page) -> None:
     page.get_by_role("button", name="Timeline").click()
     slider = page.get_by_role("slider", name="Version")
     slider.wait_for()
-    page.get_by_text("/memory/blackboard/train").wait_for()
+    page.get_by_text("/messages/3").wait_for()
     slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("/memory/blackboard/train").wait_for()  # what is learnt is saved before it is said
     page.keyboard.press("Home")
     page.locator(".message", has_text="Noted").wait_for(state="detached")
     page.locator(".message").nth(0).wait_for(state="detached")
