@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from asyouwere.local.errors import LocalError
 from examples.studio.server import create
-from tests.examples.apps.running import PATIENCE, until
+from tests.examples.apps.running import PATIENCE, check_looks, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -377,6 +377,11 @@ def test_studio__the_agents_page_can_be_watched(example: Example, context: Brows
     until(lambda: page.evaluate("1") and len(frames) > seen, "no new picture")
     assert all(frame.startswith(b"\xff\xd8") and len(frame) <= 200_000 for frame in frames)
     assert all(one != another for one, another in pairwise(frames))
+
+    check_looks(page, "studio")
+    page.get_by_role("link", name="Studio").click()
+    page.get_by_role("button", name="Begin another").wait_for()
+    check_looks(page, "studio-home")
 
 
 def hello(example: Example, token: str, session: str) -> tuple[Any, int | None]:
