@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,7 +102,7 @@ def _running(command: list[str], settings: Settings) -> Iterator[str]:
     environment = {**image_environment(), **as_environment(settings), "PORT": str(port)}
     inside = ["env", "--chdir", last("WORKDIR"), *command]
     process = subprocess.Popen(
-        ["chroot", f"--userspec={last('USER')}", str(ROOT), *inside],
+        [shutil.which("chroot") or "/usr/sbin/chroot", f"--userspec={last('USER')}", str(ROOT), *inside],
         env=environment,
         stdout=subprocess.DEVNULL if not settings.request_log else sys.stderr,
         start_new_session=True,
