@@ -148,24 +148,47 @@ async def test_token__a_callback_that_fails_is_asked_again(home: Place) -> None:
 # -- the journal ---------------------------------------------------------------------------------------------------
 
 
-async def test_journal__that_is_behind_doubles_nothing(home: Place) -> None:
+@pytest.mark.parametrize("is_under_way", [False, True])
+@pytest.mark.parametrize("more", [(), ("three",)])
+@pytest.mark.parametrize("is_online", [True, False])
+async def test_journal__that_is_behind_doubles_and_loses_nothing(
+    home: Place, is_under_way: bool, more: tuple[str, ...], is_online: bool
+) -> None:
     """The disk is full from here on, or the power cut takes the last moments: what was pending then has arrived."""
-    for more in ((), ("three",)):
-        async with home.open() as session:
-            before = len(session.state.get("messages", []))
+    network = Answers()
+    async with httpx.AsyncClient(transport=network) as http:
+        async with home.open(http=http) as session:
             session.append("one")
-            await session.save_now()
+            session.state["step"] = 1
+            if is_under_way:
+                network.instead = down
+                with pytest.raises(AsYouWereError):
+                    await session.save_now()
+                network.instead = lambda request: None
+            else:
+                await session.save_now()
             session.append("two")  # the last that is written
+            session.state["step"] = 2
+            session._sync.look()
             record = session._sync.record
             record.journal.safely = lambda work: False  # type: ignore[method-assign]
             for message in more:
                 session.append(message)
             await session.save_now()
-            killed(session)
-        async with home.open() as session:
+            session.append("four")
+            session.state["step"] = 4
             await session.save_now()
-            assert session.state["messages"][before:] == ["one", "two", *more]
-        assert home.saved()["messages"][before:] == ["one", "two", *more]
+            killed(session)
+        heard: list[str] = []
+        network.instead = (lambda request: None) if is_online else down
+        async with home.open(http=http) as session:
+            session.on("conflict", lambda event: heard.append(event.name))
+            session.append("later")
+            network.instead = lambda request: None
+            await session.save_now()
+            assert session.state == {"messages": ["one", "two", *more, "four", "later"], "step": 4}
+            assert heard == []
+    assert home.saved() == session.state
 
 
 def killed(session: Session) -> None:

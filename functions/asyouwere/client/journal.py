@@ -16,6 +16,7 @@ import errno
 import json
 import logging
 import sqlite3
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,8 +110,9 @@ class Journal:
             for client, number, sending, next_key, holder in rows:
                 if holder not in known:
                     known[holder] = is_gone(self._lock_of(holder))
-                if known[holder]:
-                    db.execute("update record set process = ? where client = ?", (process, client))
+                if known[holder]:  # what is pending keeps its key, what comes later gets another one
+                    mine = (process, str(uuid.uuid4()), client)
+                    db.execute("update record set process = ?, next_key = ? where client = ?", mine)
                     gone.append((client, number, sending, next_key))
 
         if not self.safely(take):
@@ -147,8 +149,8 @@ class Journal:
         if under_way is None and local == tree:
             local = tree
         replica = Replica(number, tree, local, under_way)
-        if next_key is not None:
-            replica.next_key = next_key
+        if next_key is not None and local != replica.sent:
+            replica.written = next_key, local
         return Found(client, replica)
 
     def set_aside(self, client: str) -> None:

@@ -298,9 +298,9 @@ async def _restored(sync: Sync, row: Row) -> None:
         if offline is not None:
             raise offline
         if sync.replica.number or sync.replica.is_waiting:
-            if sync.replica.sending is not None:
+            if sync.replica.sending is not None or sync.replica.written is not None:
                 try:
-                    await sync.save()  # it has to be answered before
+                    await sync.save()  # that has to be answered before
                 except AsYouWereError as exc:
                     if is_passing(exc):
                         raise

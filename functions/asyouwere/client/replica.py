@@ -3,8 +3,9 @@
     base      what the server had at ``number``
     sending   the one save under way: its key, its changes, and the state that it makes of the base
     local     what the app sees
-    next_key  the key of the save after it, chosen before there is anything to save: whoever finds an old copy of this
-              in a journal sends what is pending there under the key that it was sent under
+    next_key  the key of the save after it, chosen before there is anything to save, and kept in the journal
+    written   what was pending in a journal whose client is gone, with that key. It may have been sent since, if the
+              journal is behind; so it is sent as it is, under that key, and later edits in a save of their own
 
 Always: sent = base + sending; local = sent (or base) + what is pending. Trees are never changed in place, so all
 three share what is the same in them.
@@ -47,6 +48,7 @@ class Replica:
     local: dict[str, Tree] = field(default_factory=dict, repr=False)
     sending: Sending | None = field(default=None, repr=False)
     next_key: str = field(default_factory=lambda: str(uuid.uuid4()), repr=False)
+    written: tuple[str, dict[str, Tree]] | None = field(default=None, repr=False)
 
     @property
     def sent(self) -> dict[str, Tree]:
@@ -65,6 +67,12 @@ class Replica:
     def compose(self, label: str | None = None) -> Sending | None:
         """Make the next save of what is pending; None if nothing is. There must be none under way."""
         assert self.sending is None
+        if self.written is not None:
+            (key, tree), self.written = self.written, None
+            changes = diff_trees(self.base, tree)
+            if changes != "{}":
+                self.sending = Sending(key, self.number, changes, tree)
+                return self.sending
         changes = self.pending()
         if changes == "{}":
             self.local = self.base
@@ -106,6 +114,8 @@ class Replica:
         assert sending is not None
         moved = {} if theirs is sending.tree else moves(self.base, sending.tree, theirs)
         self.local, doubts = rebase(sending.tree, theirs, self.local, moved)
+        if self.written is not None:
+            self.written = self.written[0], rebase(sending.tree, theirs, self.written[1], moved).tree
         self.number, self.base, self.sending = number, theirs, None
         return doubts
 
@@ -113,6 +123,8 @@ class Replica:
         """The server has this at this number, and no save is under way. Returns what was in doubt."""
         assert self.sending is None
         self.local, doubts = rebase(self.base, theirs, self.local)
+        if self.written is not None:
+            self.written = self.written[0], rebase(self.base, theirs, self.written[1]).tree
         self.number, self.base = number, theirs
         return doubts
 

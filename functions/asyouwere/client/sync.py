@@ -144,8 +144,9 @@ class Sync:
         while True:
             self.look()
             first_change, self.due.first_change = self.due.first_change, None
-            is_resumed = self.replica.sending is not None  # its later edits are in a save of their own
-            if not is_resumed and self.replica.compose(label) is None:
+            # later edits are in a save of their own
+            is_resumed = self.replica.sending is not None or self.replica.written is not None
+            if self.replica.sending is None and self.replica.compose(label) is None:
                 return
             self._seal()
             try:
