@@ -340,23 +340,34 @@ begin
     -- that it comes in the order of positions, and would read a long session whole for every page.
     if p_last is null then
         return query
-        select asyouwere.message_id(p_session_id, p.item), p_session_id, p.item,
-            asyouwere.body_role(p.body), asyouwere.body_text(p.body), p.body::json, p.created_at
-        from asyouwere.live_parts p
-        where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after
-            and p.item < v_before
-        order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000);
+        select asyouwere.message_id(p_session_id, f.item), p_session_id, f.item,
+            asyouwere.body_role(f.body), asyouwere.body_text(f.body), f.body::json, f.created_at
+        from (
+            select l.*, sum(l.size) over (order by l.item rows unbounded preceding) - l.size as before
+            from (
+                select p.item, p.body, p.size, p.created_at from asyouwere.live_parts p
+                where p.session = v_session.internal_id and p.path = '/messages/' and p.item > v_after
+                    and p.item < v_before
+                order by p.path, p.item limit least(greatest(coalesce(p_limit, 100), 0), 1000)
+            ) l
+        ) f
+        where f.before < 4000000
+        order by f.item;
     else
         return query
-        select asyouwere.message_id(p_session_id, l.item), p_session_id, l.item,
-            asyouwere.body_role(l.body), asyouwere.body_text(l.body), l.body::json, l.created_at
+        select asyouwere.message_id(p_session_id, f.item), p_session_id, f.item,
+            asyouwere.body_role(f.body), asyouwere.body_text(f.body), f.body::json, f.created_at
         from (
-            select p.item, p.body, p.created_at from asyouwere.live_parts p
-            where p.session = v_session.internal_id and p.path = '/messages/'
-                and p.item > v_after and p.item < v_before
-            order by p.path desc, p.item desc limit least(greatest(p_last, 0), 1000)
-        ) l
-        order by l.item;
+            select l.*, sum(l.size) over (order by l.item desc rows unbounded preceding) - l.size as before
+            from (
+                select p.item, p.body, p.size, p.created_at from asyouwere.live_parts p
+                where p.session = v_session.internal_id and p.path = '/messages/'
+                    and p.item > v_after and p.item < v_before
+                order by p.path desc, p.item desc limit least(greatest(p_last, 0), 1000)
+            ) l
+        ) f
+        where f.before < 4000000
+        order by f.item;
     end if;
 end;
 $$;
@@ -376,8 +387,7 @@ end;
 $$;
 comment on function public.list_messages is
     'Messages between two positions, oldest first, at most 1,000: the first p_limit of them or, with p_last,'
-    ' the last so '
-    'many. Raises session_not_found.';
+    ' the last so many. Once 4 MB of them are told, no further one is. Raises session_not_found.';
 revoke execute on function public.list_messages from public;
 grant execute on function public.list_messages to anon, authenticated, service_role;
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
@@ -219,3 +220,47 @@ def test_large_bodies__that_are_refused_leave_nothing_taken(ada: Person) -> None
         refused(ada.save_text(session_id, '{"text":"' + "x" * 300_000), "invalid_json")
         refused(ada.save_text(session_id, '{"text":"' + "x" * 11_000_000 + '"}'), "body_too_large")
     ada.saved(session_id, state={"text": "x" * 300_000})
+
+
+def test_large_answers__are_large_reads_until_they_are_sent(ada: Person, bob: Person, settings: Settings) -> None:
+    mine = ada.session()
+    ada.saved(mine, state={"messages": ["x" * 700_000] * 2})
+    ada.saved(mine, changes={"set": {"/more": "x" * 1_200_000}})
+    wanted: list[Callable[[], httpx.Response]] = [
+        lambda: ada.restore(mine, addresses=["/messages"]),
+        lambda: ada.restore(mine, addresses=["/messages"], number=1),
+        lambda: ada.restore(mine, since=1),
+        lambda: ada.request("GET", "sessions", f"/{mine}/messages"),
+        lambda: ada.request("GET", "sessions", f"/{mine}/diff?from=1&to=2"),
+    ]
+    for ask in wanted:
+        with under_way(large_reads(settings), ada, ada):
+            busy(ask())
+        for _ in range(5):  # nothing stays taken
+            assert ask().status_code == 200
+    with under_way(large_reads(settings), ada, ada):
+        assert ada.restore(mine, addresses=[{"address": "/messages", "last": 1}]).status_code == 200
+
+
+def test_large_answers__a_reader_that_never_reads_holds_no_more_than_its_share(ada: Person) -> None:
+    session_id = ada.session()
+    ada.saved(session_id, state={"a": "x" * 9_000_000})
+    asked = json.dumps({"session_id": session_id, "addresses": ["/a"]}).encode()
+    head = (
+        f"POST {BASE}/session-snapshot-restore HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(asked)}\r\n\r\n"
+    ).encode()
+    with contextlib.ExitStack() as stack:
+        silent = []
+        for _ in range(2):
+            line = stack.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that little of it fits between the two
+            line.connect((ada.http.base_url.host, ada.http.base_url.port or 0))
+            line.sendall(head + asked)
+            silent.append(line)
+            assert line.recv(12) == b"HTTP/1.1 200"
+        busy(ada.restore(session_id, addresses=["/a"]))
+    until = time.monotonic() + 30
+    while ada.restore(session_id, addresses=["/a"]).status_code != 200:
+        assert time.monotonic() < until, "those who are gone still hold their share"
+        time.sleep(0.05)

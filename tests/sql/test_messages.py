@@ -353,3 +353,20 @@ def test_last_message__follows_the_last_message(db: Db, session_id) -> None:
     assert last() == "new list"
     change(db, session_id, {"remove": ["/messages"]})
     assert last() is None
+
+
+def test_list__a_page_is_full_with_4_mb(db: Db) -> None:
+    """Of whichever end; the message that fills it is still in it, and one alone may be larger."""
+    session_id = db.session("ada")
+    with db.acting_as("ada"):
+        db.save(session_id, {"messages": [f"{n}" + "x" * 1_500_000 for n in range(6)] + ["y" * 5_000_000, "z"]})
+
+        def positions(**which: int) -> list[int]:
+            return [row["position"] for row in db.call("list_messages", p_session_id=session_id, **which)]
+
+        assert positions() == [0, 1, 2]
+        assert positions(p_after=2) == [3, 4, 5]
+        assert positions(p_after=5) == [6]
+        assert positions(p_after=6) == [7]
+        assert positions(p_last=100) == [6, 7]
+        assert positions(p_last=100, p_before=6) == [3, 4, 5]

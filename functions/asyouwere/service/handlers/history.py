@@ -14,7 +14,7 @@ from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.save import Saved
 from asyouwere.service.handlers.session_models import CreatedSession, Difference, ForkOrigin, Snapshot
 from asyouwere.service.handlers.sessions import Key, Name, metadata_filter
-from asyouwere.service.http.admission import large_reads, reads
+from asyouwere.service.http.admission import large_reads, reads, sent_in_turn
 from asyouwere.service.http.bodies import read_model, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
@@ -152,7 +152,7 @@ async def diff_snapshots(call: Call) -> ApiResponse:
         )
         ends = f'"from":{await _described(call, query.from_)},"to":{await _described(call, query.to)}'
     differences = ",".join(Difference(**row).json_text() for row in rows)
-    return json_response(f'{{{ends},"differences":[{differences}]}}')
+    return sent_in_turn(json_response(f'{{{ends},"differences":[{differences}]}}'), call.caller, call.settings)
 
 
 async def _described(call: Call, number: int) -> str:

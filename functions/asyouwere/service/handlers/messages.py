@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from pydantic import Field
 
 from asyouwere.errors import Invalid
+from asyouwere.service.database import Row
 from asyouwere.service.handlers.annotations import AnnotatedRequest, annotation_arguments
 from asyouwere.service.handlers.change_rows import array_rows, row_arguments
 from asyouwere.service.handlers.idempotency import IdempotencyKey, idempotency_key
 from asyouwere.service.handlers.query_parameters import parse_ints
 from asyouwere.service.handlers.session_models import Appended, Message
+from asyouwere.service.http.admission import sent_in_turn
 from asyouwere.service.http.bodies import read_model, run_off_loop_if_large, validated
 from asyouwere.service.http.responses import ApiResponse, json_response
 from asyouwere.service.http.routing import Call
@@ -19,6 +22,11 @@ from asyouwere.service.models import Content, RequestModel
 from asyouwere.state.rows import ChangeRows, open_items_view
 
 __all__ = ["AppendRequest", "MessagesQuery", "append_messages", "list_messages"]
+
+
+#: Bytes of messages that fill a page of list_messages, and what each counts besides its body (13_messages.sql).
+_FULL_PAGE: Final = 4_000_000
+_AROUND: Final = 110
 
 
 class MessagesQuery(RequestModel):
@@ -59,14 +67,20 @@ async def list_messages(call: Call) -> ApiResponse:
     )
     following = previous = None
     page = rows[: query.limit] if query.last is None else rows
-    if len(rows) > len(page):
+    if len(rows) > len(page) or (query.last is None and _bytes_of(page) >= _FULL_PAGE):
         following = page[-1]["position"]
     if query.last is not None and page and page[0]["position"] > query.after + 1:
         previous = page[0]["position"]
     listed = ",".join(Message(**row).json_text() for row in page)
-    return json_response(
+    answer = json_response(
         f'{{"messages":[{listed}],"next":{json.dumps(following)},"previous":{json.dumps(previous)}}}'
     )
+    return sent_in_turn(answer, call.caller, call.settings)
+
+
+def _bytes_of(page: list[Row]) -> int:
+    """What the database counts of a page, which ends with the message that fills it."""
+    return sum(len(row["body"].encode()) + _AROUND for row in page)
 
 
 async def append_messages(call: Call) -> ApiResponse:

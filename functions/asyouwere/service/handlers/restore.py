@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from asyouwere.service.handlers.annotations import ExternalId
 from asyouwere.service.handlers.idempotency import Label
-from asyouwere.service.http.admission import large_reads, reads
+from asyouwere.service.http.admission import large_reads, reads, sent_in_turn
 from asyouwere.service.http.bodies import read_model
 from asyouwere.service.http.responses import ApiResponse, Rest, json_response
 from asyouwere.service.http.routing import Call
@@ -145,12 +145,16 @@ async def restore_snapshot(call: Call) -> ApiResponse:
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(reads(call.settings).taken(call.caller, "restores"))
         if request.since is not None:
-            return await _changes(call, request.session_id, request.since)
+            return sent_in_turn(
+                await _changes(call, request.session_id, request.since), call.caller, call.settings
+            )
         is_large = any(value is not None for value in (request.number, request.label, request.external_id))
         if is_large:
             stack.enter_context(large_reads(call.settings).taken(call.caller, "restores"))
         if request.addresses is not None:
-            return await _parts(call, request)
+            answer = await _parts(call, request)
+            await stack.aclose()  # its slot, if it had one, is that of the answer now
+            return sent_in_turn(answer, call.caller, call.settings)
         pieces = await stack.enter_async_context(
             contextlib.aclosing(
                 call.database.pieces(

@@ -10,6 +10,7 @@ A slot is one piece of work under way in this process. Whoever has his share, or
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections import Counter
@@ -19,9 +20,10 @@ from typing import Final
 from asyouwere.errors import RateLimited
 from asyouwere.service.auth.caller import Caller
 from asyouwere.service.database.shares import Shares
+from asyouwere.service.http.responses import ApiResponse
 from asyouwere.service.settings import Settings
 
-__all__ = ["Slots", "large_body", "large_reads", "reads"]
+__all__ = ["LARGE_ANSWER", "Slots", "large_body", "large_reads", "reads", "sent_in_turn"]
 
 _RETRY_SECONDS: Final = 5
 
@@ -72,6 +74,25 @@ def reads(settings: Settings) -> Slots:
 def large_reads(settings: Settings) -> Slots:
     """Those that may take long or much: all callers' together leave connections and memory for everything else."""
     return Slots(settings.large_reads_per_caller, settings.large_reads)
+
+
+#: Bytes of an answer that is counted as large.
+LARGE_ANSWER: Final = 1 << 20
+
+
+def sent_in_turn(response: ApiResponse, caller: Caller, settings: Settings) -> ApiResponse:
+    """What was read, on its way out: a large answer is a large read until all of it is sent, as long as it is here.
+
+    Only for what was read: of what was written nobody could tell whether it is. Raises rate_limited.
+    """
+    if response.size <= LARGE_ANSWER:
+        return response
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(large_reads(settings).taken(caller, "large answers"))
+        held = contextlib.AsyncExitStack()
+        held.enter_context(stack.pop_all())
+        return dataclasses.replace(response, held=held)
+    raise AssertionError("unreachable")  # pragma: no cover
 
 
 #: One large body of each caller in this process, from its first byte to its answer.

@@ -27,6 +27,9 @@ _ONE_PIECE: Final = 1 << 20
 #: Cloud Run refuses a response of a stated length above 32 MiB; it takes a longer one in chunks.
 _STATED_LENGTH: Final = 30 << 20
 
+#: Bytes of a large body that are handed to the server at once.
+_SENT_AT_ONCE: Final = 1 << 20
+
 #: How long a reader may take for one piece of what is made while it is sent.
 _PATIENCE_SECONDS: Final = 30.0
 
@@ -66,7 +69,7 @@ class Rest:
 class ApiResponse:
     """body: UTF-8 in pieces; status: default 200; headers: besides those that every response has; logged:
     figures for the request log and telemetry, never content; more: what follows the body, made while it is
-    sent."""
+    sent; held: what is given back once all is sent."""
 
     body: Sequence[bytes] = ()
     status: int = 200
@@ -74,6 +77,7 @@ class ApiResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
     logged: Mapping[str, int] = field(default_factory=dict)
     more: Stream | None = None
+    held: contextlib.AsyncExitStack | None = None
 
     @property
     def size(self) -> int:
@@ -135,8 +139,13 @@ class _Pieces(Response):
             del self.headers["Content-Length"]  # Starlette's: that of the empty body it was given
         self._pieces = response.body
         self._more = response.more
+        self._held = response.held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._held is not None:
+            async with self._held:
+                await self._send(send)
+            return
         if self._more is None:
             await self._send(send)
             return
@@ -153,7 +162,11 @@ class _Pieces(Response):
     ) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            for start in range(0, len(piece), _SENT_AT_ONCE):
+                # a slow reader keeps what is held for it no longer than others' patience
+                async with asyncio.timeout(None if self._held is None else _PATIENCE_SECONDS):
+                    part = memoryview(piece)[start : start + _SENT_AT_ONCE]
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
         if more is not None and gone is not None:
             while (made := await _next_piece(more, gone)) is not None:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
