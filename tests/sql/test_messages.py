@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sql.states import change, save_text, state_of, text_of
@@ -272,6 +272,7 @@ odd_json = st.recursive(
 )
 
 
+@settings(deadline=None)  # of 200 ms, which a busy machine may take for any call
 @given(odd_json, st.booleans(), st.integers(1, 200))
 def test_json_head__any_beginning_of_any_json_can_be_looked_into(
     shared: Db, value: Any, spaced: bool, characters: int
