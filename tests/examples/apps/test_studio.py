@@ -378,6 +378,7 @@ def test_studio__the_agents_page_can_be_watched(example: Example, context: Brows
     assert all(frame.startswith(b"\xff\xd8") and len(frame) <= 200_000 for frame in frames)
     assert all(one != another for one, another in pairwise(frames))
 
+    answered(page, "with cups")
     check_looks(page, "studio")
     page.get_by_role("link", name="Studio").click()
     page.get_by_role("button", name="Begin another").wait_for()
