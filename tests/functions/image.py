@@ -24,12 +24,15 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import pytest
 
 from asyouwere.service.settings import VARIABLES, Settings
 
 FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 STEPS: Final = re.findall(r"^([A-Z]+) (.+)$", (FUNCTIONS / "Dockerfile").read_text("utf-8"), re.MULTILINE)
 ROOT: Final = os.environ.get("ASYOUWERE_TEST_ROOT")
+#: For tests that change the server they ask, which must be in their own process for that.
+in_process: Final = pytest.mark.skipif(ROOT is not None, reason="changes the server, which runs in ASYOUWERE_TEST_ROOT")
 
 _CLEAN_UP: Final = ["cleanup-old-snapshots"]
 #: By the address of a service: the address of the clean-up with the same settings, once somebody calls it.

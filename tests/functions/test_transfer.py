@@ -14,6 +14,7 @@ import pytest
 
 from asyouwere.errors import Gone
 from tests.functions.api import BASE, Person, refused
+from tests.functions.image import in_process
 from tests.support.database import Db
 
 STATE = (
@@ -148,6 +149,7 @@ def test_export__one_pdf_at_a_time_for_one_caller(ada: Person, bob: Person) -> N
     refused(bob.request("GET", "sessions", paths[0]), "session_not_found")
 
 
+@in_process
 def test_export__ends_half_way_if_clean_up_comes_in_between(
     ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from asyouwere.service.handlers import turn_streams
 from asyouwere.service.http import responses
 from asyouwere.service.settings import Settings
 from tests.functions.api import BASE, Person, serving, settings_for, token_for
+from tests.functions.image import in_process
 from tests.functions.turns import begin, events, finish, flush, stream
 from tests.support.database import Db
 
@@ -120,6 +121,7 @@ def test_stream__so_many_and_no_more(shared: Db, settings: Settings) -> None:
         person.http.close()
 
 
+@in_process
 def test_stream__one_look_for_all_followers(shared: Db, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
     real = turn_streams.look
@@ -187,6 +189,7 @@ def follows_again(person: Person, session_id: str, turn: str, seconds: float) ->
     return False
 
 
+@in_process
 def test_stream__a_follower_that_never_reads_is_dropped(
     shared: Db, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +230,7 @@ def test_stream__no_connection_is_held_between_looks(shared: Db, mode: str) -> N
                 assert [event["id"] for event in events(answer)] == ["1", "2", "3", "4", "5", "6"]
 
 
+@in_process
 def test_stream__ends_by_itself_and_is_gone_on_with(
     shared: Db, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +247,7 @@ def test_stream__ends_by_itself_and_is_gone_on_with(
             assert [event["event"] for event in events(answer)] == ["end"]
 
 
+@in_process
 def test_stream__silence_is_broken(shared: Db, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert turn_streams.SILENCE_SECONDS <= 15
     assert turn_streams.LIFE_SECONDS <= 300
@@ -266,6 +271,7 @@ def test_stream__a_follower_far_behind_gets_all_of_it(ada: Person) -> None:
         assert [int(event["id"]) for event, _ in zip(seen, range(10_793), strict=False)] == list(range(8, 10_801))
 
 
+@in_process
 def test_stream__of_many_followers_several_are_asked_for_at_once(
     shared: Db, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
