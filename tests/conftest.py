@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from asyouwere.local.migrations import migrate
 from tests.support.cluster import Cluster, running_cluster
@@ -15,6 +16,10 @@ from tests.support.database import Db
 from tests.support.roles import set_role_password
 
 NAMES = itertools.count(1)
+
+# Hypothesis gives an example 200 ms, which a busy machine may take for any.
+settings.register_profile("asyouwere", deadline=None)
+settings.load_profile("asyouwere")
 
 
 @pytest.fixture(scope="session")
