@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 import pulumi
 
-from asyouwere.service.auth.project_keys import role_of_key
+from asyouwere.service.project_keys import role_of_key
 from asyouwere_infra.entry_points import CLEAN_UP, LAYOUTS, EntryPoint, Layout, Sizing
 from asyouwere_infra.environment import CLEAN_UP_LOGIN, PLACES, Mode, config_key, of_kind, readers
 

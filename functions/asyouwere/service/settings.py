@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from asyouwere.postgres.encryption import NotEncrypted, encrypted, encrypted_or_here
-from asyouwere.service.auth.project_keys import role_of_key
+from asyouwere.service.project_keys import role_of_key
 
 __all__ = ["VARIABLES", "Readers", "Settings", "SettingsError", "Variable"]
 

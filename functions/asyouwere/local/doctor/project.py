@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from asyouwere.local.doctor.finding import Finding
-from asyouwere.service.auth.project_keys import role_of_key
+from asyouwere.service.project_keys import role_of_key
 
 __all__ = ["check_one_project", "check_project_keys", "project_state"]
 
