@@ -19,6 +19,7 @@ let signedIn: Promise<SignedIn> | null = null;
 async function ask(): Promise<SignedIn> {
   const headers = { "Content-Type": "application/json" };
   const answer = await fetch("/sign-in", { method: "POST", headers, body: JSON.stringify({ user }) });
+  if (answer.status === 403) throw new Error(`There is nobody called “${user}” here: try ?user=ada or ?user=ben.`);
   if (!answer.ok) throw new Error(`Signing in was answered with ${answer.status}.`);
   return (await answer.json()) as SignedIn;
 }
@@ -27,7 +28,11 @@ async function ask(): Promise<SignedIn> {
 export async function signIn(refresh = false): Promise<SignedIn> {
   const known = await signedIn?.catch(() => null);
   if (known && !refresh && known.expires_at * 1000 > Date.now() + 5_000) return known;
-  return (signedIn = ask());
+  signedIn = ask();
+  // Where the first one fails there is no page yet to say so.
+  const root = document.getElementById("root")!;
+  if (!root.hasChildNodes()) signedIn.catch(({ message }: Error) => root.append(message));
+  return signedIn;
 }
 
 /** Nobody is signed in any more. */

@@ -44,7 +44,9 @@ class Agent:
             if self.process is None or self.process.returncode is not None:
                 command = [sys.executable, "-m", "examples.voice.agent"]
                 here = Path(__file__).parents[2]
-                self.process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=here)
+                # in a session of its own: Ctrl-C is for the server, with which it ends
+                pipes: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "start_new_session": True}
+                self.process = await asyncio.create_subprocess_exec(*command, cwd=here, **pipes)
             assert self.process.stdin
             assert self.process.stdout
             self.process.stdin.write(json.dumps(offer).encode() + b"\n")

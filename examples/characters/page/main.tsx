@@ -5,7 +5,7 @@ import { StrictMode, useCallback, useEffect, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { signIn, signOut, token, user } from "../../signIn";
 import { submitOnEnter } from "../../submitOnEnter";
-import { chat } from "./api";
+import { chat, Problem } from "./api";
 
 const CHARACTERS = [
   { id: "navigator", name: "The Navigator" },
@@ -36,21 +36,22 @@ type Opened = ReturnType<typeof useAutoRestore<Chat>>;
 function Conversation({ id, name, session, state, isRestored }: (typeof CHARACTERS)[number] & Opened) {
   const { shown, follow } = useTurn(session);
   const [isAsking, setAsking] = useState(false);
-  const [problem, setProblem] = useState<Error | null>(null);
+  const [problem, setProblem] = useState("");
   const messages = state?.messages ?? [];
-  const last = messages.at(-1);
-  const isBusy = (isAsking && last?.role === "user") || shown !== null; // until the reply is among the messages
-  const isUnanswered = last?.role === "user" && !isBusy && isRestored;
+  const isAnswered = ({ id }: Message) => messages.some(({ answers }) => answers === id);
+  const open = messages.filter((one) => one.role === "user" && !isAnswered(one));
+  const isBusy = (isAsking && open.length > 0) || shown !== null; // until the reply is among the messages
+  const unanswered = isBusy || !isRestored ? [] : open;
 
-  const ask = async ({ id: message = "", content }: Pick<Message, "id" | "content">) => {
+  const ask = async (...asked: Message[]) => {
     setAsking(true);
-    setProblem(null);
+    setProblem("");
     try {
       await session!.saveNow(); // so that the proxy finds the message, and does not add it again
-      await chat(id, state?.upstream?.session_id, message, content);
+      for (const { id: message = "", content } of asked) await chat(id, state?.upstream?.session_id, message, content);
       follow(); // sees the turn's end, and with it the reply
     } catch (error) {
-      setProblem(error as Error);
+      setProblem(error instanceof Problem ? error.message : "We cannot be reached. Your message is kept.");
     } finally {
       setAsking(false);
     }
@@ -82,11 +83,11 @@ function Conversation({ id, name, session, state, isRestored }: (typeof CHARACTE
             </span>
           </div>
         )}
-        {isUnanswered && (
+        {unanswered.length > 0 && (
           <div>
             <div className="note row" role="alert" data-kind={problem ? "bad" : undefined}>
-              {problem?.message ?? "There is no answer to this yet."}
-              <button onClick={() => void ask(last)}>Try again</button>
+              {problem || "There is no answer to this yet."}
+              <button onClick={() => void ask(...unanswered)}>Try again</button>
             </div>
           </div>
         )}

@@ -30,19 +30,19 @@ function begin(key: Key): Voice {
 
 /** The person's conversations, newest first. */
 function useConversations() {
-  const { sessions, isLoading } = useSessions(server);
-  return { isLoading, conversations: sessions.filter(({ metadata }) => metadata["app"] === "voice") };
+  const { sessions, isLoading, error } = useSessions(server);
+  return { isKnown: !isLoading && !error, error, conversations: sessions.filter(({ metadata }) => metadata["app"] === "voice") };
 }
 
 /** Asks for the passphrase. A mistyped one is told before anything is done with it. */
 function Unlock() {
-  const { conversations, isLoading } = useConversations();
+  const { conversations, isKnown, error } = useConversations();
   const [isWrong, setWrong] = useState(false);
   const unlock = async (form: FormData) => {
     const key = await passphraseKey(String(form.get("passphrase")), `asyouwere voice ${user}`);
-    const isKnown = !conversations.length || conversations.some(({ metadata }) => metadata["sealedWith"] === key.id);
-    setWrong(!isKnown);
-    if (isKnown) enter(key);
+    const isRight = !conversations.length || conversations.some(({ metadata }) => metadata["sealedWith"] === key.id);
+    setWrong(!isRight);
+    if (isRight) enter(key);
   };
   return (
     <main className="page unlock">
@@ -61,10 +61,22 @@ function Unlock() {
             Your conversations were sealed with another passphrase. Nothing was changed.
           </p>
         )}
-        <button className="accent" disabled={isLoading}>Open</button>
+        {error !== null && <p className="note" role="alert">The server can't be reached. It is tried again.</p>}
+        <button className="accent" disabled={!isKnown}>Open</button>
       </form>
     </main>
   );
+}
+
+const otherTabs = new BroadcastChannel(`voice ${user}`);
+
+/** Leaves nothing on this device. All tabs do, as each of them has the key. */
+async function lock(voice: Voice): Promise<void> {
+  voice.hangUp();
+  await voice.session.close();
+  await forget(server);
+  await forgetKey(user).catch(() => {});
+  location.replace(`?user=${user}`);
 }
 
 const KINDS = { connecting: "busy", connected: "good", disconnected: "waiting" };
@@ -89,14 +101,7 @@ function Conversation({ voice }: { voice: Voice }) {
     isElsewhere && "Another tab holds this conversation. Read along here; when that tab is closed it goes on here.",
     isDeaf && "The microphone can't be used: allow it in your browser, or write.",
   ];
-  /** Leaves nothing on this device. */
-  const lock = async () => {
-    voice.hangUp();
-    await session.close();
-    await forget(server);
-    await forgetKey(user).catch(() => {});
-    location.replace(`?user=${user}`);
-  };
+  useEffect(() => void (otherTabs.onmessage = () => void lock(voice)), [voice]);
   return (
     <main className="page voice" data-waiting={status.waiting.changes}>
       <header className="bar">
@@ -104,7 +109,7 @@ function Conversation({ voice }: { voice: Voice }) {
         {isMine && <span className="status" role="status" aria-label="Connection" data-kind={KINDS[connection]}>{connection}</span>}
         {isMine && connection !== "disconnected" && <button onClick={voice.hangUp}>Hang up</button>}
         {isMine && connection === "disconnected" && <button className="accent" onClick={voice.line.connect}>Call</button>}
-        <button onClick={lock}>Lock</button>
+        <button onClick={() => (otherTabs.postMessage("lock"), lock(voice))}>Lock</button>
       </header>
       <div className="notes" aria-live="polite">
         {notes.map((note) => note && <p className="note" key={note}>{note}</p>)}

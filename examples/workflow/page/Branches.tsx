@@ -2,7 +2,7 @@ import type { Session } from "asyouwere";
 import { branchesOf, mergeFork, originOf, type Side } from "asyouwere/helpers";
 import { useEffect, useState } from "react";
 import { thingsOf, type Flow } from "./flow";
-import { linkTo, options } from "./opened";
+import { linkTo, options, sentence } from "./opened";
 
 /** Branches are forks: sessions of their own, whose key says what they are branches of. */
 export function Branches({ session, onTold }: { session: Session<Flow>; onTold(told: string): void }) {
@@ -15,7 +15,7 @@ export function Branches({ session, onTold }: { session: Session<Flow>; onTold(t
     branchesOf(options, id).then(setBranches, () => {});
   }, [id]);
 
-  const tell = (error: Error): void => onTold(error.message);
+  const tell = (error: Error): void => onTold(sentence(error));
   const merge = async (choices: Record<string, Side> = {}): Promise<void> => {
     await session.saveNow();
     // Nothing is written while somebody has to decide; meanwhile the origin may go on, and the next try sees that.

@@ -1,6 +1,7 @@
 import type { Session } from "asyouwere";
 import { useEffect, useState } from "react";
 import type { Flow } from "./flow";
+import { sentence } from "./opened";
 
 type Version = Awaited<ReturnType<Session["history"]>>["snapshots"][number];
 
@@ -24,7 +25,7 @@ export function Versions(props: {
     return () => void (isGone = true);
   }, [session, number, tagged]);
 
-  const tell = (error: Error): void => onTold(error.message);
+  const tell = (error: Error): void => onTold(sentence(error));
   const look = (of: Version): void =>
     past === of.number ? onPast(null) : void session.peek({ number: of.number }).then((flow) => onPast({ number: of.number, flow }), tell);
 

@@ -10,9 +10,12 @@ const fields = { kind: "workflow", name: "Workflow" } as const;
 function App() {
   const which = wanted ? { session: wanted } : { key: "workflow", initial: FIRST, fields };
   // saved soon and looked at often: two people see each other work
-  const { session, state, error, isRestored } = useAutoRestore<Flow>({ ...options, ...which, debounce: 300, poll: 1_000 });
-  if (session && state && (isRestored || state.nodes)) return <Editor session={session} />;
-  return <p className="card">{error ? "There is no such workflow, or it is not shared with you." : "Opening …"}</p>;
+  const { session, state, error, metadata } = useAutoRestore<Flow>({ ...options, ...which, debounce: 300, poll: 1_000 });
+  // not what a new one begins with, before somebody has said whether there is one
+  if (session && state && metadata?.from) return <Editor session={session} />;
+  const isAway = (error as { code?: string } | null)?.code === "network";
+  const why = isAway ? "The server can't be reached. It is tried again." : "There is no such workflow, or it is not shared with you.";
+  return <p className="card">{error ? why : "Opening …"}</p>;
 }
 
 createRoot(document.getElementById("root")!).render(

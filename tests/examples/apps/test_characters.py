@@ -213,6 +213,25 @@ def test_chat__upstream_that_fails__is_told__and_the_message_is_there_for_anothe
     assert contents(kept(example, user)) == ["Can you hear me?", LOG.format(1, "Can you hear me?")]
 
 
+def test_characters__line_cut_while_two_messages_are_sent__both_are_answered_in_the_end(
+    example: Example, context: BrowserContext, user: str, upstream: Upstream
+) -> None:
+    page = example.open(context, user)
+    say(page, "One")
+    wait_for_reply(page, "entry 1")
+    example.line.is_down = True
+    for text in ("Two", "Three"):
+        say(page, text)
+        page.get_by_role("alert").filter(has_text="We cannot be reached. Your message is kept.").wait_for()
+
+    example.line.is_down = False
+    page.get_by_role("button", name="Try again").click()
+
+    wait_for_reply(page, LOG.format(3, "Three"))
+    assert upstream.heard() == ["One", "Two", "Three"]
+    page.get_by_role("alert").wait_for(state="detached")
+
+
 def test_chat__upstream_that_takes_too_long__is_told(
     example: Example, context: BrowserContext, user: str, upstream: Upstream
 ) -> None:

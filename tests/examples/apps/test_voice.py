@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.examples.apps.running import PATIENCE
+from tests.examples.apps.running import PATIENCE, until
 from tests.web.chromium.browser import Chromium
 
 if TYPE_CHECKING:
@@ -252,6 +252,7 @@ def test_call__is_for_whoever_is_signed_in_and_bad_offers_harm_nobody(
     user = example.person()
     page = entered(example, context, user)
     agent = example.app.state.agent.process.pid
+    assert os.getsid(agent) == agent  # Ctrl-C at the server's terminal is not for it
     mine = {"Authorization": f"Bearer {example.stack.token(user)}"}
     with httpx.Client(base_url=example.url, trust_env=False, timeout=PATIENCE) as http:
         assert http.post("/call", json={"sdp": "", "type": "offer"}).status_code == 401
@@ -407,6 +408,49 @@ def test_voice__wrong_passphrase_on_another_device(
 
     device.get_by_text("You said: only for me.").wait_for()
     elsewhere.close()
+
+
+def test_voice__a_passphrase_waits_for_the_server_that_knows_the_others(
+    example: Example, context: BrowserContext
+) -> None:
+    example.line.is_down = True
+    page = example.open(context, example.person())
+    page.get_by_text("The server can't be reached.").wait_for()
+    assert page.get_by_role("button", name="Open").is_disabled()
+    example.line.is_down = False
+    page.evaluate("dispatchEvent(new Event('online'))")
+    connected(enter(page))
+
+
+#: How much there is in this browser, in all databases.
+_KEPT = """async () => {
+    const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+    let count = 0;
+    for (const { name } of await indexedDB.databases()) {
+        const database = await done(indexedDB.open(name));
+        for (const store of database.objectStoreNames)
+            count += await done(database.transaction(store).objectStore(store).count());
+        database.close();
+    }
+    return count;
+}"""
+
+
+def test_voice__locked_in_one_tab_it_is_locked_in_all_and_nothing_is_left(
+    example: Example, context: BrowserContext
+) -> None:
+    user = example.person()
+    first = entered(example, context, user)
+    say(first, "nobody else shall read this")
+    hears(first, "You said: nobody else shall read this.")
+    second = connected(example.open(context, user))
+    assert second.evaluate(_KEPT) > 0
+
+    first.get_by_role("button", name="Lock").click()
+
+    first.get_by_label("Passphrase").wait_for()
+    second.get_by_label("Passphrase").wait_for()
+    until(lambda: second.evaluate(_KEPT) == 0, "something is left")
 
 
 def test_voice__what_does_not_open_is_not_shown_and_not_changed(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.examples.apps.running import Example, check_looks, until
+from tests.web.chromium.browser import Chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page
@@ -189,6 +190,40 @@ def test_workflow__a_conflict_is_named_and_decided(example: Example, context: Br
     nodes = state_of(example, ada, session)["nodes"]
     assert nodes["start"] == {"label": "Request", "x": 60, "y": 140}
     assert nodes["search"]["label"] == "Theirs"
+
+
+def test_workflow__where_nothing_is_kept_it_is_shown_as_it_was_saved_and_not_as_a_new_one(
+    example: Example, context: BrowserContext, shared_browser: Chromium
+) -> None:
+    ada = example.person()
+    page = ready(example.open(context, ada))
+    node(page, "Search").press("ArrowDown")
+    saved(page)
+    example.line.delay = 1
+    elsewhere = shared_browser.new_context()
+    other = ready(example.open(elsewhere, ada))
+    assert place(other, "Search") == (300, 70)
+    elsewhere.close()
+
+
+def test_workflow__what_does_not_work_is_said_in_words(example: Example, context: BrowserContext) -> None:
+    ada = example.person()
+    page = ready(example.open(context, ada))
+    saved(page)
+    branch_off(page, "once")
+    page.get_by_role("link", name="To where it came from").click()
+    page.get_by_role("heading", name="Branches").wait_for()
+    ready(page)
+    page.get_by_label("Branch").fill("once")
+    page.get_by_role("button", name="Branch off").click()
+    page.get_by_text("There is a branch of this name already.").wait_for()
+    example.line.is_down = True
+    page.get_by_role("button", name="Version 1").click()
+    page.get_by_text("The server can't be reached").wait_for()
+
+    stranger = context.new_page()
+    stranger.goto(f"{example.url}?user=nobody")
+    stranger.get_by_text("There is nobody called “nobody” here").wait_for()
 
 
 def test_workflow__what_is_not_shared_is_not_shown(example: Example, context: BrowserContext) -> None:
