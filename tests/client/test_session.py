@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
 import anyio
 import anyio.lowlevel
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from asyouwere.client.opening import Opening, Options, transport_for
 from asyouwere.errors import AsYouWereError, NotFound
-from tests.client.conftest import Place
+from tests.client.conftest import Place, until
 
 pytestmark = pytest.mark.anyio
 
@@ -157,3 +163,29 @@ async def test_open__an_address_without_the_path_of_the_functions_says_so(home: 
         with pytest.raises(NotFound, match="ends in /functions/v1"):
             async with home.open(url=url):
                 pass
+
+
+async def test_postgres__sessions_of_a_process_share_a_few_connections(new_place: Callable[[str], Place]) -> None:
+    place = new_place("postgres")
+    database = conninfo_to_dict(place.db.dsn)["dbname"]
+
+    def connections() -> int:
+        with psycopg.connect(place.db.dsn, autocommit=True) as watching:
+            asked = "select count(*) from pg_stat_activity where application_name = 'asyouwere-shared' and datname = %s"
+            (count,) = watching.execute(asked, (database,)).fetchone() or (0,)
+            return int(count)
+
+    url = place.options["url"] + "?application_name=asyouwere-shared"
+    async with AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(place.open(url=url, key=f"chat {n}")) for n in range(30)]
+
+        async def save(session: Any) -> None:
+            session.append({"role": "user", "content": session.id})
+            await session.save_now()
+
+        async with anyio.create_task_group() as group:
+            for session in sessions:
+                group.start_soon(save, session)
+        assert 1 <= connections() <= 5
+        assert [session.state["messages"][0]["content"] for session in sessions] == [one.id for one in sessions]
+    await until(lambda: connections() == 0)

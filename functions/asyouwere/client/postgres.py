@@ -2,15 +2,18 @@
 
 A call is one packet of four statements: begin; role and claims, local to the transaction; the function; commit. So
 it works behind a pooler that hands out a connection for each transaction. The code that sends it is that of the HTTPS
-functions. Works on asyncio.
+functions. The sessions of a process share a few connections. Works on asyncio.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
+import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import anyio
 import psycopg
@@ -19,6 +22,7 @@ from psycopg import pq
 from asyouwere.client.errors import Unreachable
 from asyouwere.client.rpc import Argument, RpcTransport, Texts
 from asyouwere.errors import Unavailable
+from asyouwere.postgres.connections import Connection, Connections
 from asyouwere.postgres.encryption import encrypted
 from asyouwere.postgres.failures import Failure, may_run_again, to_error
 from asyouwere.postgres.pipeline import Statement, exchange
@@ -36,6 +40,8 @@ _ACT_AS: Final = (
 _JSON_TYPES: Final = frozenset({114, 3802})  # json, jsonb
 _BARE_TYPES: Final = frozenset({20, 21, 23, 1700})  # whole numbers, and numeric, of which nothing here is NaN
 _MOMENT: Final = 1184  # timestamptz
+#: Most connections of one process and event loop to one address, of which one user's sessions have at most half.
+_SIZE: Final = 10
 
 
 class PostgresTransport(RpcTransport):
@@ -43,59 +49,72 @@ class PostgresTransport(RpcTransport):
     user_id: whose sessions they are; timeout: seconds that a call may take."""
 
     def __init__(self, url: str, user_id: str, *, timeout: float = 30.0) -> None:
-        super().__init__(_Connection(encrypted(url), user_id, timeout))
+        super().__init__(_Caller(encrypted(url), user_id, timeout))
 
 
-class _Connection:
-    """One connection, opened when needed and again when it broke; calls wait for each other."""
+class _Shared:
+    """Connections, and how many sessions have them."""
+
+    def __init__(self, url: str) -> None:
+        self.connections = Connections(url, size=_SIZE, patience=10.0)
+        self.users = 0
+
+
+_SHARED: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]]] = WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_SHARED.clear)  # they are the parent's
+
+
+class _Caller:
+    """Calls as one user, each on a connection that is free."""
 
     def __init__(self, url: str, user_id: str, timeout: float) -> None:
         self._url = url
+        self._user_id = user_id
         claims = json.dumps({"sub": user_id, "role": "authenticated"})
         self._act_as = Statement(_ACT_AS, (claims.encode(), str(round(timeout * 1000)).encode()))
         self._timeout = timeout
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._lock = anyio.Lock(fast_acquire=True)
+        self._shared: _Shared | None = None
 
     async def rows(self, function: str, arguments: Mapping[str, Argument]) -> list[Texts]:
         call = Statement(_sql(function, tuple(arguments)), [_parameter(value) for value in arguments.values()])
-        async with self._lock:
-            for last_try in (False, True):
-                try:
-                    return _texts((await self._exchanged((_BEGIN, self._act_as, call, _COMMIT)))[2])
-                except Failure as exc:
-                    if last_try or not may_run_again(exc.sqlstate, repeatable=False):
-                        raise to_error(exc) from exc
-                except (psycopg.Error, OSError) as exc:
-                    # All that a client asks has a key, or does no harm a second time.
-                    if last_try:
-                        raise Unreachable from exc
+        for last_try in (False, True):
+            try:
+                async with self._connections().one(self._user_id) as connection:
+                    return _texts((await self._exchanged(connection, (_BEGIN, self._act_as, call, _COMMIT)))[2])
+            except TimeoutError as exc:
+                raise Unavailable("timeout", retry_after=1) from exc  # none became free
+            except Failure as exc:
+                if last_try or not may_run_again(exc.sqlstate, repeatable=False):
+                    raise to_error(exc) from exc
+            except (psycopg.Error, OSError) as exc:
+                # All that a client asks has a key, or does no harm a second time.
+                if last_try:
+                    raise Unreachable from exc
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _exchanged(self, statements: tuple[Statement, ...]) -> list[pq.abc.PGresult]:
-        connection = self._connection
-        if connection is None or connection.closed:
-            with anyio.fail_after(self._timeout):
-                connection = self._connection = await psycopg.AsyncConnection.connect(
-                    self._url,
-                    autocommit=True,
-                    prepare_threshold=None,
-                    connect_timeout=max(2, min(10, round(self._timeout))),
-                    application_name="asyouwere",
-                )
-        try:
-            with anyio.fail_after(self._timeout + 5):
-                try:
-                    return await exchange(connection, statements)
-                except Failure:
-                    await exchange(connection, [_ROLLBACK])
-                    raise
-        except TimeoutError as exc:
-            raise Unavailable("timeout", retry_after=1) from exc
+    async def _exchanged(self, connection: Connection, statements: tuple[Statement, ...]) -> list[pq.abc.PGresult]:
+        with anyio.fail_after(self._timeout + 5):
+            try:
+                return await exchange(connection, statements)
+            except Failure:
+                await exchange(connection, [_ROLLBACK])
+                raise
+
+    def _connections(self) -> Connections:
+        if self._shared is None:
+            here = _SHARED.setdefault(asyncio.get_running_loop(), {})
+            self._shared = here.setdefault(self._url, _Shared(self._url))
+            self._shared.users += 1
+        return self._shared.connections
 
     async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.pgconn.finish()
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.users -= 1
+            if not shared.users:
+                shared.connections.close()
+                _SHARED.get(asyncio.get_running_loop(), {}).pop(self._url, None)
 
 
 @functools.cache

@@ -17,12 +17,12 @@ import psycopg
 from psycopg import pq
 
 from asyouwere.errors import Unavailable
+from asyouwere.postgres.connections import Connection, Connections
 from asyouwere.postgres.encryption import encrypted
 from asyouwere.postgres.failures import Failure, may_run_again, to_error, unavailable
 from asyouwere.postgres.pipeline import Statement, exchange, rows_of
 from asyouwere.service.auth.caller import Caller
 from asyouwere.service.database import Argument, Row
-from asyouwere.service.database.connections import Connection, Connections
 from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["DirectDatabase"]

@@ -22,12 +22,12 @@ from postgrest import AsyncPostgrestClient
 
 from asyouwere.errors import AsYouWereError, Unavailable
 from asyouwere.postgres.failures import Failure, may_run_again, to_error, unavailable
+from asyouwere.postgres.shares import Shares
 from asyouwere.service.auth.caller import Caller
 from asyouwere.service.auth.token_errors import TokenError
 from asyouwere.service.database import Argument, Row
 from asyouwere.service.database.columns import JSON_ARGUMENTS, SELECT
 from asyouwere.service.database.gateway import GatewayError, failure
-from asyouwere.service.database.shares import Shares
 from asyouwere.service.database.text_array import TextArray
 
 __all__ = ["CutAnswer", "PostgrestDatabase"]

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from asyouwere.errors import RateLimited
+from asyouwere.postgres.shares import Shares
 from asyouwere.service.auth.caller import Caller
-from asyouwere.service.database.shares import Shares
 from asyouwere.service.http.responses import ApiResponse
 from asyouwere.service.settings import Settings
 

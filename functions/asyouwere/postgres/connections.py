@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import pq
 
-from asyouwere.service.database.shares import Shares
+from asyouwere.postgres.shares import Shares
 
 __all__ = ["Connection", "Connections"]
 
@@ -44,6 +44,7 @@ class Connections:
         self._free = asyncio.Semaphore(size)
         self._shares = Shares((size + 1) // 2, patience=patience)
         self._idle: list[_Idle] = []  # the last used on top, so that the others may grow old
+        self._is_closed = False
 
     @asynccontextmanager
     async def one(self, who: str | None = None) -> AsyncIterator[Connection]:
@@ -71,7 +72,8 @@ class Connections:
             self._free.release()
 
     def close(self) -> None:
-        """Close the idle ones. Those in use close when they come back unusable or grow old."""
+        """Close the idle ones, and those in use when they come back."""
+        self._is_closed = True
         for held in self._idle:
             held.connection.pgconn.finish()
         self._idle.clear()
@@ -90,13 +92,14 @@ class Connections:
             autocommit=True,  # begin and commit are among our statements
             prepare_threshold=None,
             connect_timeout=max(2, round(self._patience)),
-            application_name="asyouwere",
+            fallback_application_name="asyouwere",
         )
 
     def _give_back(self, held: _Idle) -> None:
         server = held.connection.pgconn
         in_order = (
-            server.status == pq.ConnStatus.OK
+            not self._is_closed
+            and server.status == pq.ConnStatus.OK
             and server.transaction_status == pq.TransactionStatus.IDLE
             and time.monotonic() - held.opened < LIFETIME_SECONDS
         )
