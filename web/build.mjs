@@ -5,8 +5,8 @@
 
 import { buildSync } from "esbuild";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { minify } from "terser";
 
@@ -15,10 +15,12 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 /** What a page may import; "node" is for processes. */
 export const ENTRIES = ["core", "turns", "react", "react/turns", "helpers", "supabase", "crypto"];
 
+const ALL = [...ENTRIES, "node"];
+
 /** The code of all entries, in a folder. */
 export async function bundle(folder) {
   const { outputFiles } = buildSync({
-    entryPoints: [...ENTRIES, "node"].map((entry) => here(`src/${entry}/index.ts`)),
+    entryPoints: ALL.map((entry) => here(`src/${entry}/index.ts`)),
     outbase: here("src"),
     outdir: folder,
     chunkNames: "chunks/[hash]",
@@ -48,8 +50,22 @@ export async function bundle(folder) {
   }
 }
 
+/** Deletes the types of what no entry tells of: they are the package's own. */
+function prune(folder) {
+  const told = new Set();
+  const follow = (path) => {
+    if (told.has(path)) return;
+    told.add(path);
+    for (const [, to] of readFileSync(path, "utf8").matchAll(/["'](\.[^"']*)\.js["']/g)) follow(resolve(dirname(path), `${to}.d.ts`));
+  };
+  ALL.forEach((entry) => follow(resolve(folder, entry, "index.d.ts")));
+  for (const path of readdirSync(folder, { recursive: true }).map((name) => resolve(folder, name)))
+    if (path.endsWith(".d.ts") && !told.has(path)) rmSync(path);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   rmSync(here("dist"), { recursive: true, force: true });
   await bundle(here("dist"));
   execFileSync(process.execPath, [here("node_modules/typescript/bin/tsc"), "-p", here("tsconfig.build.json")], { stdio: "inherit" });
+  prune(here("dist"));
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,14 @@ def test_types__in_a_strict_app(app: Path, resolution: dict[str, str]) -> None:
     (app / "tsconfig.json").write_text(json.dumps({"compilerOptions": {**STRICTEST, **resolution}}))
     done = run_node(["node_modules/typescript/bin/tsc", "-p", str(app)], {})
     assert done.returncode == 0, done.stdout
+
+
+def test_types__tell_nothing_of_the_package_s_own(app: Path) -> None:
+    """Properties that begin with an underscore are renamed in the code, and files that no entry tells of say nothing."""
+    told = {path.relative_to(app): path.read_text() for path in (app / "node_modules/asyouwere").rglob("*.d.ts")}
+    assert len(told) > len(ENTRIES)
+    assert [str(path) for path, text in told.items() if re.search(r"\b_[a-z]\w*", text)] == []
+    assert not [path for path in told if path.stem.removesuffix(".d") in ("session", "holders", "saving")]
 
 
 IMPORTS = """
