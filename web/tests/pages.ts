@@ -80,6 +80,7 @@ export function pageOf<S>(around: Surroundings, name: string, store: Store, chan
     session: opened<S>(around.way, {
       token: around.token,
       session: around.session,
+      timeout: 3_000_000, // its clock is fast, the machine is not
       environment: world({
         clock: { ...hurriedClock, after: (milliseconds, callback) => hurriedClock.after(milliseconds, () => isDead || callback()) },
         random,

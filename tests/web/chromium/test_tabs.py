@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.functions.api import Person
-from tests.web.chromium.app import App, journalled, said, say
+from tests.web.chromium.app import PATIENCE, App, journalled, said, say
 from tests.web.chromium.browser import Chromium, renderer_of, stopped
 from tests.web.chromium.line import Line
 
@@ -188,3 +188,40 @@ def test_turn__runner_is_killed(browsers: Callable[..., Chromium], app: App) -> 
     reader.evaluate(ANSWER, 5)
     reader.wait_for_function("window.finished", timeout=20_000)
     assert app.stored()[1] == "".join(f"word{n} " for n in range(5))
+
+
+def test_page__opened_it_twice_and_closed_one__finishes_what_another_tab_leaves(
+    context: BrowserContext, pages: str, line: Line, ada: Person
+) -> None:
+    """As React's strict mode does it, and a page that is shown before the one before it is gone."""
+    app = App(pages, line, ada)
+    here, there = app.open(context), app.open(context)
+    here.evaluate("() => { window.first = session; window.session = reopen(); }")
+    here.wait_for_function("session.status.isRestored", timeout=PATIENCE * 1000)
+    here.evaluate("() => first.close()")
+    line.is_down = True
+    say(there, "last words")
+    journalled(there)
+    there.close()
+    line.is_down = False
+    app.wait_until_stored(["last words"])
+
+
+def test_page__closed_it_while_it_waits__shows_and_saves_it_where_it_is_open(
+    context: BrowserContext, pages: str, line: Line, ada: Person
+) -> None:
+    app = App(pages, line, ada)
+    here = app.open(context)
+    line.is_down = True
+    say(here, "words")
+    journalled(here)
+    here.evaluate("() => { window.second = reopen(); }")
+    shown = "second.state.messages?.map(({ content }) => content).join()"
+    here.wait_for_function(f"{shown} === 'words'", timeout=PATIENCE * 1000)
+    here.evaluate("() => session.close()")
+    assert here.evaluate(shown) == "words"
+    line.is_down = False
+    app.wait_until_stored(["words"])
+    here.wait_for_function(
+        f"second.number && !second.status.waiting.changes && {shown} === 'words'", timeout=PATIENCE * 1000
+    )

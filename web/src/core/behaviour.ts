@@ -30,7 +30,7 @@ export interface Behaviour<S> {
   resolve?: (doubt: Doubt) => Json | undefined;
 }
 
-/** Which session, and where it is written down. */
+/** Which session, and where it is written down. @internal */
 export interface Found {
   /** The session's id; of one that may have to be made, the one that it then gets. */
   id: string;

@@ -15,11 +15,7 @@ export const defaultEnvironment = (): Environment =>
 function browserEnvironment(): Environment {
   const memory = memoryEnvironment();
   const page = browserPage();
-  const journals: { [name: string]: Journal } = {};
-  const journal = (person: string): Journal => {
-    const name = `asyouwere ${person}`;
-    return (journals[name] ??= indexedDbJournal(name, world));
-  };
+  const journal = (person: string): Journal => indexedDbJournal(`asyouwere ${person}`, world);
   const world: Environment = {
     ...memory,
     ...(allowed(() => indexedDB) && { journal }),

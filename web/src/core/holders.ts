@@ -23,20 +23,21 @@ export interface Holders {
   _release(name: RecordName): void;
   /** Calls back, holding it, with each record of this session whose client is gone from now on. */
   _watch(session: string, gone: (name: RecordName) => void): void;
-  /** Holds nothing of this session any more. */
-  _leave(session: string): void;
+  /** Holds nothing and hears nothing any more. */
+  _end(): void;
 }
 
-/** Who holds the records of a journal of this name. */
+/** Who holds the records of a journal of this name, for one who has opened a session: each of a page is another one. */
 export function holdersOf(journal: string, { clock, page }: Environment, channel: Channel): Holders {
   const locks = navigator.locks as Locks | undefined;
-  /** What lets go of a lock that this page has. */
+  /** What lets go of a lock that is had here. */
   const held = new Map<string, () => void>();
-  /** This page's own records, each with what resolves when it is held for the first time. */
+  /** One's own records, each with what resolves when it is held for the first time. */
   const mine = new Map<string, { name: RecordName; _first: Promise<unknown> }>();
   /** Others that live: how many pings each has missed. */
   const others = new Map<string, { name: RecordName; _missed: number }>();
-  const watched = new Map<string, (name: RecordName) => void>();
+  let watched: string | undefined;
+  let gone: (name: RecordName) => void;
   let isBeating = false;
 
   const idOf = ({ session, client }: RecordName): string => `${journal} ${session} ${client}`;
@@ -74,9 +75,7 @@ export function holdersOf(journal: string, { clock, page }: Environment, channel
     const other = others.get(id);
     if (!isHad || !other) return;
     others.delete(id);
-    const gone = watched.get(other.name.session);
-    if (gone) gone(other.name);
-    else letGo(id);
+    gone(other.name);
   };
 
   const watch = (name: RecordName): void => {
@@ -101,7 +100,7 @@ export function holdersOf(journal: string, { clock, page }: Environment, channel
   channel.listen((message) => {
     const [kind, what] = message as Message;
     if (kind === "hello") {
-      if (watched.has(what.session)) watch(what);
+      if (what.session === watched) watch(what);
     } else if (kind === "ping") {
       if (mine.has(what)) post(["pong", what]);
     } else {
@@ -109,7 +108,7 @@ export function holdersOf(journal: string, { clock, page }: Environment, channel
       if (other) other._missed = 0;
     }
   });
-  page.listen((event) => {
+  const deaf = page.listen((event) => {
     // Behind a page in the back/forward cache that keeps a lock the others would wait for ever.
     if (event === "leaving") held.forEach((_, id) => letGo(id));
     if (event === "back") mine.forEach((_, id) => void request(id, {}));
@@ -140,16 +139,16 @@ export function holdersOf(journal: string, { clock, page }: Environment, channel
       const id = idOf(name);
       if (!mine.has(id)) letGo(id);
     },
-    _watch: (session, gone) => void watched.set(session, gone),
-    _leave(session) {
-      watched.delete(session);
-      for (const those of [others, mine] as Map<string, { name: RecordName }>[])
-        those.forEach(({ name }, id) => {
-          if (name.session === session) {
-            those.delete(id);
-            letGo(id);
-          }
-        });
+    _watch(session, told) {
+      watched = session;
+      gone = told;
+    },
+    _end() {
+      deaf();
+      channel.close();
+      others.clear();
+      mine.clear();
+      held.forEach((_, id) => letGo(id));
     },
   };
 }

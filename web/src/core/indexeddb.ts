@@ -7,7 +7,7 @@
  */
 
 import { apply } from "./changes.js";
-import { holdersOf } from "./holders.js";
+import { holdersOf, type Holders } from "./holders.js";
 import { below } from "./pointers.js";
 import { Refused } from "./refused.js";
 import { done, storeOf, type Work } from "./store.js";
@@ -17,6 +17,8 @@ import { isList, isObject, OPENED_DEPTH, type Maybe } from "./values.js";
 /** Measured: 10,000 messages are read in 55 ms in pieces of 100, in 197 one by one. */
 const PIECE = 100;
 const TIMEOUT = 5_000;
+/** The same where it has failed before: a store that hangs is not waited for again and again. */
+const SHORT_TIMEOUT = 500;
 /** For how long a client that was frozen is told that another has had its record: 7 days. */
 const REMEMBERED = 7 * 86_400_000;
 
@@ -39,11 +41,13 @@ const isFull = (error: unknown): boolean => (error as Error | null)?.name === "Q
 const isChanges = (value: unknown): boolean =>
   value === null || (isObject(value as Maybe) && Object.values(value as State).every((of) => of && typeof of === "object"));
 
-/** The journal in the database of this name; one a person. */
+/** A journal in the database of this name, which is one person's; for each session that is opened another one. */
 export function indexedDbJournal(name: string, environment: Environment): Journal {
   const { clock } = environment;
   const store = storeOf(name);
-  const holders = holdersOf(name, environment, environment.channel(name));
+  /** From the first record on until it is closed. */
+  let holders: Holders | undefined;
+  const holding = (): Holders => (holders ??= holdersOf(name, environment, environment.channel(name)));
   const me = environment.uuid();
   const listeners = new Set<(health: JournalHealth, error?: unknown) => void>();
   /** The base last written by each record of ours, to compare with. */
@@ -59,7 +63,7 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
 
   const bounded = <T>(promise: Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      const cancel = clock.after(TIMEOUT, () => reject(new Refused("journal_timeout")));
+      const cancel = clock.after(health === "off" ? SHORT_TIMEOUT : TIMEOUT, () => reject(new Refused("journal_timeout")));
       promise.then(resolve, reject).finally(cancel);
     });
   /** What is done in a transaction; undefined, and said, if the store fails. */
@@ -122,7 +126,7 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
     const key = keyOf(record);
     const id = key.join();
     // of a client that is gone, and nothing is left to do
-    const isOver = !isWaiting(row) && !holders._isOwn(record);
+    const isOver = !isWaiting(row) && !holding()._isOwn(record);
     return async (records, parts) => {
       const stored = await Promise.all([record, ...instead].map((one) => done<Row | undefined>(records.get(keyOf(one)))));
       if (stored.some((one) => one && one.by !== me)) return false;
@@ -171,7 +175,7 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
         }),
       );
       tell("ok");
-      if (isKept) (isWaiting(record) ? instead : [record, ...instead]).forEach(holders._release);
+      if (isKept) (isWaiting(record) ? instead : [record, ...instead]).forEach((one) => holders?._release(one));
     } catch (error) {
       written.clear();
       failed(error);
@@ -193,22 +197,22 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
       return null;
     },
     async write(record, instead = []) {
-      await holders._own(record);
+      await holding()._own(record);
       return attempt(record, instead);
     },
     async adopt(session, later) {
       const take = async (name: RecordName): Promise<JournalRecord | null> => {
         const record = await read(name, true);
-        if (!record) holders._release(name);
+        if (!record) holders?._release(name);
         return record;
       };
-      holders._watch(session, async (name) => {
+      holding()._watch(session, async (name) => {
         const record = await take(name);
         if (record) later(record);
       });
       const taken: JournalRecord[] = [];
       for (const name of await namesOf(session)) {
-        const record = (await holders._take(name)) && (await take(name));
+        const record = (await holding()._take(name)) && (await take(name));
         if (record) taken.push(record);
       }
       return taken;
@@ -226,7 +230,10 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
         parts.clear();
       });
     },
-    close: async (session) => holders._leave(session),
+    async close() {
+      holders?._end();
+      holders = undefined;
+    },
   };
 }
 

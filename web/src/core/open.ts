@@ -12,6 +12,7 @@ import type { Environment, Journal, State, Transport } from "./types.js";
 export interface ConnectOptions {
   /** Address of the HTTPS functions, such as `https://PROJECT.supabase.co/functions/v1`. */
   url?: string;
+  /** An access token, or a function that gets one: called before each request, with `true` after one was refused. */
   token?: Token;
   /** Milliseconds until an answer has to begin. By default 30,000. */
   timeout?: number;
@@ -24,6 +25,7 @@ export interface ConnectOptions {
    * before there is a token.
    */
   person?: string;
+  /** What stands for the browser's or the process' own: storage, clock, network. In tests, or in Node for a journal. */
   environment?: Partial<Environment>;
 }
 
@@ -37,6 +39,7 @@ export interface WhichSession {
   tab?: string;
 }
 
+/** Where and as whom, which session, and how it behaves. `S` is the app's own type of its state. */
 export type OpenOptions<S = State> = ConnectOptions & WhichSession & Behaviour<S>;
 
 /** A server and a person. */
@@ -84,7 +87,10 @@ async function find({ environment, person }: Connection, { session, key, tab }: 
   return { id, journal, channel, _moved: moved, _make: key === undefined ? {} : { key } };
 }
 
-/** Opens a session. Returns at once; `session.ready` resolves when there is a state to show. */
+/**
+ * Opens a session. Returns at once; `session.ready` resolves when its state is there, from this device or the server.
+ * From then on it saves by itself, until `close`.
+ */
 export function open<S = State>(options: OpenOptions<S>): Session<S> {
   const connection = connect(options);
   return createSession<S>(options, connection, find(connection, options));

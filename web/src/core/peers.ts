@@ -31,7 +31,8 @@ export interface Peers {
   _over(local: State): State;
   /** A client is gone, and what it had not saved is here or on the server: nobody shows it any more. */
   _forget(client: string): void;
-  close(): void;
+  /** With `isLeft`, what it had not saved is shown on, until whoever finishes it says so. */
+  close(isLeft?: boolean): void;
 }
 
 /**
@@ -62,11 +63,17 @@ export function peersOf(
     held.delete(from);
     if (!mine || number > mine.number) return void held.set(from, word);
     if (!changes || number < mine.number) shown.delete(from);
-    else shown.set(from, { base: mine.base, mine: apply(mine.base, changes) });
+    else
+      try {
+        shown.set(from, { base: mine.base, mine: apply(mine.base, changes) });
+      } catch {
+        // of another version of this package, maybe: it is seen when it is saved
+        shown.delete(from);
+      }
   };
 
   channel.listen((message) => {
-    const word = message as Word;
+    const word = Object(message) as Word;
     const before = copy()?.number;
     if (word.news) heard(word.since!, word.number, word.news);
     take(word.bye ? { ...word, changes: null, number: 0 } : word);
@@ -89,8 +96,8 @@ export function peersOf(
       held.delete(gone);
       post({ from: gone, bye: true });
     },
-    close() {
-      post({ bye: true });
+    close(isLeft) {
+      if (!isLeft) post({ bye: true });
       channel.close();
     },
   };

@@ -15,10 +15,10 @@ export interface Place {
   /** Without a slash at the end. */
   url: string;
   token?: Token | undefined;
-  /** The token of the last request. */
+  /** The token of the last request. @internal */
   _last?: string | null | undefined;
   headers?: Record<string, string>;
-  /** Makes problem details of a refusal that is none. */
+  /** Makes problem details of a refusal that is none. @internal */
   _problem?(body: Record<string, string>): Record<string, Json>;
   /** How long an answer may take to begin, in ms; ten times that for all of it. */
   timeout: number;

@@ -57,6 +57,8 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
       const refused = error as Refused;
       if (copy.sending !== sending) return true;
       if (refused.code === "idempotency_key_reused") {
+        // a page that is going may have been robbed of what it had; only its journal can say
+        if (options.keepalive) return false;
         await catchUp(errand, true); // a page that was going has saved it, with what the record did not know any more
         return true;
       }

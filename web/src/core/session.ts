@@ -10,7 +10,7 @@ import { rebase, type Doubt } from "./rebase.js";
 import { Refused } from "./refused.js";
 import { catchUp, isGone, isPassing, save, type Errand } from "./saving.js";
 import type { Events, Session, Snapshot, Status } from "./surface.js";
-import { isList } from "./values.js";
+import { isList, isObject } from "./values.js";
 import type { Changes, Delta, Journal, Json, JournalRecord, Pointer, RecordName, State } from "./types.js";
 
 const VERSION = "schemaVersion";
@@ -43,6 +43,7 @@ export function createSession<S>(
   let make: Found["_make"];
   let isOpen = true; // not closed, and not gone
   let isMet = false; // the server has said what it has
+  let isShut = false; // closed, and all is written down
   let lives = 0; // how many sessions were gone
   let failures = 0; // one after the other
   let stuck: Refused | null = null; // why a save was refused that asking again can't help
@@ -102,6 +103,8 @@ export function createSession<S>(
   const record = (name: RecordName = { session: self.id, client }, of = copy): JournalRecord => recordOf(of, name, clock.now());
   let writing: Promise<boolean> | undefined;
   let isWritten = true;
+  /** What came of a save of more than was written down. */
+  let departing: Promise<boolean> | undefined;
 
   /** Writes the copy down; edits that come meanwhile go into one more record. Resolves when this one is durable. */
   const write = async (): Promise<boolean> => {
@@ -116,6 +119,7 @@ export function createSession<S>(
         else {
           // this page was frozen, and another has taken what it had
           isOurs = isWritten = false;
+          if (await departing) copy._written = [copy.base]; // but it has come first with that, and with more
           peers?._forget(client);
           client = uuid();
           copy.next = uuid();
@@ -123,8 +127,10 @@ export function createSession<S>(
           peers?._tell();
           publish();
         }
+        departing = undefined;
       }
       writing = undefined;
+      if (isShut) await journal.close(self.id); // what was changed after the end is another's to save
       return isOurs;
     })());
   };
@@ -160,7 +166,7 @@ export function createSession<S>(
     copy._sent = seen;
     isPartial = true;
     publish();
-    shown("server");
+    emit("restored", { from: "server" });
   };
 
   /** It is another session from now on. */
@@ -198,12 +204,23 @@ export function createSession<S>(
     publish();
     void write();
     shown("server");
+  };
+
+  /** Brings up what an older version of the app has saved: alone, so what was changed before is saved first. */
+  const upgrade = async (): Promise<void> => {
     const from = Number(copy._local[VERSION] ?? 1);
-    if (version && options.migrate && from < version && copy.number) {
-      await ask("label", { number: copy.number, label: `before version ${version}` }).catch(() => {}); // or it has it
-      change(options.migrate(copy._local as S, from) as State);
-      alarm(0);
+    const { number } = copy;
+    if (!version || !options.migrate || from >= version || !number) return;
+    if (!unsaved(copy)) {
+      await ask("label", { number, label: `before version ${version}` }).catch(() => {}); // or it has it
+      if (!unsaved(copy) && copy.number === number) {
+        // once: whoever else does the same at this moment has this key, too
+        copy.next = `version ${version} of ${number}`;
+        change(options.migrate(copy._local as S, from) as State);
+        compose(copy, uuid);
+      }
     }
+    if (unsaved(copy)) alarm(0);
   };
 
   /** The session is gone: whether there is another one to go on in. */
@@ -264,6 +281,7 @@ export function createSession<S>(
           saved();
         }
         if (what._look && !copy.sending) await catchUp(self);
+        await upgrade();
         if (failures) emit("reconnected", {});
         failures = 0;
         if (isSaving || error !== stuck) {
@@ -272,8 +290,9 @@ export function createSession<S>(
           publish();
         }
       } catch (refused) {
-        isSaving = false;
         error = refused as Refused;
+        const wasSaving = isSaving;
+        isSaving = false;
         publish();
         if (isGone(error)) {
           isOpen = await replace();
@@ -282,10 +301,11 @@ export function createSession<S>(
           if (!failures++) emit("reconnecting", { error });
           alarm(error.retryAfter ?? patience());
         } else {
-          stuck = error;
+          if (wasSaving) stuck = error;
           emit("error", { error });
+          if (!isMet) settleReady[1](error);
         }
-        if (!isOpen || (!isMet && stuck)) settleReady[1](error);
+        if (!isOpen) settleReady[1](error);
         throw error;
       }
     });
@@ -323,6 +343,7 @@ export function createSession<S>(
 
   function change(to: State): void {
     if (to === view) return;
+    if (!isObject(to)) throw new TypeError("no state");
     if (isReadOnly()) throw new Refused("read_only");
     const newer = version && to[VERSION] !== version ? { ...to, [VERSION]: version } : to;
     // what other tabs have made and not saved is in the view, and not ours to save
@@ -348,8 +369,9 @@ export function createSession<S>(
    */
   const depart = (): void => {
     if (!isMet || !isOpen || isReadOnly() || copy._local === copy.base || (departed && copy.sending === departed)) return;
-    void save(self, { keepalive: true }).then((sent) => sent && saved(), () => {}).finally(() => quietly({ save: true }));
+    departing = save(self, { keepalive: true }).catch(() => false);
     departed = copy.sending;
+    void departing.then((sent) => sent && saved()).then(() => quietly({ save: true }));
   };
 
   // -- beginning and end -----------------------------------------------------------------------------------------
@@ -514,7 +536,8 @@ export function createSession<S>(
     cancelLook();
     undo.forEach((undone) => undone?.());
     await write();
-    peers?.close();
+    isShut = true;
+    peers?.close(!!unsaved(copy));
     await journal?.close(self.id);
   };
 

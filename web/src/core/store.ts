@@ -15,7 +15,12 @@ export type Work<T> = (records: IDBObjectStore, parts: IDBObjectStore) => Promis
 /** Runs a transaction, all or nothing; rejects with what the browser says. */
 export type Run = <T>(mode: IDBTransactionMode, work: Work<T>) => Promise<T>;
 
-export function storeOf(name: string): Run {
+const known: { [name: string]: Run } = {};
+
+/** The database of this name. */
+export const storeOf = (name: string): Run => (known[name] ??= make(name));
+
+function make(name: string): Run {
   let opened: Promise<IDBDatabase> | undefined;
 
   const connect = async (version?: number): Promise<IDBDatabase> => {

@@ -20,6 +20,7 @@ export interface Status {
   readonly error: Failure | null;
   /** Whether the server can't be reached. */
   readonly offline: boolean;
+  /** How the store of this device is, which keeps what is not saved yet: ok, full, or off. */
   readonly journal: JournalHealth;
   /** Whether the server has said what it has, in this page. Before that the state is the local copy. */
   readonly isRestored: boolean;
@@ -42,15 +43,19 @@ export interface Snapshot<S> {
 export interface Events {
   /** The state is there; from where it came. */
   restored: { from: "copy" | "server" };
+  /** A save was answered; the number that the server has by now. */
   saved: { number: number };
   /** Both sides changed the same; mine stands, theirs is in the history. */
   conflict: { doubts: Doubt[] };
   /** The session is gone. What was not saved stays in the journal. */
   expired: { session: string };
+  /** The server can't be asked just now; it is tried again. */
   reconnecting: { error: Failure };
+  /** It can be asked again. */
   reconnected: object;
   /** A turn began, went on or ended, here or elsewhere. */
   turn: { turn: string; seq: number };
+  /** What asking again can't help: a save that was refused, a record that can't be read, a `migrate` that throws. */
   error: { error: unknown };
 }
 
@@ -62,9 +67,15 @@ export interface Version {
 
 /** A session as it is restored, changed and saved. `S` is the app's own type of its state. */
 export interface Session<S = State> extends Snapshot<S> {
-  /** Resolves when there is a state to show; rejects if there will be none. */
+  /**
+   * Resolves when the state is there to be changed: the local copy, or else what the server has, all of it. Rejects if
+   * there will be none. `isPartial` may be shown before.
+   */
   readonly ready: Promise<void>;
-  /** Changes the state: `next` makes the new one from the old one, which it must not change in place. */
+  /**
+   * Changes the state: `next` makes the new one from the old one, which it must not change in place. It is shown at once,
+   * written down, and saved within seconds. Throws if it returns no object.
+   */
   update(next: (state: S) => S): void;
   /** Sets the whole state, or what is at a pointer. */
   set(state: S): void;
@@ -79,6 +90,7 @@ export interface Session<S = State> extends Snapshot<S> {
   peek(version?: Version): Promise<S>;
   /** The kept snapshots, newest first. */
   history(page?: PageOf): Promise<SnapshotPage>;
+  /** What changed between two numbers: each address with the value before and after. */
   diff(from: number, to: number): Promise<DifferenceList["differences"]>;
   /** Names a number, by default the latest after saving; a named one is never cleaned up. */
   label(label: string, number?: number): Promise<void>;
@@ -86,7 +98,9 @@ export interface Session<S = State> extends Snapshot<S> {
   fork(options?: { number?: number; name?: string; key?: string }): Promise<CreatedSession>;
   /** Calls back after each change of the snapshot. Returns its undo. */
   subscribe(listener: () => void): () => void;
+  /** Everything as it is now: the same object until something changes, as `useSyncExternalStore` wants it. */
   getSnapshot(): Snapshot<S>;
+  /** Calls back when something happened. Returns its undo. */
   on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
   /** Saves what can be saved at once and stops, once. What can't stays in the journal. */
   close(): Promise<void>;

@@ -68,7 +68,7 @@ export type JournalHealth = "ok" | "full" | "off";
 export type RecordName = Pick<JournalRecord, "session" | "client">;
 
 /**
- * Where records live through a crash. One journal is one person's: `Environment.journal` is given a name of whose.
+ * Where records live through a crash: what is in it is one person's; `Environment.journal` is given a name of whose.
  * No call rejects or hangs: a store that fails answers as if it were empty, and says so through `health`.
  */
 export interface Journal {
@@ -151,7 +151,7 @@ export interface Environment {
   fetch: Fetch;
   clock: Clock;
   page: Page;
-  /** The journal of one person; the same name, the same journal. */
+  /** A journal of one person, asked for by each who opens something: the same name, the same records and values. */
   journal(person: string): Journal;
   /** A channel to the other tabs by name. */
   channel(name: string): Channel;

@@ -1,6 +1,6 @@
 /**
  * A small app: opens the session that its address names, `#{"url": …, "token": …, …}`, as it is loaded. `session`,
- * its `turns`, `events` (what it was told, in order) and `say` are there for the tests.
+ * its `turns`, `events` (what it was told, in order), `say` and `reopen` are there for the tests.
  */
 
 import * as asyouwere from "../../../../web/src/core/index.js";
@@ -16,10 +16,12 @@ type Options = asyouwere.OpenOptions & { tokens?: string; says?: string[]; repor
 
 const options = JSON.parse(decodeURIComponent(location.hash.slice(1) || "{}")) as Options;
 const events: [string, unknown][] = [];
-const session = asyouwere.open({
-  ...options,
-  ...(options.tokens && { token: async (refresh: boolean) => (await fetch(`${options.tokens}?refresh=${refresh}`)).text() }),
-});
+const reopen = (): asyouwere.Session =>
+  asyouwere.open({
+    ...options,
+    ...(options.tokens && { token: async (refresh: boolean) => (await fetch(`${options.tokens}?refresh=${refresh}`)).text() }),
+  });
+const session = reopen();
 for (const event of ["restored", "saved", "conflict", "expired", "reconnecting", "reconnected", "error"] as const)
   session.on(event, (detail) => events.push([event, JSON.parse(JSON.stringify(detail ?? null))]));
 
@@ -47,7 +49,7 @@ const journalled = async (wanted: number): Promise<void> => {
   }
 };
 
-Object.assign(window, { session, turns: turnsOf(session), journal, events, say, said, journalled });
+Object.assign(window, { session, reopen, turns: turnsOf(session), journal, events, say, said, journalled });
 
 if (options.says) {
   await session.ready;

@@ -25,14 +25,16 @@ const messages = (count: number, words: number): Message[] =>
 
 const SESSION = "01900000-0000-7000-8000-000000000001";
 
+const journal = defaultEnvironment().journal("figures");
+
 const kept: Record<string, Kept> = {
   asyouwere: {
     async write(messages) {
       const record = { session: SESSION, client: "client", number: 1, base: { messages }, sending: null, pending: null };
-      await defaultEnvironment().journal("figures").write({ ...record, next: "next", at: Date.now() });
+      await journal.write({ ...record, next: "next", at: Date.now() });
     },
     async read() {
-      const record = await defaultEnvironment().journal("figures").load(SESSION);
+      const record = await journal.load(SESSION);
       return (record!.base as { messages: Message[] }).messages.length;
     },
   },
