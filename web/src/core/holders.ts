@@ -15,8 +15,13 @@ type Message = [kind: "hello", name: RecordName] | [kind: "ping" | "pong", id: s
 
 export interface Holders {
   _isOwn(name: RecordName): boolean;
-  /** Resolves when this page holds a record, its own or one that it took. */
+  /** Resolves when this page holds a record, its own or one that it took; with true if it is its own from now on. */
   _own(name: RecordName): Promise<unknown>;
+  /**
+   * Says that a record of one's own is there. Once it is written, not before: who looks for records at this moment finds
+   * it, or hears of it.
+   */
+  _greet(name: RecordName): void;
   /** True if it could be had: nobody who lives holds it. */
   _take(name: RecordName): Promise<boolean>;
   /** Lets go of a record that was taken from another. */
@@ -33,7 +38,7 @@ export function holdersOf(journal: string, { clock, page }: Environment, channel
   /** What lets go of a lock that is had here. */
   const held = new Map<string, () => void>();
   /** One's own records, each with what resolves when it is held for the first time. */
-  const mine = new Map<string, { name: RecordName; _first: Promise<unknown> }>();
+  const mine = new Map<string, Promise<unknown>>();
   /** Others that live: how many pings each has missed. */
   const others = new Map<string, { name: RecordName; _missed: number }>();
   let watched: string | undefined;
@@ -119,15 +124,14 @@ export function holdersOf(journal: string, { clock, page }: Environment, channel
     async _own(name) {
       const id = idOf(name);
       if (held.has(id)) return;
-      let own = mine.get(id);
-      if (!own) {
-        const { session, client } = name;
-        const said: RecordName = { session, client };
-        own = { name: said, _first: request(id, {}).then(() => post(["hello", said])) };
-        mine.set(id, own);
-      }
-      await own._first;
+      const own = mine.get(id);
+      if (own) return void (await own);
+      const first = request(id, {});
+      mine.set(id, first);
+      await first;
+      return true;
     },
+    _greet: ({ session, client }) => post(["hello", { session, client }]),
     async _take(name) {
       const id = idOf(name);
       if (held.has(id)) return false;

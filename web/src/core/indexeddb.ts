@@ -197,8 +197,10 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
       return null;
     },
     async write(record, instead = []) {
-      await holding()._own(record);
-      return attempt(record, instead);
+      const isNew = await holding()._own(record);
+      const isKept = await attempt(record, instead);
+      if (isNew) holders?._greet(record);
+      return isKept;
     },
     async adopt(session, later) {
       const take = async (name: RecordName): Promise<JournalRecord | null> => {
