@@ -85,6 +85,38 @@ describe.each(ways)("over %s", (way) => {
     await Promise.all([frozen, other].map(({ session }) => session.close()));
   });
 
+  test("a save and the same one of a page that is hidden are both refused; one catches up and saves before the other has", async () => {
+    const token = person();
+    const { id } = await ask(token, "POST", "/sessions", { state: { topic: "old" } });
+    let fire: (event: PageEvent) => void = () => {};
+    const [bothRefused, saved] = [gate(), gate()];
+    let refused = 0;
+    let looks = 0;
+    const fetch: Fetch = async (url, init) => {
+      const answer = await line(url, init);
+      if (isSave(url)) {
+        if (answer.status !== 409) saved.open();
+        else if (++refused === 2) bothRefused.open();
+        if (answer.status === 409) await bothRefused.opened;
+      } else if (isLook(init) && refused && ++looks === 2) await saved.opened;
+      return answer;
+    };
+    const page = { hidden: () => false, listen: (hear: (event: PageEvent) => void) => ((fire = hear), () => {}) };
+    const session = opened<Chat>(way, { token, session: id, environment: world({ fetch, page }) });
+    await session.saveNow();
+    await ask(token, "POST", "/session-snapshot-save", { session_id: id, state: { topic: "theirs" } });
+    session.append("/messages", ["once"]);
+    session.set("/topic", "mine");
+    const saving = session.saveNow();
+    fire("hidden");
+    await saving;
+    await until(() => looks > 1);
+    await session.saveNow();
+    expect(await stateOf(token, id)).toEqual({ messages: ["once"], topic: "mine" });
+    expect(session.state).toEqual({ messages: ["once"], topic: "mine" });
+    await session.close();
+  });
+
   test("closed while it waits, on a line that is dead: another of the same session shows it all the time, and saves it", async () => {
     const token = person();
     const { id } = await ask(token, "POST", "/sessions", { state: { messages: ["0"] } });

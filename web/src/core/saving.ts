@@ -63,12 +63,11 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
         return true;
       }
       const isStale = STALE.includes(refused.code);
-      const { base: from, _sent: sent, next } = copy;
+      const { base: from, _sent: sent } = copy;
       if (isStale && tries < 6) {
         // It stays under way until it is known what to make of it: should the refused request come once more, late, it
         // must not be a second save. So the same edits go under the same key.
-        await catchUp(errand, undefined, true);
-        if (!copy.sending && copy.next === next) resume(copy, key, from, sent);
+        if (await catchUp(errand, undefined, true)) resume(copy, key, from, sent);
         continue;
       }
       if (isStale || !isPassing(refused)) giveUp(copy);
@@ -79,16 +78,17 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
 
 /**
  * Takes in what others have saved: the changes since, or all of it. Not while a save is under way that has no answer; one
- * that was refused is given up.
+ * that was refused is given up. False: another was faster, and nothing was done.
  */
-export async function catchUp(errand: Errand, isWhole = !errand._copy.number, isRefused = false): Promise<void> {
+export async function catchUp(errand: Errand, isWhole = !errand._copy.number, isRefused = false): Promise<boolean> {
   const { _copy: copy, transport, id: session_id, _settled: settled } = errand;
   const { number: since, sending } = copy;
   const answer = isWhole ? await transport.call("restore", { session_id }) : await transport.call("changes", { session_id, since });
   // another tab may have told meanwhile, or a page that is going have saved
-  if (copy.number !== since || copy.sending !== sending) return;
+  if (copy.number !== since || copy.sending !== sending) return false;
   if ("changes" in answer && !answer.changes) return catchUp(errand, true, isRefused);
   if (isRefused) giveUp(copy);
   if ("state" in answer) settled(settle(copy, answer.state, answer.number), since);
   else if (answer.number > since) settled(settle(copy, apply(copy.base, answer.changes!), answer.number), since, answer.changes!);
+  return true;
 }
