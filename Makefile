@@ -29,8 +29,8 @@ check: lint ## linters, types and the quick tests, for everyday work: under thre
 	$(PYTEST) -m 'not slow' -k 'not postgrest' $(QUICK)
 
 # What failed (1) is run once more with the machine to itself, and named: a fault fails again, and a busy machine does
-# not turn a good change away. The first that fails again ends it.
-RETRY = .venv/bin/python -m pytest -v -x --last-failed --last-failed-no-failures none
+# not turn a good change away. A third that fails again ends it.
+RETRY = .venv/bin/python -m pytest -v --maxfail 3 --last-failed --last-failed-no-failures none
 test: lint ## linters, types and all tests; what failed once more alone
 	$(PYTEST) || { [ $$? = 1 ] && echo 'make: once more, alone: what failed' && $(RETRY); }
 

@@ -104,5 +104,5 @@ def test_limits__name_settings_that_exist(db: Db) -> None:
         ).fetchall()
     assert set(re.findall(r"`(?:asyouwere\.settings\.)?([a-z]+(?:_[a-z]+)+)`", text)) == {name for (name,) in columns}
     for name in PAGES:
-        named = {variable for variable in re.findall(r"\bASYOUWERE_[A-Z_]+\b", page(name)) if variable in VARIABLES}
-        assert set(re.findall(r"\bASYOUWERE_[A-Z_]+\b", page(name))) == named, name
+        named = set(re.findall(r"\bASYOUWERE_(?!TEST_)[A-Z_]+\b", page(name)))
+        assert named <= set(VARIABLES), name

@@ -130,7 +130,10 @@ def test_key__is_known_after_its_snapshot_and_base_are_pruned(db: Db, session_id
     for n in range(2, 10):
         change(db, session_id, {"set": {"/a": n}})
     with db.acting_as("service"):
-        assert db.one("cleanup_old_snapshots", p_keep=2, p_older_than="0")["snapshots"] == 8
+        steps = [db.one("cleanup_old_snapshots", p_keep=2, p_older_than="0")]
+        while not steps[-1]["done"]:
+            steps.append(db.one("cleanup_old_snapshots", p_keep=2, p_older_than="0"))
+    assert sum(step["snapshots"] for step in steps) == 8
     # What is not kept any more can't be told; the number can.
     assert change(db, session_id, {"set": {"/a": 1}}, **arguments) == same(
         first, size_bytes=None, message_count=None, others=None
@@ -145,7 +148,8 @@ def test_key__is_forgotten_after_its_time(db: Db, session_id) -> None:
     db.superuser.execute("update asyouwere.save_keys set created_at = now() - interval '31 days'")
     change(db, session_id, {"set": {"/a": 2}}, p_idempotency_key="new")
     with db.acting_as("service"):
-        db.one("cleanup_old_snapshots", p_keep=1, p_older_than="0")
+        while not db.one("cleanup_old_snapshots", p_keep=1, p_older_than="0")["done"]:
+            pass
     assert db.superuser.execute("select count(*) from asyouwere.save_keys").fetchall() == [{"count": 1}]
     assert change(db, session_id, {"set": {"/a": 2}}, p_idempotency_key="new")["replayed"]
 

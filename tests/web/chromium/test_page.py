@@ -275,9 +275,28 @@ def unsent(page: Page, text: str) -> None:
     page.wait_for_function("text => document.querySelector('textarea')?.value === text", arg=text)
 
 
+KEPT = """async (text) => {
+    const done = (request) => new Promise((ok) => (request.onsuccess = () => ok(request.result)));
+    for (const { name } of await indexedDB.databases()) {
+        const database = await done(indexedDB.open(name));
+        const stores = [...database.objectStoreNames].filter((store) => store === "records");
+        const rows = stores.length ? await done(database.transaction(stores).objectStore("records").getAll()) : [];
+        database.close();
+        if (rows.includes(text)) return true;
+    }
+    return false;
+}"""
+
+
+def typed(page: Page, text: str) -> None:
+    """Type it, and wait until it would survive a crash: what is not written down yet is nobody's promise."""
+    page.get_by_label("Message").fill(text)
+    page.wait_for_function(KEPT, arg=text)
+
+
 def test_page__an_unsent_text_is_there_after_a_reload(page: Page) -> None:
     new_session(page, "hello")
-    page.get_by_label("Message").fill("half a thought")
+    typed(page, "half a thought")
 
     page.reload()
 
@@ -288,10 +307,10 @@ def test_page__each_tab_has_an_unsent_text_of_its_own(
     page: Page, context: BrowserContext, visit: Callable[..., Page]
 ) -> None:
     session = new_session(page, "hello")
-    page.get_by_label("Message").fill("half a thought")
+    typed(page, "half a thought")
     other = visit(context, f"/generate?{session}")
     other.locator(".message").first.wait_for()
-    other.get_by_label("Message").fill("another one")
+    typed(other, "another one")
 
     for tab in (page, other):
         tab.reload()
@@ -303,7 +322,7 @@ def test_page__each_tab_has_an_unsent_text_of_its_own(
 
 
 def test_page__what_is_typed_at_once_goes_on_where_one_was(page: Page) -> None:
-    page.get_by_label("Message").fill("half a")
+    typed(page, "half a")
     page.reload()
     page.get_by_label("Message").press_sequentially(" thought")
     unsent(page, "half a thought")
