@@ -139,6 +139,24 @@ describe.each(ways)("over %s", (way) => {
     await other.session.close();
   });
 
+  test("a new key opened twice at once, in two tabs without a server: it is one session, and both tabs' words are in it", async () => {
+    const token = person();
+    const [store, channel] = [storeOf(), tabs()];
+    const journals = [store.page(), store.page()];
+    let isAway = true;
+    const fetch: Fetch = (url, init) => (isAway ? Promise.reject(new TypeError("away")) : line(url, init));
+    const both = journals.map((journal) =>
+      opened<Chat>(way, { token, key: "trip", initial: { messages: [] }, environment: world({ fetch, clock: hurriedClock, journal: () => journal, channel }) }),
+    );
+    both.forEach((session, n) => session.append("/messages", [`words ${n}`]));
+    await Promise.all(both.map((session) => session.ready));
+    expect(both[0]!.id).toBe(both[1]!.id);
+    isAway = false;
+    await Promise.all(both.map((session) => session.saveNow()));
+    expect([...((await stateOf(token, both[0]!.id))["messages"] as string[])].sort()).toEqual(["words 0", "words 1"]);
+    await Promise.all(both.map((session) => session.close()));
+  });
+
   test("what is edited after it was closed goes to the one that is open", async () => {
     const token = person();
     const { id } = await ask(token, "POST", "/sessions", { state: { messages: ["0"] } });

@@ -71,7 +71,7 @@ export function storeOf(): Store {
           hopes.push({ me, session, later });
           return orphans(session, me);
         },
-        get: async (name) => values.get(name),
+        get: async (name, first) => values.get(name) ?? (first !== undefined && values.set(name, first), first),
         put: async (name, value) => void (value === undefined ? values.delete(name) : values.set(name, value)),
         async clear() {
           records.clear();

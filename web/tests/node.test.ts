@@ -155,4 +155,12 @@ describe("a journal in files", () => {
     await journals("bob").put("draft", undefined);
     expect(await journals("bob").get("draft")).toBeUndefined();
   });
+
+  test("of several who ask at once for a small value that is not there, one's is kept", async () => {
+    const folder = folders();
+    const processes = ["a", "b", "c", "d"].map((mine) => fileJournal(folder)("ada").get("key trip", mine));
+    const seen = new Set(await Promise.all(processes));
+    expect(seen.size).toBe(1);
+    expect(await fileJournal(folder)("ada").get("key trip", "late")).toBe([...seen][0]);
+  });
 });

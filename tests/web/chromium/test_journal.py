@@ -320,6 +320,14 @@ def test_write__two_tabs_at_once_keep_their_own(context: BrowserContext, pages: 
     assert sorted(row["pending"]["set"]["/w"] for row in read) == ["here50", "there50"]
 
 
+def test_get__two_tabs_at_once_where_there_is_none(context: BrowserContext, pages: str) -> None:
+    here, other = opened(context, pages), opened(context, pages)
+    script = "window.got = Promise.all(Array.from({ length: 50 }, (_, n) => journal.get(`key ${n}`, mine)))"
+    for tab, mine in ((here, "a"), (other, "b")):
+        tab.evaluate(f"(mine) => {{ {script} }}", mine)
+    assert here.evaluate("got") == other.evaluate("got")
+
+
 def test_get_and_put__small_values(context: BrowserContext, pages: str) -> None:
     page = opened(context, pages)
     assert run(page, "return await journal.get('draft') === undefined")

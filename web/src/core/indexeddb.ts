@@ -219,7 +219,11 @@ export function indexedDbJournal(name: string, environment: Environment): Journa
       }
       return taken;
     },
-    get: (name) => run("readonly", (records) => done<Json | undefined>(records.get(name))) as Promise<Json | undefined>,
+    get: (name, first) =>
+      run("readwrite", async (records) => {
+        const kept = await done<Json | undefined>(records.get(name));
+        return kept ?? (first && (records.put(first, name), first));
+      }) as Promise<Json | undefined>,
     async put(name, value) {
       await run("readwrite", async (records) => {
         if (value === undefined) records.delete(name);

@@ -77,8 +77,9 @@ async function find({ environment, person }: Connection, { session, key, tab }: 
   const channel: Found["channel"] = (id) => environment.channel(`asyouwere ${whose} ${id}`);
   if (session) return { id: session, journal, channel };
   const name = `asyouwere ${whose} ${tab}`;
-  const kept = key !== undefined ? await journal.get("key " + key) : tab !== undefined && tabs.getItem(name);
-  const id = (kept as string) || uuid();
+  const made = uuid();
+  const kept = key !== undefined ? await journal.get("key " + key, made) : tab !== undefined && tabs.getItem(name);
+  const id = (kept as string) || made;
   const moved = (to: string): void => {
     if (key !== undefined) void journal.put("key " + key, to);
     else if (tab !== undefined) allowed(() => tabs.setItem(name, to));

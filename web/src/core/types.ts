@@ -96,8 +96,11 @@ export interface Journal {
    * client, until it writes them or is gone itself. `later` is called with each whose client goes afterwards.
    */
   adopt(session: string, later: (record: JournalRecord) => void): Promise<JournalRecord[]>;
-  /** A small value beside the records (a remembered session id, a draft); undefined: none. */
-  get(name: string): Promise<Json | undefined>;
+  /**
+   * A small value beside the records (a remembered session id, a draft); undefined: none. Where there is none, `first` is
+   * kept and is the value: of several who ask at once, one's.
+   */
+  get(name: string, first?: Json): Promise<Json | undefined>;
   /** Keeps a small value; undefined deletes it. */
   put(name: string, value: Json | undefined): Promise<void>;
   /** Forgets everything of this person: sign-out. */

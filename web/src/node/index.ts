@@ -11,7 +11,7 @@
  */
 
 import { createHash, randomUUID } from "node:crypto";
-import { access, mkdir, open, readFile, readdir, rename, rm } from "node:fs/promises";
+import { access, link, mkdir, open, readFile, readdir, rename, rm } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,8 +52,8 @@ const lineTo = (owner: string): Promise<Socket | null> =>
       .once("connect", () => resolve(line.unref()));
   });
 
-/** Writes a file so that it is there whole, and for good, or not at all. */
-async function put(path: string, content: unknown): Promise<void> {
+/** Writes a file so that it is there whole, and for good, or not at all; `as` link: only if there is none. */
+async function put(path: string, content: unknown, as = rename): Promise<void> {
   const draft = `${path}.${randomUUID()}.draft`;
   try {
     const file = await open(draft, "wx", 0o600);
@@ -63,10 +63,9 @@ async function put(path: string, content: unknown): Promise<void> {
     } finally {
       await file.close();
     }
-    await rename(draft, path);
-  } catch (error) {
+    await as(draft, path);
+  } finally {
     await rm(draft, { force: true });
-    throw error;
   }
 }
 
@@ -203,7 +202,13 @@ function journalIn(folder: string): Journal {
       };
       return (await run(look)) ?? [];
     },
-    get: (name) => run(() => read<Json>(valueOf(name))),
+    get: (name, first) =>
+      run(async () => {
+        const kept = await read<Json>(valueOf(name));
+        if (kept !== undefined || first === undefined) return kept;
+        await put(join(folder, valueOf(name)), first, link).catch(() => {}); // another process was first
+        return read<Json>(valueOf(name));
+      }),
     async put(name, value) {
       const path = join(folder, valueOf(name));
       await run(() => (value === undefined ? rm(path, { force: true }) : put(path, value)));
