@@ -4,7 +4,7 @@ import { apply } from "./changes.js";
 import { compose, giveUp, resume, settle, theirsOf, type Copy } from "./copy.js";
 import type { Doubt } from "./rebase.js";
 import { Refused } from "./refused.js";
-import type { CallOptions, Changes, Delta, Transport } from "./types.js";
+import type { CallOptions, Changes, Delta, State, Transport } from "./types.js";
 
 /** A copy on its way to the server. */
 export interface Errand {
@@ -63,11 +63,8 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
         return true;
       }
       const isStale = STALE.includes(refused.code);
-      const { base: from, _sent: sent } = copy;
       if (isStale && tries < 6) {
-        // It stays under way until it is known what to make of it: should the refused request come once more, late, it
-        // must not be a second save. So the same edits go under the same key.
-        if (await catchUp(errand, undefined, true)) resume(copy, key, from, sent);
+        await catchUp(errand, undefined, true);
         continue;
       }
       if (isStale || !isPassing(refused)) giveUp(copy);
@@ -78,17 +75,21 @@ export async function save(errand: Errand, options: CallOptions = {}): Promise<b
 
 /**
  * Takes in what others have saved: the changes since, or all of it. Not while a save is under way that has no answer; one
- * that was refused is given up. False: another was faster, and nothing was done.
+ * that was refused begins once more.
  */
-export async function catchUp(errand: Errand, isWhole = !errand._copy.number, isRefused = false): Promise<boolean> {
+export async function catchUp(errand: Errand, isWhole = !errand._copy.number, isRefused = false): Promise<void> {
   const { _copy: copy, transport, id: session_id, _settled: settled } = errand;
-  const { number: since, sending } = copy;
+  const { number: since, sending, base, _sent: sent } = copy;
   const answer = isWhole ? await transport.call("restore", { session_id }) : await transport.call("changes", { session_id, since });
   // another tab may have told meanwhile, or a page that is going have saved
-  if (copy.number !== since || copy.sending !== sending) return false;
-  if ("changes" in answer && !answer.changes) return catchUp(errand, true, isRefused);
+  if (copy.number !== since || copy.sending !== sending) return;
+  const { number, state, changes } = answer as { number: number; state?: State; changes?: Delta | null };
+  if (!state && !changes) return catchUp(errand, true, isRefused);
   if (isRefused) giveUp(copy);
-  if ("state" in answer) settled(settle(copy, answer.state, answer.number), since);
-  else if (answer.number > since) settled(settle(copy, apply(copy.base, answer.changes!), answer.number), since, answer.changes!);
-  return true;
+  const theirs = state ?? (number > since && apply(base, changes!));
+  const doubts = theirs && settle(copy, theirs, number);
+  // At once, before anybody writes it down or sends what there is: should the refused request come once more, late, it
+  // must not be a second save. So the same edits go under the same key.
+  if (isRefused) resume(copy, sending!.key, base, sent);
+  if (doubts) settled(doubts, since, changes!);
 }
