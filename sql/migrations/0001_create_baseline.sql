@@ -3819,7 +3819,8 @@ begin
 end;
 $$;
 comment on function asyouwere.told_changes is
-    'changes_text() as a save answers it: null if it is more than 8 MB, a token taken for each MB. Raises rate_limited.';
+    'changes_text() as a save answers it: null if it is more than 8 MB, a token taken for each MB. '
+    'Raises rate_limited.';
 revoke execute on function asyouwere.told_changes from public;
 
 create function asyouwere.read_changes(
@@ -10581,8 +10582,8 @@ return case
     when cardinality(p_known) < (select s.max_models_per_day from asyouwere.settings s) then p_model
     else 'other' end;
 comment on function asyouwere.counted_model is
-    'Under which name usage is added up, given those that a day has: past so many, all further ones are "other". What is '
-    'kept does not grow with names made up, and nobody''s usage goes missing for another''s.';
+    'Under which name usage is added up, given those that a day has: past so many, all further ones are "other". '
+    'What is kept does not grow with names made up, and nobody''s usage goes missing for another''s.';
 revoke execute on function asyouwere.counted_model from public;
 
 create function asyouwere.add_usage(

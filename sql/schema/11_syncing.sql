@@ -59,7 +59,8 @@ begin
 end;
 $$;
 comment on function asyouwere.told_changes is
-    'changes_text() as a save answers it: null if it is more than 8 MB, a token taken for each MB. Raises rate_limited.';
+    'changes_text() as a save answers it: null if it is more than 8 MB, a token taken for each MB. '
+    'Raises rate_limited.';
 revoke execute on function asyouwere.told_changes from public;
 
 create function asyouwere.read_changes(
